@@ -1,0 +1,72 @@
+"""Arrays to tokens and back: both tokenizers and the vocoder of a model, behind one small face.
+
+Shapes: B batch, C channels, H rows, W columns, N samples, M mel bands, T mel frames, I and A token places.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from visual_echoes.data.pairs import pixels_to_unit, unit_to_pixels
+from visual_echoes.errors import EchoesError
+from visual_echoes.mel import wave_to_mel
+from visual_echoes.vqgan import VQGAN
+from visual_echoes.weights import Model, PartName
+
+
+class Codec:
+    """Encodes and decodes fitted pictures and sounds; every method works on a batch, without gradients."""
+
+    def __init__(self, model: Model, device: torch.device) -> None:
+        self.model, self.layout, self.device = model, model.layout, device
+
+    def part(self, name: PartName) -> nn.Module:
+        """A part of the model; `EchoesError` if the model came without it."""
+        if name not in self.model.parts:
+            raise EchoesError(f"The model {self.model.name!r} has no {name}; choose one that has it.")
+        return self.model.parts[name]
+
+    @property
+    def image_vqgan(self) -> VQGAN:
+        return cast(VQGAN, self.part("image_vqgan"))
+
+    @property
+    def audio_vqgan(self) -> VQGAN:
+        return cast(VQGAN, self.part("audio_vqgan"))
+
+    @torch.inference_mode()
+    def encode_images(self, pictures_BHWC: np.ndarray) -> Tensor:
+        """uint8 pictures to tokens (B, I), int64."""
+        pixels_BCHW = torch.from_numpy(pictures_BHWC).movedim(-1, 1).to(self.device)
+        return self.image_vqgan.encode(pixels_to_unit(pixels_BCHW)).flatten(1)
+
+    @torch.inference_mode()
+    def decode_images(self, tokens_BI: Tensor) -> np.ndarray:
+        """Tokens to uint8 pictures (B, H, W, C)."""
+        grid_Bhw = tokens_BI.unflatten(1, self.layout.image_grid)
+        return unit_to_pixels(self.image_vqgan.decode(grid_Bhw)).movedim(1, -1).cpu().numpy()
+
+    @torch.inference_mode()
+    def mels(self, waves_BN: np.ndarray) -> Tensor:
+        """Fitted waveforms to log-mels (B, M, T) in [0, 1]."""
+        return wave_to_mel(torch.from_numpy(waves_BN).to(self.device), self.layout)
+
+    @torch.inference_mode()
+    def encode_mels(self, mel_BMT: Tensor) -> Tensor:
+        """Log-mels to tokens (B, A), int64."""
+        return self.audio_vqgan.encode(mel_BMT[:, None] * 2.0 - 1.0).flatten(1)
+
+    @torch.inference_mode()
+    def decode_mels(self, tokens_BA: Tensor) -> Tensor:
+        """Tokens to log-mels (B, M, T) in [0, 1]."""
+        grid_Bhw = tokens_BA.unflatten(1, self.layout.audio_grid)
+        return ((self.audio_vqgan.decode(grid_Bhw)[:, 0] + 1.0) / 2.0).clamp(0.0, 1.0)
+
+    @torch.inference_mode()
+    def vocode(self, mel_BMT: Tensor) -> np.ndarray:
+        """Log-mels to waveforms (B, layout.samples), float32 in [-1, 1]."""
+        return self.part("vocoder")(mel_BMT).clamp(-1.0, 1.0).cpu().numpy()

@@ -1,0 +1,1 @@
+"""Training and evaluation data: prepared folders, the token cache, the ready-made sets."""

@@ -1,0 +1,90 @@
+"""A prepared data set: pictures and sounds as arrays, paired through groups.
+
+Every picture and every sound belongs to a group; any picture of a group goes with any sound of it. For data paired by
+class a group is a class, for videos it is one clip. One safetensors file per split, plus `dataset.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from visual_echoes.errors import EchoesError
+from visual_echoes.files import atomic_path, write_text
+from visual_echoes.layout import Layout
+
+SPLITS = ("train", "valid", "test")
+DESCRIPTION = "dataset.json"
+
+
+@dataclass(frozen=True)
+class PairSplit:
+    """One split.
+
+    Attributes:
+        images: uint8 (n, channels, size, size).
+        image_groups: int64 (n,), indices into the data set's group names.
+        sounds: int16 (m, clip_samples).
+        sound_groups: int64 (m,).
+    """
+
+    images: Tensor
+    image_groups: Tensor
+    sounds: Tensor
+    sound_groups: Tensor
+
+
+def pixels_to_unit(images_BCHW: Tensor) -> Tensor:
+    """uint8 pixels to the tokenizer's [-1, 1]."""
+    return images_BCHW.float() / 127.5 - 1.0
+
+
+def unit_to_pixels(images_BCHW: Tensor) -> Tensor:
+    """[-1, 1] to uint8 pixels, clipped and rounded."""
+    return ((images_BCHW.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def pcm_to_wave(sounds_BN: Tensor) -> Tensor:
+    """int16 samples to float32 in [-1, 1)."""
+    return sounds_BN.float() / 32768.0
+
+
+def write_split(folder: Path, name: str, split: PairSplit) -> None:
+    """Write one split; the file appears only when it is complete."""
+    with atomic_path(folder / f"{name}.safetensors") as temporary:
+        save_file({key: value.contiguous() for key, value in vars(split).items()}, temporary)
+
+
+def write_description(folder: Path, layout: Layout, groups: list[str], sources: dict[str, str]) -> None:
+    """Write `dataset.json`: the layout the arrays were made for, the group names, where the data came from."""
+    content = {"layout": layout.to_dict(), "groups": groups, "sources": sources}
+    write_text(folder / DESCRIPTION, json.dumps(content, indent=2) + "\n")
+
+
+def read_split(folder: Path, name: str, layout: Layout) -> PairSplit:
+    """Load one split and check that it fits `layout`; `EchoesError` if it is missing, broken or of another shape."""
+    path = folder / f"{name}.safetensors"
+    if not path.is_file():
+        raise EchoesError(f"There is no prepared data at {path}; prepare it first, for instance with `echoes data`.")
+    try:
+        split = PairSplit(**load_file(path))
+    except (SafetensorError, TypeError, OSError) as error:
+        raise EchoesError(f"{path} is no readable data split ({error}); prepare the data again.") from error
+    expected = (layout.image_channels, layout.image_size, layout.image_size), (layout.clip_samples,)
+    if (split.images.shape[1:], split.sounds.shape[1:]) != expected:
+        raise EchoesError(f"{path} was prepared for another layout than {layout.name!r}; prepare the data again.")
+    return split
+
+
+def read_groups(folder: Path) -> list[str]:
+    """The group names of a prepared data set."""
+    try:
+        return list(json.loads((folder / DESCRIPTION).read_text())["groups"])
+    except (OSError, ValueError, KeyError) as error:
+        raise EchoesError(f"{folder / DESCRIPTION} cannot be read ({error}); prepare the data again.") from error

@@ -1,0 +1,9 @@
+"""The one exception a user can cause: its message is a sentence fit to be shown as it is."""
+
+
+class EchoesError(Exception):
+    """Bad input, a broken file, an impossible request.
+
+    The message is one clear sentence that names the file or value, says what is wrong and what to do about it.
+    The command prints it without a traceback and exits with status 1.
+    """

@@ -1,0 +1,61 @@
+"""What a person hands in, as the arrays a layout expects: files, Pillow pictures, numpy arrays."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from visual_echoes.errors import EchoesError
+from visual_echoes.layout import Layout
+from visual_echoes.media import VIDEO_SUFFIXES, fit_audio, fit_image, read_audio, read_image
+from visual_echoes.mel import set_peak
+
+ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
+# A file, or samples in [-1, 1] with their rate in Hz.
+AudioLike = str | os.PathLike[str] | tuple[np.ndarray, int]
+
+
+def picture_array(picture: ImageLike, layout: Layout) -> np.ndarray:
+    """A picture fitted to the layout: uint8 (size, size, channels), centre square, resized.
+
+    Args:
+        picture: a file (for a video its middle frame), a Pillow picture, or uint8 (H, W) or (H, W, 1 | 3 | 4).
+
+    Raises:
+        EchoesError: an unusable file or array.
+    """
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or 0 in picture.shape:
+            raise EchoesError("A picture array must be uint8 with shape (H, W) or (H, W, channels).")
+        picture = Image.fromarray(picture[..., 0] if picture.ndim == 3 and picture.shape[-1] == 1 else picture)
+    elif not isinstance(picture, Image.Image):
+        picture = read_image(picture)
+    return fit_image(picture, layout.image_size, layout.image_channels)
+
+
+def sound_array(sound: AudioLike, layout: Layout) -> np.ndarray:
+    """A sound fitted to the layout: float32 (clip_samples,), mono, at the layout's rate and level.
+
+    Shorter sounds are centred in silence, of longer ones the loudest stretch is taken.
+
+    Raises:
+        EchoesError: an unusable file or array.
+    """
+    if isinstance(sound, tuple):
+        wave, rate = sound
+        wave = np.asarray(wave, dtype=np.float32)
+        if wave.ndim != 1 or not len(wave) or not np.isfinite(wave).all():
+            raise EchoesError("A sound array must be one-dimensional, not empty and finite.")
+        if rate != layout.sample_rate:
+            raise EchoesError(f"A sound array must be at the model's {layout.sample_rate} Hz, not {rate}; resample it.")
+    else:
+        wave = read_audio(sound, layout.sample_rate)
+    return set_peak(fit_audio(wave, layout.clip_samples), layout.peak)
+
+
+def is_video(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is taken for a video, by its suffix."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES

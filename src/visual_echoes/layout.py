@@ -1,0 +1,157 @@
+"""The shape of one example: every length in the project is derived here.
+
+A `Layout` fixes the picture (pixels to token grid) and the sound (seconds to samples to mel frames to token grid).
+Nothing else in the project writes down a token count, a frame count or a number of samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from visual_echoes.errors import EchoesError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Shapes of pictures, sounds and their token grids.
+
+    The mel is SpecVQGAN's: centred frames, the first `raw_frames` of them kept, then a centre crop to the longest
+    stretch that the tokenizer divides evenly (SpecVQGAN, feature extraction and `vggsound_codebook` crop).
+    """
+
+    name: str
+    image_size: int  # pixels, square
+    image_channels: int  # 3 RGB, 1 grey
+    image_factor: int  # pixels per image token along each side
+    image_codes: int
+    sample_rate: int  # Hz
+    seconds: float  # length of the clip before the frame crop
+    n_fft: int  # samples, also the window length
+    hop: int  # samples per mel frame
+    n_mels: int
+    fmin: float  # Hz
+    fmax: float  # Hz
+    trim_frames: int  # last centred frames that are dropped before the crop
+    audio_factor: tuple[int, int]  # mel bands and mel frames per audio token
+    audio_codes: int
+    mel_floor: float = 1e-4  # mel magnitude that maps to 0
+    mel_ceiling: float = 10.0  # mel magnitude that maps to 1
+    peak: float | None = None  # level every sound is brought to before its mel; None leaves it as it is
+
+    def __post_init__(self) -> None:
+        if self.image_size % self.image_factor:
+            raise ValueError(f"layout {self.name}: image size {self.image_size} is no multiple of {self.image_factor}")
+        if self.n_mels % self.audio_factor[0]:
+            raise ValueError(f"layout {self.name}: {self.n_mels} mel bands are no multiple of {self.audio_factor[0]}")
+        if self.raw_frames < self.audio_factor[1]:
+            raise ValueError(f"layout {self.name}: the clip is shorter than one audio token")
+        if not 0 <= self.fmin < self.fmax <= self.sample_rate / 2:
+            raise ValueError(f"layout {self.name}: mel bands must lie between 0 Hz and half the sample rate")
+        if not 0 < self.mel_floor < self.mel_ceiling:
+            raise ValueError(f"layout {self.name}: mel floor must lie above 0 and below the ceiling")
+
+    # Pictures
+
+    @property
+    def image_grid(self) -> tuple[int, int]:
+        """Rows and columns of image tokens."""
+        side = self.image_size // self.image_factor
+        return side, side
+
+    @property
+    def image_tokens(self) -> int:
+        rows, columns = self.image_grid
+        return rows * columns
+
+    # Sounds
+
+    @property
+    def clip_samples(self) -> int:
+        """Samples read from a clip; the paper's 220,500."""
+        return round(self.seconds * self.sample_rate)
+
+    @property
+    def raw_frames(self) -> int:
+        """Mel frames of a clip before the crop; the paper's 860."""
+        return self.clip_samples // self.hop + 1 - self.trim_frames
+
+    @property
+    def audio_grid(self) -> tuple[int, int]:
+        """Rows (frequency) and columns (time) of audio tokens; the paper's 5 x 53."""
+        return self.n_mels // self.audio_factor[0], self.raw_frames // self.audio_factor[1]
+
+    @property
+    def audio_tokens(self) -> int:
+        rows, columns = self.audio_grid
+        return rows * columns
+
+    @property
+    def mel_frames(self) -> int:
+        """Mel frames the tokenizer sees; the paper's 848."""
+        return self.audio_grid[1] * self.audio_factor[1]
+
+    @property
+    def mel_offset(self) -> int:
+        """First kept frame of the centre crop; the paper's 6."""
+        return (self.raw_frames - self.mel_frames) // 2
+
+    @property
+    def samples(self) -> int:
+        """Samples of a generated sound; the paper's 217,088."""
+        return self.mel_frames * self.hop
+
+    # Both
+
+    @property
+    def tokens(self) -> int:
+        """Length of the joint sequence; the paper's 521."""
+        return self.image_tokens + self.audio_tokens
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Layout:
+        """Inverse of `to_dict`; `ValueError` or `TypeError` on values that make no layout."""
+        frequency, time = values["audio_factor"]
+        return cls(**{**values, "audio_factor": (int(frequency), int(time))})
+
+
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        Layout(
+            name="paper", image_size=256, image_channels=3, image_factor=16, image_codes=1024,
+            sample_rate=22_050, seconds=10.0, n_fft=1024, hop=256, n_mels=80, fmin=125.0, fmax=7600.0,
+            trim_frames=2, audio_factor=(16, 16), audio_codes=1024,
+        ),
+        Layout(
+            name="scenes", image_size=32, image_channels=3, image_factor=4, image_codes=512,
+            sample_rate=16_000, seconds=2.56, n_fft=1024, hop=256, n_mels=80, fmin=60.0, fmax=7800.0,
+            trim_frames=1, audio_factor=(16, 16), audio_codes=512,
+        ),
+        Layout(
+            name="digits", image_size=32, image_channels=1, image_factor=8, image_codes=256,
+            sample_rate=8_000, seconds=1.0, n_fft=512, hop=125, n_mels=64, fmin=40.0, fmax=3950.0,
+            trim_frames=1, audio_factor=(16, 8), audio_codes=256, mel_floor=1e-3, peak=0.7,
+        ),
+        Layout(
+            name="digits-mini", image_size=32, image_channels=1, image_factor=8, image_codes=128,
+            sample_rate=8_000, seconds=1.0, n_fft=512, hop=125, n_mels=64, fmin=40.0, fmax=3950.0,
+            trim_frames=1, audio_factor=(16, 16), audio_codes=128, mel_floor=1e-3, peak=0.7,
+        ),
+        Layout(
+            name="debug", image_size=16, image_channels=1, image_factor=4, image_codes=32,
+            sample_rate=8_000, seconds=0.256, n_fft=256, hop=64, n_mels=16, fmin=40.0, fmax=3950.0,
+            trim_frames=1, audio_factor=(4, 8), audio_codes=32, mel_floor=1e-3, peak=0.7,
+        ),
+    )
+}  # fmt: skip
+
+
+def get_layout(name: str) -> Layout:
+    """The layout called `name`; `EchoesError` with the known names otherwise."""
+    if name not in LAYOUTS:
+        raise EchoesError(f"There is no layout {name!r}; choose one of {', '.join(LAYOUTS)}.")
+    return LAYOUTS[name]

@@ -1,0 +1,80 @@
+"""Random masks for training: truncated-Gaussian ratios, and the dropped places within the masked ones.
+
+Follows MAGE (Li et al. 2023, section 3): a share of each modality's places is masked, a fixed part of the masked places is
+dropped before the encoder, so that batches keep one length. Unlike MAGE, the ratio is drawn per sample and per modality.
+
+Shapes: B batch, L places of one modality.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+
+class MaskRatio(BaseModel):
+    """Distribution of the share of masked places: a Gaussian cut off at its bounds.
+
+    The paper studies means of 0.55 and 0.7; deviation and bounds are MAGE's. `full_share` of the samples are masked
+    whole instead, which shows the model the unconditional input that guidance uses (0 in the paper), and
+    `visible_share` are not masked at all, which shows it whole conditions (0 in the paper).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mean: float = 0.7
+    deviation: float = Field(default=0.25, gt=0)
+    low: float = Field(default=0.5, ge=0, le=1)
+    high: float = Field(default=1.0, ge=0, le=1)
+    full_share: float = Field(default=0.0, ge=0, le=1)
+    visible_share: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> MaskRatio:
+        if self.low >= self.high:
+            raise ValueError("low must lie below high")
+        if self.full_share + self.visible_share > 1:
+            raise ValueError("full_share and visible_share must not exceed 1 together")
+        return self
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw `count` ratios, shape (B,), by the inverse of the cumulative distribution."""
+        uniform_B = torch.rand(count, generator=generator, dtype=torch.float64)
+        below, above = (self._cumulative(bound) for bound in (self.low, self.high))
+        quantile_B = below + uniform_B * (above - below)
+        ratio_B = self.mean + self.deviation * math.sqrt(2.0) * torch.erfinv(2.0 * quantile_B - 1.0)
+        ratio_B = ratio_B.clamp(self.low, self.high)
+        # Drawn even when unused, so that these shares do not shift the other draws.
+        kind_B = torch.rand(count, generator=generator, dtype=torch.float64)
+        ratio_B = torch.where(kind_B < self.full_share, 1.0, ratio_B)
+        return torch.where(kind_B >= 1.0 - self.visible_share, 0.0, ratio_B)
+
+    def _cumulative(self, ratio: float) -> float:
+        return 0.5 * (1.0 + math.erf((ratio - self.mean) / (self.deviation * math.sqrt(2.0))))
+
+
+class Mask(NamedTuple):
+    """Which places are masked and which of those are dropped before the encoder; both bool (B, L)."""
+
+    masked_BL: Tensor
+    dropped_BL: Tensor
+
+
+def dropped_count(length: int, low: float) -> int:
+    """Places dropped in every sample: as many as the lowest ratio masks."""
+    return math.ceil(length * low)
+
+
+def random_mask(ratio_B: Tensor, length: int, dropped: int, generator: torch.Generator) -> Mask:
+    """Mask ceil(ratio * length) places per sample; the first `dropped` of them, at random, are dropped.
+
+    A sample with fewer masked places than `dropped` drops only those.
+    """
+    rank_BL = torch.rand(len(ratio_B), length, generator=generator).argsort(-1).argsort(-1)
+    masked_B = torch.ceil(ratio_B * length - 1e-9)  # so that 0.5 * 16 masks 8 whatever the rounding
+    masked_BL = rank_BL < masked_B[:, None]
+    return Mask(masked_BL, masked_BL & (rank_BL < dropped))

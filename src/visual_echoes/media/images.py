@@ -1,0 +1,164 @@
+"""Picture files to 8-bit pictures, and PNG files back.
+
+Formats: PNG, JPEG, WebP, BMP, GIF, TIFF; also the middle frame of a video. A picture is read upright, its
+transparent parts over black, in 8 bits: "L" if it is grey, "RGB" otherwise.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
+
+from visual_echoes.errors import EchoesError
+from visual_echoes.files import StrPath, write_bytes
+from visual_echoes.media.sources import VIDEO_SUFFIXES, open_source
+from visual_echoes.media.videos import read_frames
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+MAX_IMAGE_PIXELS = 50_000_000
+MAX_IMAGE_BYTES = 4 * MAX_IMAGE_PIXELS  # the largest picture as uncompressed RGBA
+MIN_IMAGE_SIDE = 8  # pixels
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+_KIND = "a picture (PNG, JPEG, WebP, BMP, GIF or TIFF)"
+_GREY_MODES = ("1", "L", "LA", "La")
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # EXIF 2.32, tag 0x0112: what turns each stored orientation upright
+
+
+def read_image(path: StrPath) -> Image.Image:
+    """Read a picture, or the middle frame of a video, as an upright "L" or "RGB" image.
+
+    Transparent pixels are laid over black. 16-bit grey is scaled to 8 bits, palettes and CMYK become RGB, an
+    animated file gives its first frame.
+
+    Raises:
+        EchoesError: the file cannot be read, has the wrong format, is damaged, has more than
+            `MAX_IMAGE_BYTES` or `MAX_IMAGE_PIXELS`, a side under `MIN_IMAGE_SIDE`, or more than 16 bits a
+            channel.
+    """
+    if Path(path).suffix.lower() in VIDEO_SUFFIXES:
+        (frame,) = read_frames(path, 1)
+        _check_size(path, frame)
+        return frame
+    with _open_image(path, _FORMATS) as image:
+        image.load()
+        flat = _flattened(path, image)
+        turn = _turn_upright(image)
+    if turn is not None:
+        flat = flat.transpose(turn)
+    flat.info.clear()  # a stored orientation would turn the picture again elsewhere
+    return flat
+
+
+def fit_image(image: Image.Image, size: int, channels: int) -> np.ndarray:
+    """Crop the centre square and resize it (Lanczos) to uint8 (size, size, channels), channels 1 or 3."""
+    if channels not in (1, 3) or size < 1:
+        raise ValueError(f"size must be positive and channels 1 or 3, not {size} and {channels}")
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.convert("L" if channels == 1 else "RGB").resize(
+        (size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side)
+    )
+    return np.array(square).reshape(size, size, channels)
+
+
+def write_png(path: StrPath, pixels: np.ndarray, metadata: Mapping[str, str]) -> None:
+    """Write uint8 pixels (H, W, 1 or 3) as PNG, with one international text chunk for each metadata key.
+
+    Raises:
+        ValueError: wrong shape or type, or a key that PNG cannot hold (it takes 1 to 79 Latin-1 characters).
+        EchoesError: the file cannot be written.
+    """
+    check_pixels(pixels)
+    text = PngInfo()
+    for key, value in metadata.items():
+        if not 1 <= len(key.encode("latin-1")) <= 79:
+            raise ValueError(f"{key!r} is no PNG keyword: it needs 1 to 79 characters")
+        text.add_itxt(key, value)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG", pnginfo=text)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_png_metadata(path: StrPath) -> dict[str, str]:
+    """The text chunks of a PNG file; raises EchoesError as `read_image` does."""
+    with _open_image(path, ("PNG",)) as image:
+        image.load()  # text may follow the pixels
+        return {key: str(value) for key, value in image.text.items()}  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _open_image(path: StrPath, formats: tuple[str, ...]) -> Iterator[Image.Image]:
+    """Yield the picture with its header read and checked, its pixels not yet decoded."""
+    with open_source(path, MAX_IMAGE_BYTES, _KIND) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of sizes that are refused here, and of broken tags
+        try:
+            image = Image.open(file, formats=formats)
+        except Image.DecompressionBombError as error:
+            raise _too_large(path) from error
+        with image:
+            _check_size(path, image)
+            yield image
+
+
+def _check_size(path: StrPath, image: Image.Image) -> None:
+    if image.width * image.height > MAX_IMAGE_PIXELS:
+        raise _too_large(path)
+    if min(image.size) < MIN_IMAGE_SIDE:
+        raise EchoesError(
+            f"{path} has {image.width}x{image.height} pixels; use a picture of at least "
+            f"{MIN_IMAGE_SIDE}x{MIN_IMAGE_SIDE}."
+        )
+
+
+def _too_large(path: StrPath) -> EchoesError:
+    megapixels = MAX_IMAGE_PIXELS // 1_000_000
+    return EchoesError(f"{path} has more than {megapixels} megapixels; make the picture smaller.")
+
+
+def _turn_upright(image: Image.Image) -> Image.Transpose | None:
+    try:
+        return _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a broken block of tags is no reason to refuse the picture
+        return None
+
+
+def _flattened(path: StrPath, image: Image.Image) -> Image.Image:
+    """The loaded picture without transparency, palette or depth: mode "L" or "RGB"."""
+    if image.mode.startswith("I;16"):
+        return _from_16_bits(image)
+    if image.mode in ("I", "F"):
+        raise EchoesError(f"{path} has 32 bits a channel; save the picture with 8 or 16.")
+    grey = image.mode in _GREY_MODES
+    if image.has_transparency_data:
+        layer = image.convert("LA" if grey else "RGBA")
+        image = Image.new("L" if grey else "RGB", layer.size)  # black
+        image.paste(layer, mask=layer.getchannel("A"))
+    return image.convert("L" if grey else "RGB")
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    wide = np.array(image).astype(np.uint32)
+    wide[wide == image.info.get("transparency", -1)] = 0  # PNG's one transparent grey level
+    return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+
+
+def check_pixels(pixels: np.ndarray) -> None:
+    """Raise ValueError unless `pixels` is uint8 (H, W, 1 or 3) with at least one pixel."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.size == 0:
+        raise ValueError(f"pixels must be uint8 (H, W, 1 or 3), not {pixels.dtype} {pixels.shape}")

@@ -1,0 +1,266 @@
+"""Sound files to mono waveforms, and WAV files back.
+
+WAV, FLAC and Ogg Vorbis are decoded by libsndfile; MP3, M4A, AAC, Opus and the sound of videos by libav,
+which also resamples everything (libswresample). A file's content decides which, not its name. Channels are
+averaged; samples keep the values of the file, where full scale is 1 and float files may exceed it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import av
+import numpy as np
+import soundfile
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from visual_echoes.errors import EchoesError
+from visual_echoes.files import StrPath, write_bytes
+from visual_echoes.media.comments import SOFTWARE, encode_comment
+from visual_echoes.media.sources import MAX_VIDEO_BYTES, VIDEO_SUFFIXES, open_container, open_source
+
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".m4a", ".aac", ".opus"})
+MAX_AUDIO_BYTES = 512 * 1024**2
+MAX_AUDIO_SECONDS = 600
+MAX_AUDIO_CHANNELS = 32
+MAX_SAMPLE_RATE = 400_000  # Hz
+
+_KIND = "a sound (WAV, FLAC, OGG, MP3, M4A, AAC, Opus or a video with sound)"
+_SOUNDFILE_FORMATS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "OGG"})
+_BLOCK = 1 << 16  # samples decoded at a time
+_STREAMED_RIFF = 0x7FFF0000  # programs that write WAV to a pipe promise this size or more
+_RIFF_SLACK = 8  # bytes: some programs count the header twice
+_OGG_TAIL = 1 << 17  # bytes, longer than the longest Ogg page
+_ENERGY_BITS = 17  # squares of such numbers add up in 64 bits for more samples than may be read
+_KEPT_OF_PROMISED = 0.9  # share of the promised length below which a compressed sound counts as cut short
+
+
+class _Sound(NamedTuple):
+    """A sound being decoded: its rate in Hz and its mono float32 blocks."""
+
+    sample_rate: int
+    blocks: Iterator[np.ndarray]
+
+
+def read_audio(path: StrPath, sample_rate: int) -> np.ndarray:
+    """Read the sound of a file as float32 (samples,) at `sample_rate` Hz, mono.
+
+    n samples at r Hz become exactly round(n * sample_rate / r).
+
+    Raises:
+        EchoesError: the file cannot be read, has the wrong format or no sound in it, is damaged or cut short,
+            holds no samples or values that are no numbers, or exceeds the limits on bytes, seconds, channels
+            and rate.
+    """
+    if sample_rate < 1:
+        raise ValueError(f"sample_rate must be positive, not {sample_rate}")
+    is_video = Path(path).suffix.lower() in VIDEO_SUFFIXES
+    max_bytes = MAX_VIDEO_BYTES if is_video else MAX_AUDIO_BYTES
+    with open_source(path, max_bytes, _KIND) as file, _open_sound(path, file) as sound:
+        wave = _resample(_bounded(path, sound), sound.sample_rate, sample_rate)
+    if wave.size == 0:
+        raise EchoesError(f"{path} holds no sound, or less than one sample; use a longer one.")
+    if not np.isfinite(wave).all():
+        raise EchoesError(f"{path} holds samples that are no finite numbers; export the sound again.")
+    return wave
+
+
+def fit_audio(wave: np.ndarray, samples: int) -> np.ndarray:
+    """Pad or cut a waveform (n,) to (samples,).
+
+    A shorter one is centred in zeros, an odd one going after it. A longer one is cut to the window with the
+    largest energy, the first of them if several have the same.
+    """
+    missing = samples - len(wave)
+    if missing >= 0:
+        return np.pad(wave, (missing // 2, missing - missing // 2))
+    start = _loudest_start(wave, samples)
+    return wave[start : start + samples].copy()
+
+
+def write_wav(path: StrPath, wave: np.ndarray, sample_rate: int, metadata: Mapping[str, str]) -> None:
+    """Write a waveform (samples,) as 16-bit PCM, clipped to [-1, 1], with the metadata as JSON in its
+    comment.
+
+    Raises:
+        ValueError: the waveform is not one-dimensional, is empty or holds values that are no finite numbers.
+        EchoesError: the file cannot be written.
+    """
+    check_wave(wave)
+    pcm = np.clip(np.rint(wave.astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(buffer, "w", sample_rate, channels=1, format="WAV", subtype="PCM_16") as file:
+        file.software = SOFTWARE
+        file.comment = encode_comment(metadata)
+        file.write(pcm)
+    write_bytes(path, buffer.getvalue())
+
+
+def check_wave(wave: np.ndarray) -> None:
+    """Raise ValueError unless `wave` is (samples,) with at least one sample and only finite numbers."""
+    if wave.ndim != 1 or wave.size == 0:
+        raise ValueError(f"a waveform must be (samples,) with at least one sample, not {wave.shape}")
+    if not np.isfinite(wave).all():
+        raise ValueError("the waveform holds values that are no finite numbers")
+
+
+def _open_sound(path: StrPath, file: BinaryIO) -> AbstractContextManager[_Sound]:
+    """The decoder for the content of `file`, its header checked."""
+    head = file.read(64)
+    _check_complete(path, file, head)
+    file.seek(0)
+    is_wave = head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE"
+    is_vorbis = head[:4] == b"OggS" and b"vorbis" in head
+    is_flac = head[:4] == b"fLaC" and any(head[22:26])  # with its number of samples, which libsndfile needs
+    if is_wave or is_vorbis or is_flac:
+        return _open_soundfile(path, file)
+    return _open_stream(path, file)
+
+
+@contextmanager
+def _open_soundfile(path: StrPath, source: BinaryIO) -> Iterator[_Sound]:
+    with soundfile.SoundFile(source) as file:
+        if file.format not in _SOUNDFILE_FORMATS:
+            raise EchoesError(f"{path} is not {_KIND}; convert it.")
+        _check_header(path, file.samplerate, file.channels, file.frames / file.samplerate)
+        yield _Sound(file.samplerate, _soundfile_blocks(path, file))
+
+
+def _soundfile_blocks(path: StrPath, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    decoded = 0
+    while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+        decoded += len(block)
+        yield block.mean(axis=1)
+    if decoded < file.frames:
+        raise _cut_short(path)
+
+
+@contextmanager
+def _open_stream(path: StrPath, source: BinaryIO) -> Iterator[_Sound]:
+    with open_container(source) as container:
+        if not container.streams.audio:
+            raise EchoesError(f"{path} has no sound in it; use a file with a sound track.")
+        stream = container.streams.audio[0]
+        seconds = _promised_seconds(container, stream)
+        _check_header(path, stream.sample_rate, stream.layout.nb_channels, seconds)
+        frames = container.decode(stream)
+        first = next(frames, None)
+        if first is None:
+            raise EchoesError(f"{path} holds no sound that can be decoded; export it again.")
+        _check_header(path, first.sample_rate, first.layout.nb_channels, 0.0)  # headers may lie
+        blocks = _stream_blocks(path, chain([first], frames), first.sample_rate, seconds)
+        yield _Sound(first.sample_rate, blocks)
+
+
+def _promised_seconds(container: InputContainer, stream: AudioStream) -> float:
+    """The length in the header; 0 if there is none or libav has only guessed it, as for bare AAC."""
+    if container.format.name == "aac" or stream.duration is None or stream.time_base is None:
+        return 0.0
+    return float(stream.duration * stream.time_base)
+
+
+def _stream_blocks(
+    path: StrPath, frames: Iterable[av.AudioFrame], sample_rate: int, promised_seconds: float
+) -> Iterator[np.ndarray]:
+    to_float = av.AudioResampler(format="fltp")  # keeps rate and channels
+    decoded = 0
+    for frame in frames:
+        if frame.sample_rate != sample_rate:
+            raise EchoesError(f"{path} changes its sample rate midway; convert it to one rate.")
+        for converted in to_float.resample(frame):
+            decoded += converted.samples
+            yield converted.to_ndarray().mean(axis=0)
+    if decoded < promised_seconds * sample_rate * _KEPT_OF_PROMISED:
+        raise _cut_short(path)
+
+
+def _bounded(path: StrPath, sound: _Sound) -> Iterator[np.ndarray]:
+    """The blocks, as long as they keep to the limit that the header promised to keep."""
+    samples = 0
+    for block in sound.blocks:
+        samples += len(block)
+        _check_seconds(path, samples / sound.sample_rate)
+        yield block
+
+
+def _resample(blocks: Iterable[np.ndarray], old_rate: int, new_rate: int) -> np.ndarray:
+    """All blocks in one float32 waveform of exactly round(samples * new_rate / old_rate) samples."""
+    parts = [np.zeros(0, np.float32)]
+    if old_rate == new_rate:
+        return np.concatenate([*parts, *blocks])
+    resampler = av.AudioResampler(format="fltp", layout="mono", rate=new_rate)
+    samples = 0
+    for block in blocks:
+        samples += len(block)
+        frame = av.AudioFrame.from_ndarray(block[np.newaxis], format="fltp", layout="mono")
+        frame.sample_rate = old_rate
+        parts += [new.to_ndarray()[0] for new in resampler.resample(frame)]
+    parts += [new.to_ndarray()[0] for new in resampler.resample(None)]
+    length = round(samples * new_rate / old_rate)
+    wave = np.concatenate(parts)[:length]
+    return np.pad(wave, (0, length - len(wave)))
+
+
+def _loudest_start(wave: np.ndarray, samples: int) -> int:
+    """Where the window of `samples` with the largest energy starts.
+
+    Energies are summed over whole numbers, scaled by a power of two to at most 2^17: running sums of floats
+    differ in their last bits, so that windows of equal energy would not compare equal.
+    """
+    peak = np.abs(wave).max()
+    if peak == 0:
+        return 0
+    levels = np.rint(np.ldexp(wave.astype(np.float64), _ENERGY_BITS - np.frexp(peak)[1])).astype(np.int64)
+    running = np.concatenate([[0], np.cumsum(levels**2)])
+    return int(np.argmax(running[samples:] - running[:-samples]))
+
+
+def _check_header(path: StrPath, sample_rate: int, channels: int, seconds: float) -> None:
+    if not 1 <= sample_rate <= MAX_SAMPLE_RATE:
+        raise EchoesError(f"{path} claims {sample_rate} Hz, outside 1 to {MAX_SAMPLE_RATE}; convert it.")
+    if not 1 <= channels <= MAX_AUDIO_CHANNELS:
+        raise EchoesError(
+            f"{path} claims {channels} channels, outside 1 to {MAX_AUDIO_CHANNELS}; convert it."
+        )
+    _check_seconds(path, seconds)
+
+
+def _check_seconds(path: StrPath, seconds: float) -> None:
+    if seconds > MAX_AUDIO_SECONDS:
+        raise EchoesError(f"{path} lasts longer than {MAX_AUDIO_SECONDS} s; cut it into shorter pieces.")
+
+
+def _cut_short(path: StrPath) -> EchoesError:
+    return EchoesError(f"{path} ends before the length its header promises; copy it again.")
+
+
+def _check_complete(path: StrPath, file: BinaryIO, head: bytes) -> None:
+    """Refuse WAV and Ogg files that stop in the middle, which their decoders pass off as shorter ones."""
+    size = file.seek(0, os.SEEK_END)
+    if head[:4] == b"RIFF" and len(head) >= 8:
+        promised = struct.unpack("<I", head[4:8])[0]
+        if size + _RIFF_SLACK < promised + 8 and promised < _STREAMED_RIFF:
+            raise _cut_short(path)
+    if head[:4] == b"OggS":
+        file.seek(max(0, size - _OGG_TAIL))
+        if _stops_inside_ogg_page(file.read()):
+            raise _cut_short(path)
+
+
+def _stops_inside_ogg_page(tail: bytes) -> bool:
+    """Whether the last page in the end of an Ogg file is incomplete (RFC 3533, section 6)."""
+    start = tail.rfind(b"OggS")
+    if start < 0:
+        return False
+    page = tail[start:]
+    segments = page[26] if len(page) > 26 else 0
+    header = 27 + segments
+    return len(page) < header + sum(page[27:header])

@@ -1,0 +1,90 @@
+"""Opening files that someone else made.
+
+A source is a regular, non-empty file of bounded size, opened once and handed to a decoder as an open file, so
+that no decoder ever interprets its name. Containers are opened by libav with a list of allowed formats,
+because playlists would otherwise make it open further files or addresses.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import av
+from av.container import InputContainer
+
+from visual_echoes.errors import EchoesError
+from visual_echoes.files import StrPath
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi"})
+MAX_VIDEO_BYTES = 2 * 1024**3
+
+_CONTAINER_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mp3,aac,ogg,flac,wav"
+
+
+@contextmanager
+def open_source(path: StrPath, max_bytes: int, kind: str) -> Iterator[BinaryIO]:
+    """Yield `path` opened for reading; `kind` says in messages what it should be, as in "a picture (PNG,
+    JPEG)".
+
+    Raises:
+        EchoesError: the file is missing, unreadable, no regular file, empty or larger than `max_bytes`; or
+            any exception came out of the block, which then means that the decoder cannot make sense of the
+            file.
+    """
+    name = os.fspath(path)
+    size = _regular_size(name)
+    if size == 0:
+        raise EchoesError(f"{name} is empty; check that it was copied completely.")
+    if size > max_bytes:
+        raise EchoesError(
+            f"{name} has {size / 1024**2:.0f} MB, more than the {max_bytes / 1024**2:.0f} MB that are read; "
+            "make it smaller."
+        )
+    with _open(name) as file:
+        try:
+            yield file
+        except EchoesError:
+            raise
+        except Exception as error:  # decoders raise nearly every type on damaged files
+            raise EchoesError(f"{name} is damaged, incomplete or not {kind}; use another file.") from error
+
+
+@contextmanager
+def open_container(file: BinaryIO) -> Iterator[InputContainer]:
+    """Yield the container in `file`, of an allowed format; opening anything beyond `file` is refused."""
+    with av.open(
+        file,
+        "r",
+        options={"format_whitelist": _CONTAINER_FORMATS},
+        metadata_errors="replace",
+        io_open=_refuse,
+    ) as container:
+        yield container
+
+
+def _refuse(url: str, *_: Any) -> BinaryIO:
+    raise PermissionError(f"a media file refers to {url}")
+
+
+def _open(name: str) -> BinaryIO:
+    try:
+        return open(name, "rb")
+    except OSError as error:
+        raise EchoesError(f"{name} cannot be opened ({error.strerror}); check its permissions.") from error
+
+
+def _regular_size(name: str) -> int:
+    """Bytes in the regular file `name`, found without opening it: opening a pipe could wait for ever."""
+    try:
+        status = os.stat(name)
+    except FileNotFoundError:
+        raise EchoesError(f"{name} does not exist; check the name.") from None
+    except (OSError, ValueError) as error:
+        raise EchoesError(f"{name!r} cannot be opened ({error}); check the name.") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise EchoesError(f"{name} is a folder or a device, not a file; name a file.")
+    return status.st_size

@@ -1,0 +1,127 @@
+"""Frames of video files.
+
+They are found in two passes: one over the packets, which gives the time of every frame without decoding any,
+and one that seeks to the keyframe before each wanted frame and decodes from there. One decoded frame is held
+at a time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from av import VideoFrame
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from PIL import Image
+
+from visual_echoes.errors import EchoesError
+from visual_echoes.files import StrPath
+from visual_echoes.media.sources import MAX_VIDEO_BYTES, open_container, open_source
+
+MAX_FRAME_PIXELS = 40_000_000  # a little more than 8K
+MAX_FRAMES = 2_000_000  # nine hours at 60 frames a second
+
+_KIND = "a video (MP4, MOV, MKV, WebM or AVI)"
+
+
+class _Timeline(NamedTuple):
+    """Presentation times in the stream's time base, sorted."""
+
+    frames: list[int]
+    keyframes: list[int]
+    end: int  # when the last frame stops showing
+
+    def evenly(self, count: int) -> list[int]:
+        """The times of the frames that show at the centres of `count` equal parts."""
+        start, span = self.frames[0], self.end - self.frames[0]
+        centres = [start + span * (2 * part + 1) // (2 * count) for part in range(count)]
+        return [_last_until(self.frames, centre) for centre in centres]
+
+
+def read_frames(path: StrPath, count: int) -> list[Image.Image]:
+    """Read the RGB frames that show at the centres of `count` equal parts of a video, upright.
+
+    A video with fewer frames repeats some.
+
+    Raises:
+        EchoesError: the file cannot be read, has no video in it, is damaged, or exceeds the limits on bytes,
+            on frames or on pixels a frame.
+    """
+    if count < 1:
+        raise ValueError(f"count must be positive, not {count}")
+    with open_source(path, MAX_VIDEO_BYTES, _KIND) as file, open_container(file) as container:
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream):
+            raise EchoesError(f"{path} has no pictures in it; use a file with a video track.")
+        _check_pixels(path, stream.width * stream.height)
+        stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # headers may lie
+        timeline = _read_timeline(path, container, stream)
+        return [_upright(frame) for frame in _decode_at(path, container, stream, timeline, count)]
+
+
+def _read_timeline(path: StrPath, container: InputContainer, stream: VideoStream) -> _Timeline:
+    frames: list[int] = []
+    keyframes: list[int] = []
+    end = 0
+    for packet in container.demux(stream):
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is None or packet.size == 0 or packet.is_discard:
+            continue
+        if len(frames) == MAX_FRAMES:
+            raise EchoesError(f"{path} has more than {MAX_FRAMES} frames; cut it into shorter pieces.")
+        frames.append(time)
+        if packet.is_keyframe:
+            keyframes.append(time)
+        end = max(end, time + (packet.duration or 0))
+    if not frames:
+        raise _no_frame(path)
+    return _Timeline(sorted(frames), sorted(keyframes) or [min(frames)], max(end, max(frames) + 1))
+
+
+def _decode_at(
+    path: StrPath, container: InputContainer, stream: VideoStream, timeline: _Timeline, count: int
+) -> Iterator[VideoFrame]:
+    """The frames of `timeline.evenly(count)`, in order; seeks only where that skips frames."""
+    frames: Iterator[VideoFrame] = iter(())
+    frame: VideoFrame | None = None
+    for target in timeline.evenly(count):
+        keyframe = _last_until(timeline.keyframes, target)
+        if frame is None or _time(frame) < keyframe:
+            container.seek(keyframe, stream=stream)
+            frames, frame = container.decode(stream), None
+        while frame is None or _time(frame) < target:
+            following = next(frames, None)
+            if following is None:
+                break  # the stream's last packets may hold no frame of their own
+            frame = following
+        if frame is None:
+            raise _no_frame(path)
+        _check_pixels(path, frame.width * frame.height)
+        yield frame
+
+
+def _last_until(times: list[int], time: int) -> int:
+    """The last of the sorted times that is not after `time`, or the first of all."""
+    return times[max(0, bisect_right(times, time) - 1)]
+
+
+def _time(frame: VideoFrame) -> int:
+    return frame.pts if frame.pts is not None else 0
+
+
+def _upright(frame: VideoFrame) -> Image.Image:
+    """The frame as RGB, turned as the camera recorded it."""
+    image = Image.fromarray(frame.to_ndarray(format="rgb24"))
+    return image.rotate(frame.rotation, expand=True) if frame.rotation else image
+
+
+def _check_pixels(path: StrPath, pixels: int) -> None:
+    if pixels > MAX_FRAME_PIXELS:
+        megapixels = MAX_FRAME_PIXELS // 1_000_000
+        raise EchoesError(f"{path} has frames of more than {megapixels} megapixels; make the video smaller.")
+
+
+def _no_frame(path: StrPath) -> EchoesError:
+    return EchoesError(f"{path} holds no frame that can be decoded; export the video again.")

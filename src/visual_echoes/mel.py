@@ -1,0 +1,104 @@
+"""Waveform to log-mel and back, in SpecVQGAN's convention.
+
+Magnitude STFT (Hann, centred), Slaney mel filterbank, then y = 0.2 log10(m) + 0.8 clipped to [0, 1]: 0 is a mel magnitude
+of 1e-4 and 1 is 10 (SpecVQGAN, `extract_mel_spectrogram`). The two ends are the layout's `mel_floor` and `mel_ceiling`.
+
+Shapes: B batch, N samples, F STFT bins, M mel bands, T mel frames.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from visual_echoes.layout import Layout
+
+# Slaney's mel scale: linear below 1 kHz (3 mels per 200 Hz), logarithmic above (27 mels per factor of 6.4).
+_HZ_PER_MEL = 200.0 / 3.0
+_BREAK_HZ = 1000.0
+_BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
+_LOG_STEP = math.log(6.4) / 27.0
+
+
+def _hz_to_mel(hz: float) -> float:
+    if hz < _BREAK_HZ:
+        return hz / _HZ_PER_MEL
+    return _BREAK_MEL + math.log(hz / _BREAK_HZ) / _LOG_STEP
+
+
+def _mel_to_hz(mel: Tensor) -> Tensor:
+    return torch.where(mel < _BREAK_MEL, mel * _HZ_PER_MEL, _BREAK_HZ * torch.exp((mel - _BREAK_MEL) * _LOG_STEP))
+
+
+@lru_cache(maxsize=16)
+def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> Tensor:
+    """Triangular mel filters of unit area (Slaney's normalisation), shape (M, F), float32."""
+    mels = torch.linspace(_hz_to_mel(fmin), _hz_to_mel(fmax), n_mels + 2, dtype=torch.float64)
+    edges = _mel_to_hz(mels)
+    bins_F = torch.linspace(0.0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
+    lower, centre, upper = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    rising = (bins_F - lower) / (centre - lower)
+    falling = (upper - bins_F) / (upper - centre)
+    filters_MF = torch.minimum(rising, falling).clamp_min(0.0)
+    return (filters_MF * (2.0 / (upper - lower))).float()
+
+
+def layout_filterbank(layout: Layout) -> Tensor:
+    """The filterbank of a layout, shape (M, F)."""
+    return mel_filterbank(layout.sample_rate, layout.n_fft, layout.n_mels, layout.fmin, layout.fmax)
+
+
+def set_peak(wave: np.ndarray, peak: float | None) -> np.ndarray:
+    """Scale a sound to a peak; silence and `peak` None leave it as it is."""
+    loudest = float(np.abs(wave).max(initial=0.0))
+    return wave if peak is None or loudest == 0.0 else (wave * (peak / loudest)).astype(np.float32)
+
+
+def stft(wave_BN: Tensor, n_fft: int, hop: int) -> Tensor:
+    """Centred complex STFT with a periodic Hann window and zero padding, shape (B, F, N // hop + 1)."""
+    window = torch.hann_window(n_fft, device=wave_BN.device)
+    return torch.stft(wave_BN, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True)
+
+
+def magnitude_to_log(mel_BMT: Tensor, layout: Layout) -> Tensor:
+    """Mel magnitude to the tokenizer's scale in [0, 1]."""
+    low, high = math.log10(layout.mel_floor), math.log10(layout.mel_ceiling)
+    log_BMT = torch.log10(mel_BMT.clamp_min(layout.mel_floor))
+    return ((log_BMT - low) / (high - low)).clamp(0.0, 1.0)
+
+
+def log_to_magnitude(log_BMT: Tensor, layout: Layout) -> Tensor:
+    """Inverse of `magnitude_to_log`, exact where it did not clip."""
+    low, high = math.log10(layout.mel_floor), math.log10(layout.mel_ceiling)
+    return torch.pow(10.0, log_BMT * (high - low) + low)
+
+
+def full_mel(wave_BN: Tensor, layout: Layout) -> Tensor:
+    """Log-mel of a whole clip before the crop.
+
+    Args:
+        wave_BN: waveform in [-1, 1], `layout.clip_samples` long (shorter is zero-padded, longer cut at the end).
+
+    Returns:
+        (B, n_mels, raw_frames) in [0, 1].
+    """
+    missing = layout.clip_samples - wave_BN.shape[-1]
+    wave_BN = F.pad(wave_BN, (0, missing)) if missing > 0 else wave_BN[..., : layout.clip_samples]
+    magnitude_BFT = stft(wave_BN, layout.n_fft, layout.hop).abs()[..., : layout.raw_frames]
+    filters_MF = layout_filterbank(layout).to(wave_BN.device)
+    return magnitude_to_log(filters_MF @ magnitude_BFT, layout)
+
+
+def crop_frames(mel_BMT: Tensor, layout: Layout) -> Tensor:
+    """Centre crop from `raw_frames` to the `mel_frames` the tokenizer sees."""
+    return mel_BMT[..., layout.mel_offset : layout.mel_offset + layout.mel_frames]
+
+
+def wave_to_mel(wave_BN: Tensor, layout: Layout) -> Tensor:
+    """Waveform to the tokenizer's mel, shape (B, n_mels, mel_frames) in [0, 1]."""
+    return crop_frames(full_mel(wave_BN, layout), layout)

@@ -1,0 +1,350 @@
+"""The model as a person uses it: pictures to sounds, sounds to pictures, pairs, inpainting.
+
+Shapes: B batch, C channels, H rows, W columns, M mel bands, T mel frames, I and A token places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from visual_echoes.codec import Codec
+from visual_echoes.errors import EchoesError
+from visual_echoes.generation import generate
+from visual_echoes.inputs import AudioLike, ImageLike, picture_array, sound_array
+from visual_echoes.places import audio_places, enlarge, image_places
+from visual_echoes.sampling import SamplingSettings
+from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair
+from visual_echoes.weights import Model, load_model, save_model
+
+DEFAULT_MODEL = "digits"
+# Called with (sampling steps done, steps in all) over the whole request.
+StepProgress = Callable[[int, int], None]
+PairOrder = Literal["together", "image_first", "audio_first"]
+# The modalities each stage fills.
+PAIR_ORDERS: dict[PairOrder, tuple[tuple[Modality, ...], ...]] = {
+    "together": (MODALITIES,),
+    "image_first": (("image",), ("audio",)),
+    "audio_first": (("audio",), ("image",)),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """Pictures and sounds, given or generated, item by item.
+
+    Attributes:
+        images: uint8 (n, H, W, C); None if the task has none.
+        audio: float32 (n, samples) in [-1, 1]; None if the task has none.
+        mels: float32 (n, M, T) in [0, 1], what `audio` was made from.
+        sample_rate: Hz.
+        seeds: the seed of each item: `seed` plus its index, so that one item can be made again alone.
+        settings: how it was sampled; None for a plain round trip.
+    """
+
+    images: np.ndarray | None
+    audio: np.ndarray | None
+    mels: np.ndarray | None
+    sample_rate: int
+    seeds: tuple[int, ...]
+    settings: SamplingSettings | None
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a request starts from, fitted to the layout, one row an item; None where there is nothing.
+
+    The masks are over token places, True where they are to be made anew.
+    """
+
+    count: int
+    pictures: np.ndarray | None = None  # uint8 (n, H, W, C)
+    waves: np.ndarray | None = None  # float32 (n, clip_samples)
+    image_mask: Tensor | None = None  # bool (I,)
+    audio_mask: Tensor | None = None  # bool (A,)
+
+
+class VisualEchoes:
+    """A loaded model.
+
+    Attributes:
+        layout: lengths and rates of what goes in and out.
+        defaults: sampling settings used unless a call says otherwise.
+    """
+
+    def __init__(self, model: Model, device: torch.device) -> None:
+        self.model, self.layout, self.defaults, self.device = model, model.layout, model.sampling, device
+        self.codec = Codec(model, device)
+        for part in model.parts.values():
+            part.to(device).eval()
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path = DEFAULT_MODEL, *, device: str = "auto", revision: str | None = None
+    ) -> VisualEchoes:
+        """Load a model: a folder, the name of a packaged model, or a hub repository ("owner/name").
+
+        Args:
+            device: "auto", or a torch device such as "cpu", "cuda:0", "mps".
+
+        Raises:
+            EchoesError: no such model or device, or a damaged folder.
+        """
+        return cls(load_model(source, revision), resolve_device(device))
+
+    def save_pretrained(self, folder: str | Path, *, half: bool = True) -> None:
+        """Write the model as a folder that `from_pretrained` reads."""
+        save_model(Path(folder), self.model, half)
+
+    # Tasks
+
+    def image_to_audio(
+        self,
+        images: Sequence[ImageLike],
+        *,
+        seed: int = 0,
+        batch_size: int = 16,
+        progress: StepProgress | None = None,
+        **settings: Any,
+    ) -> Result:
+        """Make a sound for each picture.
+
+        Args:
+            images: files, Pillow pictures or uint8 arrays.
+            seed: item i is made with seed + i; same seed, same result, whatever the batch size.
+            batch_size: items sampled at once.
+            progress: called after each sampling step.
+            **settings: any of `SamplingSettings`, over the model's defaults.
+
+        Raises:
+            EchoesError: an unusable picture or setting.
+        """
+        given = _Given(len(images), pictures=self._pictures(images))
+        return self._run(given, (("audio",),), seed, batch_size, progress, settings)
+
+    def audio_to_image(
+        self,
+        sounds: Sequence[AudioLike],
+        *,
+        seed: int = 0,
+        batch_size: int = 16,
+        progress: StepProgress | None = None,
+        **settings: Any,
+    ) -> Result:
+        """Make a picture for each sound: files, or (samples, rate) tuples. Otherwise as `image_to_audio`."""
+        given = _Given(len(sounds), waves=self._sounds(sounds))
+        return self._run(given, (("image",),), seed, batch_size, progress, settings)
+
+    def generate_pair(
+        self,
+        count: int = 1,
+        *,
+        pair_order: PairOrder = "together",
+        seed: int = 0,
+        batch_size: int = 16,
+        progress: StepProgress | None = None,
+        **settings: Any,
+    ) -> Result:
+        """Make pictures and sounds that belong together, from nothing.
+
+        Args:
+            count: how many pairs.
+            pair_order: "together" unmasks both at once (the paper); the others finish one modality first and make the
+                second for it.
+        """
+        return self._run(_Given(count), PAIR_ORDERS[pair_order], seed, batch_size, progress, settings)
+
+    def inpaint(
+        self,
+        image: ImageLike | None = None,
+        audio: AudioLike | None = None,
+        *,
+        image_mask: np.ndarray | None = None,
+        audio_mask: Sequence[tuple[float, float]] = (),
+        count: int = 1,
+        seed: int = 0,
+        batch_size: int = 16,
+        progress: StepProgress | None = None,
+        **settings: Any,
+    ) -> Result:
+        """Fill parts of a picture, a sound, or both; continuation is a mask over the end.
+
+        Whole tokens are filled: every token that a mask touches. Outside of them picture and mel are the given ones.
+
+        Args:
+            image: None for a picture made from nothing.
+            audio: None for a sound made from nothing.
+            image_mask: bool, any shape (H, W); True where the picture is to be made anew. It is fitted as the picture is.
+            audio_mask: stretches (from, to) in seconds of the fitted sound that are to be made anew.
+            count: how many variants.
+        """
+        if image is None and image_mask is not None or audio is None and len(audio_mask):
+            raise EchoesError("A mask needs the picture or sound it belongs to; give both or neither.")
+        given = _Given(
+            count,
+            pictures=None if image is None else np.repeat(self._pictures([image]), count, 0),
+            waves=None if audio is None else np.repeat(self._sounds([audio]), count, 0),
+            image_mask=image_places(image_mask, self.layout),
+            audio_mask=audio_places(audio_mask, self.layout),
+        )
+        return self._run(given, (MODALITIES,), seed, batch_size, progress, settings)
+
+    def reconstruct(
+        self,
+        images: Sequence[ImageLike] = (),
+        sounds: Sequence[AudioLike] = (),
+        *,
+        batch_size: int = 16,
+    ) -> Result:
+        """The round trip through tokenizers and vocoder, without the transformer.
+
+        Whatever is bad here cannot be good after generation, so it tells which part is at fault.
+        """
+        codec = self.codec
+        pictures = [codec.decode_images(codec.encode_images(batch)) for batch in _batches(self._pictures(images), batch_size)]
+        mels = [codec.decode_mels(codec.encode_mels(codec.mels(batch))) for batch in _batches(self._sounds(sounds), batch_size)]
+        return Result(
+            images=np.concatenate(pictures) if pictures else None,
+            audio=np.concatenate([codec.vocode(mel_BMT) for mel_BMT in mels]) if mels else None,
+            mels=torch.cat(mels).cpu().numpy() if mels else None,
+            sample_rate=self.layout.sample_rate, seeds=(), settings=None,
+        )  # fmt: skip
+
+    # How a request runs
+
+    def _pictures(self, images: Sequence[ImageLike]) -> np.ndarray:
+        layout = self.layout
+        empty = np.zeros((0, layout.image_size, layout.image_size, layout.image_channels), np.uint8)
+        return np.stack([picture_array(image, layout) for image in images]) if len(images) else empty
+
+    def _sounds(self, sounds: Sequence[AudioLike]) -> np.ndarray:
+        empty = np.zeros((0, self.layout.clip_samples), np.float32)
+        return np.stack([sound_array(sound, self.layout) for sound in sounds]) if len(sounds) else empty
+
+    def _run(
+        self,
+        given: _Given,
+        stages: Sequence[tuple[Modality, ...]],
+        seed: int,
+        batch_size: int,
+        progress: StepProgress | None,
+        changes: dict[str, Any],
+    ) -> Result:
+        """Sample the stages one after the other, batch by batch."""
+        if given.count < 1 or batch_size < 1:
+            raise EchoesError("There must be at least one item, and the batch size must be at least 1.")
+        settings = self._settings(changes)
+        transformer = cast(EchoTransformer, self.codec.part("transformer"))
+        batches = list(range(0, given.count, batch_size))
+        total = len(batches) * len(stages) * settings.steps
+        images, mels, waves = [], [], []
+        for number, first in enumerate(batches):
+            rows = slice(first, min(first + batch_size, given.count))
+            tokens, unknown = self._start(given, rows, transformer)
+            generators = [torch.Generator().manual_seed(seed + index) for index in range(rows.start, rows.stop)]
+            filled = tokens
+            open_now = unknown
+            for stage, targets in enumerate(stages):
+                done = (number * len(stages) + stage) * settings.steps
+                report = None if progress is None else partial(_report, progress, done, total)
+                filled = generate(transformer, filled, open_now, settings, generators, targets, report)
+                open_now = Pair(*(u & (m not in targets) for m, u in zip(MODALITIES, open_now, strict=True)))
+            images.append(self._finish_images(given, rows, filled.image, unknown.image))
+            mel_BMT, wave_BN = self._finish_sounds(given, rows, filled.audio, unknown.audio)
+            mels.append(mel_BMT.cpu().numpy())
+            waves.append(wave_BN)
+        return Result(
+            images=np.concatenate(images),
+            audio=np.concatenate(waves),
+            mels=np.concatenate(mels),
+            sample_rate=self.layout.sample_rate,
+            seeds=tuple(range(seed, seed + given.count)),
+            settings=settings,
+        )
+
+    def _settings(self, changes: dict[str, Any]) -> SamplingSettings:
+        try:
+            return SamplingSettings.model_validate({**self.defaults.model_dump(), **changes})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise EchoesError(f"The sampling setting {name!r} cannot be {first['input']!r}: {first['msg']}.") from error
+
+    def _start(self, given: _Given, rows: slice, transformer: EchoTransformer) -> tuple[Pair, Pair]:
+        """Tokens of what is given, and True at the places that are unknown."""
+        size = rows.stop - rows.start
+        encoded = Pair(
+            self._nothing(size, transformer.places["image"])
+            if given.pictures is None
+            else self.codec.encode_images(given.pictures[rows]),
+            self._nothing(size, transformer.places["audio"])
+            if given.waves is None
+            else self.codec.encode_mels(self.codec.mels(given.waves[rows])),
+        )
+        unknown = []
+        sides = ((given.pictures, given.image_mask), (given.waves, given.audio_mask))
+        for (values, mask), tokens in zip(sides, encoded, strict=True):
+            missing = torch.full_like(tokens, values is None, dtype=torch.bool)
+            unknown.append(missing if mask is None else missing | mask.to(self.device))
+        return encoded, Pair(*unknown)
+
+    def _nothing(self, size: int, places: int) -> Tensor:
+        return torch.zeros(size, places, dtype=torch.int64, device=self.device)
+
+    def _finish_images(self, given: _Given, rows: slice, tokens_BI: Tensor, unknown_BI: Tensor) -> np.ndarray:
+        """Decoded pictures where anything is new, the given pixels elsewhere."""
+        if given.pictures is not None and not unknown_BI.any():
+            return given.pictures[rows]
+        pictures_BHWC = self.codec.decode_images(tokens_BI)
+        if given.pictures is None:
+            return pictures_BHWC
+        new_BHW = enlarge(unknown_BI.unflatten(1, self.layout.image_grid), (self.layout.image_factor,) * 2)
+        return np.where(new_BHW.cpu().numpy()[..., None], pictures_BHWC, given.pictures[rows])
+
+    def _finish_sounds(
+        self, given: _Given, rows: slice, tokens_BA: Tensor, unknown_BA: Tensor
+    ) -> tuple[Tensor, np.ndarray]:
+        """Mels and waveforms: decoded where anything is new, the given sound's mel elsewhere."""
+        if given.waves is None:
+            mel_BMT = self.codec.decode_mels(tokens_BA)
+            return mel_BMT, self.codec.vocode(mel_BMT)
+        mel_BMT = self.codec.mels(given.waves[rows])
+        if not unknown_BA.any():
+            first = self.layout.mel_offset * self.layout.hop
+            return mel_BMT, given.waves[rows, first : first + self.layout.samples]
+        new_BMT = enlarge(unknown_BA.unflatten(1, self.layout.audio_grid), self.layout.audio_factor)
+        mel_BMT = torch.where(new_BMT, self.codec.decode_mels(tokens_BA), mel_BMT)
+        return mel_BMT, self.codec.vocode(mel_BMT)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called `name`; "auto" takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        EchoesError: no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise EchoesError(f"The device {name!r} is not available here; use cpu or auto.") from error
+    return device
+
+
+def _batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    for first in range(0, len(rows), size):
+        yield rows[first : first + size]
+
+
+def _report(progress: StepProgress, before: int, total: int, done: int, _steps: int, _tokens: Pair, _open: Pair) -> None:
+    progress(before + done, total)

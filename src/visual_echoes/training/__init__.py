@@ -1,0 +1,1 @@
+"""Training of the four parts: image VQGAN, audio VQGAN, vocoder, transformer."""

@@ -1,0 +1,80 @@
+"""Settings of the training loop, the same for every part; a recipe's `[train]` table."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+
+class TrainSettings(BaseModel):
+    """How long, how fast, how often to look."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    muon_learning_rate: float = Field(default=0.02, gt=0)  # for hidden matrices, when optimizer is "muon"
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = Field(default=0.05, ge=0)  # matrices only, as in MAGE
+    warmup_steps: int = Field(default=0, ge=0)
+    final_rate: float = Field(default=0.0, ge=0, le=1)  # share of the learning rate left at the last step
+    clip_norm: float = Field(default=1.0, gt=0)
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: int = 0
+    log_every: int = Field(default=20, gt=0)
+    validate_every: int = Field(default=500, gt=0)
+    checkpoint_every: int = Field(default=500, gt=0)
+
+    def rate(self, step: int) -> float:
+        """Share of the learning rate at a step: linear warm-up, then half a cosine to `final_rate`."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        return self.final_rate + (1 - self.final_rate) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def mixed_precision(precision: str) -> Literal["no", "bf16"]:
+    """Accelerate's name for a precision; "auto" takes bfloat16 only where the hardware multiplies it natively."""
+    if precision == "auto":
+        native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_amx_tile_supported()
+        return "bf16" if native else "no"
+    return "bf16" if precision == "bf16" else "no"
+
+
+def build_optimizers(networks: list[nn.Module], settings: TrainSettings) -> list[torch.optim.Optimizer]:
+    """The optimisers of some networks.
+
+    Weight decay falls on matrices and kernels only. With Muon (Jordan 2024) the 2-D hidden matrices go to Muon and all
+    else (embeddings, norms, biases, convolutions) stays with AdamW.
+    """
+    hidden, matrices, vectors = [], [], []
+    for network in networks:
+        tables = {module.weight for module in network.modules() if isinstance(module, nn.Embedding)}
+        for parameter in network.parameters():
+            if parameter.dim() < 2 or parameter in tables:
+                vectors.append(parameter)
+            elif settings.optimizer == "muon" and parameter.dim() == 2:
+                hidden.append(parameter)
+            else:
+                matrices.append(parameter)
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            [group for group in groups if group["params"]], lr=settings.learning_rate, betas=settings.betas
+        )
+    ]
+    if hidden:
+        optimizers.append(
+            torch.optim.Muon(hidden, lr=settings.muon_learning_rate, weight_decay=settings.weight_decay)
+        )
+    return optimizers

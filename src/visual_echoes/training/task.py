@@ -1,0 +1,65 @@
+"""What the training loop needs to know of the thing it trains.
+
+A task owns its networks and data and turns a batch into losses. Everything it draws at random comes either from the
+generator it is handed or from torch's global generator, which the loop seeds at every step, so a run is a pure function
+of its recipe and resumes exactly.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimiser step: which optimiser, what to minimise, what to log."""
+
+    optimizer: str
+    loss: Tensor
+    metrics: Mapping[str, float | Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Held-out figures, and pictures or sounds to look at: arrays (H, W, C) uint8 and (N,) float32."""
+
+    metrics: dict[str, float]
+    images: dict[str, Any] = field(default_factory=dict)
+    sounds: dict[str, Any] = field(default_factory=dict)
+
+
+class Task(ABC):
+    """One trained part.
+
+    Attributes:
+        modules: every network with weights, by name. `modules["model"]` is the one that is averaged (EMA) and exported.
+        optimizers: names of the networks each optimiser updates; the first is the main one.
+    """
+
+    modules: nn.ModuleDict
+    optimizers: Mapping[str, tuple[str, ...]] = {"model": ("model",)}
+
+    @abstractmethod
+    def batch(self, size: int, generator: torch.Generator) -> Any:
+        """Draw one training batch on the CPU: tensors, or a tuple or dict of them."""
+
+    @abstractmethod
+    def phases(self, batch: Any, step: int) -> Iterator[Phase]:
+        """Yield one phase per optimiser step. The loop steps the optimiser before asking for the next phase."""
+
+    @abstractmethod
+    def validate(self, model: nn.Module, device: torch.device) -> Validation:
+        """Measure `model` (the averaged weights, in eval mode) on held-out data, the same items every time."""
+
+    @abstractmethod
+    def export_config(self) -> dict[str, Any]:
+        """The config that rebuilds `modules["model"]`, JSON-serialisable."""
+
+    def after_step(self, step: int) -> None:  # noqa: B027  most tasks have nothing to do here
+        """Upkeep between steps, for instance reviving dead codes."""

@@ -1,0 +1,141 @@
+"""Training the transformer: cross entropy on masked tokens of both modalities at once.
+
+Besides the loss, validation logs the cross-modal gain: how much the loss on one modality falls, in nats a clip, when the
+other is the true partner instead of a stranger, at fixed masks. It tells when the model begins to listen.
+
+Shapes: B batch, I picture places, A sound places, P places of one modality, K codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from visual_echoes.data.tokens import TokenCache
+from visual_echoes.masking import Mask, MaskRatio, dropped_count, random_mask
+from visual_echoes.training.task import Phase, Task, Validation
+from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair, TransformerConfig
+
+VALIDATION_PAIRS = 512
+VALIDATION_BATCH = 128
+VALIDATION_SEED = 1234
+VALIDATION_RATIO = MaskRatio()  # the paper's masks, whatever the training's, so that runs can be compared
+
+
+class MaskingObjective(BaseModel):
+    """Masks and loss; a recipe's `[objective]` table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: MaskRatio = MaskRatio()
+    audio: MaskRatio = MaskRatio()
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    # Average over all masked tokens together, or the mean of the two modalities' means.
+    average: Literal["tokens", "modalities"] = "tokens"
+
+    def ratio(self, modality: Modality) -> MaskRatio:
+        return self.image if modality == "image" else self.audio
+
+
+class TransformerTask(Task):
+    """Trains the transformer on cached tokens."""
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        objective: MaskingObjective,
+        train: TokenCache,
+        valid: TokenCache,
+        codebooks: dict[Modality, Tensor] | None = None,
+    ) -> None:
+        """`codebooks`: code vectors (K, C) of the tokenizers to start the token embeddings from; None: at random."""
+        self.config, self.objective, self.train, self.valid = config, objective, train, valid
+        self.model = EchoTransformer(config)
+        for modality, codebook_KC in (codebooks or {}).items():
+            self.model.start_from_codebook(modality, codebook_KC)
+        self.modules = nn.ModuleDict({"model": self.model})
+
+    def batch(self, size: int, generator: torch.Generator) -> tuple[Pair, Pair, Pair]:
+        tokens, _ = self.train.draw(size, generator)
+        masks = [
+            self._draw_mask(self.objective.ratio(modality), modality, size, generator) for modality in MODALITIES
+        ]
+        return tokens, Pair(*(mask.masked_BL for mask in masks)), Pair(*(mask.dropped_BL for mask in masks))
+
+    def _draw_mask(self, ratio: MaskRatio, modality: Modality, size: int, generator: torch.Generator) -> Mask:
+        length = self.config.places(modality)
+        return random_mask(ratio.sample(size, generator), length, dropped_count(length, ratio.low), generator)
+
+    def phases(self, batch: tuple[Pair, Pair, Pair], step: int) -> Iterator[Phase]:
+        tokens, masked, dropped = (Pair(*pair) for pair in batch)
+        features = self.modules["model"](tokens, masked, dropped)
+        sums, counts, metrics = [], [], {}
+        for modality, tokens_BP, masked_BP, features_BPD in zip(MODALITIES, tokens, masked, features, strict=True):
+            # Only masked places are scored, dropped ones included.
+            logits_MK = self.model.logits(modality, features_BPD[masked_BP]).float()
+            target_M = tokens_BP[masked_BP]
+            losses_M = F.cross_entropy(
+                logits_MK, target_M, label_smoothing=self.objective.label_smoothing, reduction="none"
+            )
+            sums.append(losses_M.sum())
+            counts.append(max(1, len(target_M)))
+            metrics[f"loss/{modality}"] = losses_M.sum() / counts[-1]
+        if self.objective.average == "tokens":
+            loss = torch.stack(sums).sum() / sum(counts)
+        else:
+            loss = torch.stack([total / count for total, count in zip(sums, counts, strict=True)]).mean()
+        yield Phase("model", loss, metrics)
+
+    def validate(self, model: nn.Module, device: torch.device) -> Validation:
+        assert isinstance(model, EchoTransformer)
+        generator = torch.Generator().manual_seed(VALIDATION_SEED)
+        tokens, groups = self.valid.draw(VALIDATION_PAIRS, generator)
+        stranger = strangers(groups, generator)
+        metrics: dict[str, float] = {}
+        for modality in MODALITIES:
+            masked_BP = self._draw_mask(VALIDATION_RATIO, modality, len(groups), generator).masked_BL
+            true = self._target_loss(model, modality, tokens, masked_BP, None, device)
+            wrong = self._target_loss(model, modality, tokens, masked_BP, stranger, device)
+            metrics[f"loss/{modality}"] = true / (float(masked_BP.sum()) / len(groups))
+            metrics[f"cross_modal_gain/{modality}"] = wrong - true
+        return Validation(metrics)
+
+    def _target_loss(
+        self,
+        model: EchoTransformer,
+        target: Modality,
+        tokens: Pair,
+        masked_BP: Tensor,
+        partner: Tensor | None,
+        device: torch.device,
+    ) -> float:
+        """Nats per clip on the target's masked places, the other modality wholly visible (true, or of a partner)."""
+        total = 0.0
+        for index_B in torch.arange(len(masked_BP)).split(VALIDATION_BATCH):
+            other_B = index_B if partner is None else partner[index_B]
+            shown, hidden = [], []
+            for modality, tokens_BP in zip(MODALITIES, tokens, strict=True):
+                shown.append(tokens_BP[index_B if modality == target else other_B].to(device))
+                hidden.append(
+                    masked_BP[index_B].to(device) if modality == target else torch.zeros_like(shown[-1], dtype=torch.bool)
+                )
+            features = dict(zip(MODALITIES, model(Pair(*shown), Pair(*hidden)), strict=True))
+            place = MODALITIES.index(target)
+            logits_MK = model.logits(target, features[target][hidden[place]]).float()
+            total += float(F.cross_entropy(logits_MK, shown[place][hidden[place]], reduction="sum"))
+        return total / len(masked_BP)
+
+    def export_config(self) -> dict[str, Any]:
+        return self.config.model_dump(mode="json")
+
+
+def strangers(groups_B: Tensor, generator: torch.Generator) -> Tensor:
+    """For each item another one of a different group, as an index; its own where all are of one group."""
+    different_BB = groups_B[:, None] != groups_B[None, :]
+    weight_BB = different_BB.double() + torch.eye(len(groups_B), dtype=torch.float64) * 1e-12
+    return torch.multinomial(weight_BB, 1, generator=generator)[:, 0]

@@ -1,0 +1,112 @@
+"""What a vocoder is trained to lower: distances between spectra, and a discriminator that looks at spectra.
+
+Both look at three window lengths, a quarter, a half and the whole of the layout's: short windows see onsets, long ones
+harmonics (Yamamoto et al. 2020).
+
+Shapes: B batch, N samples, F STFT bins, T frames, C channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
+
+from visual_echoes.layout import Layout
+from visual_echoes.mel import layout_filterbank, magnitude_to_log, stft
+
+WINDOWS_PER_HOP = 4
+LEAKY_SLOPE = 0.1
+
+
+def window_lengths(layout: Layout) -> tuple[int, int, int]:
+    """The three STFT lengths in samples."""
+    return layout.n_fft // 4, layout.n_fft // 2, layout.n_fft
+
+
+def log_mel_distance(first_BN: Tensor, second_BN: Tensor, layout: Layout) -> Tensor:
+    """Mean absolute difference of the layout's log-mels in [0, 1]; a scalar. Unlike `wave_to_mel`, for any length."""
+    filters_MF = layout_filterbank(layout).to(first_BN.device)
+    first, second = (
+        magnitude_to_log(filters_MF @ stft(wave_BN, layout.n_fft, layout.hop).abs(), layout)
+        for wave_BN in (first_BN, second_BN)
+    )
+    return F.l1_loss(first, second)
+
+
+def stft_distance(wave_BN: Tensor, target_BN: Tensor, layout: Layout) -> Tensor:
+    """Multi-resolution STFT distance (Yamamoto et al. 2020); a scalar, 0 for equal sounds.
+
+    Spectral convergence plus the mean absolute difference of log magnitudes, averaged over the window lengths.
+    Magnitudes below that of a flat spectrum at the layout's `mel_floor` count as silence.
+    """
+    floor = layout.mel_floor * layout.sample_rate / layout.n_fft
+    total = wave_BN.new_zeros(())
+    for length in window_lengths(layout):
+        wave_BFT, target_BFT = (stft(x_BN, length, length // WINDOWS_PER_HOP).abs() for x_BN in (wave_BN, target_BN))
+        silence = floor * target_BFT.numel() ** 0.5
+        convergence = torch.linalg.vector_norm(wave_BFT - target_BFT) / target_BFT.norm().clamp_min(silence)
+        total = total + convergence + F.l1_loss(wave_BFT.clamp_min(floor).log(), target_BFT.clamp_min(floor).log())
+    return total / len(window_lengths(layout))
+
+
+class STFTDiscriminator(nn.Module):
+    """Real or not, per patch of a complex STFT of one window length (after Defossez et al. 2022)."""
+
+    def __init__(self, length: int, width: int) -> None:
+        super().__init__()
+        self.length = length
+        strides = ((1, 1), (2, 1), (2, 2), (2, 2))  # frequency, time
+        widths_in = (2, width, width, width)
+        self.layers = nn.ModuleList(
+            weight_norm(nn.Conv2d(width_in, width, (5, 3), stride, padding=(2, 1)))
+            for width_in, stride in zip(widths_in, strides, strict=True)
+        )
+        self.judge = weight_norm(nn.Conv2d(width, 1, 3, padding=1))
+
+    def _spectrum(self, wave_BN: Tensor) -> Tensor:
+        """Real and imaginary part as channels, the magnitude compressed to its power 0.3."""
+        spectrum_BFT = stft(wave_BN, self.length, self.length // WINDOWS_PER_HOP)
+        spectrum_BFT = spectrum_BFT * (spectrum_BFT.abs() + 1e-3).pow(-0.7)
+        return torch.view_as_real(spectrum_BFT).movedim(-1, 1)
+
+    def forward(self, wave_BN: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x_BCFT = self._spectrum(wave_BN)
+        features = []
+        for layer in self.layers:
+            x_BCFT = F.leaky_relu(layer(x_BCFT), LEAKY_SLOPE)
+            features.append(x_BCFT)
+        return self.judge(x_BCFT), features
+
+
+class MultiResolutionDiscriminator(nn.Module):
+    """One `STFTDiscriminator` per window length.
+
+    Returns for waves (B, N) one pair per window length: scores per patch, and the features of each layer.
+    """
+
+    def __init__(self, layout: Layout, width: int) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(STFTDiscriminator(length, width) for length in window_lengths(layout))
+
+    def forward(self, wave_BN: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
+        return [part(wave_BN) for part in self.parts]
+
+
+Judgement = list[tuple[Tensor, list[Tensor]]]
+
+
+def adversarial_loss(judged_fake: Judgement) -> Tensor:
+    """The vocoder's hinge loss, averaged over the parts."""
+    return torch.stack([-score.mean() for score, _ in judged_fake]).mean()
+
+
+def feature_loss(judged_real: Judgement, judged_fake: Judgement) -> Tensor:
+    """Mean absolute difference of the discriminator's features (Kumar et al. 2019), averaged over layers and parts."""
+    distances = [
+        F.l1_loss(fake, real.detach())
+        for (_, reals), (_, fakes) in zip(judged_real, judged_fake, strict=True)
+        for real, fake in zip(reals, fakes, strict=True)
+    ]
+    return torch.stack(distances).mean()

@@ -1,0 +1,199 @@
+"""Training a VQGAN (Esser et al. 2021): reconstruction, commitment and codebook losses, then a discriminator.
+
+Codes that fall out of use are put back among the encoder's outputs; usage and perplexity are logged and a low usage is
+warned about, because a collapsed codebook looks like a slow training.
+
+Shapes: B batch, C channels, H rows, W columns, h x w token grid, D code dimension, K codes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from visual_echoes.data.sources import Source
+from visual_echoes.training.perceptual import build_perceptual
+from visual_echoes.training.task import Phase, Task, Validation
+from visual_echoes.vqgan import VQGAN, VQGANConfig, code_usage
+
+USAGE_WARNING = 0.5
+VALIDATION_BATCH = 64
+SHOWN = 16
+
+
+class VQGANLoss(BaseModel):
+    """Weights and start of each loss; a recipe's `[loss]` table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    codebook_weight: float = 1.0
+    commitment_weight: float = 0.25
+    squared_weight: float = Field(default=0.0, ge=0)  # of the squared error, beside the absolute error's 1
+    perceptual: Literal["none", "edges"] = "none"
+    perceptual_weight: float = Field(default=1.0, ge=0)
+    adversarial_from: int | None = None  # step at which the discriminator starts; None: never
+    adversarial_weight: float = 0.8
+    adversarial_limit: float = Field(default=1e4, gt=0)  # bound of the adaptive weight; taming's 1e4
+    discriminator_width: int = 64
+    restart_every: int = Field(default=50, gt=0)  # steps between revivals of dead codes
+    restart_until: int | None = None  # last step with revivals; None: no end
+    restart_below: float = 0.1  # a code is dead below this share of its fair use
+
+
+class PatchDiscriminator(nn.Module):
+    """PatchGAN (Isola et al. 2017): real or not, per patch."""
+
+    def __init__(self, channels: int, width: int, layers: int = 2) -> None:
+        super().__init__()
+        stages: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        for layer in range(1, layers + 1):
+            stride = 2 if layer < layers else 1
+            stages += [nn.Conv2d(width * layer, width * (layer + 1), 4, stride, 1, bias=False)]
+            stages += [nn.GroupNorm(8, width * (layer + 1)), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*stages, nn.Conv2d(width * (layers + 1), 1, 4, 1, 1))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.body(x_BCHW)
+
+
+def hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's hinge loss."""
+    return 0.5 * (F.relu(1.0 - real).mean() + F.relu(1.0 + fake).mean())
+
+
+class CodeTracker(nn.Module):
+    """Running use of each code, and recent encoder outputs to revive dead codes with. Part of the checkpoint."""
+
+    use_K: Tensor
+    pool_KD: Tensor
+
+    def __init__(self, config: VQGANConfig, decay: float = 0.98) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("use_K", torch.ones(config.codes))
+        self.register_buffer("pool_KD", torch.zeros(config.codes, config.code_dim))
+
+    @torch.no_grad()
+    def observe(self, indices_Bhw: Tensor, z_BDhw: Tensor) -> None:
+        """Count one batch; `use_K` of 1 is a fair share."""
+        codes = len(self.use_K)
+        counts_K = torch.bincount(indices_Bhw.flatten(), minlength=codes).float()
+        self.use_K.lerp_(counts_K * codes / counts_K.sum(), 1.0 - self.decay)
+        z_ND = z_BDhw.movedim(1, -1).flatten(0, -2).float()
+        # Every row of the pool is a draw from this batch (with repeats where the batch is small).
+        self.pool_KD.copy_(z_ND[torch.randint(len(z_ND), (codes,), device=z_ND.device)])
+
+    @torch.no_grad()
+    def revive(self, codebook_KD: Tensor, below: float) -> int:
+        """Move dead codes onto recent encoder outputs; returns how many."""
+        dead_K = self.use_K < below
+        codebook_KD[dead_K] = self.pool_KD[dead_K]
+        self.use_K[dead_K] = 1.0
+        return int(dead_K.sum())
+
+
+class VQGANTask(Task):
+    """Trains one VQGAN on pictures or on mels."""
+
+    def __init__(
+        self, config: VQGANConfig, loss: VQGANLoss, train: Source, valid: Source, decoder_only: bool = False
+    ) -> None:
+        self.config, self.loss_config, self.train, self.valid = config, loss, train, valid
+        self.model = VQGAN(config)
+        self.tracker = CodeTracker(config)
+        self.perceptual = build_perceptual(loss.perceptual)
+        self.modules = nn.ModuleDict({"model": self.model, "tracker": self.tracker})
+        self.optimizers = {"model": ("model",)}
+        if loss.adversarial_from is not None:
+            self.discriminator = PatchDiscriminator(config.channels, loss.discriminator_width)
+            self.modules["discriminator"] = self.discriminator
+            self.optimizers = {"model": ("model",), "discriminator": ("discriminator",)}
+
+    def batch(self, size: int, generator: torch.Generator) -> Tensor:
+        index_B = torch.randint(len(self.train), (size,), generator=generator)
+        return self.train.take(index_B, generator)
+
+    def phases(self, batch: Tensor, step: int) -> Iterator[Phase]:
+        loss = self.loss_config
+        x_BCHW = batch
+        output = self.modules["model"](x_BCHW)
+        reconstruction = output.reconstruction_BCHW.float()
+        z_BDhw, codes_BDhw = output.z_BDhw.float(), output.codes_BDhw.float()
+        self.tracker.observe(output.indices_Bhw, z_BDhw.detach())
+        absolute = F.l1_loss(reconstruction, x_BCHW)
+        squared = F.mse_loss(reconstruction, x_BCHW)
+        perceptual = self.perceptual(reconstruction, x_BCHW)
+        codebook = F.mse_loss(codes_BDhw, z_BDhw.detach())
+        commitment = F.mse_loss(z_BDhw, codes_BDhw.detach())
+        fidelity = absolute + loss.squared_weight * squared + loss.perceptual_weight * perceptual
+        total = fidelity + loss.codebook_weight * codebook + loss.commitment_weight * commitment
+        usage, perplexity = code_usage(output.indices_Bhw.cpu(), self.config.codes)
+        metrics: dict[str, float | Tensor] = {
+            "l1": absolute, "squared": squared, "perceptual": perceptual, "commitment": commitment,
+            "usage": usage, "perplexity": perplexity,
+        }  # fmt: skip
+        adversarial = loss.adversarial_from is not None and step >= loss.adversarial_from
+        if adversarial:
+            judged = -self.modules["discriminator"](reconstruction).float().mean()
+            weight = self._adaptive_weight(fidelity, judged)
+            total = total + weight * loss.adversarial_weight * judged
+            metrics["adversarial"], metrics["adaptive_weight"] = judged, weight
+        yield Phase("model", total, metrics)
+        if adversarial:
+            real = self.modules["discriminator"](x_BCHW).float()
+            fake = self.modules["discriminator"](reconstruction.detach()).float()
+            yield Phase("discriminator", hinge_loss(real, fake), {"real": real.mean(), "fake": fake.mean()})
+
+    def _adaptive_weight(self, fidelity: Tensor, judged: Tensor) -> Tensor:
+        """Balances both losses by their gradients at the decoder's last layer (taming, eq. 7)."""
+        last = self.model.decoder.last_layer
+        (from_fidelity,) = torch.autograd.grad(fidelity, last, retain_graph=True)
+        (from_judged,) = torch.autograd.grad(judged, last, retain_graph=True)
+        weight = from_fidelity.norm() / (from_judged.norm() + 1e-4)
+        return weight.clamp(0.0, self.loss_config.adversarial_limit).detach()
+
+    def after_step(self, step: int) -> None:
+        loss = self.loss_config
+        ended = loss.restart_until is not None and step > loss.restart_until
+        if (step + 1) % loss.restart_every == 0 and not ended:
+            self.tracker.revive(self.model.quantize.embedding.weight.data, loss.restart_below)
+
+    def validate(self, model: nn.Module, device: torch.device) -> Validation:
+        assert isinstance(model, VQGAN)
+        absolute = squared = 0.0
+        indices: list[Tensor] = []
+        shown = torch.empty(0)
+        for index_B in torch.arange(len(self.valid)).split(VALIDATION_BATCH):
+            x_BCHW = self.valid.take(index_B, None).to(device)
+            indices_Bhw = model.encode(x_BCHW)
+            reconstruction = model.decode(indices_Bhw).float().clamp(-1.0, 1.0)
+            indices.append(indices_Bhw.cpu())
+            absolute += float((reconstruction - x_BCHW).abs().mean((1, 2, 3)).sum())
+            squared += float((reconstruction - x_BCHW).square().mean((1, 2, 3)).sum())
+            if not len(shown):
+                shown = _sheet(x_BCHW[:SHOWN].cpu(), reconstruction[:SHOWN].cpu())
+        count = len(self.valid)
+        usage, perplexity = code_usage(torch.cat(indices), self.config.codes)
+        if usage < USAGE_WARNING:
+            warnings.warn(
+                f"only {usage:.0%} of the codebook is in use; lower restart_every, codes or learning_rate", stacklevel=2
+            )
+        # Pictures span [-1, 1], so the peak of the signal-to-noise ratio is 2.
+        psnr = 10.0 * torch.log10(torch.tensor(4.0 * count / max(squared, 1e-12)))
+        metrics = {"l1": absolute / count, "psnr_db": float(psnr), "usage": usage, "perplexity": perplexity}
+        return Validation(metrics, images={"original_and_reconstruction": shown.numpy()})
+
+    def export_config(self) -> dict[str, Any]:
+        return self.config.model_dump(mode="json")
+
+
+def _sheet(top_BCHW: Tensor, bottom_BCHW: Tensor) -> Tensor:
+    """Two rows of pictures, originals above, (2H, B * W, C) uint8; rows of a mel are flipped so that low is below."""
+    rows = [torch.cat(list(images), dim=-1) for images in (top_BCHW, bottom_BCHW)]
+    return ((torch.cat(rows, dim=-2).movedim(0, -1) + 1.0) * 127.5).clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,235 @@
+"""A model folder: `config.json`, one safetensors file per part with its checksum, and a model card. No pickle.
+
+The same format holds a whole model (both tokenizers, transformer, vocoder) and what one training exports (one part). A
+model is named by a folder, by the name of a model inside the package, or by a repository of the Hugging Face hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import nn
+
+from visual_echoes.errors import EchoesError
+from visual_echoes.files import write_bytes, write_text
+from visual_echoes.layout import Layout
+from visual_echoes.sampling import SamplingSettings
+from visual_echoes.transformer import EchoTransformer, TransformerConfig
+from visual_echoes.vocoder import build_vocoder
+from visual_echoes.vqgan import VQGAN, VQGANConfig
+
+FORMAT = 1
+CONFIG_FILE = "config.json"
+CARD_FILE = "README.md"
+MAX_CONFIG_BYTES = 1 << 20
+MAX_PART_BYTES = 8 << 30
+PACKAGED = "models"
+
+PartName = Literal["image_vqgan", "audio_vqgan", "transformer", "vocoder"]
+PART_NAMES: tuple[PartName, ...] = get_args(PartName)
+
+
+class PartDescription(BaseModel):
+    """One part: what network it is, how to build it, and the file that holds its weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str  # "vqgan", "transformer" or a kind of vocoder
+    config: dict[str, Any]
+    file: str | None  # None: no weights
+    sha256: str | None
+
+
+class ModelDescription(BaseModel):
+    """The content of `config.json`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int
+    name: str
+    version: str
+    layout: dict[str, Any]
+    parts: dict[PartName, PartDescription]
+    sampling: SamplingSettings
+
+
+@dataclass
+class Model:
+    """The parts of a model, built and in eval mode."""
+
+    name: str
+    version: str
+    layout: Layout
+    parts: dict[PartName, nn.Module]
+    sampling: SamplingSettings
+    card: str = ""
+    kinds: dict[PartName, str] = field(default_factory=dict)
+    configs: dict[PartName, dict[str, Any]] = field(default_factory=dict)
+
+
+def build_part(kind: str, config: dict[str, Any], layout: Layout) -> nn.Module:
+    """An untrained part of a kind; `ValueError` if the config does not fit."""
+    if kind == "vqgan":
+        return VQGAN(VQGANConfig.model_validate(config))
+    if kind == "transformer":
+        return EchoTransformer(TransformerConfig.model_validate(config))
+    return build_vocoder(kind, config, layout)
+
+
+def save_model(folder: Path, model: Model, half: bool) -> None:
+    """Write a model folder; with `half`, weights are stored in float16.
+
+    `config.json` is written last, so an interrupted save is not mistaken for a model.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptions: dict[PartName, PartDescription] = {}
+    for name, part in model.parts.items():
+        tensors = {
+            key: (value.half() if half and value.is_floating_point() else value).detach().cpu().contiguous()
+            for key, value in part.state_dict().items()
+        }
+        file = digest = None
+        if tensors:
+            content = save_tensors(tensors)
+            file, digest = f"{name}.safetensors", hashlib.sha256(content).hexdigest()
+            write_bytes(folder / file, content)
+        descriptions[name] = PartDescription(
+            kind=model.kinds[name], config=model.configs[name], file=file, sha256=digest
+        )
+    description = ModelDescription(
+        format=FORMAT, name=model.name, version=model.version, layout=model.layout.to_dict(),
+        parts=descriptions, sampling=model.sampling,
+    )  # fmt: skip
+    if model.card:
+        write_text(folder / CARD_FILE, model.card)
+    write_text(folder / CONFIG_FILE, json.dumps(description.model_dump(mode="json"), indent=2) + "\n")
+
+
+def packaged_models() -> list[str]:
+    """Names of the models inside the package."""
+    folder = resources.files("visual_echoes") / PACKAGED
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+
+
+def find_model(source: str, revision: str | None = None) -> Path:
+    """The folder of a model named by a path, by a packaged name or by a hub repository ("owner/name").
+
+    Raises:
+        EchoesError: there is no such model, or the hub cannot be reached.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    if source in packaged_models():
+        return Path(str(resources.files("visual_echoes") / PACKAGED / source))
+    if Path(source).exists():
+        raise EchoesError(
+            f"{source} is a file, not a model folder with {CONFIG_FILE} and safetensors; published checkpoints and "
+            "pickles must be converted first."
+        )
+    if source.count("/") == 1 and not source.startswith((".", "/")):
+        from huggingface_hub import snapshot_download
+
+        try:
+            patterns = ["*.safetensors", CONFIG_FILE, CARD_FILE]
+            return Path(snapshot_download(source, revision=revision, allow_patterns=patterns))
+        except Exception as error:  # the hub's client raises many kinds; all mean the same to the user
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise EchoesError(
+                f"The model {source} could not be fetched from the hub ({reason[0]}); check the name and the "
+                "connection, or give a folder."
+            ) from error
+    known = ", ".join(packaged_models()) or "none"
+    raise EchoesError(f"There is no model {source!r}; give a folder, a hub repository or a packaged name ({known}).")
+
+
+def read_description(folder: Path) -> ModelDescription:
+    """Read and check `config.json`; `EchoesError` when it is missing, too large, malformed or of a newer format."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise EchoesError(f"{folder} is no model folder: {CONFIG_FILE} is missing.")
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise EchoesError(f"{path} is larger than {MAX_CONFIG_BYTES} bytes; this is no model config.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and content.get("format") != FORMAT:
+            raise EchoesError(f"{path} has format {content.get('format')!r}, this version reads {FORMAT}; update.")
+        return ModelDescription.model_validate(content)
+    except (OSError, ValueError) as error:
+        detail = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise EchoesError(f"{path} is no valid model config ({detail}); get the folder again.") from error
+
+
+def load_model(source: str | Path, revision: str | None = None, wanted: Iterable[PartName] | None = None) -> Model:
+    """Load a model folder, checking every file against its checksum before it is used.
+
+    Args:
+        source: as for `find_model`.
+        revision: branch, tag or commit of a hub repository.
+        wanted: parts to load; None loads what is there.
+
+    Raises:
+        EchoesError: a part is missing, altered, too large or does not fit its config.
+    """
+    folder = find_model(str(source), revision)
+    description = read_description(folder)
+    try:
+        layout = Layout.from_dict(description.layout)
+    except (KeyError, TypeError, ValueError) as error:
+        raise EchoesError(f"{folder / CONFIG_FILE} describes no valid layout ({error}); get the folder again.") from error
+    card = folder / CARD_FILE
+    model = Model(
+        name=description.name, version=description.version, layout=layout, parts={}, sampling=description.sampling,
+        card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
+    )  # fmt: skip
+    for name in description.parts if wanted is None else wanted:
+        if name not in description.parts:
+            raise EchoesError(f"{folder} has no {name}; choose a model folder that has one.")
+        part = description.parts[name]
+        model.parts[name] = _load_part(folder, name, part, layout)
+        model.kinds[name], model.configs[name] = part.kind, part.config
+    return model
+
+
+def _load_part(folder: Path, name: str, part: PartDescription, layout: Layout) -> nn.Module:
+    try:
+        module = build_part(part.kind, part.config, layout)
+    except (ValueError, KeyError, TypeError) as error:
+        raise EchoesError(f"{folder / CONFIG_FILE} describes no valid {name} ({error}); get the folder again.") from error
+    if part.file is not None:
+        module.load_state_dict(_read_tensors(folder, part, module))
+    return module.float().eval()
+
+
+def _read_tensors(folder: Path, part: PartDescription, module: nn.Module) -> dict[str, torch.Tensor]:
+    assert part.file is not None
+    if Path(part.file).name != part.file or not part.file.endswith(".safetensors"):
+        raise EchoesError(f"{folder / CONFIG_FILE} names the file {part.file!r}; only safetensors beside it are read.")
+    path = folder / part.file
+    if not path.is_file():
+        raise EchoesError(f"{path} is missing; get the model folder again.")
+    if path.stat().st_size > MAX_PART_BYTES:
+        raise EchoesError(f"{path} is larger than {MAX_PART_BYTES} bytes; this is no part of this model.")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != part.sha256:
+        raise EchoesError(f"{path} does not match its checksum, so it is damaged or altered; get the model folder again.")
+    try:
+        tensors = load_tensors(content)
+    except SafetensorError as error:
+        raise EchoesError(f"{path} is no safetensors file ({error}); get the model folder again.") from error
+    expected = {key: value.shape for key, value in module.state_dict().items()}
+    found = {key: value.shape for key, value in tensors.items()}
+    if expected != found:
+        odd = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
+        raise EchoesError(f"{path} does not fit its config: {odd[0]} and {len(odd) - 1} more tensors differ.")
+    return tensors
