@@ -51,9 +51,14 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(
 ) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(exception), atomic_path(path) as temporary:
-        temporary.write_text("half of the n")
-        raise exception
+
+    def write_half() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("half of the n")
+            raise exception
+
+    with pytest.raises(exception):
+        write_half()
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 

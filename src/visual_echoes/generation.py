@@ -37,20 +37,22 @@ def generate(
         tokens: int64 (B, I) and (B, A); at unknown places any valid code.
         unknown: bool, True where there is nothing known yet.
         settings: how to sample.
-        generators: one CPU generator per sample; they are advanced.
+        generators: one CPU generator per sample; each is advanced by two draws.
         targets: modalities to fill. Unknown places of the other one stay masked, so the model goes without them.
-        progress: called after each step.
+        progress: called after each step; where all is filled before the last step, once more as if it were over.
 
     Returns:
         Tokens; known places are as they were.
     """
     samplers = {
-        modality: Sampler(*state, settings, model.config.grid(modality), generators)
+        modality: Sampler(*state, settings, model.config.grid(modality), [_child(parent) for parent in generators])
         for modality, state in zip(MODALITIES, zip(tokens, unknown, strict=True), strict=True)
     }
     for step in range(settings.steps):
         active = [modality for modality in targets if not samplers[modality].done]
         if not active:
+            if progress is not None:
+                progress(settings.steps, settings.steps, *_state(samplers))
             break
         conditional = _logits(model, samplers, active, hidden=None)
         for modality in active:
@@ -65,6 +67,11 @@ def generate(
         if progress is not None:
             progress(step + 1, settings.steps, *_state(samplers))
     return _state(samplers)[0]
+
+
+def _child(parent: torch.Generator) -> torch.Generator:
+    """A generator of one modality's own: one that is filled early must not shift the draws of the other."""
+    return torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=parent)))
 
 
 def _state(samplers: dict[Modality, Sampler]) -> tuple[Pair, Pair]:

@@ -28,8 +28,9 @@ def picture_array(picture: ImageLike, layout: Layout) -> np.ndarray:
         EchoesError: an unusable file or array.
     """
     if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or 0 in picture.shape:
-            raise EchoesError("A picture array must be uint8 with shape (H, W) or (H, W, channels).")
+        fits = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[-1] in (1, 3, 4))
+        if picture.dtype != np.uint8 or not fits or 0 in picture.shape:
+            raise EchoesError("A picture array must be uint8 with shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).")
         picture = Image.fromarray(picture[..., 0] if picture.ndim == 3 and picture.shape[-1] == 1 else picture)
     elif not isinstance(picture, Image.Image):
         picture = read_image(picture)
@@ -46,6 +47,8 @@ def sound_array(sound: AudioLike, layout: Layout) -> np.ndarray:
     """
     if isinstance(sound, tuple):
         wave, rate = sound
+        if np.issubdtype(np.asarray(wave).dtype, np.integer):
+            raise EchoesError("A sound array must hold fractions in [-1, 1]; divide whole numbers by their maximum.")
         wave = np.asarray(wave, dtype=np.float32)
         if wave.ndim != 1 or not len(wave) or not np.isfinite(wave).all():
             raise EchoesError("A sound array must be one-dimensional, not empty and finite.")

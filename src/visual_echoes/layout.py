@@ -6,6 +6,7 @@ Nothing else in the project writes down a token count, a frame count or a number
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,6 +41,16 @@ class Layout:
     peak: float | None = None  # level every sound is brought to before its mel; None leaves it as it is
 
     def __post_init__(self) -> None:
+        counts = (
+            self.image_size, self.image_factor, self.image_codes, self.sample_rate, self.n_fft, self.hop, self.n_mels,
+            self.trim_frames, *self.audio_factor, self.audio_codes,
+        )  # fmt: skip
+        if not all(isinstance(count, int) and count > 0 for count in counts):
+            raise ValueError(f"layout {self.name}: sizes, rates, factors and codes must be whole numbers above 0")
+        if self.image_channels not in (1, 3):
+            raise ValueError(f"layout {self.name}: pictures must have 1 or 3 channels")
+        if not 0 < self.seconds < math.inf:
+            raise ValueError(f"layout {self.name}: seconds must be a finite number above 0")
         if self.image_size % self.image_factor:
             raise ValueError(f"layout {self.name}: image size {self.image_size} is no multiple of {self.image_factor}")
         if self.n_mels % self.audio_factor[0]:
@@ -48,8 +59,10 @@ class Layout:
             raise ValueError(f"layout {self.name}: the clip is shorter than one audio token")
         if not 0 <= self.fmin < self.fmax <= self.sample_rate / 2:
             raise ValueError(f"layout {self.name}: mel bands must lie between 0 Hz and half the sample rate")
-        if not 0 < self.mel_floor < self.mel_ceiling:
+        if not 0 < self.mel_floor < self.mel_ceiling < math.inf:
             raise ValueError(f"layout {self.name}: mel floor must lie above 0 and below the ceiling")
+        if self.peak is not None and not 0 < self.peak <= 1:
+            raise ValueError(f"layout {self.name}: peak must lie above 0 and not above 1")
 
     # Pictures
 

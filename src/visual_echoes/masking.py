@@ -15,6 +15,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+# Taken off before rounding up, so that 0.5 of 16 places are 8 and 0.14 of 50 are 7 whatever the float product.
+ROUNDING = 1e-9
+
 
 class MaskRatio(BaseModel):
     """Distribution of the share of masked places: a Gaussian cut off at its bounds.
@@ -66,7 +69,7 @@ class Mask(NamedTuple):
 
 def dropped_count(length: int, low: float) -> int:
     """Places dropped in every sample: as many as the lowest ratio masks."""
-    return math.ceil(length * low)
+    return math.ceil(length * low - ROUNDING)
 
 
 def random_mask(ratio_B: Tensor, length: int, dropped: int, generator: torch.Generator) -> Mask:
@@ -75,6 +78,6 @@ def random_mask(ratio_B: Tensor, length: int, dropped: int, generator: torch.Gen
     A sample with fewer masked places than `dropped` drops only those.
     """
     rank_BL = torch.rand(len(ratio_B), length, generator=generator).argsort(-1).argsort(-1)
-    masked_B = torch.ceil(ratio_B * length - 1e-9)  # so that 0.5 * 16 masks 8 whatever the rounding
+    masked_B = torch.ceil(ratio_B * length - ROUNDING)
     masked_BL = rank_BL < masked_B[:, None]
     return Mask(masked_BL, masked_BL & (rank_BL < dropped))

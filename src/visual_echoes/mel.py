@@ -36,6 +36,7 @@ def _mel_to_hz(mel: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)  # a filterbank first asked for in inference must still serve training
 def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> Tensor:
     """Triangular mel filters of unit area (Slaney's normalisation), shape (M, F), float32."""
     mels = torch.linspace(_hz_to_mel(fmin), _hz_to_mel(fmax), n_mels + 2, dtype=torch.float64)

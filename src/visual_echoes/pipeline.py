@@ -46,7 +46,7 @@ class Result:
         audio: float32 (n, samples) in [-1, 1]; None if the task has none.
         mels: float32 (n, M, T) in [0, 1], what `audio` was made from.
         sample_rate: Hz.
-        seeds: the seed of each item: `seed` plus its index, so that one item can be made again alone.
+        seeds: the seed of each item, `seed` plus its index unless told otherwise; with it one can be made again alone.
         settings: how it was sampled; None for a plain round trip.
     """
 
@@ -111,6 +111,7 @@ class VisualEchoes:
         images: Sequence[ImageLike],
         *,
         seed: int = 0,
+        seeds: Sequence[int] | None = None,
         batch_size: int = 16,
         progress: StepProgress | None = None,
         **settings: Any,
@@ -120,6 +121,7 @@ class VisualEchoes:
         Args:
             images: files, Pillow pictures or uint8 arrays.
             seed: item i is made with seed + i; same seed, same result, whatever the batch size.
+            seeds: the seed of each item, instead.
             batch_size: items sampled at once.
             progress: called after each sampling step.
             **settings: any of `SamplingSettings`, over the model's defaults.
@@ -128,20 +130,23 @@ class VisualEchoes:
             EchoesError: an unusable picture or setting.
         """
         given = _Given(len(images), pictures=self._pictures(images))
-        return self._run(given, (("audio",),), seed, batch_size, progress, settings)
+        seeds = _item_seeds(seed, given.count) if seeds is None else seeds
+        return self._run(given, (("audio",),), seeds, batch_size, progress, settings)
 
     def audio_to_image(
         self,
         sounds: Sequence[AudioLike],
         *,
         seed: int = 0,
+        seeds: Sequence[int] | None = None,
         batch_size: int = 16,
         progress: StepProgress | None = None,
         **settings: Any,
     ) -> Result:
         """Make a picture for each sound: files, or (samples, rate) tuples. Otherwise as `image_to_audio`."""
         given = _Given(len(sounds), waves=self._sounds(sounds))
-        return self._run(given, (("image",),), seed, batch_size, progress, settings)
+        seeds = _item_seeds(seed, given.count) if seeds is None else seeds
+        return self._run(given, (("image",),), seeds, batch_size, progress, settings)
 
     def generate_pair(
         self,
@@ -160,7 +165,10 @@ class VisualEchoes:
             pair_order: "together" unmasks both at once (the paper); the others finish one modality first and make the
                 second for it.
         """
-        return self._run(_Given(count), PAIR_ORDERS[pair_order], seed, batch_size, progress, settings)
+        seeds = _item_seeds(seed, count)
+        if pair_order not in PAIR_ORDERS:
+            raise EchoesError(f"There is no pair order {pair_order!r}; choose one of {', '.join(PAIR_ORDERS)}.")
+        return self._run(_Given(count), PAIR_ORDERS[pair_order], seeds, batch_size, progress, settings)
 
     def inpaint(
         self,
@@ -186,6 +194,8 @@ class VisualEchoes:
             audio_mask: stretches (from, to) in seconds of the fitted sound that are to be made anew.
             count: how many variants.
         """
+        if count < 1:
+            raise EchoesError("There must be at least one item.")
         if image is None and image_mask is not None or audio is None and len(audio_mask):
             raise EchoesError("A mask needs the picture or sound it belongs to; give both or neither.")
         given = _Given(
@@ -195,7 +205,7 @@ class VisualEchoes:
             image_mask=image_places(image_mask, self.layout),
             audio_mask=audio_places(audio_mask, self.layout),
         )
-        return self._run(given, (MODALITIES,), seed, batch_size, progress, settings)
+        return self._run(given, (MODALITIES,), _item_seeds(seed, count), batch_size, progress, settings)
 
     def reconstruct(
         self,
@@ -233,7 +243,7 @@ class VisualEchoes:
         self,
         given: _Given,
         stages: Sequence[tuple[Modality, ...]],
-        seed: int,
+        seeds: Sequence[int],
         batch_size: int,
         progress: StepProgress | None,
         changes: dict[str, Any],
@@ -241,6 +251,8 @@ class VisualEchoes:
         """Sample the stages one after the other, batch by batch."""
         if given.count < 1 or batch_size < 1:
             raise EchoesError("There must be at least one item, and the batch size must be at least 1.")
+        if len(seeds) != given.count:
+            raise EchoesError(f"There are {given.count} items but {len(seeds)} seeds; give one for each.")
         settings = self._settings(changes)
         transformer = cast(EchoTransformer, self.codec.part("transformer"))
         batches = list(range(0, given.count, batch_size))
@@ -249,7 +261,7 @@ class VisualEchoes:
         for number, first in enumerate(batches):
             rows = slice(first, min(first + batch_size, given.count))
             tokens, unknown = self._start(given, rows, transformer)
-            generators = [torch.Generator().manual_seed(seed + index) for index in range(rows.start, rows.stop)]
+            generators = [torch.Generator().manual_seed(item) for item in seeds[rows]]
             filled = tokens
             open_now = unknown
             for stage, targets in enumerate(stages):
@@ -266,7 +278,7 @@ class VisualEchoes:
             audio=np.concatenate(waves),
             mels=np.concatenate(mels),
             sample_rate=self.layout.sample_rate,
-            seeds=tuple(range(seed, seed + given.count)),
+            seeds=tuple(seeds),
             settings=settings,
         )
 
@@ -341,7 +353,13 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def _item_seeds(first: int, count: int) -> range:
+    return range(first, first + count)
+
+
 def _batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    if size < 1:
+        raise EchoesError("The batch size must be at least 1.")
     for first in range(0, len(rows), size):
         yield rows[first : first + size]
 

@@ -1,6 +1,6 @@
 """Masks over pixels and seconds as masks over token places, and back.
 
-Shapes: B batch, h x w token grid, H rows, W columns.
+Shapes: B batch, h x w token grid, H rows, W columns, S pixels along the centre square.
 """
 
 from __future__ import annotations
@@ -9,39 +9,48 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
-from visual_echoes.media import fit_image
 
 
 def image_places(mask_HW: np.ndarray | None, layout: Layout) -> Tensor:
     """Picture places a mask touches, bool (picture places,); none for None.
 
-    The mask is fitted as its picture is (centre square, resized), so it may have the picture's own size.
+    The mask is fitted as its picture is (its centre square), so it may have the picture's own size.
     """
     if mask_HW is None:
         return torch.zeros(layout.image_tokens, dtype=torch.bool)
     if mask_HW.ndim != 2 or 0 in mask_HW.shape:
         raise EchoesError("An image mask must be a two-dimensional array, True where the picture is to be made anew.")
-    picture = Image.fromarray((mask_HW != 0).astype(np.uint8) * 255)
-    fitted_HW = torch.from_numpy(fit_image(picture, layout.image_size, 1)[..., 0] > 127)
-    side = layout.image_factor
-    return fitted_HW.unfold(0, side, side).unfold(1, side, side).flatten(2).any(-1).flatten()
+    height, width = mask_HW.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square_SS = (mask_HW[top : top + side, left : left + side] != 0).astype(np.float32)
+    down_hS, across_wS = (_overlaps(tokens, side) for tokens in layout.image_grid)
+    return torch.from_numpy(down_hS @ square_SS @ across_wS.T > 0).flatten()
+
+
+def _overlaps(tokens: int, pixels: int) -> np.ndarray:
+    """1 where two divisions of one side, into tokens and into pixels, overlap; float32 (tokens, pixels)."""
+    token, pixel = np.arange(tokens)[:, None], np.arange(pixels)
+    return ((pixel * tokens < (token + 1) * pixels) & ((pixel + 1) * tokens > token * pixels)).astype(np.float32)
 
 
 def audio_places(stretches: Sequence[tuple[float, float]], layout: Layout) -> Tensor:
     """Sound places that stretches (from, to), in seconds of the fitted clip, touch; bool (sound places,)."""
     rows, columns = layout.audio_grid
-    seconds = layout.audio_factor[1] * layout.hop / layout.sample_rate
-    start_w = torch.arange(columns) * seconds + layout.mel_offset * layout.hop / layout.sample_rate
+    # In whole samples: a stretch that ends where a token begins must not touch it for a rounding error.
+    token = layout.audio_factor[1] * layout.hop
+    start_w = layout.mel_offset * layout.hop + torch.arange(columns) * token
     touched_w = torch.zeros(columns, dtype=torch.bool)
     for first, last in stretches:
         if not first < last:
             raise EchoesError(f"The stretch from {first} to {last} seconds is empty; give (from, to) with from < to.")
-        touched_w |= (start_w < last) & (start_w + seconds > first)
+        # Bounded, so that "to the end" may be given as infinity.
+        begin, end = (round(min(max(edge * layout.sample_rate, 0.0), layout.clip_samples)) for edge in (first, last))
+        touched_w |= (start_w < end) & (start_w + token > begin)
     return touched_w.expand(rows, columns).flatten()
 
 

@@ -143,7 +143,7 @@ class Sampler:
             score_BL = chosen_BL1[..., 0] + heat * noise_BL
         # Settled places rank first, so "the lowest remaining" are open ones.
         score_BL = score_BL.masked_fill(~self.open_BL, math.inf)
-        rank_BL = score_BL.argsort(1, stable=True).argsort(1)
+        rank_BL = score_BL.argsort(dim=1, stable=True).argsort(1)
         self.open_BL = self.open_BL & (rank_BL < remaining_B[:, None])
         self.tokens_BL = drawn_BL
 

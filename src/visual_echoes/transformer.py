@@ -12,7 +12,7 @@ Shapes: B batch, I picture places, A sound places, L = I + A, S kept places with
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -92,12 +92,17 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.width, config.width)
 
     def forward(self, x_BSD: Tensor, keys_BS: Tensor | None) -> Tensor:
-        q_BHSd, k_BHSd, v_BHSd = self.qkv(x_BSD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed_BHSd = F.scaled_dot_product_attention(
-            q_BHSd, k_BHSd, v_BHSd,
-            attn_mask=None if keys_BS is None else keys_BS[:, None, None, :],
-            dropout_p=self.dropout if self.training else 0.0,
-        )  # fmt: skip
+        qkv_BSD = self.qkv(x_BSD)
+        if qkv_BSD.device.type == "cpu":
+            # The CPU's bfloat16 attention is ten times slower backwards than float32's.
+            qkv_BSD = qkv_BSD.float()
+        q_BHSd, k_BHSd, v_BHSd = qkv_BSD.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        with torch.autocast(x_BSD.device.type, enabled=qkv_BSD.device.type != "cpu"):
+            mixed_BHSd = F.scaled_dot_product_attention(
+                q_BHSd, k_BHSd, v_BHSd,
+                attn_mask=None if keys_BS is None else keys_BS[:, None, None, :],
+                dropout_p=self.dropout if self.training else 0.0,
+            )  # fmt: skip
         return self.out(mixed_BHSd.transpose(1, 2).flatten(-2))
 
 
@@ -157,9 +162,9 @@ class EchoTransformer(nn.Module):
         width = config.width
         self.places = {modality: config.places(modality) for modality in MODALITIES}
         # One row more than codes: the last is the modality's mask id.
-        self.tokens = nn.ModuleDict({m: nn.Embedding(config.codes(m) + 1, width) for m in MODALITIES})
+        self.embeddings = nn.ModuleDict({m: nn.Embedding(config.codes(m) + 1, width) for m in MODALITIES})
         self.class_slot = nn.Parameter(torch.randn(width) * EMBEDDING_STD)
-        self.positions = Positions(config)
+        self.places_embedding = Positions(config)
         self.embed_norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.embed_dropout = nn.Dropout(config.dropout)
 
@@ -191,7 +196,7 @@ class EchoTransformer(nn.Module):
         """
         centred_KC = codebook_KC - codebook_KC.mean(0)
         projected_KD = centred_KC @ torch.randn(codebook_KC.shape[1], self.config.width)
-        self.tokens[modality].weight[:-1] = projected_KD * (EMBEDDING_STD / projected_KD.std())
+        self._table(modality)[:-1] = projected_KD * (EMBEDDING_STD / projected_KD.std())
 
     def forward(self, tokens: Pair, masked: Pair, dropped: Pair | None = None) -> Pair:
         """Features of every place.
@@ -215,14 +220,18 @@ class EchoTransformer(nn.Module):
 
     def logits(self, modality: Modality, features_D: Tensor) -> Tensor:
         """Scores of the modality's codes, shape (..., K), for features (..., D)."""
-        return self.heads[modality](features_D, self.tokens[modality].weight[:-1])
+        return self.heads[modality](features_D, self._table(modality)[:-1])
+
+    def _table(self, modality: Modality) -> Tensor:
+        """The modality's token embeddings, (K + 1, D); the last row is the mask id's."""
+        return cast(nn.Embedding, self.embeddings[modality]).weight
 
     def _embed(self, tokens: Pair, masked: Pair) -> Tensor:
         embedded = []
         for modality, tokens_BP, masked_BP in zip(MODALITIES, tokens, masked, strict=True):
             mask_id = self.config.codes(modality)
-            embedded.append(self.tokens[modality](tokens_BP.masked_fill(masked_BP, mask_id)))
-        places_BLD = torch.cat(embedded, 1) + self.positions()
+            embedded.append(self.embeddings[modality](tokens_BP.masked_fill(masked_BP, mask_id)))
+        places_BLD = torch.cat(embedded, 1) + self.places_embedding()
         class_B1D = self.class_slot.expand(len(places_BLD), 1, -1)
         return self.embed_dropout(self.embed_norm(torch.cat([class_B1D, places_BLD], 1)))
 
@@ -237,7 +246,7 @@ class EchoTransformer(nn.Module):
             # Kept places first, in order; samples with fewer are padded and the padding is never attended to.
             count_B = kept_BS.sum(1)
             longest = int(count_B.max())
-            index_BS = kept_BS.to(torch.uint8).argsort(1, descending=True, stable=True)[:, :longest]
+            index_BS = kept_BS.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :longest]
             keys_BS = None if int(count_B.min()) == longest else kept_BS.gather(1, index_BS)
             x_BSD = x_BSD.gather(1, _wide(index_BS, x_BSD.shape[-1]))
         for block in self.encoder:

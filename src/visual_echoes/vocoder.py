@@ -1,7 +1,8 @@
 """Mel to waveform: Griffin-Lim (no weights), HiFi-GAN (the paper's choice) and Vocos (fast on a CPU).
 
-Every vocoder maps a layout's log-mel in [0, 1] to exactly `hop` samples per frame. The layout keeps the first T frames
-of a centred STFT of T * hop samples, which has T + 1; where an inverse STFT needs the last one, frame T is repeated.
+Every vocoder maps a layout's log-mel in [0, 1] to exactly `hop` samples per frame. T frames are the first T
+of the T + 1 that a centred STFT of T * hop samples has; where an inverse STFT needs the missing one, the last
+is repeated.
 
 Shapes: B batch, M mel bands, T mel frames, F STFT bins, C channels, N samples.
 """
@@ -56,18 +57,21 @@ def _inverse_stft(spectrum_BFT: Tensor, n_fft: int, hop: int) -> Tensor:
 
 # Griffin-Lim
 
+GRIFFIN_LIM_ITERATIONS = 32
+
 
 class GriffinLimConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    iterations: PositiveInt = 32
+    iterations: PositiveInt = GRIFFIN_LIM_ITERATIONS
 
 
 class GriffinLim(Vocoder):
-    """Fast Griffin-Lim (Perraudin et al. 2013): finds phases that agree with the mel's magnitudes. No weights.
+    """Fast Griffin-Lim (Perraudin et al. 2013): phases that agree with the mel's magnitudes. No weights.
 
-    Linear magnitudes are the non-negative least-squares fit to the mel by multiplicative updates (Lee and Seung 2000)
-    from a flat spectrum. The first phases are the same random numbers every time, so a sound depends on its mel alone.
+    Linear magnitudes are the non-negative least-squares fit to the mel, by multiplicative updates from a flat
+    spectrum (Lee and Seung 2000). The first phases are the same random numbers every time, so a sound depends
+    on its mel alone.
     """
 
     kind = "griffin-lim"
@@ -76,7 +80,7 @@ class GriffinLim(Vocoder):
     smallest = 1e-8  # keeps divisions finite; far below any magnitude that matters
     filters_MF: Tensor
 
-    def __init__(self, layout: Layout, iterations: int = 32) -> None:
+    def __init__(self, layout: Layout, iterations: int = GRIFFIN_LIM_ITERATIONS) -> None:
         super().__init__()
         self.config = GriffinLimConfig(iterations=iterations)
         self.layout, self.iterations = layout, iterations
@@ -105,10 +109,11 @@ class GriffinLim(Vocoder):
     def forward(self, mel_BMT: Tensor) -> Tensor:
         # Everything in float32: the phases would not survive bfloat16.
         with torch.autocast(mel_BMT.device.type, enabled=False):
-            magnitude_BFT = self._linear_magnitude(log_to_magnitude(mel_BMT.float(), self.layout))
-            return self._find_wave(_repeat_last_frame(magnitude_BFT)).clamp(-1.0, 1.0)
+            # One by one: rounding differs with the size of a batch, and the iterations amplify it.
+            return torch.cat([self._find_wave(mel_1MT) for mel_1MT in mel_BMT.float().split(1)])
 
-    def _find_wave(self, magnitude_BFT: Tensor) -> Tensor:
+    def _find_wave(self, mel_BMT: Tensor) -> Tensor:
+        magnitude_BFT = _repeat_last_frame(self._linear_magnitude(log_to_magnitude(mel_BMT, self.layout)))
         n_fft, hop = self.layout.n_fft, self.layout.hop
         phase_BFT = self._first_phase(magnitude_BFT.shape[-1], magnitude_BFT.device)
         previous_BFT = torch.zeros_like(phase_BFT)
@@ -117,7 +122,7 @@ class GriffinLim(Vocoder):
             ahead_BFT = consistent_BFT + self.momentum * (consistent_BFT - previous_BFT)
             phase_BFT = ahead_BFT / ahead_BFT.abs().clamp_min(self.smallest)
             previous_BFT = consistent_BFT
-        return _inverse_stft(magnitude_BFT * phase_BFT, n_fft, hop)
+        return _inverse_stft(magnitude_BFT * phase_BFT, n_fft, hop).clamp(-1.0, 1.0)
 
 
 # HiFi-GAN. Attribute and config names are those of the published checkpoints.
@@ -162,8 +167,8 @@ class HiFiGANConfig(BaseModel):
 class WeightNormConv(nn.Module):
     """Convolution over time whose weight is weight_g * weight_v / |weight_v| (Salimans and Kingma 2016).
 
-    The norm is taken over each slice of the first axis, as in the published checkpoints. A `rate` above 1 makes it a
-    transposed convolution that returns `rate` samples for each one it gets. After `fold` there is one plain `weight`.
+    The norm is taken over each slice of the first axis, as in the published checkpoints. A `rate` above 1
+    makes it a transposed convolution that returns `rate` samples for each one. `fold` leaves one plain `weight`.
     """
 
     weight: Tensor | None
@@ -231,7 +236,7 @@ class ResBlock2(nn.Module):
 
 
 class HiFiGAN(Vocoder):
-    """The HiFi-GAN generator (Kong et al. 2020): transposed convolutions, each followed by parallel residual blocks."""
+    """The HiFi-GAN generator (Kong et al. 2020): upsampling stages with parallel residual blocks."""
 
     kind = "hifigan"
 
@@ -243,12 +248,12 @@ class HiFiGAN(Vocoder):
         width = config.upsample_initial_channel
         self.conv_pre = WeightNormConv(config.n_mels, width, 7)
         self.ups = nn.ModuleList()
-        self.resblocks = nn.ModuleList()  # those of one upsampling after those of the other, as in the reference
+        self.resblocks = nn.ModuleList()  # flat, stage by stage, as in the reference
         for rate, kernel in zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True):
             self.ups.append(WeightNormConv(width, width // 2, kernel, rate=rate))
             width //= 2
-            for size, dilations in zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True):
-                self.resblocks.append(block(width, size, dilations))
+            branches = zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True)
+            self.resblocks.extend(block(width, size, dilations) for size, dilations in branches)
         self.conv_post = WeightNormConv(width, 1, 7)
 
     @classmethod
@@ -256,7 +261,7 @@ class HiFiGAN(Vocoder):
         return cls(HiFiGANConfig(**{"n_mels": layout.n_mels, **values}))
 
     def fold(self) -> Self:
-        """Replace every weight_g, weight_v pair by the weight it stands for: faster, and no longer to be trained."""
+        """Replace every weight_g and weight_v by the weight they stand for, in place; train no further."""
         for module in self.modules():
             if isinstance(module, WeightNormConv):
                 module.fold()
@@ -277,14 +282,14 @@ class HiFiGAN(Vocoder):
 
 
 class VocosConfig(BaseModel):
-    """Shape of a Vocos generator."""
+    """Shape of a Vocos generator; by default about a million parameters."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     n_mels: PositiveInt
     n_fft: PositiveInt
     hop: PositiveInt
-    width: PositiveInt = 192
+    width: PositiveInt = 160
     mlp_ratio: PositiveInt = 3
     blocks: PositiveInt = 6
 
@@ -296,7 +301,7 @@ class VocosConfig(BaseModel):
 
 
 class ConvNeXtBlock(nn.Module):
-    """Depthwise convolution over time, then an MLP per frame, scaled and added to the input (Liu et al. 2022)."""
+    """Depthwise convolution over time and MLP per frame around a skip connection (Liu et al. 2022)."""
 
     def __init__(self, config: VocosConfig) -> None:
         super().__init__()
@@ -313,7 +318,7 @@ class ConvNeXtBlock(nn.Module):
 
 
 class Vocos(Vocoder):
-    """Vocos (Siuzdak 2023): predicts magnitude and phase of an STFT at the mel's frame rate and inverts it."""
+    """Vocos (Siuzdak 2023): magnitude and phase of an STFT, predicted frame by frame, then inverted."""
 
     kind = "vocos"
 
@@ -371,7 +376,7 @@ def build_vocoder(kind: str, config: Mapping[str, Any], layout: Layout) -> Vocod
     vocoder = VOCODERS[kind].for_layout(config, layout)
     if (vocoder.n_mels, vocoder.hop) != (layout.n_mels, layout.hop):
         raise EchoesError(
-            f"The {kind} vocoder turns frames of {vocoder.n_mels} mel bands into {vocoder.hop} samples each, but layout "
-            f"{layout.name!r} has {layout.n_mels} bands and {layout.hop} samples; choose a vocoder made for this layout."
+            f"The {kind} vocoder makes {vocoder.hop} samples of a frame of {vocoder.n_mels} mel bands, but "
+            f"layout {layout.name!r} has {layout.hop} samples and {layout.n_mels} bands; take one made for it."
         )
     return vocoder

@@ -165,7 +165,7 @@ def read_description(folder: Path) -> ModelDescription:
         if isinstance(content, dict) and content.get("format") != FORMAT:
             raise EchoesError(f"{path} has format {content.get('format')!r}, this version reads {FORMAT}; update.")
         return ModelDescription.model_validate(content)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         detail = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise EchoesError(f"{path} is no valid model config ({detail}); get the folder again.") from error
 

@@ -26,9 +26,10 @@ def tone() -> Callable[..., np.ndarray]:
 
 @pytest.fixture
 def make_video(tmp_path: Path, tone: Callable[..., np.ndarray]) -> Callable[..., Path]:
-    """A function: a video in which frame i of n is grey at level 255 i / n, with a 440 Hz tone if a codec is named.
+    """A function: a video in which frame i of n is grey at level 255 i / n.
 
-    With `halves`, the left half of every frame is white and the right half black.
+    It has a 440 Hz tone if a codec for the sound is named. With `halves`, the left half of every frame is
+    white and the right half black.
     """
 
     def make(

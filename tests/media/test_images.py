@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
 
 def save(path: Path, image: Image.Image, **options: object) -> Path:
-    image.save(path, **options)  # type: ignore[arg-type]
+    image.save(path, **options)
     return path
 
 
@@ -31,7 +30,9 @@ def png_with_header(path: Path, width: int, height: int) -> Path:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    )
     return path
 
 
@@ -72,11 +73,11 @@ def test_palette(tmp_path: Path) -> None:
     image.putpalette([0, 0, 0, 10, 200, 30])
     pixels = read_image(save(tmp_path / "a.png", image))
     assert pixels.mode == "RGB"
-    assert set(pixels.get_flattened_data()) == {(10, 200, 30)}
+    assert (np.asarray(pixels) == (10, 200, 30)).all()
 
 
 def test_16_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
-    wide = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    wide = np.linspace(0, 65535, 1024).astype(np.uint16).reshape(32, 32)
     for name in ("a.png", "a.tiff"):
         image = read_image(save(tmp_path / name, Image.fromarray(wide)))
         assert image.mode == "L"
@@ -103,12 +104,14 @@ def test_alpha_is_laid_over_black(tmp_path: Path, mode: str) -> None:
     assert np.abs(result - expected[..., np.newaxis]).max() <= 1
 
 
-@pytest.mark.parametrize(("mode", "level", "other"), [("L", 90, 30), ("RGB", (9, 8, 7), (1, 2, 3)), ("P", 1, 0)])
+@pytest.mark.parametrize(
+    ("mode", "level", "other"), [("L", 90, 30), ("RGB", (9, 8, 7), (1, 2, 3)), ("P", 1, 0)]
+)
 def test_a_transparent_colour_becomes_black(tmp_path: Path, mode: str, level: object, other: object) -> None:
-    image = Image.new(mode, (8, 8), level)  # type: ignore[arg-type]
+    image = Image.new(mode, (8, 8), level)
     if mode == "P":
         image.putpalette([50, 60, 70, 10, 200, 30])
-    image.putpixel((0, 0), other)  # type: ignore[arg-type]
+    image.putpixel((0, 0), other)
     pixels = np.asarray(read_image(save(tmp_path / "a.png", image, transparency=level)))
     assert pixels[0, 0].any()
     assert not pixels[1:].any()
@@ -127,7 +130,7 @@ def test_an_animation_gives_its_first_frame(tmp_path: Path, suffix: str) -> None
     first, second = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (16, 16), "blue")
     options = {"lossless": True} if suffix == ".webp" else {}
     path = save(tmp_path / f"a{suffix}", first, save_all=True, append_images=[second], **options)
-    assert set(read_image(path).get_flattened_data()) == {(255, 0, 0)}
+    assert (np.asarray(read_image(path)) == (255, 0, 0)).all()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -155,8 +158,9 @@ def test_exif_orientation(tmp_path: Path, orientation: int, suffix: str) -> None
     assert not image.getexif().get(0x0112)
 
 
-def test_broken_exif_is_ignored(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.jpg", Image.fromarray(RAMP), exif=b"Exif\0\0garbage")
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_broken_exif_is_ignored(tmp_path: Path, suffix: str) -> None:
+    path = save(tmp_path / f"a{suffix}", Image.fromarray(RAMP), exif=b"Exif\0\0garbage")
     assert read_image(path).size == (16, 16)
 
 
@@ -226,11 +230,11 @@ def test_too_small(tmp_path: Path, size: tuple[int, int]) -> None:
         read_image(path)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("side", [7072, 12_000, 100_000])
 def test_too_many_pixels_are_refused_by_the_header(tmp_path: Path, side: int) -> None:
     path = png_with_header(tmp_path / "a.png", side, side)
-    with warnings.catch_warnings(), pytest.raises(EchoesError, match="more than 50 megapixels"):
-        warnings.simplefilter("error")
+    with pytest.raises(EchoesError, match="more than 50 megapixels"):
         read_image(path)
 
 
@@ -304,7 +308,12 @@ def test_png_round_trip(tmp_path: Path, channels: int) -> None:
 
 @pytest.mark.parametrize(
     "pixels",
-    [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((0, 8, 3), np.uint8)],
+    [
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((0, 8, 3), np.uint8),
+    ],
 )
 def test_png_refuses_other_arrays(tmp_path: Path, pixels: np.ndarray) -> None:
     with pytest.raises(ValueError, match="pixels must be"):
@@ -313,6 +322,6 @@ def test_png_refuses_other_arrays(tmp_path: Path, pixels: np.ndarray) -> None:
 
 @pytest.mark.parametrize("key", ["", "k" * 80, "鍵"])
 def test_png_refuses_impossible_keys(tmp_path: Path, key: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="no PNG keyword"):
         write_png(tmp_path / "a.png", np.zeros((8, 8, 1), np.uint8), {key: "x"})
     assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,13 @@ Tone = Callable[..., np.ndarray]
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [((32, 32), (256, 256)), ((33, 40), (264, 320)), ((257, 300), (514, 600)), ((256, 256), (256, 256)), ((1, 1), (256, 256))],
+    [
+        ((32, 32), (256, 256)),
+        ((33, 40), (264, 320)),
+        ((257, 300), (514, 600)),
+        ((256, 256), (256, 256)),
+        ((1, 1), (256, 256)),
+    ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_picture_is_enlarged_without_smoothing(
@@ -47,8 +53,6 @@ def test_it_plays_for_the_whole_sound(tmp_path: Path, tone: Tone, seconds: float
     write_mp4(tmp_path / "a.mp4", np.zeros((32, 32, 3), np.uint8), wave, sample_rate, {})
     with av.open(str(tmp_path / "a.mp4")) as container:
         video, audio = container.streams.video[0], container.streams.audio[0]
-        assert video.duration is not None and video.time_base is not None
-        assert audio.duration is not None and audio.time_base is not None
         assert seconds - 1e-3 <= float(video.duration * video.time_base) <= seconds + 0.041
         assert float(audio.duration * audio.time_base) == pytest.approx(seconds, abs=0.002)
     heard = read_audio(tmp_path / "a.mp4", sample_rate)
@@ -56,6 +60,20 @@ def test_it_plays_for_the_whole_sound(tmp_path: Path, tone: Tone, seconds: float
     if seconds >= 1:
         error = heard[1000 : len(wave) - 1000] - wave[1000:-1000]
         assert np.sqrt(np.mean(error**2)) < 0.02
+
+
+def test_picture_and_sound_lie_side_by_side(tmp_path: Path, tone: Tone) -> None:
+    write_mp4(tmp_path / "a.mp4", np.zeros((8, 8, 3), np.uint8), tone(sample_rate=8000, seconds=15), 8000, {})
+    latest = {"video": 0.0, "audio": 0.0}
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        stored = sorted(
+            (packet.pos, packet.stream.type, float(packet.dts * packet.time_base))
+            for packet in container.demux()
+            if packet.size
+        )
+    for _, kind, seconds in stored:
+        latest[kind] = seconds
+        assert abs(latest["video"] - latest["audio"]) < 0.5
 
 
 def test_loud_sounds_are_clipped_and_silence_is_fine(tmp_path: Path, tone: Tone) -> None:
@@ -90,6 +108,6 @@ def test_the_same_input_gives_the_same_file(tmp_path: Path, tone: Tone) -> None:
     ],
 )
 def test_other_arrays_are_refused(tmp_path: Path, pixels: np.ndarray, wave: np.ndarray) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"pixels must be|waveform"):
         write_mp4(tmp_path / "a.mp4", pixels, wave, 8000, {})
     assert list(tmp_path.iterdir()) == []

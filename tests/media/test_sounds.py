@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from visual_echoes.errors import EchoesError
@@ -49,7 +51,13 @@ def test_flac_and_ogg(tmp_path: Path, tone: Tone, name: str, options: dict[str, 
 
 @pytest.mark.parametrize(
     ("name", "codec"),
-    [("a.mp3", "libmp3lame"), ("a.m4a", "aac"), ("a.aac", "aac"), ("a.opus", "libopus"), ("a.ogg", "libopus")],
+    [
+        ("a.mp3", "libmp3lame"),
+        ("a.m4a", "aac"),
+        ("a.aac", "aac"),
+        ("a.opus", "libopus"),
+        ("a.ogg", "libopus"),
+    ],
 )
 def test_compressed_formats(make_sound: Callable[..., Path], tone: Tone, name: str, codec: str) -> None:
     path = make_sound(name, codec, tone(sample_rate=48_000, seconds=2))
@@ -78,7 +86,9 @@ def test_the_sound_of_videos(make_video: Callable[..., Path], name: str, codec: 
     assert level == pytest.approx(0.5 / np.sqrt(2), rel=0.06)
 
 
-def test_the_content_decides_not_the_suffix(tmp_path: Path, make_sound: Callable[..., Path], tone: Tone) -> None:
+def test_the_content_decides_not_the_suffix(
+    tmp_path: Path, make_sound: Callable[..., Path], tone: Tone
+) -> None:
     path = make_sound("a.mp3", "libmp3lame", tone(sample_rate=48_000)).rename(tmp_path / "a.wav")
     assert len(read_audio(path, 48_000)) == pytest.approx(48_000, abs=3000)
 
@@ -87,6 +97,30 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     channels = np.random.default_rng(0).uniform(-1, 1, (1000, 8)).astype(np.float32)
     wave = read_audio(save(tmp_path / "a.wav", channels, 192_000, subtype="FLOAT"), 192_000)
     np.testing.assert_allclose(wave, channels.mean(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("codec", "layout", "channels"), [("flac", "7.1", 8), ("pcm_s16le", "32 channels", 32)]
+)
+def test_many_channels_in_a_video(tmp_path: Path, codec: str, layout: str, channels: int) -> None:
+    samples = np.random.default_rng(0).integers(-20_000, 20_000, (4800, channels), np.int16)
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream(codec, rate=48_000, layout=layout)
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, 0, Fraction(1, 48_000)
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    wave = read_audio(tmp_path / "a.mkv", 48_000)
+    np.testing.assert_allclose(wave, samples.mean(axis=1) / 32768, atol=1e-6)
+
+
+def test_eight_channels_of_planar_sound(tmp_path: Path, tone: Tone) -> None:
+    channels = np.repeat(tone(sample_rate=48_000), 8).reshape(1, -1)
+    with av.open(str(tmp_path / "a.m4a"), "w") as container:
+        stream = container.add_stream("aac", rate=48_000, layout="7.1")
+        frame = av.AudioFrame.from_ndarray(channels, format="flt", layout="7.1")
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, 0, Fraction(1, 48_000)
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    assert frequency_and_level(read_audio(tmp_path / "a.m4a", 16_000), 16_000)[0] == pytest.approx(440, abs=1)
 
 
 def test_eight_channels_at_192_khz_are_resampled(tmp_path: Path, tone: Tone) -> None:
@@ -102,6 +136,13 @@ def test_resampling_keeps_pitch_level_and_time(tmp_path: Path, tone: Tone, old: 
     wave = read_audio(save(tmp_path / "a.wav", tone(sample_rate=old), old, subtype="FLOAT"), new)
     assert frequency_and_level(wave, new) == pytest.approx((440, 0.5 / np.sqrt(2)), rel=0.002)
     np.testing.assert_allclose(wave[100:-100], tone(sample_rate=new)[100:-100], atol=5e-3)
+
+
+@pytest.mark.parametrize("new", [16_000, 22_050, 96_000])
+def test_resampling_keeps_both_ends(tmp_path: Path, new: int) -> None:
+    steady = np.full(4800, 0.25, np.float32)
+    wave = read_audio(save(tmp_path / "a.wav", steady, 48_000, subtype="FLOAT"), new)
+    np.testing.assert_allclose(wave, 0.25, atol=1e-3)
 
 
 def test_resampling_removes_what_the_new_rate_cannot_hold(tmp_path: Path, tone: Tone) -> None:
@@ -144,13 +185,14 @@ def test_a_wav_written_to_a_pipe(tmp_path: Path, tone: Tone) -> None:
     assert len(read_audio(tmp_path / "a.wav", 16_000)) == 16_000
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e38])
 @pytest.mark.parametrize("place", [0, 500, 999])
 @pytest.mark.parametrize("rate", [48_000, 16_000])
 def test_values_that_are_no_numbers(tmp_path: Path, bad: float, place: int, rate: int) -> None:
     wave = np.zeros(1000, np.float32)
     wave[place] = bad
-    with pytest.raises(EchoesError, match=r"a\.wav holds samples that are no finite numbers"):
+    with pytest.raises(EchoesError, match=r"a\.wav holds samples that are no sensible numbers"):
         read_audio(save(tmp_path / "a.wav", wave, 48_000, subtype="FLOAT"), rate)
 
 
@@ -206,16 +248,23 @@ def test_missing_and_folder(tmp_path: Path) -> None:
             read_audio(tmp_path / name, 8000)
 
 
+def test_a_damaged_page_before_the_end(tmp_path: Path) -> None:
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, 96_000).astype(np.float32)
+    content = bytearray(save(tmp_path / "a.ogg", wave, 48_000).read_bytes())
+    content[len(content) * 4 // 5] ^= 1  # the checksum of its page fails
+    (tmp_path / "a.ogg").write_bytes(content)
+    with pytest.raises(EchoesError, match="ends before the length"):
+        read_audio(tmp_path / "a.ogg", 48_000)
+
+
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.m4a", "a.opus"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
-def test_truncated_sounds(
-    tmp_path: Path, make_sound: Callable[..., Path], name: str, share: float
-) -> None:
+def test_truncated_sounds(tmp_path: Path, make_sound: Callable[..., Path], name: str, share: float) -> None:
     wave = np.random.default_rng(0).uniform(-0.5, 0.5, 96_000).astype(np.float32)
     codec = {"a.mp3": "libmp3lame", "a.m4a": "aac", "a.opus": "libopus"}.get(name)
     path = make_sound(name, codec, wave) if codec else save(tmp_path / name, wave, 48_000)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(EchoesError, match="damaged, incomplete|ends before the length"):
+    with pytest.raises(EchoesError, match=r"damaged, incomplete|ends before the length"):
         read_audio(path, 16_000)
 
 
@@ -278,14 +327,15 @@ def test_a_short_sound_is_centred_in_zeros(short: int, before: int, after: int) 
 
 
 @given(
-    wave=st.lists(st.integers(-3, 3).map(lambda level: level / 4), min_size=2, max_size=40),
-    samples=st.integers(1, 39),
+    wave=st.lists(st.integers(-3, 3).map(lambda level: level / 4), min_size=9, max_size=40),
+    samples=st.integers(1, 8),
 )
+@example(wave=[0.25, 0.25, 0.25, 0, 0, 0, 0, 0.5, 0], samples=3)
 def test_a_long_sound_is_cut_to_its_first_loudest_window(wave: list[float], samples: int) -> None:
     array = np.array(wave, np.float32)
-    if samples >= len(array):
-        return
-    energies = [sum(level**2 for level in wave[start : start + samples]) for start in range(len(wave) - samples + 1)]
+    energies = [
+        sum(level**2 for level in wave[start : start + samples]) for start in range(len(wave) - samples + 1)
+    ]
     start = energies.index(max(energies))
     np.testing.assert_array_equal(fit_audio(array, samples), array[start : start + samples])
 
@@ -294,6 +344,12 @@ def test_a_steady_sound_is_cut_at_its_start() -> None:
     wave = np.arange(100_000, dtype=np.float32) % 2 * 0.2 - 0.1
     wave[1::2] += np.float32(1e-9)
     np.testing.assert_array_equal(fit_audio(wave, 22_050), wave[:22_050])
+
+
+def test_the_loudest_window_of_a_quiet_sound() -> None:
+    wave = np.zeros(100, np.float32)
+    wave[60:70] = 1e-7
+    np.testing.assert_array_equal(fit_audio(wave, 10), wave[60:70])
 
 
 def test_fitting_leaves_the_input_alone() -> None:
@@ -328,8 +384,14 @@ def test_wav_refuses_other_arrays(tmp_path: Path, wave: np.ndarray) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_ogg_file_with_something_after_it(tmp_path: Path, tone: Tone) -> None:
+def test_wav_refuses_more_metadata_than_its_header_holds(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="too many for a WAV"):
+        write_wav(tmp_path / "a.wav", np.zeros(100), 8000, {"long": "x" * 100_000})
+
+
+@pytest.mark.parametrize("tail", [b"TAG" + bytes(125), bytes(200_000)])
+def test_an_ogg_file_with_something_after_it(tmp_path: Path, tone: Tone, tail: bytes) -> None:
     buffer = io.BytesIO()
     soundfile.write(buffer, tone(), 16_000, format="OGG")
-    (tmp_path / "a.ogg").write_bytes(buffer.getvalue() + b"TAG" + bytes(125))
+    (tmp_path / "a.ogg").write_bytes(buffer.getvalue() + tail)
     assert len(read_audio(tmp_path / "a.ogg", 16_000)) == 16_000

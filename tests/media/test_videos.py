@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -44,6 +45,19 @@ def test_frames_show_at_the_centres_of_equal_parts(
 def test_more_frames_than_there_are(make_video: MakeVideo) -> None:
     found = levels(read_frames(make_video(frames=2), 4))
     np.testing.assert_allclose(found, [0, 0, 127, 127], atol=4)
+
+
+def test_what_is_not_wanted_is_not_decoded(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_video(frames=120)  # a keyframe every 6
+    times: list[int] = []
+
+    def record(frame: av.VideoFrame) -> int:
+        times.append(frame.pts or 0)
+        return frame.pts or 0
+
+    monkeypatch.setattr(videos, "_time", record)
+    read_frames(path, 4)
+    assert len(set(times)) <= 4 * 6
 
 
 def test_a_video_of_one_frame(make_video: MakeVideo) -> None:

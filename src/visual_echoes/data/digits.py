@@ -10,7 +10,11 @@ import hashlib
 import io
 import re
 import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import soundfile
@@ -47,12 +51,18 @@ def prepare_digits(source: Path, target: Path, layout: Layout) -> dict[str, tupl
 
     Returns:
         Pictures and sounds per split.
+
+    Raises:
+        EchoesError: a source is missing, damaged or at another rate than the layout's.
     """
     for name in (IMAGES_FILE, SOUNDS_FILE):
         if not (source / name).is_file():
             raise EchoesError(f"{source / name} is missing; point --source at the repository's data/digits folder.")
-    images = _read_images(source / IMAGES_FILE, layout)
-    sounds = _read_sounds(source / SOUNDS_FILE, layout)
+    with _named(source / IMAGES_FILE):
+        images = _read_images(source / IMAGES_FILE, layout)
+    with _named(source / SOUNDS_FILE):
+        sounds = _read_sounds(source / SOUNDS_FILE, layout)
+    target.mkdir(parents=True, exist_ok=True)
     counts = {}
     for name in images:
         pictures, picture_groups = images[name]
@@ -68,6 +78,15 @@ def prepare_digits(source: Path, target: Path, layout: Layout) -> dict[str, tupl
     sources = {name: hashlib.sha256((source / name).read_bytes()).hexdigest() for name in (IMAGES_FILE, SOUNDS_FILE)}
     write_description(target, layout, GROUPS, sources)
     return counts
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Whatever a damaged archive makes its reader raise, as an error that names the file."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, BadZipFile, tarfile.TarError, zlib.error) as error:
+        raise EchoesError(f"{path} is damaged ({error}); restore the original archive.") from error
 
 
 def _read_images(path: Path, layout: Layout) -> dict[str, tuple[list[np.ndarray], list[int]]]:

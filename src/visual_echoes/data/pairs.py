@@ -86,5 +86,5 @@ def read_groups(folder: Path) -> list[str]:
     """The group names of a prepared data set."""
     try:
         return list(json.loads((folder / DESCRIPTION).read_text())["groups"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise EchoesError(f"{folder / DESCRIPTION} cannot be read ({error}); prepare the data again.") from error

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from visual_echoes.data.sources import Source
+from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path
 from visual_echoes.transformer import Pair
 from visual_echoes.vqgan import VQGAN
@@ -38,6 +39,9 @@ class TokenCache:
         order = self.audio_groups.argsort(stable=True)
         groups = int(max(self.image_groups.max(), self.audio_groups.max())) + 1
         counts = torch.bincount(self.audio_groups, minlength=groups)
+        lonely = int((counts[self.image_groups] == 0).sum())
+        if lonely:
+            raise EchoesError(f"{lonely} pictures are of a group with no sound to pair them with; leave them out.")
         object.__setattr__(self, "_sounds_by_group", order)
         object.__setattr__(self, "_counts", counts)
         object.__setattr__(self, "_starts", counts.cumsum(0) - counts)

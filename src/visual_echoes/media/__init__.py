@@ -5,16 +5,43 @@ was given, for anything they cannot use. Writers replace their target in one ste
 text beside the content, which `read_metadata` returns.
 """
 
-from visual_echoes.media.images import IMAGE_SUFFIXES, fit_image, read_image, write_png
+from visual_echoes.media.images import (
+    IMAGE_SUFFIXES,
+    MAX_IMAGE_BYTES,
+    MAX_IMAGE_PIXELS,
+    MIN_IMAGE_SIDE,
+    fit_image,
+    read_image,
+    write_png,
+)
 from visual_echoes.media.metadata import read_metadata
 from visual_echoes.media.mp4 import write_mp4
-from visual_echoes.media.sounds import AUDIO_SUFFIXES, fit_audio, read_audio, write_wav
-from visual_echoes.media.sources import VIDEO_SUFFIXES
-from visual_echoes.media.videos import read_frames
+from visual_echoes.media.sounds import (
+    AUDIO_SUFFIXES,
+    MAX_AUDIO_BYTES,
+    MAX_AUDIO_CHANNELS,
+    MAX_AUDIO_SECONDS,
+    MAX_SAMPLE_RATE,
+    fit_audio,
+    read_audio,
+    write_wav,
+)
+from visual_echoes.media.sources import MAX_VIDEO_BYTES, VIDEO_SUFFIXES
+from visual_echoes.media.videos import MAX_FRAME_PIXELS, MAX_FRAMES, read_frames
 
 __all__ = [
     "AUDIO_SUFFIXES",
     "IMAGE_SUFFIXES",
+    "MAX_AUDIO_BYTES",
+    "MAX_AUDIO_CHANNELS",
+    "MAX_AUDIO_SECONDS",
+    "MAX_FRAMES",
+    "MAX_FRAME_PIXELS",
+    "MAX_IMAGE_BYTES",
+    "MAX_IMAGE_PIXELS",
+    "MAX_SAMPLE_RATE",
+    "MAX_VIDEO_BYTES",
+    "MIN_IMAGE_SIDE",
     "VIDEO_SUFFIXES",
     "fit_audio",
     "fit_image",

@@ -81,14 +81,14 @@ def write_png(path: StrPath, pixels: np.ndarray, metadata: Mapping[str, str]) ->
     """Write uint8 pixels (H, W, 1 or 3) as PNG, with one international text chunk for each metadata key.
 
     Raises:
-        ValueError: wrong shape or type, or a key that PNG cannot hold (it takes 1 to 79 Latin-1 characters).
+        ValueError: wrong shape or type, or a key that PNG cannot hold (it takes 1 to 79 ASCII characters).
         EchoesError: the file cannot be written.
     """
     check_pixels(pixels)
     text = PngInfo()
     for key, value in metadata.items():
-        if not 1 <= len(key.encode("latin-1")) <= 79:
-            raise ValueError(f"{key!r} is no PNG keyword: it needs 1 to 79 characters")
+        if not (key.isascii() and 1 <= len(key) <= 79):
+            raise ValueError(f"{key!r} is no PNG keyword: it needs 1 to 79 ASCII characters")
         text.add_itxt(key, value)
     buffer = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG", pnginfo=text)

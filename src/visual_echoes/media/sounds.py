@@ -34,7 +34,8 @@ MAX_AUDIO_CHANNELS = 32
 MAX_SAMPLE_RATE = 400_000  # Hz
 
 _KIND = "a sound (WAV, FLAC, OGG, MP3, M4A, AAC, Opus or a video with sound)"
-_SOUNDFILE_FORMATS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "OGG"})
+_MAX_LEVEL = 1e12  # far above floats in the range of 32-bit integers, far below what overflows when resampled
+_MAX_COMMENT = 60_000  # characters; libsndfile writes broken files beyond 100 kB of header
 _BLOCK = 1 << 16  # samples decoded at a time
 _STREAMED_RIFF = 0x7FFF0000  # programs that write WAV to a pipe promise this size or more
 _RIFF_SLACK = 8  # bytes: some programs count the header twice
@@ -68,8 +69,6 @@ def read_audio(path: StrPath, sample_rate: int) -> np.ndarray:
         wave = _resample(_bounded(path, sound), sound.sample_rate, sample_rate)
     if wave.size == 0:
         raise EchoesError(f"{path} holds no sound, or less than one sample; use a longer one.")
-    if not np.isfinite(wave).all():
-        raise EchoesError(f"{path} holds samples that are no finite numbers; export the sound again.")
     return wave
 
 
@@ -87,19 +86,22 @@ def fit_audio(wave: np.ndarray, samples: int) -> np.ndarray:
 
 
 def write_wav(path: StrPath, wave: np.ndarray, sample_rate: int, metadata: Mapping[str, str]) -> None:
-    """Write a waveform (samples,) as 16-bit PCM, clipped to [-1, 1], with the metadata as JSON in its
-    comment.
+    """Write a waveform (samples,) as 16-bit PCM, clipped to [-1, 1], its comment the metadata as JSON.
 
     Raises:
-        ValueError: the waveform is not one-dimensional, is empty or holds values that are no finite numbers.
+        ValueError: the waveform is not one-dimensional, is empty or holds values that are no finite numbers,
+            or the metadata is longer than a WAV header should be.
         EchoesError: the file cannot be written.
     """
     check_wave(wave)
+    comment = encode_comment(metadata)
+    if len(comment) > _MAX_COMMENT:
+        raise ValueError(f"{len(comment)} characters of metadata are too many for a WAV file")
     pcm = np.clip(np.rint(wave.astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
     buffer = io.BytesIO()
     with soundfile.SoundFile(buffer, "w", sample_rate, channels=1, format="WAV", subtype="PCM_16") as file:
         file.software = SOFTWARE
-        file.comment = encode_comment(metadata)
+        file.comment = comment
         file.write(pcm)
     write_bytes(path, buffer.getvalue())
 
@@ -128,8 +130,6 @@ def _open_sound(path: StrPath, file: BinaryIO) -> AbstractContextManager[_Sound]
 @contextmanager
 def _open_soundfile(path: StrPath, source: BinaryIO) -> Iterator[_Sound]:
     with soundfile.SoundFile(source) as file:
-        if file.format not in _SOUNDFILE_FORMATS:
-            raise EchoesError(f"{path} is not {_KIND}; convert it.")
         _check_header(path, file.samplerate, file.channels, file.frames / file.samplerate)
         yield _Sound(file.samplerate, _soundfile_blocks(path, file))
 
@@ -138,7 +138,7 @@ def _soundfile_blocks(path: StrPath, file: soundfile.SoundFile) -> Iterator[np.n
     decoded = 0
     while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
         decoded += len(block)
-        yield block.mean(axis=1)
+        yield _mono(path, block)
     if decoded < file.frames:
         raise _cut_short(path)
 
@@ -170,16 +170,25 @@ def _promised_seconds(container: InputContainer, stream: AudioStream) -> float:
 def _stream_blocks(
     path: StrPath, frames: Iterable[av.AudioFrame], sample_rate: int, promised_seconds: float
 ) -> Iterator[np.ndarray]:
-    to_float = av.AudioResampler(format="fltp")  # keeps rate and channels
+    # Packed samples: PyAV 18 reads beyond planar ones of 8 or more channels and may crash.
+    to_float = av.AudioResampler(format="flt")
     decoded = 0
     for frame in frames:
         if frame.sample_rate != sample_rate:
             raise EchoesError(f"{path} changes its sample rate midway; convert it to one rate.")
         for converted in to_float.resample(frame):
             decoded += converted.samples
-            yield converted.to_ndarray().mean(axis=0)
+            yield _mono(path, converted.to_ndarray().reshape(converted.samples, -1))
     if decoded < promised_seconds * sample_rate * _KEPT_OF_PROMISED:
         raise _cut_short(path)
+
+
+def _mono(path: StrPath, block: np.ndarray) -> np.ndarray:
+    """The mean of the channels of float32 (samples, channels)."""
+    if not (np.abs(block) <= _MAX_LEVEL).all():  # also false for what is no number
+        raise EchoesError(f"{path} holds samples that are no sensible numbers; export the sound again.")
+    mean: np.ndarray = block.mean(axis=1)
+    return mean
 
 
 def _bounded(path: StrPath, sound: _Sound) -> Iterator[np.ndarray]:

@@ -66,7 +66,9 @@ class _Run:
         self.task, self.settings, self.output, self.fingerprint = task, settings, output, fingerprint
         self.accelerator = accelerator
         task.modules.to(accelerator.device)
-        self.average = AveragedModel(task.modules["model"], multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
+        self.average = AveragedModel(
+            task.modules["model"], multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True
+        )
         self.average.eval()
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         for name, networks in task.optimizers.items():
@@ -142,15 +144,13 @@ class _Run:
         with accelerator.autocast():
             for phase in self.task.phases(batch, step):
                 loss = float(phase.loss.detach())
-                if not math.isfinite(loss):
-                    raise EchoesError(
-                        f"The loss of {phase.optimizer!r} is {loss} at step {step}; the last checkpoint is untouched. "
-                        "Lower learning_rate or clip_norm, or set precision to fp32."
-                    )
+                _check_finite("loss", phase.optimizer, loss, step)
                 owners = [name for name in self.optimizers if name.split(".")[0] == phase.optimizer]
                 accelerator.backward(phase.loss)
                 parameters = [p for n in self.task.optimizers[phase.optimizer] for p in self.task.modules[n].parameters()]
                 norm = accelerator.clip_grad_norm_(parameters, settings.clip_norm)
+                if norm is not None:
+                    _check_finite("gradient", phase.optimizer, float(norm), step)
                 for name in owners:
                     optimizer = self.optimizers[name]
                     for group, base in zip(optimizer.param_groups, self.base_rates[name], strict=True):
@@ -173,6 +173,15 @@ class _Run:
             return self.task.validate(self.average.module, self.accelerator.device)
 
 
+def _check_finite(what: str, optimizer: str, value: float, step: int) -> None:
+    """Stop before the weights, and then a checkpoint, take over what is not a number."""
+    if not math.isfinite(value):
+        raise EchoesError(
+            f"The {what} of {optimizer!r} is {value} at step {step}; the last checkpoint is untouched. "
+            "Lower learning_rate or clip_norm, or set precision to fp32."
+        )
+
+
 class _Log:
     """Writes TensorBoard files and one JSON line per logged step."""
 
@@ -182,7 +191,7 @@ class _Log:
             self.writer = SummaryWriter(str(output / "logs"), purge_step=start)
             self.lines = output / "metrics.jsonl"
             kept = self.lines.read_text().splitlines() if self.lines.exists() else []
-            kept = [line for line in kept if json.loads(line)["step"] <= start]
+            kept = [line for line in kept if _logged_until(line, start)]
             write_text(self.lines, "".join(line + "\n" for line in kept))
         self.clock, self.last = time.perf_counter(), start
 
@@ -214,6 +223,14 @@ class _Log:
                 self.writer.add_image(name, pixels, step, dataformats="HWC")
             for name, (wave, rate) in result.sounds.items():
                 self.writer.add_audio(name, wave, step, sample_rate=rate)
+
+
+def _logged_until(line: str, step: int) -> bool:
+    """Whether a line of the log is whole and of no later step; a power cut may leave half a line."""
+    try:
+        return json.loads(line)["step"] <= step
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _to_device(batch: Any, device: torch.device) -> Any:

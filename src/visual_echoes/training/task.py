@@ -27,7 +27,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Validation:
-    """Held-out figures, and pictures or sounds to look at: arrays (H, W, C) uint8 and (N,) float32."""
+    """Held-out figures, and pictures or sounds to look at: uint8 (H, W, C), and (samples, rate)."""
 
     metrics: dict[str, float]
     images: dict[str, Any] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Training a vocoder: mel and multi-resolution STFT losses, then a discriminator with feature matching.
 
-The input is the true mel of the target sound or, for a share of the items, the mel that the audio VQGAN made of it, so
-that the vocoder learns to cope with what it will be given.
+The input is the true mel of the target sound or, for a share of the items, the mel that the audio VQGAN made
+of it, so that the vocoder learns to cope with what it will be given.
 
 Shapes: B batch, n sounds, N samples, M mel bands, T mel frames.
 """
@@ -24,15 +24,16 @@ from visual_echoes.training.task import Phase, Task, Validation
 from visual_echoes.training.vocoder_losses import (
     MultiResolutionDiscriminator,
     adversarial_loss,
+    discriminator_loss,
     feature_loss,
     log_mel_distance,
     stft_distance,
 )
-from visual_echoes.training.vqgan import hinge_loss
 from visual_echoes.vocoder import GriffinLim, build_vocoder
 
 VALIDATION_BATCH = 32
 SOUNDS_SHOWN = 3
+NO_AUGMENTATION = Augmentation()
 
 
 class VocoderTrainConfig(BaseModel):
@@ -41,15 +42,14 @@ class VocoderTrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["hifigan", "vocos"] = "vocos"
-    model: dict[str, Any] = {}  # config values of the vocoder; those that follow from the layout may be left out
+    model: dict[str, Any] = {}  # config values of the vocoder, without those that follow from the layout
     segment_frames: int = Field(default=32, gt=0)  # mel frames of a training item
-    augmentation: Augmentation = Augmentation(time_shift=0.25, gain_db=3.0)
-    mel_weight: float = Field(default=45.0, ge=0)
+    mel_weight: float = Field(default=15.0, ge=0)  # of the log-mel in [0, 1]
     stft_weight: float = Field(default=1.0, ge=0)
-    adversarial_from: int | None = Field(default=None, ge=0)  # step at which the discriminator starts; None: never
-    adversarial_weight: float = Field(default=1.0, ge=0)
+    adversarial_from: int | None = None  # step at which the discriminator starts; None: never
+    adversarial_weight: float = Field(default=0.1, ge=0)
     feature_weight: float = Field(default=2.0, ge=0)
-    discriminator_width: int = Field(default=16, gt=0)
+    discriminator_width: int = Field(default=8, gt=0)
     reconstructed_share: float = Field(default=0.5, ge=0, le=1)  # of items that start from the VQGAN's mel
 
 
@@ -61,7 +61,8 @@ class VocoderTask(Task):
         layout: shape of the sounds.
         train_sounds: (n, layout.clip_samples), int16 or float in [-1, 1].
         valid_sounds: the same, held out.
-        train_mels: the VQGAN's mels of `train_sounds`, (n, n_mels, layout.mel_frames) in [0, 1]; None to do without.
+        train_mels: the VQGAN's mels of `train_sounds`, (n, n_mels, mel_frames) in [0, 1]; None to do without.
+        augmentation: how training sounds are varied.
 
     Raises:
         EchoesError: a segment longer than the layout's sounds, or a vocoder that does not fit the layout.
@@ -74,15 +75,17 @@ class VocoderTask(Task):
         train_sounds: Tensor,
         valid_sounds: Tensor,
         train_mels: Tensor | None = None,
+        augmentation: Augmentation = NO_AUGMENTATION,
     ) -> None:
         if config.segment_frames > layout.mel_frames:
             raise EchoesError(
                 f"segment_frames is {config.segment_frames}, but sounds of layout {layout.name!r} have only "
                 f"{layout.mel_frames} frames; lower it."
             )
-        if train_mels is not None and train_mels.shape != (len(train_sounds), layout.n_mels, layout.mel_frames):
+        mels_shape = (len(train_sounds), layout.n_mels, layout.mel_frames)
+        if train_mels is not None and train_mels.shape != mels_shape:
             raise ValueError(f"train_mels of {tuple(train_mels.shape)} do not fit the sounds or the layout")
-        self.config, self.layout = config, layout
+        self.config, self.layout, self.augmentation = config, layout, augmentation
         self.train_sounds, self.valid_sounds, self.train_mels = train_sounds, valid_sounds, train_mels
         self.model = build_vocoder(config.kind, config.model, layout)
         self.modules = nn.ModuleDict({"model": self.model})
@@ -96,7 +99,7 @@ class VocoderTask(Task):
         """Mel segments (B, M, segment_frames) and the waves they stand for (B, segment_frames * hop)."""
         index_B = torch.randint(len(self.train_sounds), (size,), generator=generator)
         wave_BN = _to_wave(self.train_sounds[index_B])
-        varied_BN = vary_sounds(wave_BN, self.layout.sample_rate, self.config.augmentation, generator)
+        varied_BN = vary_sounds(wave_BN, self.layout.sample_rate, self.augmentation, generator)
         if self.train_mels is None:
             return self._segments(wave_to_mel(varied_BN, self.layout), varied_BN, generator)
         # The VQGAN's mels belong to the sounds as they are, so those items are not varied.
@@ -109,10 +112,12 @@ class VocoderTask(Task):
     def _segments(self, mel_BMT: Tensor, wave_BN: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The same random stretch of frames and of samples of each item."""
         frames, hop = self.config.segment_frames, self.layout.hop
-        sounding_BN = _cropped(wave_BN, self.layout)
-        starts = torch.randint(self.layout.mel_frames - frames + 1, (len(mel_BMT),), generator=generator).tolist()
-        mels = [mel_MT[:, start : start + frames] for mel_MT, start in zip(mel_BMT, starts, strict=True)]
-        waves = [wave_N[start * hop : (start + frames) * hop] for wave_N, start in zip(sounding_BN, starts, strict=True)]
+        last = self.layout.mel_frames - frames
+        starts = torch.randint(last + 1, (len(mel_BMT),), generator=generator).tolist()
+        mels, waves = [], []
+        for mel_MT, wave_N, start in zip(mel_BMT, _cropped(wave_BN, self.layout), starts, strict=True):
+            mels.append(mel_MT[:, start : start + frames])
+            waves.append(wave_N[start * hop : (start + frames) * hop])
         return torch.stack(mels), torch.stack(waves)
 
     def phases(self, batch: tuple[Tensor, Tensor], step: int) -> Iterator[Phase]:
@@ -128,16 +133,17 @@ class VocoderTask(Task):
         adversarial = config.adversarial_from is not None and step >= config.adversarial_from
         if adversarial:
             discriminator = self.modules["discriminator"]
-            judged_real, judged_fake = discriminator(wave_BN), discriminator(made_BN)
+            with torch.no_grad():
+                judged_real = discriminator(wave_BN)
+            judged_fake = discriminator(made_BN)
             metrics["adversarial"] = adversarial_loss(judged_fake)
             metrics["features"] = feature_loss(judged_real, judged_fake)
             total = total + config.adversarial_weight * metrics["adversarial"]
             total = total + config.feature_weight * metrics["features"]
         yield Phase("model", total, metrics)
         if adversarial:
-            judged_real, judged_fake = discriminator(wave_BN), discriminator(made_BN.detach())
-            losses = [hinge_loss(real, fake) for (real, _), (fake, _) in zip(judged_real, judged_fake, strict=True)]
-            yield Phase("discriminator", torch.stack(losses).mean())
+            judged = discriminator(torch.cat([wave_BN, made_BN.detach()]))
+            yield Phase("discriminator", discriminator_loss(judged))
 
     def validate(self, model: nn.Module, device: torch.device) -> Validation:
         """Distances of round trips on the held-out sounds; the same of Griffin-Lim under `griffin_lim/`."""
@@ -169,8 +175,7 @@ class VocoderTask(Task):
         return Validation({"mel_l1": mel_l1 / count, "stft": stft / count}, sounds=sounds)
 
     def export_config(self) -> dict[str, Any]:
-        """`kind` and `config`, as `build_vocoder` takes them."""
-        return {"kind": self.config.kind, "config": self.model.config.model_dump(mode="json")}
+        return self.model.config.model_dump(mode="json")
 
 
 def _to_wave(sounds_BN: Tensor) -> Tensor:

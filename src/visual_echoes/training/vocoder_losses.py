@@ -1,7 +1,7 @@
 """What a vocoder is trained to lower: distances between spectra, and a discriminator that looks at spectra.
 
-Both look at three window lengths, a quarter, a half and the whole of the layout's: short windows see onsets, long ones
-harmonics (Yamamoto et al. 2020).
+Both look at three window lengths, a quarter, a half and the whole of the layout's: short windows see onsets,
+long ones harmonics (Yamamoto et al. 2020).
 
 Shapes: B batch, N samples, F STFT bins, T frames, C channels.
 """
@@ -15,9 +15,13 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from visual_echoes.layout import Layout
 from visual_echoes.mel import layout_filterbank, magnitude_to_log, stft
+from visual_echoes.training.vqgan import hinge_loss
 
-WINDOWS_PER_HOP = 4
+OVERLAP = 4  # hops per window
 LEAKY_SLOPE = 0.1
+
+# Per window length: a score per patch, and the features of each layer.
+Judgement = list[tuple[Tensor, list[Tensor]]]
 
 
 def window_lengths(layout: Layout) -> tuple[int, int, int]:
@@ -26,8 +30,9 @@ def window_lengths(layout: Layout) -> tuple[int, int, int]:
 
 
 def log_mel_distance(first_BN: Tensor, second_BN: Tensor, layout: Layout) -> Tensor:
-    """Mean absolute difference of the layout's log-mels in [0, 1]; a scalar. Unlike `wave_to_mel`, for any length."""
-    filters_MF = layout_filterbank(layout).to(first_BN.device)
+    """Mean absolute difference of the layout's log-mels in [0, 1]; a scalar. Sounds of any length."""
+    # The cached filterbank may stem from inference mode, which autograd refuses; its clone does not.
+    filters_MF = layout_filterbank(layout).clone().to(first_BN.device)
     first, second = (
         magnitude_to_log(filters_MF @ stft(wave_BN, layout.n_fft, layout.hop).abs(), layout)
         for wave_BN in (first_BN, second_BN)
@@ -38,16 +43,17 @@ def log_mel_distance(first_BN: Tensor, second_BN: Tensor, layout: Layout) -> Ten
 def stft_distance(wave_BN: Tensor, target_BN: Tensor, layout: Layout) -> Tensor:
     """Multi-resolution STFT distance (Yamamoto et al. 2020); a scalar, 0 for equal sounds.
 
-    Spectral convergence plus the mean absolute difference of log magnitudes, averaged over the window lengths.
-    Magnitudes below that of a flat spectrum at the layout's `mel_floor` count as silence.
+    Spectral convergence plus mean absolute difference of log magnitudes, averaged over the window lengths.
+    Anything below the magnitude of a flat spectrum at the layout's `mel_floor` counts as silence.
     """
     floor = layout.mel_floor * layout.sample_rate / layout.n_fft
     total = wave_BN.new_zeros(())
     for length in window_lengths(layout):
-        wave_BFT, target_BFT = (stft(x_BN, length, length // WINDOWS_PER_HOP).abs() for x_BN in (wave_BN, target_BN))
+        wave_BFT, target_BFT = (stft(x_BN, length, length // OVERLAP).abs() for x_BN in (wave_BN, target_BN))
         silence = floor * target_BFT.numel() ** 0.5
-        convergence = torch.linalg.vector_norm(wave_BFT - target_BFT) / target_BFT.norm().clamp_min(silence)
-        total = total + convergence + F.l1_loss(wave_BFT.clamp_min(floor).log(), target_BFT.clamp_min(floor).log())
+        convergence = (wave_BFT - target_BFT).norm() / target_BFT.norm().clamp_min(silence)
+        log_wave_BFT, log_target_BFT = (x_BFT.clamp_min(floor).log() for x_BFT in (wave_BFT, target_BFT))
+        total = total + convergence + F.l1_loss(log_wave_BFT, log_target_BFT)
     return total / len(window_lengths(layout))
 
 
@@ -57,7 +63,7 @@ class STFTDiscriminator(nn.Module):
     def __init__(self, length: int, width: int) -> None:
         super().__init__()
         self.length = length
-        strides = ((1, 1), (2, 1), (2, 2), (2, 2))  # frequency, time
+        strides = ((2, 1), (2, 1), (2, 2), (2, 2))  # frequency, time
         widths_in = (2, width, width, width)
         self.layers = nn.ModuleList(
             weight_norm(nn.Conv2d(width_in, width, (5, 3), stride, padding=(2, 1)))
@@ -67,7 +73,7 @@ class STFTDiscriminator(nn.Module):
 
     def _spectrum(self, wave_BN: Tensor) -> Tensor:
         """Real and imaginary part as channels, the magnitude compressed to its power 0.3."""
-        spectrum_BFT = stft(wave_BN, self.length, self.length // WINDOWS_PER_HOP)
+        spectrum_BFT = stft(wave_BN, self.length, self.length // OVERLAP)
         spectrum_BFT = spectrum_BFT * (spectrum_BFT.abs() + 1e-3).pow(-0.7)
         return torch.view_as_real(spectrum_BFT).movedim(-1, 1)
 
@@ -81,20 +87,14 @@ class STFTDiscriminator(nn.Module):
 
 
 class MultiResolutionDiscriminator(nn.Module):
-    """One `STFTDiscriminator` per window length.
-
-    Returns for waves (B, N) one pair per window length: scores per patch, and the features of each layer.
-    """
+    """One `STFTDiscriminator` per window length."""
 
     def __init__(self, layout: Layout, width: int) -> None:
         super().__init__()
         self.parts = nn.ModuleList(STFTDiscriminator(length, width) for length in window_lengths(layout))
 
-    def forward(self, wave_BN: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
+    def forward(self, wave_BN: Tensor) -> Judgement:
         return [part(wave_BN) for part in self.parts]
-
-
-Judgement = list[tuple[Tensor, list[Tensor]]]
 
 
 def adversarial_loss(judged_fake: Judgement) -> Tensor:
@@ -102,10 +102,19 @@ def adversarial_loss(judged_fake: Judgement) -> Tensor:
     return torch.stack([-score.mean() for score, _ in judged_fake]).mean()
 
 
+def discriminator_loss(judged: Judgement) -> Tensor:
+    """The discriminator's hinge loss on a batch whose first half is real and second half made."""
+    losses = []
+    for score, _ in judged:
+        real, fake = score.chunk(2)
+        losses.append(hinge_loss(real, fake))
+    return torch.stack(losses).mean()
+
+
 def feature_loss(judged_real: Judgement, judged_fake: Judgement) -> Tensor:
-    """Mean absolute difference of the discriminator's features (Kumar et al. 2019), averaged over layers and parts."""
+    """Mean absolute difference of features (Kumar et al. 2019), averaged over layers and parts."""
     distances = [
-        F.l1_loss(fake, real.detach())
+        F.l1_loss(fake, real)
         for (_, reals), (_, fakes) in zip(judged_real, judged_fake, strict=True)
         for real, fake in zip(reals, fakes, strict=True)
     ]

@@ -1,0 +1,50 @@
+"""One model out of the parts that separate trainings left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from visual_echoes import __version__
+from visual_echoes.errors import EchoesError
+from visual_echoes.sampling import SamplingSettings
+from visual_echoes.vocoder import GRIFFIN_LIM_ITERATIONS, GriffinLim, build_vocoder
+from visual_echoes.weights import PART_NAMES, Model, load_model
+
+
+def assemble(folders: Sequence[Path], name: str, card: str, sampling: SamplingSettings) -> Model:
+    """Merge model folders of one or more parts each. Without a vocoder among them, Griffin-Lim takes its place.
+
+    Args:
+        folders: what the trainings exported.
+        name: the model's name.
+        card: the model card's text, Markdown.
+        sampling: the model's own sampling settings.
+
+    Raises:
+        EchoesError: a folder is unusable, layouts differ, a part comes twice or is missing.
+    """
+    if not folders:
+        raise EchoesError("A model needs parts; name the folders they were trained in.")
+    models = [load_model(folder) for folder in folders]
+    layout = models[0].layout
+    merged = Model(name=name, version=__version__, layout=layout, parts={}, sampling=sampling, card=card)
+    for folder, model in zip(folders, models, strict=True):
+        if model.layout != layout:
+            raise EchoesError(
+                f"{folder} was made for layout {model.layout.name!r}, but {folders[0]} for {layout.name!r} or another "
+                "version of it; take parts of one layout."
+            )
+        for part, module in model.parts.items():
+            if part in merged.parts:
+                raise EchoesError(f"{folder} brings a second {part}; name only one folder that has it.")
+            merged.parts[part], merged.kinds[part] = module, model.kinds[part]
+            merged.configs[part] = model.configs[part]
+    if "vocoder" not in merged.parts:
+        config = {"iterations": GRIFFIN_LIM_ITERATIONS}
+        merged.parts["vocoder"] = build_vocoder(GriffinLim.kind, config, layout).eval()
+        merged.kinds["vocoder"], merged.configs["vocoder"] = GriffinLim.kind, config
+    missing = [part for part in PART_NAMES if part not in merged.parts]
+    if missing:
+        raise EchoesError(f"The folders hold no {' and no '.join(missing)}; add the folder that has it.")
+    return merged

@@ -1,0 +1,50 @@
+"""The command `echoes`: thin over the library, which each command imports only when it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from visual_echoes import __version__
+from visual_echoes.cli import generate, models, training
+from visual_echoes.cli.console import ReportingGroup
+from visual_echoes.cli.demo import demo
+from visual_echoes.cli.reconstruct import reconstruct
+
+MAKE, MODELS, TRAIN = "Make", "Models", "Train and measure"
+
+app = typer.Typer(cls=ReportingGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"echoes {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _echoes(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Sound for pictures and pictures for sound, by one masked transformer over both."""
+
+
+app.command(rich_help_panel=MAKE)(generate.sound)
+app.command(rich_help_panel=MAKE)(generate.picture)
+app.command(rich_help_panel=MAKE)(generate.pair)
+app.command(rich_help_panel=MAKE)(reconstruct)
+app.command(rich_help_panel=MAKE)(demo)
+app.command(rich_help_panel=MODELS)(models.info)
+app.command(rich_help_panel=MODELS)(models.assemble)
+app.add_typer(training.data, name="data", rich_help_panel=TRAIN)
+app.add_typer(training.config, name="config", rich_help_panel=TRAIN)
+app.command(rich_help_panel=TRAIN)(training.train)
+app.add_typer(training.evaluate, name="evaluate", rich_help_panel=TRAIN)
+
+
+def main() -> None:
+    """Run the command with the process's arguments and exit."""
+    app(prog_name="echoes")

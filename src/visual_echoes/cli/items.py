@@ -1,0 +1,140 @@
+"""A command's inputs and outputs: which files are meant, what the results are called, what is never overwritten."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from visual_echoes.cli.console import complain
+from visual_echoes.errors import EchoesError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from visual_echoes.layout import Layout
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One input.
+
+    Attributes:
+        path: its file.
+        position: its place among all inputs, which fixes its seed whatever becomes of the others.
+        stem: the name of its outputs, without suffix; no two items share one.
+    """
+
+    path: Path
+    position: int
+    stem: str
+
+
+def find_files(paths: Sequence[Path], suffixes: Collection[str], kind: str) -> list[Path]:
+    """The files that the arguments name; a folder stands for its files with one of the suffixes, by name.
+
+    Raises:
+        EchoesError: a folder without any; `kind` says what was looked for.
+    """
+    return [file for path in paths for file in _files(path, suffixes, kind)]
+
+
+def as_items(files: Iterable[Path]) -> list[Item]:
+    """Files in order, with names for their outputs."""
+    taken: set[str] = set()
+    return [Item(file, position, _new_stem(file.stem, taken)) for position, file in enumerate(files)]
+
+
+def _files(path: Path, suffixes: Collection[str], kind: str) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    visible = (entry for entry in sorted(path.iterdir()) if not entry.name.startswith("."))
+    files = [entry for entry in visible if entry.suffix.lower() in suffixes and entry.is_file()]
+    if not files:
+        raise EchoesError(f"The folder {path} holds no {kind}; name files, or a folder with some in it.")
+    return files
+
+
+def _new_stem(stem: str, taken: set[str]) -> str:
+    """The stem, numbered if it is taken; letter case does not tell names apart on every file system."""
+    name, number = stem, 1
+    while name.casefold() in taken:
+        number += 1
+        name = f"{stem}-{number}"
+    taken.add(name.casefold())
+    return name
+
+
+def claim_outputs(folder: Path, names: Iterable[str], inputs: Iterable[Path], overwrite: bool) -> None:
+    """Make the output folder, and be sure before any work that its files may be written.
+
+    Raises:
+        EchoesError: a file exists and `overwrite` is False, an output would replace an input, or the folder cannot be
+            made or written.
+    """
+    sources = {path.resolve() for path in inputs}
+    for target in (folder / name for name in names):
+        if target.resolve() in sources:
+            raise EchoesError(f"{target} is one of the inputs; choose another folder with -o.")
+        if target.exists() and not overwrite:
+            raise EchoesError(f"{target} exists already; choose another folder with -o, or add --overwrite.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except FileExistsError as error:
+        raise EchoesError(f"{folder} is a file, not a folder; choose another with -o.") from error
+    except OSError as error:
+        raise EchoesError(f"Nothing can be written to {folder} ({error.strerror}); choose another with -o.") from error
+
+
+def read_batches(
+    items: Iterable[Item], read: Callable[[Path], T], batch_size: int, failures: list[str]
+) -> Iterator[list[tuple[Item, T]]]:
+    """Read item after item into batches. What cannot be read is noted among the failures and left out."""
+    batch: list[tuple[Item, T]] = []
+    for item in items:
+        try:
+            batch.append((item, read(item.path)))
+        except EchoesError as error:
+            failures.append(failure(item.path, error))
+            continue
+        if len(batch) == batch_size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def read_clip(path: Path, layout: Layout) -> tuple[np.ndarray, int]:
+    """A sound file as the pipeline takes arrays: cut or padded to the layout's clip, with its rate in Hz."""
+    from visual_echoes.media import fit_audio, read_audio
+
+    return fit_audio(read_audio(path, layout.sample_rate), layout.clip_samples), layout.sample_rate
+
+
+def failure(path: Path, error: EchoesError) -> str:
+    """The line for a file that could not be used; most messages start with the path already."""
+    return f"{path}: {str(error).removeprefix(f'{path} ')}"
+
+
+@contextmanager
+def failures_at_the_end() -> Iterator[list[str]]:
+    """Yield a list for failures; when the block ends they are printed, and any makes the exit status 1."""
+    failures: list[str] = []
+    try:
+        yield failures
+    finally:
+        if failures:
+            complain(f"{len(failures)} could not be used:" if len(failures) > 1 else "One could not be used:")
+        for line in failures:
+            complain(line)
+    if failures:
+        raise typer.Exit(1)

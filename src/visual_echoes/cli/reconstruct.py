@@ -1,0 +1,107 @@
+"""The command `reconstruct`: the round trip through tokenizers and vocoder, with a number for each file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from visual_echoes.cli.console import Bar, progress_bar
+from visual_echoes.cli.items import (
+    Item,
+    as_items,
+    claim_outputs,
+    failures_at_the_end,
+    find_files,
+    read_batches,
+    read_clip,
+)
+from visual_echoes.cli.options import BatchSizeOption, DeviceOption, ModelOption, OutputOption, OverwriteOption, load
+from visual_echoes.provenance import source_name
+
+if TYPE_CHECKING:
+    from visual_echoes.pipeline import Result, VisualEchoes
+
+
+def reconstruct(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES...", help="Pictures, sounds, folders of them; videos count as both.")
+    ],
+    output: OutputOption,
+    batch_size: BatchSizeOption = 16,
+    model: ModelOption = None,
+    device: DeviceOption = "auto",
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Send pictures and sounds through tokenizers and vocoder and back: NAME.png, NAME.wav.
+
+    What is bad here cannot be good after generation. Prints the PSNR of each picture and the mean absolute difference
+    of each sound's log-mel, whose range is 0 to 1.
+    """
+    pictures, sounds = _sorted_by_kind(files)
+    names = [*(item.stem + ".png" for item in pictures), *(item.stem + ".wav" for item in sounds)]
+    claim_outputs(output, names, (item.path for item in (*pictures, *sounds)), overwrite)
+    echoes = load(model, device)
+    with failures_at_the_end() as failures, progress_bar("Working", len(pictures) + len(sounds)) as bar:
+        _pictures(echoes, pictures, output, batch_size, failures, bar)
+        _sounds(echoes, sounds, output, batch_size, failures, bar, before=len(pictures))
+
+
+def _sorted_by_kind(files: Sequence[Path]) -> tuple[list[Item], list[Item]]:
+    """Pictures and sounds, told apart by their suffix; what has neither suffix is read as a picture."""
+    from visual_echoes.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+    found = find_files(files, IMAGE_SUFFIXES | AUDIO_SUFFIXES | VIDEO_SUFFIXES, "pictures, sounds or videos")
+    pictures = as_items(file for file in found if file.suffix.lower() not in AUDIO_SUFFIXES)
+    sounds = as_items(file for file in found if file.suffix.lower() in AUDIO_SUFFIXES | VIDEO_SUFFIXES)
+    return pictures, sounds
+
+
+def _pictures(
+    echoes: VisualEchoes, items: Sequence[Item], output: Path, batch_size: int, failures: list[str], bar: Bar
+) -> None:
+    from visual_echoes.fidelity import psnr
+    from visual_echoes.inputs import picture_array
+
+    for batch in read_batches(items, lambda path: picture_array(path, echoes.layout), batch_size, failures):
+        result = echoes.reconstruct(images=[given for _, given in batch], batch_size=batch_size)
+        assert result.images is not None
+        for row, (item, given) in enumerate(batch):
+            path = _export(echoes, result, row, output, item, ".png")
+            bar.say(f"{path}: PSNR {psnr(given, result.images[row]):.2f} dB")
+        bar.show(batch[-1][0].position + 1)
+
+
+def _sounds(
+    echoes: VisualEchoes,
+    items: Sequence[Item],
+    output: Path,
+    batch_size: int,
+    failures: list[str],
+    bar: Bar,
+    before: int,
+) -> None:
+    import numpy as np
+
+    from visual_echoes.fidelity import log_mel_l1
+    from visual_echoes.inputs import sound_array
+
+    for batch in read_batches(items, lambda path: read_clip(path, echoes.layout), batch_size, failures):
+        clips = [clip for _, clip in batch]
+        mels = echoes.codec.mels(np.stack([sound_array(clip, echoes.layout) for clip in clips])).cpu().numpy()
+        result = echoes.reconstruct(sounds=clips, batch_size=batch_size)
+        assert result.audio is not None
+        for row, (item, _) in enumerate(batch):
+            path = _export(echoes, result, row, output, item, ".wav")
+            bar.say(f"{path}: log-mel L1 {log_mel_l1(mels[row], result.audio[row], echoes.layout):.4f}")
+        bar.show(before + batch[-1][0].position + 1)
+
+
+def _export(echoes: VisualEchoes, result: Result, row: int, output: Path, item: Item, suffix: str) -> Path:
+    from visual_echoes.exports import export_item
+
+    details = {"task": "reconstruct", "source": source_name(item.path)}
+    (path,) = export_item(echoes.model, result, row, output / item.stem, [suffix], **details)
+    return path

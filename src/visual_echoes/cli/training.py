@@ -1,0 +1,160 @@
+"""The commands around training: `config`, `data`, `train`, `evaluate`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from visual_echoes.cli.console import needs_extra, progress_bar, say, working
+from visual_echoes.cli.options import BatchSizeOption, DeviceOption, ModelOption, load
+
+DIGITS_SOURCE = Path("data/digits")
+DIGITS_DATA = Path("data/prepared/digits")
+DIGITS_REPORT = Path("reports/digits")
+
+config = typer.Typer(no_args_is_help=True, help="Show recipes and layouts.")
+data = typer.Typer(no_args_is_help=True, help="Prepare data for training and evaluation.")
+evaluate = typer.Typer(no_args_is_help=True, help="Measure a model.")
+
+RecipeArgument = Annotated[Path, typer.Argument(help="A recipe, for instance one of recipes/digits.")]
+SourceOption = Annotated[Path, typer.Option("--source", help="Folder with images.npz and spoken.tar.gz.")]
+
+
+@config.command("show")
+def show(recipe: RecipeArgument) -> None:
+    """Print a recipe as TOML with every default filled in, and the lengths that follow from its layout."""
+    from visual_echoes.cli.layouts import layout_lengths
+    from visual_echoes.training.recipe import read_recipe
+
+    resolved = read_recipe(recipe)
+    typer.echo("\n".join(toml_lines({"kind": resolved.kind, **resolved.model_dump(mode="json")})))
+    typer.echo(f"\n# What follows from layout {resolved.layout}:")
+    for name, value in layout_lengths(resolved.get_layout()).items():
+        typer.echo(f"# {name}: {value}")
+
+
+def toml_lines(values: Mapping[str, Any], table: str = "") -> Iterator[str]:
+    """Nested mappings as TOML. What is None has no TOML value and becomes a comment."""
+    for key, value in values.items():
+        if value is None:
+            yield f"# {key} is not set"
+        elif not isinstance(value, dict):
+            yield f"{_toml_key(key)} = {json.dumps(value, ensure_ascii=False)}"  # JSON's scalars and lists are TOML's
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield f"\n[{table}{_toml_key(key)}]"
+            yield from toml_lines(value, f"{table}{_toml_key(key)}.")
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key, ensure_ascii=False)
+
+
+@config.command("layouts")
+def layouts() -> None:
+    """Print all layouts with every length that follows from them."""
+    from rich.console import Console
+
+    from visual_echoes.cli.layouts import layout_table
+    from visual_echoes.layout import LAYOUTS
+
+    Console().print(layout_table(LAYOUTS.values()))
+
+
+@data.command("digits")
+def prepare_digits(
+    source: SourceOption = DIGITS_SOURCE,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = DIGITS_DATA,
+    layout: Annotated[str, typer.Option("--layout", help="Layout to fit the digits to.")] = "digits",
+) -> None:
+    """Prepare handwritten and spoken digits: training, validation and test split."""
+    from visual_echoes.data import digits
+    from visual_echoes.layout import get_layout
+
+    with working("Preparing digits"):
+        counts = digits.prepare_digits(source, output, get_layout(layout))
+    for split, (pictures, sounds) in counts.items():
+        say(f"{output / split}.safetensors: {pictures} pictures, {sounds} sounds")
+
+
+def train(
+    recipe: RecipeArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", show_default="the recipe's", help="Run folder.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, show_default="the recipe's", help="Training steps.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, show_default="torch's", help="Processor threads.")
+    ] = None,
+) -> None:
+    """Train what a recipe says, or go on with a run that was cut short; prints the folder of the result."""
+    with needs_extra("train"):
+        import torch
+
+        from visual_echoes.training import run
+        from visual_echoes.training.recipe import read_recipe
+
+    chosen = read_recipe(recipe)
+    if output is not None:
+        chosen = chosen.model_copy(update={"output": output})
+    if steps is not None:
+        chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update={"steps": steps})})
+    if threads is not None:
+        torch.set_num_threads(threads)
+    say(str(run.train(chosen)))
+
+
+@evaluate.command("digits")
+def evaluate_digits(
+    model: ModelOption = None,
+    data: Annotated[Path, typer.Option("--data", help="Prepared digits; made from --source if missing.")] = DIGITS_DATA,
+    source: SourceOption = DIGITS_SOURCE,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")] = DIGITS_REPORT,
+    image_judge: Annotated[
+        Path | None, typer.Option("--image-judge", show_default="the packaged one", help="A judge's folder.")
+    ] = None,
+    audio_judge: Annotated[
+        Path | None, typer.Option("--audio-judge", show_default="the packaged one", help="A judge's folder.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds to repeat it with.")] = 3,
+    pairs: Annotated[int, typer.Option("--pairs", min=1, help="Pairs from nothing for each seed.")] = 1000,
+    sound_repeats: Annotated[int, typer.Option("--sound-repeats", min=1, help="Pictures for each test sound.")] = 4,
+    batch_size: BatchSizeOption = 64,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure a digits model on the test split; writes a report, and sheets to look at."""
+    from visual_echoes.data import digits
+    from visual_echoes.data.pairs import DESCRIPTION
+    from visual_echoes.evaluation import digits as evaluation
+    from visual_echoes.evaluation.judges import load_judge
+    from visual_echoes.evaluation.packaged import packaged_judge
+    from visual_echoes.evaluation.report import write_report
+    from visual_echoes.evaluation.sheets import write_sheets
+    from visual_echoes.evaluation.tables import print_report
+    from visual_echoes.pipeline import DEFAULT_MODEL
+    from visual_echoes.weights import find_model
+
+    judges = [
+        packaged_judge(f"digits-{modality}") if folder is None else load_judge(folder)
+        for modality, folder in (("image", image_judge), ("audio", audio_judge))
+    ]
+    echoes = load(model, device)
+    if not (data / DESCRIPTION).is_file():
+        with working("Preparing digits"):
+            digits.prepare_digits(source, data, echoes.layout)
+    with progress_bar("Evaluating", 1) as bar:
+        report = evaluation.evaluate_digits(
+            echoes, data, *judges, seeds=range(seeds), pairs=pairs, sound_repeats=sound_repeats, batch_size=batch_size,
+            model_folder=find_model(model or DEFAULT_MODEL), progress=lambda _, done, total: bar.show(done, total),
+        )  # fmt: skip
+    print_report(report)
+    say(str(write_report(report, output)))
+    for sheet in write_sheets(echoes, data, output):
+        say(str(sheet))

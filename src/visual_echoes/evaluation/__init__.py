@@ -1,0 +1,1 @@
+"""Evaluation: judges trained on real data, metrics, reports."""

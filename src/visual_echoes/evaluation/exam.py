@@ -1,0 +1,169 @@
+"""The test split, the judges, and the figures of real data that generated items are compared with.
+
+Shapes: B items, C channels, H rows, W columns, N samples, M mel bands, T mel frames, G groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from visual_echoes.data.pairs import pcm_to_wave, read_groups, read_split
+from visual_echoes.errors import EchoesError
+from visual_echoes.evaluation import metrics
+from visual_echoes.evaluation.judges import Judge
+from visual_echoes.evaluation.records import Level, Nearest
+from visual_echoes.layout import Layout
+from visual_echoes.pipeline import VisualEchoes
+
+SMALLEST_DISTANCE = 1e-6  # keeps ratios finite; far below the distance of any two real items
+
+
+class Exam:
+    """What a model is examined with.
+
+    Args:
+        echoes: the model.
+        data: a folder of prepared data.
+        image_judge, audio_judge: trained on the same groups and shapes.
+        batch_size: items encoded, decoded or sampled at once.
+
+    Attributes:
+        pictures_BHWC, waves_BN: the test split as arrays, uint8 and float32 in [-1, 1].
+        picture_groups_B, sound_groups_B: their true groups, int64.
+        judged_pictures_B, judged_sounds_B: what the judges take the real ones for.
+        mels_BMT: the test sounds' log-mels.
+        picture_distance_G, mel_distance_G: mean distance of two real items of a group.
+
+    Raises:
+        EchoesError: data that is missing, does not fit the model or has too few items of a group; a judge of other
+            shapes or groups.
+    """
+
+    def __init__(
+        self, echoes: VisualEchoes, data: Path, image_judge: Judge, audio_judge: Judge, batch_size: int
+    ) -> None:
+        if batch_size < 1:
+            raise EchoesError(f"The batch size must be at least 1, not {batch_size}.")
+        self.echoes, self.image_judge, self.audio_judge, self.batch_size = echoes, image_judge, audio_judge, batch_size
+        test = read_split(data, "test", echoes.layout)
+        self.training_pictures = read_split(data, "train", echoes.layout).images
+        groups = read_groups(data)
+        self.groups = len(groups)
+        _check_judge(image_judge, "image", echoes.layout, groups)
+        _check_judge(audio_judge, "audio", echoes.layout, groups)
+        _check_groups(test.image_groups, groups, f"the test pictures in {data}")
+        _check_groups(test.sound_groups, groups, f"the test sounds in {data}")
+        self.pictures_BHWC = test.images.movedim(1, -1).contiguous().numpy()
+        self.picture_groups_B = test.image_groups
+        self.waves_BN = pcm_to_wave(test.sounds).numpy()
+        self.sound_groups_B = test.sound_groups
+        self.judged_pictures_B = self.judge_pictures(self.pictures_BHWC)
+        self.judged_sounds_B = audio_judge.classes(torch.from_numpy(self.waves_BN))
+        self.mels_BMT = self._mels(self.waves_BN)
+        self.picture_distance_G = metrics.within_group_distance(
+            _unit_pixels(test.images), self.picture_groups_B, self.groups
+        )
+        self.mel_distance_G = metrics.within_group_distance(self.mels_BMT.flatten(1), self.sound_groups_B, self.groups)
+
+    # Pictures
+
+    def judge_pictures(self, pictures_BHWC: np.ndarray) -> Tensor:
+        """Judged group of uint8 pictures, int64 (B,)."""
+        return self.image_judge.classes(torch.from_numpy(pictures_BHWC).movedim(-1, 1))
+
+    def picture_diversity(self, pictures_BHWC: np.ndarray, groups_B: Tensor, judged_B: Tensor) -> Tensor:
+        """Within-group distance over that of real test pictures, float64 (G,); only those judged right count."""
+        pixels_BD = _unit_pixels(torch.from_numpy(pictures_BHWC).movedim(-1, 1))
+        return self._diversity(pixels_BD, groups_B, judged_B, self.picture_distance_G)
+
+    def nearest(self, pictures_BHWC: np.ndarray) -> Nearest:
+        """How close uint8 pictures come to training pictures."""
+        pixels_BD = _unit_pixels(torch.from_numpy(pictures_BHWC).movedim(-1, 1))
+        distance_B = metrics.nearest_distance(pixels_BD, _unit_pixels(self.training_pictures))
+        return Nearest(mean=float(distance_B.mean()), smallest=float(distance_B.min()))
+
+    # Sounds
+
+    def judge_sounds(self, waves_BN: np.ndarray) -> Tensor:
+        """Judged group of generated sounds (B, layout.samples) as they are, at their own level, int64 (B,)."""
+        return self.audio_judge.classes(torch.from_numpy(self._clips(waves_BN)))
+
+    def mel_diversity(self, mels_BMT: Tensor, groups_B: Tensor, judged_B: Tensor) -> Tensor:
+        """Within-group distance over that of real test sounds, float64 (G,); only those judged right count."""
+        return self._diversity(mels_BMT.flatten(1), groups_B, judged_B, self.mel_distance_G)
+
+    def mel_l1(self, waves_BN: np.ndarray) -> float:
+        """Mean distance of the log-mels of sounds (B, layout.samples) from those of the test sounds."""
+        return float((self._mels(self._clips(waves_BN)) - self.mels_BMT).abs().mean())
+
+    def _mels(self, clips_BN: np.ndarray) -> Tensor:
+        return torch.cat([self.echoes.codec.mels(clips_BN[rows]).cpu() for rows in self.batches(len(clips_BN))])
+
+    def _clips(self, waves_BN: np.ndarray) -> np.ndarray:
+        """Generated sounds in the place of the clip that their mel frames are cropped from."""
+        layout = self.echoes.layout
+        first = layout.mel_offset * layout.hop
+        clips_BN = np.zeros((len(waves_BN), layout.clip_samples), np.float32)
+        clips_BN[:, first : first + layout.samples] = waves_BN[:, : layout.clip_samples - first]
+        return clips_BN
+
+    # Both
+
+    def batches(self, count: int) -> Iterator[slice]:
+        """Slices of at most `batch_size` items."""
+        for first in range(0, count, self.batch_size):
+            yield slice(first, first + self.batch_size)
+
+    def _diversity(self, items_BD: Tensor, groups_B: Tensor, judged_B: Tensor, real_G: Tensor) -> Tensor:
+        right_B = judged_B == groups_B
+        distance_G = metrics.within_group_distance(items_BD[right_B], groups_B[right_B], self.groups)
+        return distance_G / real_G.clamp_min(SMALLEST_DISTANCE)
+
+
+def measure_level(waves_BN: np.ndarray) -> Level:
+    """Level of sounds (B, N)."""
+    waves = torch.from_numpy(waves_BN)
+    peak_B = metrics.peak_db(waves)
+    return Level(
+        peak_db=float(peak_B.mean()),
+        rms_db=float(metrics.rms_db(waves).mean()),
+        silent=metrics.share(peak_B < metrics.SILENT_DB),
+        clipped=metrics.share(waves.abs().amax(1) >= metrics.CLIPPED),
+    )
+
+
+def _unit_pixels(images_BCHW: Tensor) -> Tensor:
+    """uint8 pictures to rows of pixels in [0, 1]."""
+    return images_BCHW.flatten(1).float() / 255.0
+
+
+_SHAPES: dict[str, Callable[[Layout], tuple[int, int]]] = {
+    "image": lambda layout: (layout.image_size, layout.image_channels),
+    "audio": lambda layout: (layout.sample_rate, layout.clip_samples),
+}
+
+
+def _check_groups(groups_B: Tensor, groups: list[str], place: str) -> None:
+    """Every group needs two items, or there is no distance between them."""
+    counts = torch.bincount(groups_B, minlength=len(groups))
+    if len(counts) > len(groups) or int(counts.min()) < 2:
+        raise EchoesError(
+            f"Among {place} there are fewer than two of some group, or unknown groups; prepare them again."
+        )
+
+
+def _check_judge(judge: Judge, modality: str, layout: Layout, groups: list[str]) -> None:
+    if judge.config.modality != modality:
+        raise EchoesError(f"The {modality} judge judges {judge.config.modality}; give one trained for {modality}.")
+    if _SHAPES[modality](judge.layout) != _SHAPES[modality](layout):
+        raise EchoesError(
+            f"The {modality} judge was trained for layout {judge.layout.name!r}, whose items have another shape or "
+            f"rate than those of {layout.name!r}; give one that fits the model."
+        )
+    if judge.groups != groups:
+        raise EchoesError(f"The {modality} judge knows other groups than the data; give one trained on this data.")

@@ -1,0 +1,154 @@
+"""What an evaluation measures, as records that turn into JSON and back.
+
+Shares, accuracies and ratios are plain numbers (0.93, not 93 %). Distances between pictures are Euclidean over pixels
+in [0, 1], those between mels over the layout's log-mel in [0, 1]. Tuples over groups are in the data set's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+from pydantic import BaseModel, ConfigDict
+
+from visual_echoes.pipeline import PairOrder
+from visual_echoes.sampling import SamplingSettings
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Spread(Record):
+    """A figure that was measured once per seed."""
+
+    mean: float
+    deviation: float  # sample standard deviation; 0 for a single seed
+    per_seed: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        deviation = stdev(values) if len(values) > 1 else 0.0
+        return cls(mean=fmean(values), deviation=deviation, per_seed=tuple(values))
+
+
+class Level(Record):
+    """How loud sounds are."""
+
+    peak_db: float  # mean over the sounds, dB of full scale
+    rms_db: float
+    silent: float  # share whose peak is below `metrics.SILENT_DB`
+    clipped: float  # share that reach `metrics.CLIPPED`
+
+
+class Nearest(Record):
+    """Distance from pictures to their nearest training pictures; copies lie far closer than real test pictures."""
+
+    mean: float
+    smallest: float
+
+
+class Codebook(Record):
+    """Codes of a tokenizer that the test split uses."""
+
+    usage: float  # share of the codes
+    perplexity: float
+    codes: int
+    tokens: int  # how many were counted
+
+
+class RealData(Record):
+    """The judges on real test data, and what generated items are compared with."""
+
+    picture_accuracy: float
+    sound_accuracy: float
+    picture_distance: tuple[float, ...]  # mean distance of two pictures of the same group
+    mel_distance: tuple[float, ...]
+    nearest: Nearest
+    level: Level
+
+
+class PictureRoundTrip(Record):
+    """Test pictures through the tokenizer and back."""
+
+    kept: float  # share whose judged group is that of the original
+    right: float  # share judged to be their true group
+    psnr_db: float
+    diversity: float
+    nearest: Nearest
+    codebook: Codebook
+
+
+class SoundRoundTrip(Record):
+    """Test sounds through the vocoder, with the tokenizer before it or without."""
+
+    kept: float
+    right: float
+    mel_l1: float  # between the log-mels of original and result
+    level: Level
+
+
+class RoundTrip(Record):
+    pictures: PictureRoundTrip
+    sounds: SoundRoundTrip  # tokenizer and vocoder
+    vocoder: SoundRoundTrip  # vocoder alone, on the true mels
+    mel_l1: float  # tokenizer alone
+    mel_diversity: float
+    audio_codebook: Codebook
+
+
+class Judged(Record):
+    """Whether generated items are what was asked for."""
+
+    items: int  # per seed
+    right: Spread  # share judged to be the group asked for
+    confusion: tuple[tuple[int, ...], ...]  # rows: group asked for, columns: judged; all seeds together
+
+
+class Diversity(Record):
+    """Within-group distance of generated items over that of real ones; only items judged right count."""
+
+    ratio: Spread  # mean over the groups
+    per_group: tuple[float, ...]  # mean over the seeds
+
+
+class PictureToSound(Record):
+    judged: Judged
+    diversity: Diversity  # of the mels the vocoder is given
+    level: Level
+
+
+class SoundToPicture(Record):
+    judged: Judged
+    diversity: Diversity
+    nearest: Nearest
+
+
+class Pairs(Record):
+    """Pairs from nothing."""
+
+    items: int  # per seed
+    agree: Spread  # share whose picture and sound are judged alike
+    confusion: tuple[tuple[int, ...], ...]  # rows: judged picture, columns: judged sound; all seeds together
+    picture_shares: tuple[float, ...]  # of each group, all seeds together
+    sound_shares: tuple[float, ...]
+    groups_seen: int  # fewest in any seed, among the pictures or among the sounds
+    largest_share: float  # largest of any group in any seed, among the pictures or among the sounds
+
+
+class Generated(Record):
+    """All directions with one set of sampling settings."""
+
+    settings: SamplingSettings
+    picture_to_sound: PictureToSound
+    sound_to_picture: SoundToPicture
+    pairs: dict[PairOrder, Pairs]
+
+
+class Measures(Record):
+    """Everything measured, from real data to the model's own."""
+
+    real: RealData
+    round_trip: RoundTrip
+    generated: Generated
+    unguided: Generated | None  # the same with guidance 1; None if `generated` has no guidance

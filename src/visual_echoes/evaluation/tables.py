@@ -1,0 +1,152 @@
+"""A report as tables: on the terminal with Rich, or as Markdown for a README or a model card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from visual_echoes.evaluation.records import Generated, Level, RealData, RoundTrip, Spread
+from visual_echoes.evaluation.report import DigitsReport, TargetResult
+from visual_echoes.pipeline import PairOrder
+
+NOTHING = "-"
+ORDER_WORDS: dict[PairOrder, str] = {"together": "both at once", "image_first": "picture first"}
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def print_report(report: DigitsReport, console: Console | None = None) -> None:
+    """Print the targets, then all figures side by side."""
+    console = console or Console()
+    for table in report_tables(report):
+        rich = RichTable(*table.columns, title=table.title, title_justify="left", box=SIMPLE)
+        for row in table.rows:
+            rich.add_row(*row)
+        console.print(rich)
+
+
+def markdown_table(report: DigitsReport) -> str:
+    """The same tables in Markdown."""
+    return "\n".join(_markdown(table) for table in report_tables(report))
+
+
+def report_tables(report: DigitsReport) -> tuple[Table, Table]:
+    """The targets; and the figures of real data, round trip and generated items side by side."""
+    rows = tuple((t.name, _number(t.value), _bound(t), "yes" if t.met else "no") for t in report.targets)
+    return Table("Targets", ("measure", "value", "target", "met"), rows), _comparison(report)
+
+
+def _comparison(report: DigitsReport) -> Table:
+    measures = report.measures
+    columns = {
+        "real": _real_cells(measures.real),
+        "round trip": _round_trip_cells(measures.round_trip),
+        "generated": _generated_cells(measures.generated),
+    }
+    if measures.unguided is not None:
+        columns["unguided"] = _generated_cells(measures.unguided)
+    # Rows in the order in which they are first named, from the right-hand column to the left.
+    labels = dict.fromkeys(label for cells in reversed(columns.values()) for label in cells)
+    return Table(
+        title=f"{report.model.name} {report.model.version}: {report.data.pictures} test pictures, "
+        f"{report.data.sounds} test sounds, seeds {', '.join(map(str, report.seeds))} (mean ± standard deviation), "
+        f"guidance {measures.generated.settings.guidance:g}",
+        columns=("measure", *columns),
+        rows=tuple((label, *(cells.get(label, NOTHING) for cells in columns.values())) for label in labels),
+    )
+
+
+# One column each: what a row is called and what stands in it.
+
+
+def _generated_cells(generated: Generated) -> dict[str, str]:
+    to_picture, to_sound = generated.sound_to_picture, generated.picture_to_sound
+    cells = {
+        "pictures judged right": _spread(to_picture.judged.right),
+        "sounds judged right": _spread(to_sound.judged.right),
+    }
+    for order, pairs in generated.pairs.items():
+        words = ORDER_WORDS[order]
+        cells[f"pairs agree, {words}"] = _spread(pairs.agree)
+        cells[f"pairs, {words}: classes that appear"] = _number(pairs.groups_seen)
+        cells[f"pairs, {words}: largest class"] = _number(pairs.largest_share)
+    return {
+        **cells,
+        "picture diversity": _spread(to_picture.diversity.ratio),
+        "mel diversity": _spread(to_sound.diversity.ratio),
+        "nearest training picture, mean": _number(to_picture.nearest.mean),
+        "nearest training picture, closest": _number(to_picture.nearest.smallest),
+        **_level_cells(to_sound.level),
+    }
+
+
+def _round_trip_cells(trip: RoundTrip) -> dict[str, str]:
+    pictures, sounds = trip.pictures, trip.sounds
+    return {
+        "pictures judged right": _number(pictures.right),
+        "sounds judged right": _number(sounds.right),
+        "picture diversity": _number(pictures.diversity),
+        "mel diversity": _number(trip.mel_diversity),
+        "nearest training picture, mean": _number(pictures.nearest.mean),
+        "nearest training picture, closest": _number(pictures.nearest.smallest),
+        **_level_cells(sounds.level),
+        "pictures: judged class kept": _number(pictures.kept),
+        "sounds: judged class kept": _number(sounds.kept),
+        "sounds: judged class kept, vocoder alone": _number(trip.vocoder.kept),
+        "sounds judged right, vocoder alone": _number(trip.vocoder.right),
+        "picture PSNR, dB": f"{pictures.psnr_db:.1f}",
+        "log-mel distance, tokenizer": _number(trip.mel_l1),
+        "log-mel distance, tokenizer and vocoder": _number(sounds.mel_l1),
+        "log-mel distance, vocoder alone": _number(trip.vocoder.mel_l1),
+        "picture codes in use": _number(pictures.codebook.usage),
+        "picture code perplexity": f"{pictures.codebook.perplexity:.0f} of {pictures.codebook.codes}",
+        "sound codes in use": _number(trip.audio_codebook.usage),
+        "sound code perplexity": f"{trip.audio_codebook.perplexity:.0f} of {trip.audio_codebook.codes}",
+    }
+
+
+def _real_cells(real: RealData) -> dict[str, str]:
+    return {
+        "pictures judged right": _number(real.picture_accuracy),
+        "sounds judged right": _number(real.sound_accuracy),
+        "picture diversity": _number(1.0),
+        "mel diversity": _number(1.0),
+        "nearest training picture, mean": _number(real.nearest.mean),
+        "nearest training picture, closest": _number(real.nearest.smallest),
+        **_level_cells(real.level),
+    }
+
+
+def _level_cells(level: Level) -> dict[str, str]:
+    return {
+        "sound peak, dBFS": f"{level.peak_db:.1f}",
+        "sound RMS, dBFS": f"{level.rms_db:.1f}",
+        "silent sounds": _number(level.silent),
+        "clipped sounds": _number(level.clipped),
+    }
+
+
+def _number(value: int | float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def _spread(spread: Spread) -> str:
+    return f"{spread.mean:.3f} ± {spread.deviation:.3f}"
+
+
+def _bound(target: TargetResult) -> str:
+    return f"{'at most' if target.at_most else 'at least'} {target.bound:g}"
+
+
+def _markdown(table: Table) -> str:
+    lines = [table.columns, tuple("---" for _ in table.columns), *table.rows]
+    body = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return f"**{table.title}**\n\n{body}\n"

@@ -1,0 +1,38 @@
+"""What every written file says about itself: the program, the model, how it was sampled, and that a machine made it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from visual_echoes import __version__
+
+if TYPE_CHECKING:
+    from visual_echoes.weights import Model
+
+SOFTWARE = f"Visual Echoes {__version__}"
+# IPTC's term for media made by a trained model.
+DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+
+
+def provenance(model: Model, **details: object) -> dict[str, str]:
+    """Metadata for the writers of `visual_echoes.media`.
+
+    Args:
+        model: what made the content.
+        details: further entries, such as task, source, seed and sampling settings; those that are None are left out.
+    """
+    metadata = {
+        "software": SOFTWARE,
+        "model": model.name,
+        "model_version": model.version,
+        "synthetic": "true",
+        "digital_source_type": DIGITAL_SOURCE_TYPE,
+    }
+    return metadata | {key: str(value) for key, value in details.items() if value is not None}
+
+
+def source_name(path: str | os.PathLike[str]) -> str:
+    """A file's name without its folders, as text that any file format takes."""
+    return os.fsencode(Path(path).name).decode("utf-8", "replace")

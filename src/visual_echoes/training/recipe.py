@@ -1,0 +1,157 @@
+"""Recipes: one TOML file per reproducible run, read strictly into pydantic models.
+
+A recipe names what is trained (`kind`), on which layout and data, where the run goes, and its settings. Paths are taken
+from the working directory, so that recipes are run from the repository's root as documented.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+
+from visual_echoes.data.sources import Augmentation
+from visual_echoes.errors import EchoesError
+from visual_echoes.evaluation.judges import JudgeConfig
+from visual_echoes.layout import LAYOUTS, Layout
+from visual_echoes.training.settings import TrainSettings
+from visual_echoes.training.transformer import MaskingObjective
+from visual_echoes.training.vocoder import VocoderTrainConfig
+from visual_echoes.training.vqgan import VQGANLoss
+
+MAX_RECIPE_BYTES = 1 << 20
+
+
+class _Recipe(BaseModel):
+    """What every recipe has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layout: str
+    data: Path  # folder of prepared data
+    output: Path  # run folder
+    augmentation: Augmentation = Augmentation()
+    train: TrainSettings
+
+    @field_validator("layout")
+    @classmethod
+    def _known_layout(cls, name: str) -> str:
+        if name not in LAYOUTS:
+            raise ValueError(f"there is no layout {name!r}; choose one of {', '.join(LAYOUTS)}")
+        return name
+
+    def get_layout(self) -> Layout:
+        return LAYOUTS[self.layout]
+
+    def fingerprint(self) -> str:
+        """Identifies everything that shapes the run, but not how often it is looked at."""
+        ignored = {"log_every", "validate_every", "checkpoint_every"}
+        content = self.model_dump_json(exclude={"output": True, "train": ignored})
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+class TokenizerModel(BaseModel):
+    """Sizes of a VQGAN; channels, codes and the check of its factor come from the layout."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    code_dim: int = 256
+    width: int = 128
+    multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
+    strides: tuple[tuple[int, int], ...] = ((2, 2), (2, 2), (2, 2), (2, 2))
+    blocks: int = 2
+    attention_levels: tuple[int, ...] = (4,)
+    latent_width: int = 256
+    norm_groups: int = 32
+    dropout: float = 0.0
+
+
+class ImageVQGANRecipe(_Recipe):
+    """Trains the tokenizer of pictures."""
+
+    kind: Literal["image-vqgan"]
+    model: TokenizerModel
+    loss: VQGANLoss = VQGANLoss()
+
+
+class AudioVQGANRecipe(_Recipe):
+    """Trains the tokenizer of mels."""
+
+    kind: Literal["audio-vqgan"]
+    model: TokenizerModel
+    loss: VQGANLoss = VQGANLoss()
+
+
+class VocoderRecipe(_Recipe):
+    """Trains a vocoder; with `audio_vqgan` also on what that tokenizer makes of the mels."""
+
+    kind: Literal["vocoder"]
+    model: VocoderTrainConfig
+    audio_vqgan: Path | None = None
+
+
+class TransformerModel(BaseModel):
+    """Sizes of the transformer and the choices the paper leaves open; grids and codebooks come from the layout."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int = 768
+    heads: int = 12
+    encoder_layers: int = 12
+    decoder_layers: int = 8
+    mlp_ratio: int = 4
+    dropout: float = 0.1
+    encoder_input: Literal["masked", "visible"] = "masked"
+    pad: Literal["mask_embedding", "class_feature"] = "mask_embedding"
+
+
+class TransformerRecipe(_Recipe):
+    """Trains the transformer on the tokens of two trained tokenizers."""
+
+    kind: Literal["transformer"]
+    image_vqgan: Path
+    audio_vqgan: Path
+    model: TransformerModel
+    objective: MaskingObjective = MaskingObjective()
+    image_copies: int = Field(default=1, ge=1)  # varied versions of each picture in the token cache
+    audio_copies: int = Field(default=1, ge=1)
+    start_from_codebook: bool = False  # token embeddings start from the tokenizers' code vectors
+
+
+class JudgeRecipe(_Recipe):
+    """Trains a classifier of pictures or sounds that judges what is generated."""
+
+    kind: Literal["judge"]
+    model: JudgeConfig
+
+
+Recipe = Annotated[
+    ImageVQGANRecipe | AudioVQGANRecipe | VocoderRecipe | TransformerRecipe | JudgeRecipe, Field(discriminator="kind")
+]
+_ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Recipe)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        EchoesError: the file is missing, no TOML, or has an unknown or unfit key, which is named.
+    """
+    try:
+        if path.stat().st_size > MAX_RECIPE_BYTES:
+            raise EchoesError(f"{path} is larger than {MAX_RECIPE_BYTES} bytes; this is no recipe.")
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EchoesError(f"{path} cannot be read as a TOML recipe ({error}).") from error
+    try:
+        return _ADAPTER.validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        # The first entry of the location is the kind the union chose.
+        key = ".".join(str(part) for part in first["loc"][1:]) or "kind"
+        unknown = first["type"] == "extra_forbidden"
+        problem = "is no key of this kind of recipe" if unknown else f"is not valid: {first['msg']}"
+        raise EchoesError(f"{path}: {key!r} {problem}; `echoes config show` on a shipped recipe lists them all.") from error

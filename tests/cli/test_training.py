@@ -1,0 +1,180 @@
+"""`echoes config`, `data`, `train` and `evaluate`."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+import tiny
+from cli.conftest import Command
+from data.test_digits import source as source  # the made-up digits, as a fixture
+from evaluation import toys
+from visual_echoes.cli.training import toml_lines
+from visual_echoes.data.pairs import read_split, write_description, write_split
+from visual_echoes.evaluation.judges import JudgeConfig, build_judge, save_judge
+from visual_echoes.evaluation.report import read_report
+from visual_echoes.layout import LAYOUTS
+from visual_echoes.training.recipe import Recipe, read_recipe
+from visual_echoes.vqgan import VQGAN
+from visual_echoes.weights import load_model
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.toml"))
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A tokenizer of pictures that is trained in a second; its data is there, too."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("train", "valid"):
+        write_split(data, name, tiny.pair_split())
+    write_description(data, tiny.LAYOUT, ["a", "b", "c", "d"], {})
+    path = tmp_path / "recipe.toml"
+    path.write_text(f"""
+kind = "image-vqgan"
+layout = "debug"
+data = "{data}"
+output = "{tmp_path / "run"}"
+
+[model]
+code_dim = 8
+width = 8
+multipliers = [1, 1, 1]
+strides = [[2, 2], [2, 2]]
+blocks = 1
+attention_levels = []
+latent_width = 8
+norm_groups = 4
+
+[train]
+steps = 1000
+batch_size = 4
+learning_rate = 1e-3
+""")
+    return path
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_shown_recipe_is_the_recipe(command: Command, path: Path) -> None:
+    result = command("config", "show", path)
+    assert result.exit_code == 0, result.output
+    shown = TypeAdapter(Recipe).validate_python(tomllib.loads(result.stdout))
+    assert shown == read_recipe(path)
+    assert f"# tokens in all: {shown.get_layout().tokens}" in result.stdout.splitlines()
+
+
+def test_toml_of_odd_keys_and_values() -> None:
+    values = {
+        "none": None, "text": 'quote " back \\ new\nline é', "tiny": 1e-5, "no": False, "lists": [[2, 2], [1, 2]],
+        "table": {"a key": 1, "deeper": {"é": "x", "empty": {}}},
+    }  # fmt: skip
+    read = tomllib.loads("\n".join(toml_lines(values)))
+    assert read == {key: value for key, value in values.items() if value is not None}
+
+
+def test_a_wrong_recipe_names_the_key(command: Command, recipe: Path) -> None:
+    good = recipe.read_text()
+    for wrong, named in (
+        (good.replace("width = 8", "witdh = 8", 1), "'model.witdh' is no key"),
+        (good.replace("batch_size = 4", "batch_size = 0"), "train.batch_size"),
+        (good.replace('"debug"', '"gigantic"'), "gigantic"),
+        (good.replace('"image-vqgan"', '"painter"'), "kind"),
+        (good + "[[[", "cannot be read as a TOML recipe"),
+    ):
+        recipe.write_text(wrong)
+        for arguments in (("config", "show"), ("train",)):
+            result = command(*arguments, recipe)
+            assert result.exit_code == 1
+            assert result.stderr.startswith(f"Error: {recipe}")
+            assert result.stderr.count("\n") == 1
+            assert named in result.stderr, result.stderr
+
+
+def test_layouts_are_all_there(command: Command) -> None:
+    lines = command("config", "layouts").stdout.splitlines()
+    rows = {" ".join(words): values for words, values in (_row(line) for line in lines)}
+    assert rows["layout"] == list(LAYOUTS)
+    assert rows["tokens in all"][0] == "521"
+    assert rows["samples generated"] == [str(layout.samples) for layout in LAYOUTS.values()]
+
+
+def _row(line: str) -> tuple[list[str], list[str]]:
+    words = line.split()
+    return words[: -len(LAYOUTS)], words[-len(LAYOUTS) :]
+
+
+def test_training_leaves_a_part_and_prints_its_folder(command: Command, recipe: Path, tmp_path: Path) -> None:
+    result = command("train", recipe, "--output", tmp_path / "elsewhere", "--steps", 2, "--threads", 1)
+    assert result.exit_code == 0, result.output
+    folder = tmp_path / "elsewhere" / "model"
+    assert result.stdout.splitlines()[-1] == str(folder)
+    assert not (tmp_path / "run").exists()
+    assert isinstance(load_model(folder).parts["image_vqgan"], VQGAN)
+    # A run that is done is not done again.
+    before = (folder / "image_vqgan.safetensors").read_bytes()
+    assert command("train", recipe, "--output", tmp_path / "elsewhere", "--steps", 2).exit_code == 0
+    assert (folder / "image_vqgan.safetensors").read_bytes() == before
+
+
+def test_training_without_data_says_what_to_do(command: Command, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "data" / "train.safetensors").unlink()
+    result = command("train", recipe, "--steps", 1)
+    assert result.exit_code == 1
+    assert "prepare it first" in result.stderr
+
+
+def test_training_without_its_packages_says_what_to_install(
+    command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "accelerate"]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("visual_echoes.training.run", "visual_echoes.training.loop"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.delattr("visual_echoes.training.run", raising=False)
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    result = command("train", recipe, "--steps", 1)
+    assert result.exit_code == 1
+    assert "pip install 'visual-echoes[train]'" in result.stderr
+
+
+def test_digits_are_prepared(command: Command, source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "prepared"
+    result = command("data", "digits", "--source", source, "-o", out, "--layout", "debug")
+    assert result.exit_code == 0, result.output
+    assert f"{out / 'test'}.safetensors: 200 pictures, 20 sounds" in result.stdout.splitlines()
+    assert len(read_split(out, "test", tiny.LAYOUT).images) == 200
+
+
+def test_digits_without_a_source_name_what_is_missing(command: Command, tmp_path: Path) -> None:
+    result = command("data", "digits", "--source", tmp_path, "-o", tmp_path / "prepared")
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'images.npz'} is missing" in result.stderr
+
+
+def test_an_evaluation_leaves_a_report_and_sheets(
+    command: Command, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PICTURES", "SOUNDS"):
+        monkeypatch.setattr(toys, name, 8)  # of each class, as many as a sheet has rows
+    data = toys.write_data(tmp_path / "data", toys.split(0), toys.split(1))
+    judges = []
+    for modality in ("image", "audio"):
+        config = JudgeConfig(modality=modality, width=4)  # type: ignore[arg-type]
+        judges += [f"--{modality}-judge", tmp_path / modality]
+        save_judge(tmp_path / modality, build_judge(config, tiny.LAYOUT, 10), config, tiny.LAYOUT, toys.GROUPS)
+    result = command(
+        "evaluate", "digits", "--model", model_folder, "--data", data, "-o", tmp_path / "report", *judges,
+        "--seeds", 1, "--pairs", 3, "--sound-repeats", 1,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    report = read_report(tmp_path / "report" / "report.json")
+    assert (report.seeds, report.pairs, report.model.name) == ((0,), 3, "tiny")
+    assert report.model.checksums["transformer"]
+    assert "Targets" in result.stdout
+    assert result.stdout.splitlines()[-3:] == [
+        str(tmp_path / "report" / name) for name in ("report.json", "pictures.png", "mels.png")
+    ]

@@ -1,0 +1,150 @@
+"""A data set of ten toy digits, judges that read them without fault, and a model that hands back real items.
+
+A picture of group g has its row g bright, a sound of group g is a tone in mel band g, so the mean of each row tells the
+group of either.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import tiny
+from visual_echoes.codec import Codec
+from visual_echoes.data.pairs import PairSplit, pcm_to_wave, write_description, write_split
+from visual_echoes.evaluation.judges import Judge, JudgeConfig
+from visual_echoes.layout import Layout
+from visual_echoes.mel import layout_filterbank, wave_to_mel
+from visual_echoes.pipeline import Result, VisualEchoes
+from visual_echoes.sampling import SamplingSettings
+from visual_echoes.transformer import Modality
+from visual_echoes.weights import Model
+
+LAYOUT = tiny.LAYOUT
+GROUPS = [str(group) for group in range(10)]
+PICTURES, SOUNDS = 4, 2  # of each group
+
+
+class RowMeans(nn.Module):
+    """Scores of the ten groups: the means of the first ten rows, or mel bands."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return 50.0 * x_BCHW[:, 0, : len(GROUPS)].mean(-1)
+
+
+def judge(modality: Modality, layout: Layout = LAYOUT, groups: list[str] = GROUPS) -> Judge:
+    return Judge(JudgeConfig(modality=modality), RowMeans(), layout, groups)  # type: ignore[arg-type]
+
+
+def split(seed: int = 0) -> PairSplit:
+    noise = tiny.generator(seed)
+    image_groups, sound_groups = (torch.arange(10).repeat_interleave(count) for count in (PICTURES, SOUNDS))
+    images = torch.randint(0, 120, (len(image_groups), 1, LAYOUT.image_size, LAYOUT.image_size), generator=noise)
+    images[torch.arange(len(images)), :, image_groups] += 130
+    hertz_per_bin = LAYOUT.sample_rate / LAYOUT.n_fft
+    pitch = layout_filterbank(LAYOUT).argmax(1)[sound_groups] * hertz_per_bin
+    times = torch.arange(LAYOUT.clip_samples) / LAYOUT.sample_rate
+    waves = torch.sin(2 * torch.pi * pitch[:, None] * times) + 0.02 * torch.randn(
+        len(pitch), len(times), generator=noise
+    )
+    waves *= LAYOUT.peak / waves.abs().amax(1, keepdim=True)
+    return PairSplit(
+        images.to(torch.uint8), image_groups, (waves * 32768).round().clamp(-32768, 32767).to(torch.int16), sound_groups
+    )
+
+
+def write_data(folder: Path, test: PairSplit, train: PairSplit) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_split(folder, "test", test)
+    write_split(folder, "train", train)
+    write_description(folder, LAYOUT, GROUPS, {"images.npz": "0" * 64})
+    return folder
+
+
+class Copier(VisualEchoes):
+    """A model that answers with items of a split: of the group asked for, or `offset` groups further on.
+
+    With `monotone` it gives the first item of a group every time. `calls` are the settings of each request.
+    """
+
+    def __init__(self, model: Model, source: PairSplit, offset: int = 0, monotone: bool = False) -> None:
+        super().__init__(model, torch.device("cpu"))
+        self.source, self.offset, self.monotone = source, offset, monotone
+        self.calls: list[dict[str, Any]] = []
+
+    def image_to_audio(self, images: Any, **request: Any) -> Result:
+        asked = judge("image").classes(torch.from_numpy(np.stack(images)).movedim(-1, 1))
+        return self._answer(None, asked + self.offset, request)
+
+    def audio_to_image(self, sounds: Any, **request: Any) -> Result:
+        asked = judge("audio").classes(torch.from_numpy(np.stack([wave for wave, _ in sounds])))
+        return self._answer(asked + self.offset, None, request)
+
+    def generate_pair(self, count: int = 1, **request: Any) -> Result:
+        groups = torch.arange(count) % 10
+        return self._answer(groups, groups + self.offset, request)
+
+    def _answer(self, pictures: Tensor | None, sounds: Tensor | None, request: dict[str, Any]) -> Result:
+        self.calls.append(request)
+        images = audio = mels = None
+        if pictures is not None:
+            chosen = self.source.images[self._choose(pictures % 10, PICTURES)]
+            images = chosen.movedim(1, -1).contiguous().numpy()
+        if sounds is not None:
+            waves = pcm_to_wave(self.source.sounds[self._choose(sounds % 10, SOUNDS)])
+            audio, mels = waves.numpy(), wave_to_mel(waves, self.layout).numpy()
+        settings = SamplingSettings(**{k: v for k, v in request.items() if k in SamplingSettings.model_fields})
+        return Result(images, audio, mels, self.layout.sample_rate, (request["seed"],), settings)
+
+    def _choose(self, groups: Tensor, of_each: int) -> Tensor:
+        """Items of the groups: the first of each, or one after the other."""
+        if self.monotone:
+            return groups * of_each
+        turns = torch.stack([(groups[:place] == group).sum() for place, group in enumerate(groups)])
+        return groups * of_each + turns % of_each
+
+
+class Recall(Codec):
+    """A codec that gives back exactly what was encoded; pictures of `spoilt` groups come back one row lower.
+
+    Its tokens are the numbers 0 to 7 in equal shares.
+    """
+
+    def __init__(self, model: Model, source: PairSplit, spoilt: range = range(0)) -> None:
+        super().__init__(model, torch.device("cpu"))
+        self.waves = pcm_to_wave(source.sounds)
+        self.known_mels = wave_to_mel(self.waves, self.layout)
+        self.spoilt = spoilt
+        self.given: Any = None
+
+    def encode_images(self, pictures_BHWC: np.ndarray) -> Tensor:
+        self.given = pictures_BHWC
+        return self._tokens(len(pictures_BHWC), self.layout.image_tokens)
+
+    def decode_images(self, tokens_BI: Tensor) -> np.ndarray:
+        judged = judge("image").classes(torch.from_numpy(self.given).movedim(-1, 1)).tolist()
+        return np.stack(
+            [
+                np.roll(picture, 1, axis=0) if group in self.spoilt else picture
+                for picture, group in zip(self.given, judged, strict=True)
+            ]
+        )
+
+    def encode_mels(self, mel_BMT: Tensor) -> Tensor:
+        self.given = mel_BMT
+        return self._tokens(len(mel_BMT), self.layout.audio_tokens)
+
+    def decode_mels(self, tokens_BA: Tensor) -> Tensor:
+        return self.given
+
+    def vocode(self, mel_BMT: Tensor) -> np.ndarray:
+        nearest = torch.cdist(mel_BMT.flatten(1), self.known_mels.flatten(1)).argmin(1)
+        return self.waves[nearest].numpy()
+
+    @staticmethod
+    def _tokens(items: int, places: int) -> Tensor:
+        return (torch.arange(items * places) % 8).view(items, places)

@@ -1,0 +1,79 @@
+"""Merging parts into one model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from visual_echoes.assemble import assemble
+from visual_echoes.errors import EchoesError
+from visual_echoes.layout import Layout
+from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.sampling import SamplingSettings
+from visual_echoes.weights import PART_NAMES, Model, PartName, save_model
+
+
+def save_parts(folder: Path, model: Model, names: Sequence[PartName], layout: Layout | None = None) -> Path:
+    kept = {name: model.parts[name] for name in names}
+    save_model(folder, dataclasses.replace(model, parts=kept, layout=layout or model.layout), half=False)
+    return folder
+
+
+def test_the_model_answers_as_the_one_that_was_taken_apart(whole_model: Model, tmp_path: Path) -> None:
+    folders = [save_parts(tmp_path / name, whole_model, [name]) for name in PART_NAMES]
+    merged = assemble(folders, "merged", "# Card", whole_model.sampling)
+    assert (merged.name, merged.card) == ("merged", "# Card")
+    cpu = torch.device("cpu")
+    results = [VisualEchoes(model, cpu).generate_pair(3, seed=1) for model in (merged, whole_model)]
+    for one, other in ((results[0].images, results[1].images), (results[0].audio, results[1].audio)):
+        assert one is not None
+        assert other is not None
+        assert np.array_equal(one, other)
+
+
+def test_one_folder_may_bring_several_parts_and_griffin_lim_is_the_vocoder_without_one(
+    whole_model: Model, tmp_path: Path
+) -> None:
+    folders = [
+        save_parts(tmp_path / "tokenizers", whole_model, ["image_vqgan", "audio_vqgan"]),
+        save_parts(tmp_path / "transformer", whole_model, ["transformer"]),
+    ]
+    merged = assemble(folders, "merged", "", SamplingSettings(steps=2))
+    assert merged.kinds["vocoder"] == "griffin-lim"
+    sound = VisualEchoes(merged, torch.device("cpu")).generate_pair(1).audio
+    assert sound is not None
+    assert sound.shape == (1, whole_model.layout.samples)
+
+
+def test_parts_of_another_layout_are_refused(whole_model: Model, tmp_path: Path) -> None:
+    louder = dataclasses.replace(whole_model.layout, peak=0.9)
+    folders = [
+        save_parts(tmp_path / "one", whole_model, ["image_vqgan"]),
+        save_parts(tmp_path / "two", whole_model, ["audio_vqgan"], louder),
+    ]
+    with pytest.raises(EchoesError, match="take parts of one layout"):
+        assemble(folders, "merged", "", SamplingSettings())
+
+
+def test_a_part_that_comes_twice_is_refused(whole_model: Model, tmp_path: Path) -> None:
+    folders = [save_parts(tmp_path / name, whole_model, ["transformer"]) for name in ("one", "two")]
+    with pytest.raises(EchoesError, match="two brings a second transformer"):
+        assemble(folders, "merged", "", SamplingSettings())
+
+
+@pytest.mark.parametrize("missing", ["image_vqgan", "audio_vqgan", "transformer"])
+def test_a_missing_part_is_named(whole_model: Model, tmp_path: Path, missing: PartName) -> None:
+    names = [name for name in PART_NAMES if name != missing]
+    folder = save_parts(tmp_path / "parts", whole_model, names)
+    with pytest.raises(EchoesError, match=f"hold no {missing}; add"):
+        assemble([folder], "merged", "", SamplingSettings())
+
+
+def test_no_parts_are_refused() -> None:
+    with pytest.raises(EchoesError, match="needs parts"):
+        assemble([], "merged", "", SamplingSettings())

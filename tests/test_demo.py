@@ -1,0 +1,192 @@
+"""The demonstration: its files, and a page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+import tiny
+from cli.conftest import Command
+from cli.conftest import command as command
+from visual_echoes.demo import EXAMPLES, PAIRS, demo_files, make_demo
+from visual_echoes.demo.page import Card, Section, View, render_page
+from visual_echoes.demo.spectrogram import spectrogram
+from visual_echoes.media import read_audio, read_frames, read_image, read_metadata
+from visual_echoes.pipeline import VisualEchoes
+
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """All elements in order with their attributes and text; fails on tags that do not close in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and data.strip():
+            self.texts.setdefault(self.open[-1], []).append(data.strip())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def content(uri: str | None, media_type: str) -> io.BytesIO:
+    assert uri is not None
+    head, data = uri.split(",")
+    assert head == f"data:{media_type};base64"
+    return io.BytesIO(base64.b64decode(data, validate=True))
+
+
+@pytest.fixture(scope="module")
+def folder(echoes: VisualEchoes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("demo")
+    assert make_demo(echoes, output, seed=3) == output / "index.html"
+    return output
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Page:
+    return Page((folder / "index.html").read_text(encoding="utf-8"))
+
+
+def test_all_files_are_there_and_say_where_they_come_from(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == set(demo_files())
+    for path in folder.iterdir():
+        if path.suffix == ".png":
+            assert read_image(path).size == (tiny.LAYOUT.image_size,) * 2
+        elif path.suffix == ".wav":
+            assert len(read_audio(path, tiny.LAYOUT.sample_rate)) == tiny.LAYOUT.samples
+        elif path.suffix == ".mp4":
+            assert read_frames(path, 1)
+        if path.suffix != ".html":
+            assert read_metadata(path)["synthetic"] == "true"
+    metadata = read_metadata(folder / "sound-of-picture-4.wav")
+    assert (metadata["task"], metadata["source"], metadata["seed"]) == ("sound", "4.png", "7")
+
+
+def test_the_page_asks_for_nothing_from_outside(folder: Path, page: Page) -> None:
+    for _, attributes in page.elements:
+        assert not {"srcset", "poster", "action", "onclick", "onload"} & set(attributes)
+        for name in ("src", "href"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("data:", "#")), value
+    assert not page.all("script")
+    (style,) = page.texts["style"]
+    assert not re.search(r"url\(|@import|//", style)
+    assert "prefers-color-scheme: dark" in style
+
+
+def test_all_pictures_and_sounds_of_the_page_decode(page: Page) -> None:
+    images = [Image.open(content(image["src"], "image/png")) for image in page.all("img")]
+    for image in images:
+        image.load()
+    spectrograms = [
+        image for image, element in zip(images, page.all("img"), strict=True) if element["class"] != "picture"
+    ]
+    assert {image.size for image in spectrograms} == {(tiny.LAYOUT.mel_frames, tiny.LAYOUT.n_mels)}
+    waves = [soundfile.read(content(audio["src"], "audio/wav"))[0] for audio in page.all("audio")]
+    # Ten sounds of pictures, ten given sounds, the pairs, and two round trips with the given sound beside.
+    assert len(waves) == 10 + 10 + PAIRS + 4
+    assert all(np.abs(wave).max() > 0 for wave in waves)
+
+
+def test_the_page_shows_what_the_files_hold(folder: Path, page: Page) -> None:
+    sources = {element["src"] for tag in ("img", "audio") for element in page.all(tag)}
+    for path in folder.iterdir():
+        kind = {".png": "image/png", ".wav": "audio/wav"}.get(path.suffix)
+        if kind:
+            assert f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}" in sources, path.name
+
+
+def test_the_page_works_without_eyes_and_without_a_mouse(page: Page) -> None:
+    assert page.all("html")[0]["lang"] == "en"
+    assert len(page.all("h1")) == len(page.all("main")) == 1
+    assert page.texts["h2"] == [
+        "A picture makes its sound",
+        "A sound makes its picture",
+        "Both from nothing",
+        "What tokenizers and vocoder keep",
+    ]
+    assert len(page.all("h3")) == 10 + 10 + PAIRS + 2
+    alts = [image["alt"] for image in page.all("img")]
+    assert all(alts)
+    assert "Mel spectrogram: sound for a handwritten 3" in alts
+    assert all("controls" in audio and audio["aria-label"] for audio in page.all("audio"))
+    identifiers = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+    links = [link["href"] for link in page.all("a")]
+    assert len(links) == 5
+    assert all(link and link.startswith("#") and link[1:] in identifiers for link in links)
+    assert "seed 7" in page.texts["p"]
+
+
+def test_everything_is_escaped() -> None:
+    nasty = '<script>alert("&")</script>'
+    views = [View(nasty, True, b"x"), View(nasty, False, b"x", np.zeros((4, 4)))]
+    section = Section('a"b', nasty, nasty, [Card(nasty, views, nasty)])
+    page = Page(render_page(nasty, nasty, [section], [nasty]))
+    assert not page.all("script")
+    assert page.all("img")[0]["alt"] == nasty
+    assert "".join(page.texts["h1"]) == nasty
+
+
+def test_louder_is_lighter_and_low_frequencies_lie_at_the_bottom() -> None:
+    ramp = np.linspace(0.0, 1.0, 101)
+    colours = spectrogram(ramp[None])[0].astype(float)
+    linear = np.where(colours <= 0.04045 * 255, colours / 255 / 12.92, ((colours / 255 + 0.055) / 1.055) ** 2.4)
+    lightness = np.cbrt(linear @ [0.2126, 0.7152, 0.0722])
+    assert (np.diff(lightness) > 0).all()
+    # Equal steps in level are steps in lightness of about one size.
+    coarse = np.diff(lightness[::20])
+    assert coarse.max() < 1.6 * coarse.min()
+    mel = np.zeros((8, 3))
+    mel[0] = 1.0
+    assert spectrogram(mel)[-1].min() > spectrogram(mel)[0].max()
+
+
+def test_the_examples_are_the_first_of_the_test_split() -> None:
+    root = Path(__file__).parents[1]
+    source, examples = root / "data" / "digits" / "images.npz", root / "src" / "visual_echoes" / EXAMPLES
+    with np.load(source, allow_pickle=False) as archive:
+        pixels, labels = archive["images"], archive["labels"]
+    for digit in range(10):
+        first = int(np.flatnonzero(labels == digit)[0])
+        assert (np.asarray(Image.open(examples / f"{digit}.png")) == pixels[first]).all()
+        assert soundfile.info(examples / f"{digit}.wav").samplerate == 8000
+
+
+def test_the_command_prints_the_page_last_and_does_not_overwrite_unasked(
+    command: Command, model_folder: Path, tmp_path: Path
+) -> None:
+    arguments = ("demo", "-o", tmp_path, "--model", model_folder, "--seed", 1)
+    result = command(*arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == str(tmp_path / "index.html")
+    before = (tmp_path / "index.html").read_bytes()
+    refused = command(*arguments)
+    assert refused.exit_code == 1
+    assert "--overwrite" in refused.stderr
+    assert command(*arguments, "--overwrite").exit_code == 0
+    assert (tmp_path / "index.html").read_bytes() == before

@@ -1,0 +1,117 @@
+"""What a person hands in becomes what the layout expects, or a clear refusal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from visual_echoes.errors import EchoesError
+from visual_echoes.inputs import is_video, picture_array, sound_array
+from visual_echoes.layout import get_layout
+
+GREY, COLOUR = get_layout("debug"), get_layout("scenes")
+
+
+@pytest.mark.parametrize("layout", [GREY, COLOUR], ids=["grey", "colour"])
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1), (20, 30, 3), (20, 30, 4), (1, 1)])
+def test_picture_arrays_of_any_kind(shape: tuple[int, ...], layout: Any) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    fitted = picture_array(picture, layout)
+    assert fitted.shape == (layout.image_size, layout.image_size, layout.image_channels)
+    assert fitted.dtype == np.uint8
+
+
+def test_file_picture_and_array_come_to_the_same(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 24, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    expected = picture_array(pixels, COLOUR)
+    np.testing.assert_array_equal(picture_array(Image.fromarray(pixels), COLOUR), expected)
+    np.testing.assert_array_equal(picture_array(tmp_path / "a.png", COLOUR), expected)
+    np.testing.assert_array_equal(picture_array(str(tmp_path / "a.png"), COLOUR), expected)
+
+
+def test_a_picture_of_the_right_size_is_left_as_it_is() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
+    np.testing.assert_array_equal(picture_array(pixels, GREY)[..., 0], pixels)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((8,), np.uint8),
+        np.zeros((2, 8, 8, 3), np.uint8),
+        np.zeros((8, 8, 2), np.uint8),
+        np.zeros((8, 8, 5), np.uint8),
+        np.zeros((0, 8), np.uint8),
+        np.zeros((8, 8), bool),
+    ],
+)
+def test_other_picture_arrays_are_refused(picture: np.ndarray) -> None:
+    with pytest.raises(EchoesError, match="uint8"):
+        picture_array(picture, GREY)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    for read, name in ((picture_array, "no.png"), (sound_array, "no.wav")):
+        with pytest.raises(EchoesError, match=name.replace(".", r"\.")):
+            read(tmp_path / name, GREY)  # type: ignore[operator]
+
+
+def test_sounds_are_brought_to_the_layout_s_length_and_level() -> None:
+    wave = np.zeros(500, np.float64)
+    wave[100] = 0.1
+    fitted = sound_array((wave, 8000), GREY)
+    assert fitted.shape == (GREY.clip_samples,)
+    assert fitted.dtype == np.float32
+    assert np.flatnonzero(fitted).tolist() == [(GREY.clip_samples - 500) // 2 + 100]
+    assert fitted.max() == pytest.approx(GREY.peak)
+
+
+def test_long_sounds_give_their_loudest_stretch() -> None:
+    wave = np.full(3 * GREY.clip_samples, 0.01, np.float32)
+    wave[-GREY.clip_samples :] = 0.5
+    np.testing.assert_allclose(sound_array((wave, 8000), GREY), GREY.peak, rtol=1e-6)
+
+
+def test_a_layout_without_peak_leaves_the_level() -> None:
+    wave = np.full(COLOUR.clip_samples, 0.25, np.float32)
+    np.testing.assert_array_equal(sound_array((wave, COLOUR.sample_rate), COLOUR), wave)
+
+
+def test_silence_stays_silent() -> None:
+    assert not sound_array((np.zeros(10), 8000), GREY).any()
+
+
+def test_sound_files_are_resampled(tmp_path: Path) -> None:
+    times = np.arange(4096) / 16_000
+    soundfile.write(tmp_path / "a.wav", 0.5 * np.sin(2 * np.pi * 1000 * times), 16_000)
+    fitted = sound_array(tmp_path / "a.wav", GREY)
+    assert fitted.shape == (GREY.clip_samples,)
+    assert np.abs(np.fft.rfft(fitted)).argmax() * 8000 / GREY.clip_samples == pytest.approx(1000, abs=8)
+
+
+@pytest.mark.parametrize(
+    ("wave", "rate"),
+    [
+        (np.zeros((2, 100)), 8000),
+        (np.zeros(0), 8000),
+        (np.array([0.0, np.nan]), 8000),
+        (np.array([0.0, np.inf]), 8000),
+        (np.zeros(100), 44_100),
+        (np.array([0, 12_000, -12_000], np.int16), 8000),
+    ],
+)
+def test_other_sound_arrays_are_refused(wave: np.ndarray, rate: int) -> None:
+    with pytest.raises(EchoesError, match="sound array"):
+        sound_array((wave, rate), GREY)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("a.mp4", True), ("b.MKV", True), ("c.png", False), ("mp4", False)])
+def test_videos_are_told_by_their_suffix(name: str, expected: bool) -> None:
+    assert is_video(Path("folder") / name) is expected

@@ -1,0 +1,105 @@
+"""Every length follows from the layout, and values that make no layout are refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from visual_echoes.errors import EchoesError
+from visual_echoes.layout import LAYOUTS, Layout, get_layout
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> Layout:
+    image_factor, mel_factor, frame_factor = (draw(st.integers(1, 32)) for _ in range(3))
+    sample_rate, hop, trim = draw(st.integers(1_000, 48_000)), draw(st.integers(1, 600)), draw(st.integers(1, 3))
+    seconds = draw(st.floats(0.01, 12.0))
+    assume(round(seconds * sample_rate) // hop + 1 - trim >= frame_factor)
+    return Layout(
+        name="any", image_size=image_factor * draw(st.integers(1, 40)), image_channels=draw(st.sampled_from((1, 3))),
+        image_factor=image_factor, image_codes=draw(st.integers(1, 2000)), sample_rate=sample_rate, seconds=seconds,
+        n_fft=1024, hop=hop, n_mels=mel_factor * draw(st.integers(1, 8)), fmin=40.0, fmax=sample_rate / 2,
+        trim_frames=trim, audio_factor=(mel_factor, frame_factor), audio_codes=draw(st.integers(1, 2000)),
+    )  # fmt: skip
+
+
+def test_the_paper_layout_has_the_paper_lengths() -> None:
+    paper = get_layout("paper")
+    assert (paper.image_grid, paper.audio_grid) == ((16, 16), (5, 53))
+    assert (paper.image_tokens, paper.audio_tokens, paper.tokens) == (256, 265, 521)
+    assert (paper.clip_samples, paper.raw_frames, paper.mel_frames, paper.mel_offset) == (220_500, 860, 848, 6)
+    assert paper.samples == 217_088
+
+
+@given(layouts())
+def test_lengths_agree(layout: Layout) -> None:
+    rows, columns = layout.audio_grid
+    assert rows * layout.audio_factor[0] == layout.n_mels
+    assert columns * layout.audio_factor[1] == layout.mel_frames
+    assert layout.image_grid[0] * layout.image_factor == layout.image_size
+    assert layout.tokens == math.prod(layout.image_grid) + rows * columns == layout.image_tokens + layout.audio_tokens
+    assert layout.samples == layout.mel_frames * layout.hop
+    # The crop is the longest the tokenizer divides, lies in the middle, and within the clip.
+    assert 0 <= layout.raw_frames - layout.mel_frames < layout.audio_factor[1]
+    assert layout.raw_frames - layout.mel_frames - 2 * layout.mel_offset in (0, 1)
+    assert layout.mel_offset * layout.hop + layout.samples <= layout.clip_samples
+
+
+@given(layouts())
+def test_dictionary_round_trip(layout: Layout) -> None:
+    assert Layout.from_dict(json.loads(json.dumps(layout.to_dict()))) == layout
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_known_layouts_round_trip_by_name(name: str) -> None:
+    assert Layout.from_dict(json.loads(json.dumps(get_layout(name).to_dict()))) == get_layout(name)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image_size": 18},
+        {"image_size": -16},
+        {"image_size": 16.0},
+        {"image_factor": 0},
+        {"image_channels": 2},
+        {"image_codes": 0},
+        {"n_mels": 18},
+        {"n_fft": 0},
+        {"hop": 0},
+        {"hop": -64},
+        {"trim_frames": 0},
+        {"audio_factor": [0, 8]},
+        {"audio_factor": [4, -8]},
+        {"audio_factor": [4]},
+        {"audio_codes": -1},
+        {"sample_rate": 0},
+        {"seconds": 0.0},
+        {"seconds": 0.01},
+        {"seconds": math.inf},
+        {"seconds": math.nan},
+        {"seconds": "long"},
+        {"fmin": -1.0},
+        {"fmin": 3950.0},
+        {"fmax": 4001.0},
+        {"mel_floor": 0.0},
+        {"mel_floor": 10.0},
+        {"mel_ceiling": math.inf},
+        {"peak": 0.0},
+        {"peak": 1.5},
+        {"colour": "red"},
+    ],
+)
+def test_values_that_make_no_layout_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        Layout.from_dict({**get_layout("debug").to_dict(), **changes})
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(EchoesError, match=r"'papr'.*paper.*digits"):
+        get_layout("papr")

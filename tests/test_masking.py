@@ -1,0 +1,117 @@
+"""Masks hide exactly as many places as drawn, drop a fixed part of them, and follow the truncated Gaussian."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+import tiny
+from visual_echoes.masking import MaskRatio, dropped_count, random_mask
+
+# Ratio bounds as a recipe would write them.
+bounds = st.integers(0, 99).map(lambda percent: percent / 100)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.integers(1, 300), st.integers(0, 300), st.integers(0, 99))
+def test_counts_are_exact(ratios: list[float], length: int, dropped: int, seed: int) -> None:
+    mask = random_mask(torch.tensor(ratios, dtype=torch.float64), length, dropped, tiny.generator(seed))
+    assert mask.masked_BL.shape == mask.dropped_BL.shape == (len(ratios), length)
+    expected = [math.ceil(ratio * length - 1e-9) for ratio in ratios]
+    assert mask.masked_BL.sum(1).tolist() == expected
+    assert mask.dropped_BL.sum(1).tolist() == [min(dropped, count) for count in expected]
+    assert not (mask.dropped_BL & ~mask.masked_BL).any()
+
+
+@given(bounds, st.integers(1, 300), st.integers(0, 99))
+@example(0.14, 50, 0)  # the float product lies just above 7
+def test_every_sample_drops_the_same_number(low: float, length: int, seed: int) -> None:
+    ratio = MaskRatio(low=low, high=1.0, mean=0.5)
+    draws = torch.cat([ratio.sample(20, tiny.generator(seed)), torch.tensor([low], dtype=torch.float64)])
+    mask = random_mask(draws, length, dropped_count(length, low), tiny.generator(seed))
+    assert set(mask.dropped_BL.sum(1).tolist()) == {dropped_count(length, low)}
+
+
+def test_the_paper_drops_half_of_each_modality() -> None:
+    assert (dropped_count(256, 0.5), dropped_count(265, 0.5)) == (128, 133)
+
+
+# Closed forms of a Gaussian with deviation 0.25 between its bounds: mean, median, P(ratio > 0.9).
+@pytest.mark.parametrize(
+    ("mean", "low", "expected_mean", "expected_median", "expected_tail"),
+    [
+        (0.55, 0.5, 0.694, 0.676, 0.083),
+        (0.70, 0.5, 0.736, 0.730, 0.144),
+        (0.55, 0.0, 0.539, 0.543, 0.047),
+        (0.70, 0.0, 0.647, 0.665, 0.110),
+    ],
+)
+def test_ratios_follow_the_truncated_gaussian(
+    mean: float, low: float, expected_mean: float, expected_median: float, expected_tail: float
+) -> None:
+    ratios = MaskRatio(mean=mean, low=low).sample(200_000, tiny.generator())
+    assert float(ratios.mean()) == pytest.approx(expected_mean, abs=0.002)
+    assert float(ratios.median()) == pytest.approx(expected_median, abs=0.003)
+    assert float((ratios > 0.9).double().mean()) == pytest.approx(expected_tail, abs=0.003)
+
+
+@given(st.floats(-1, 2), st.floats(0.01, 2), bounds, st.floats(0.01, 1), st.integers(0, 99))
+def test_ratios_stay_within_their_bounds(mean: float, deviation: float, low: float, span: float, seed: int) -> None:
+    high = min(1.0, low + span)
+    ratios = MaskRatio(mean=mean, deviation=deviation, low=low, high=high).sample(200, tiny.generator(seed))
+    assert ratios.isfinite().all()
+    assert low <= float(ratios.min()) <= float(ratios.max()) <= high
+
+
+@given(st.integers(0, 2**32))
+def test_the_same_generator_gives_the_same_mask(seed: int) -> None:
+    first, second = (random_mask(torch.full((4,), 0.6), 16, 8, tiny.generator(seed)) for _ in range(2))
+    assert torch.equal(first.masked_BL, second.masked_BL)
+    assert torch.equal(first.dropped_BL, second.dropped_BL)
+    other = random_mask(torch.full((4,), 0.6), 16, 8, tiny.generator(seed + 1))
+    assert not torch.equal(first.masked_BL, other.masked_BL)
+
+
+def test_every_place_is_as_likely_as_any() -> None:
+    samples = 40_000
+    mask = random_mask(torch.full((samples,), 0.5), 16, 4, tiny.generator())
+    for places, share in ((mask.masked_BL, 0.5), (mask.dropped_BL, 0.25)):
+        deviation = math.sqrt(share * (1 - share) / samples)
+        assert (places.double().mean(0) - share).abs().max() < 4.5 * deviation
+
+
+def test_consecutive_draws_are_independent() -> None:
+    """The two modalities take turns at one generator; their ratios must not go together."""
+    ratio, noise = MaskRatio(), tiny.generator()
+    image, audio = ratio.sample(50_000, noise), ratio.sample(50_000, noise)
+    assert abs(float(torch.corrcoef(torch.stack([image, audio]))[0, 1])) < 0.02
+
+
+def test_shares_of_whole_and_empty_masks() -> None:
+    plain = MaskRatio().sample(50_000, tiny.generator())
+    mixed = MaskRatio(full_share=0.2, visible_share=0.1).sample(50_000, tiny.generator())
+    full, empty = mixed == 1.0, mixed == 0.0
+    assert float(full.double().mean()) == pytest.approx(0.2, abs=0.01)
+    assert float(empty.double().mean()) == pytest.approx(0.1, abs=0.01)
+    assert torch.equal(mixed[~full & ~empty], plain[~full & ~empty])
+    assert (MaskRatio(visible_share=1.0).sample(100, tiny.generator()) == 0).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"low": 0.6, "high": 0.6},
+        {"deviation": 0.0},
+        {"low": -0.1},
+        {"full_share": 0.6, "visible_share": 0.5},
+        {"mu": 1},
+    ],
+)
+def test_refuses_unfit_distributions(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        MaskRatio.model_validate(changes)

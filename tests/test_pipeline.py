@@ -1,0 +1,233 @@
+"""Every task of a whole (untrained) model: shapes, ranges, seeds, batches, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tiny
+from visual_echoes import EchoesError, Result, SamplingSettings, VisualEchoes
+from visual_echoes.weights import Model, load_model
+
+LAYOUT = tiny.LAYOUT
+SIZE, SAMPLES = LAYOUT.image_size, LAYOUT.clip_samples
+
+
+def pictures(count: int) -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 1), np.uint8))
+
+
+def sounds(count: int) -> list[tuple[np.ndarray, int]]:
+    waves = np.random.default_rng(1).uniform(-0.5, 0.5, (count, SAMPLES)).astype(np.float32)
+    return [(wave, LAYOUT.sample_rate) for wave in waves]
+
+
+Task = Callable[..., Result]
+
+
+def run(echoes: VisualEchoes, task: str, count: int, **options: Any) -> Result:
+    if task == "image_to_audio":
+        return echoes.image_to_audio(pictures(count), **options)
+    if task == "audio_to_image":
+        return echoes.audio_to_image(sounds(count), **options)
+    if task == "inpaint":
+        mask = np.zeros((SIZE, SIZE), bool)
+        mask[:8] = True
+        options = {"image_mask": mask, "audio_mask": [(0.1, 0.2)], **options}
+        return echoes.inpaint(pictures(1)[0], sounds(1)[0], count=count, **options)
+    return echoes.generate_pair(count, pair_order=task, **options)
+
+
+TASKS = pytest.mark.parametrize(
+    "task", ["image_to_audio", "audio_to_image", "together", "image_first", "audio_first", "inpaint"]
+)
+
+
+def assert_same(first: Result, second: Result) -> None:
+    np.testing.assert_array_equal(first.images, second.images)
+    np.testing.assert_allclose(first.mels, second.mels, atol=1e-5)
+    np.testing.assert_allclose(first.audio, second.audio, atol=1e-4)
+
+
+def row(result: Result, index: int) -> Result:
+    keep = slice(index, index + 1)
+    return replace(result, images=result.images[keep], mels=result.mels[keep], audio=result.audio[keep])
+
+
+@TASKS
+def test_shapes_types_and_ranges(echoes: VisualEchoes, task: str) -> None:
+    result = run(echoes, task, 3, seed=7)
+    assert result.images.shape == (3, SIZE, SIZE, 1)
+    assert result.images.dtype == np.uint8
+    assert result.mels.shape == (3, LAYOUT.n_mels, LAYOUT.mel_frames)
+    assert result.mels.dtype == np.float32
+    assert 0 <= result.mels.min() <= result.mels.max() <= 1
+    assert result.audio.shape == (3, LAYOUT.samples)
+    assert result.audio.dtype == np.float32
+    assert np.abs(result.audio).max() <= 1
+    assert result.sample_rate == LAYOUT.sample_rate
+    assert result.seeds == (7, 8, 9)
+    assert result.settings == echoes.defaults
+
+
+@TASKS
+def test_the_same_seed_gives_the_same_bytes_and_another_one_others(echoes: VisualEchoes, task: str) -> None:
+    first, again, other = (run(echoes, task, 2, seed=seed) for seed in (3, 3, 50))
+    for name in ("images", "mels", "audio"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    assert any((getattr(first, name) != getattr(other, name)).any() for name in ("images", "mels"))
+
+
+@TASKS
+def test_the_batch_size_does_not_matter(echoes: VisualEchoes, task: str) -> None:
+    whole = run(echoes, task, 5, seed=3, batch_size=5)
+    for size in (1, 2, 4):
+        assert_same(run(echoes, task, 5, seed=3, batch_size=size), whole)
+
+
+@pytest.mark.parametrize("task", ["image_to_audio", "audio_to_image"])
+def test_one_item_can_be_made_again_alone(echoes: VisualEchoes, task: str) -> None:
+    given = pictures(3) if task == "image_to_audio" else sounds(3)
+    together = getattr(echoes, task)(given, seed=10)
+    alone = getattr(echoes, task)(given[2:], seed=12)
+    assert_same(alone, row(together, 2))
+    chosen = getattr(echoes, task)(given[::-1], seeds=[12, 11, 10])
+    assert chosen.seeds == (12, 11, 10)
+    assert_same(row(chosen, 0), row(together, 2))
+
+
+@pytest.mark.parametrize("task", ["together", "image_first", "inpaint"])
+def test_one_variant_can_be_made_again_alone(echoes: VisualEchoes, task: str) -> None:
+    assert_same(run(echoes, task, 1, seed=12), row(run(echoes, task, 3, seed=10), 2))
+
+
+def test_what_is_given_comes_back_fitted(echoes: VisualEchoes) -> None:
+    np.testing.assert_array_equal(echoes.image_to_audio(pictures(2)).images, np.stack(pictures(2)))
+    result = echoes.audio_to_image(sounds(2))
+    expected = np.stack([wave / np.abs(wave).max() * LAYOUT.peak for wave, _ in sounds(2)])
+    first = LAYOUT.mel_offset * LAYOUT.hop
+    np.testing.assert_allclose(result.audio, expected[:, first : first + LAYOUT.samples], atol=1e-6)
+
+
+def test_the_sound_depends_on_the_picture(echoes: VisualEchoes) -> None:
+    first, second = pictures(2)
+    mels = [echoes.image_to_audio([picture], seed=1).mels for picture in (first, second)]
+    assert (mels[0] != mels[1]).any()
+
+
+def test_settings_override_the_model_s_defaults(echoes: VisualEchoes) -> None:
+    result = echoes.image_to_audio(pictures(1), steps=2, order="halton")
+    assert result.settings == SamplingSettings(**{**echoes.defaults.model_dump(), "steps": 2, "order": "halton"})
+
+
+def test_inpainting_keeps_what_is_outside_the_mask(echoes: VisualEchoes) -> None:
+    picture, sound = pictures(1)[0], sounds(1)[0]
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[2:3, 9] = True  # touches the third token of the first row: pixels 0-3, 8-11
+    result = echoes.inpaint(picture, sound, image_mask=mask, count=4, seed=2)
+    touched = np.zeros((SIZE, SIZE), bool)
+    touched[:4, 8:12] = True
+    np.testing.assert_array_equal(result.images[:, ~touched], np.stack([picture] * 4)[:, ~touched])
+    assert all((image[touched] != picture[touched]).any() for image in result.images)
+    # Nothing of the sound was asked for, so it is the given one.
+    given = echoes.audio_to_image([sound])
+    np.testing.assert_array_equal(result.mels, np.repeat(given.mels, 4, 0))
+    np.testing.assert_array_equal(result.audio, np.repeat(given.audio, 4, 0))
+
+
+def test_continuing_a_sound_keeps_its_beginning(echoes: VisualEchoes) -> None:
+    sound = sounds(1)[0]
+    half = LAYOUT.samples / 2 / LAYOUT.sample_rate
+    result = echoes.inpaint(None, sound, audio_mask=[(half, 2 * half)], count=2, seed=2)
+    given = echoes.audio_to_image([sound]).mels
+    frames = LAYOUT.mel_frames // 2
+    np.testing.assert_array_equal(result.mels[..., :frames], np.repeat(given[..., :frames], 2, 0))
+    assert (result.mels[..., frames:] != given[..., frames:]).any()
+    assert (result.images[0] != result.images[1]).any()  # made from nothing
+
+
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_reconstruction_is_the_round_trip_through_the_tokenizers(echoes: VisualEchoes, batch_size: int) -> None:
+    result = echoes.reconstruct(pictures(3), sounds(2), batch_size=batch_size)
+    codec = echoes.codec
+    np.testing.assert_array_equal(result.images, codec.decode_images(codec.encode_images(np.stack(pictures(3)))))
+    assert result.mels.shape == (2, LAYOUT.n_mels, LAYOUT.mel_frames)
+    assert result.audio.shape == (2, LAYOUT.samples)
+    assert (result.seeds, result.settings) == ((), None)
+    # A round trip of a round trip's tokens: encoding gives tokens of the right shape and range.
+    tokens = codec.encode_mels(codec.mels(np.stack([wave for wave, _ in sounds(2)])))
+    assert tokens.shape == (2, LAYOUT.audio_tokens)
+    assert 0 <= int(tokens.min()) <= int(tokens.max()) < LAYOUT.audio_codes
+
+
+def test_reconstruction_of_one_side_leaves_the_other_out(echoes: VisualEchoes) -> None:
+    assert echoes.reconstruct(images=pictures(1)).audio is None
+    assert echoes.reconstruct(sounds=sounds(1)).images is None
+
+
+@TASKS
+@pytest.mark.parametrize("steps", [3, 40])
+def test_progress_rises_to_its_total(echoes: VisualEchoes, task: str, steps: int) -> None:
+    seen: list[tuple[int, int]] = []
+    run(echoes, task, 3, batch_size=2, steps=steps, progress=lambda done, total: seen.append((done, total)))
+    totals = {total for _, total in seen}
+    assert totals == {2 * steps * (2 if task.endswith("first") else 1)}
+    done = [entry[0] for entry in seen]
+    assert done == sorted(set(done))
+    assert done[-1] == totals.pop()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda e: e.image_to_audio(pictures(1), stepz=3), "'stepz'"),
+        (lambda e: e.image_to_audio(pictures(1), steps=0), "'steps' cannot be 0"),
+        (lambda e: e.generate_pair(1, order="backwards"), "'order'"),
+        (lambda e: e.generate_pair(1, pair_order="backwards"), "'backwards'"),
+        (lambda e: e.generate_pair(1, batch_size=0), "batch size"),
+        (lambda e: e.reconstruct(pictures(1), batch_size=0), "batch size"),
+        (lambda e: e.generate_pair(0), "at least one"),
+        (lambda e: e.image_to_audio([]), "at least one"),
+        (lambda e: e.inpaint(pictures(1)[0], count=-1), "at least one"),
+        (lambda e: e.image_to_audio([np.zeros((4, 4), np.float32)]), "uint8"),
+        (lambda e: e.image_to_audio(["missing.png"]), "missing.png"),
+        (lambda e: e.audio_to_image([(np.full(100, np.nan), 8000)]), "finite"),
+        (lambda e: e.audio_to_image([(np.zeros(100), 16_000)]), "8000 Hz"),
+        (lambda e: e.audio_to_image(sounds(2), seeds=[1]), "2 items but 1 seed"),
+        (lambda e: e.inpaint(None, sounds(1)[0], image_mask=np.ones((4, 4))), "mask needs"),
+        (lambda e: e.inpaint(pictures(1)[0], audio_mask=[(0, 1)]), "mask needs"),
+        (lambda e: e.inpaint(pictures(1)[0], image_mask=np.ones(4)), "two-dimensional"),
+    ],
+)
+def test_impossible_requests_are_refused(
+    echoes: VisualEchoes, call: Callable[[VisualEchoes], Any], message: str
+) -> None:
+    with pytest.raises(EchoesError, match=message):
+        call(echoes)
+
+
+@pytest.mark.parametrize("device", ["nope", "", "cuda:99", "mps"])
+def test_devices_that_are_not_here_are_refused(whole_model: Model, model_folder: Any, device: str) -> None:
+    with pytest.raises(EchoesError, match=f"device '{device}'"):
+        VisualEchoes.from_pretrained(model_folder, device=device)
+
+
+def test_a_model_without_a_part_says_so(whole_model: Model) -> None:
+    import torch
+
+    del whole_model.parts["transformer"]
+    echoes = VisualEchoes(whole_model, torch.device("cpu"))
+    assert echoes.reconstruct(pictures(1)).images is not None
+    with pytest.raises(EchoesError, match="no transformer"):
+        echoes.generate_pair(1)
+
+
+def test_saving_and_loading_keeps_what_a_model_makes(echoes: VisualEchoes, tmp_path: Any) -> None:
+    echoes.save_pretrained(tmp_path / "copy", half=False)
+    copy = VisualEchoes.from_pretrained(tmp_path / "copy")
+    assert_same(copy.generate_pair(2, seed=1), echoes.generate_pair(2, seed=1))
+    assert load_model(tmp_path / "copy").sampling == echoes.defaults

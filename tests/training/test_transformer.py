@@ -1,0 +1,180 @@
+"""Training the transformer: loss on masked places only, and a gain that tells whether it listens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from torch import nn
+from torch.nn import functional as F
+
+import tiny
+from visual_echoes.training.loop import fit
+from visual_echoes.training.transformer import MaskingObjective, TransformerTask, strangers
+from visual_echoes.transformer import MODALITIES, Pair
+
+CPU = torch.device("cpu")
+
+
+def task_with(**objective: Any) -> TransformerTask:
+    task = tiny.transformer_task(dropout=0.0)
+    task.objective = MaskingObjective.model_validate(objective)
+    return task
+
+
+def only_phase(task: TransformerTask, batch: Any) -> Any:
+    (phase,) = task.phases(batch, 0)
+    return phase
+
+
+def test_masks_follow_the_paper() -> None:
+    task = tiny.transformer_task()
+    tokens, masked, dropped = task.batch(200, tiny.generator())
+    for modality, t, m, d in zip(MODALITIES, tokens, masked, dropped, strict=True):
+        places = task.config.places(modality)
+        assert t.shape == m.shape == d.shape == (200, places)
+        assert not (d & ~m).any()
+        assert set(d.sum(1).tolist()) == {places // 2}
+        assert int(m.sum(1).min()) >= places // 2
+        assert len(set(m.sum(1).tolist())) > 3
+    # One ratio for each modality, not one for both.
+    shares = torch.stack([m.double().mean(1) for m in masked])
+    assert abs(float(torch.corrcoef(shares)[0, 1])) < 0.2
+
+
+def test_batches_pair_within_groups_and_repeat() -> None:
+    task = tiny.transformer_task()
+    tokens, _, _ = task.batch(50, tiny.generator(3))
+    # The made-up tokens are the group's number, but for every fourth place.
+    assert torch.equal(tokens.image[:, 1], tokens.audio[:, 1])
+    again, _, _ = task.batch(50, tiny.generator(3))
+    assert torch.equal(torch.cat(tokens, 1), torch.cat(again, 1))
+
+
+@pytest.mark.parametrize("average", ["tokens", "modalities"])
+def test_the_loss_is_the_cross_entropy_of_masked_places(average: str) -> None:
+    task = task_with(average=average, label_smoothing=0.1)
+    tokens, masked, dropped = task.batch(6, tiny.generator())
+    phase = only_phase(task, (tokens, masked, dropped))
+    losses = []
+    for modality, t, m, f in zip(MODALITIES, tokens, masked, task.model(tokens, masked, dropped), strict=True):
+        log_p = task.model.logits(modality, f).log_softmax(-1)
+        smooth = 0.9 * log_p.gather(-1, t[..., None])[..., 0] + 0.1 * log_p.mean(-1)
+        losses.append(-smooth[m])
+        torch.testing.assert_close(phase.metrics[f"loss/{modality}"], losses[-1].mean())
+    expected = torch.cat(losses).mean() if average == "tokens" else (losses[0].mean() + losses[1].mean()) / 2
+    torch.testing.assert_close(phase.loss, expected)
+
+
+def test_targets_at_visible_places_are_not_scored_and_masked_ones_are() -> None:
+    task = task_with()
+    tokens, masked, dropped = task.batch(4, tiny.generator())
+    before = only_phase(task, (tokens, masked, dropped)).loss
+    # Tokens at masked places are targets alone: another target, another loss; dropped places count too.
+    for places in (masked.audio & ~dropped.audio, dropped.audio):
+        changed = Pair(tokens.image, torch.where(places, (tokens.audio + 1) % 32, tokens.audio))
+        assert not torch.allclose(only_phase(task, (changed, masked, dropped)).loss, before)
+    # With features that know nothing of the input, visible tokens cannot matter.
+    task.modules["model"].forward = lambda t, *_: Pair(*(torch.zeros(*x.shape, 16) for x in t))
+    blind = only_phase(task, (tokens, masked, dropped)).loss
+    changed = Pair(*(torch.where(m, t, (t + 1) % 32) for t, m in zip(tokens, masked, strict=True)))
+    assert torch.equal(only_phase(task, (changed, masked, dropped)).loss, blind)
+
+
+def test_a_modality_without_masked_places_does_not_spoil_the_loss() -> None:
+    task = task_with(audio={"visible_share": 1.0})
+    phase = only_phase(task, task.batch(4, tiny.generator()))
+    assert phase.loss.isfinite()
+    assert not phase.metrics["loss/audio"].any()
+    phase.loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in task.model.parameters())
+
+
+def test_token_embeddings_can_start_from_codebooks() -> None:
+    torch.manual_seed(0)
+    codebook = torch.randn(4, 8).repeat_interleave(8, 0)  # every eight codes alike
+    cache = tiny.token_cache()
+    task = TransformerTask(tiny.transformer_config(), MaskingObjective(), cache, cache, {"image": codebook})
+    rows = task.model.embeddings["image"].weight[:-1].reshape(4, 8, -1)
+    torch.testing.assert_close(rows, rows[:, :1].expand_as(rows))
+    assert len(task.model.embeddings["audio"].weight[:-1].unique(dim=0)) == 32
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=40), st.integers(0, 99))
+def test_strangers_are_of_another_group(groups: list[int], seed: int) -> None:
+    tensor = torch.tensor(groups)
+    other = strangers(tensor, tiny.generator(seed))
+    if len(set(groups)) == 1:
+        assert torch.equal(other, torch.arange(len(groups)))
+    else:
+        assert (tensor[other] != tensor).all()
+
+
+def test_the_gain_of_an_untrained_model_is_about_nothing() -> None:
+    task = tiny.transformer_task()
+    with torch.no_grad():
+        found = task.validate(task.model.eval(), CPU).metrics
+    for modality in MODALITIES:
+        # Beside a clip's 12 masked tokens of ln 32 nats each, 42 in all.
+        assert abs(found[f"cross_modal_gain/{modality}"]) < 0.4
+        assert found[f"loss/{modality}"] == pytest.approx(torch.log(torch.tensor(32.0)).item(), abs=0.3)
+
+
+def test_validation_is_the_same_every_time_whatever_the_training_s_masks() -> None:
+    plain = tiny.transformer_task()
+    plain.model.eval().requires_grad_(False)
+    first = plain.validate(plain.model, CPU).metrics
+    torch.rand(3)
+    plain.objective = MaskingObjective.model_validate({"image": {"mean": 0.9}, "label_smoothing": 0.0})
+    assert plain.validate(plain.model, CPU).metrics == first
+
+
+class Oracle(nn.Module):
+    """Reads the group off the other modality and bets on it."""
+
+    def __init__(self, task: TransformerTask) -> None:
+        super().__init__()
+        self.config = task.config
+
+    def forward(self, tokens: Pair, masked: Pair) -> Pair:
+        bets = []
+        for other, own in ((tokens.audio, masked.image), (tokens.image, masked.audio)):
+            group = other[:, 1]  # a place that holds the group
+            bets.append(F.one_hot(group, 32).float()[:, None].expand(-1, own.shape[1], -1))
+        return Pair(*bets)
+
+    def logits(self, _: str, features: torch.Tensor) -> torch.Tensor:
+        return 3.0 * features
+
+
+def test_the_gain_is_what_the_true_partner_is_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = tiny.transformer_task()
+    monkeypatch.setattr("visual_echoes.training.transformer.EchoTransformer", Oracle)
+    found = task.validate(Oracle(task), CPU).metrics
+    for modality in MODALITIES:
+        # A right bet is worth 3 nats; three of four masked places (0.736 of 16, rounded up) hold the group.
+        assert found[f"cross_modal_gain/{modality}"] == pytest.approx(3.0 * 12.3 * 0.75, rel=0.06)
+
+
+def test_training_makes_it_listen(tmp_path: Any) -> None:
+    """On pairs of one rule the loss falls and the gain rises."""
+    task = tiny.transformer_task(width=32)
+    with torch.no_grad():
+        before = task.validate(task.model.eval(), CPU).metrics
+    settings = tiny.train_settings(100, batch_size=32, learning_rate=5e-3, validate_every=1000, checkpoint_every=1000)
+    model = fit(task, settings, tmp_path, "f")
+    with torch.no_grad():
+        after = task.validate(model, CPU).metrics
+    for modality in MODALITIES:
+        assert after[f"loss/{modality}"] < 0.6 * before[f"loss/{modality}"]
+        assert after[f"cross_modal_gain/{modality}"] > 10
+
+
+@pytest.mark.parametrize("changes", [{"label_smoothing": 1.0}, {"average": "sum"}, {"video": {}}])
+def test_refuses_unfit_objectives(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        MaskingObjective.model_validate(changes)
