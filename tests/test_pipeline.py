@@ -11,6 +11,8 @@ import pytest
 
 import tiny
 from visual_echoes import EchoesError, Result, SamplingSettings, VisualEchoes
+from visual_echoes.generation import generate
+from visual_echoes.transformer import Pair
 from visual_echoes.weights import Model, load_model
 
 LAYOUT = tiny.LAYOUT
@@ -117,6 +119,28 @@ def test_the_sound_depends_on_the_picture(echoes: VisualEchoes) -> None:
     first, second = pictures(2)
     mels = [echoes.image_to_audio([picture], seed=1).mels for picture in (first, second)]
     assert (mels[0] != mels[1]).any()
+
+
+def test_pairs_are_made_in_the_order_asked_for(echoes: VisualEchoes, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[tuple[str, ...], list[bool]]] = []
+
+    def watched(
+        model: Any, tokens: Pair, unknown: Pair, settings: Any, generators: Any, targets: Any, *rest: Any
+    ) -> Pair:
+        assert all(mask.all() or not mask.any() for mask in unknown)
+        seen.append((targets, [bool(mask.all()) for mask in unknown]))
+        return generate(model, tokens, unknown, settings, generators, targets, *rest)
+
+    monkeypatch.setattr("visual_echoes.pipeline.generate", watched)
+    for order in ("together", "image_first", "audio_first"):
+        echoes.generate_pair(1, pair_order=order)
+    assert seen == [
+        (("image", "audio"), [True, True]),
+        (("image",), [True, True]),
+        (("audio",), [False, True]),
+        (("audio",), [True, True]),
+        (("image",), [True, False]),
+    ]
 
 
 def test_settings_override_the_model_s_defaults(echoes: VisualEchoes) -> None:

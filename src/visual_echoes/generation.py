@@ -55,9 +55,11 @@ def generate(
                 progress(settings.steps, settings.steps, *_state(samplers))
             break
         conditional = _logits(model, samplers, active, hidden=None)
+        # With nothing known of the other modality, the unconditional pass would be the same one.
+        blank = {modality: bool(sampler.open_BL.all()) for modality, sampler in samplers.items()}
         for modality in active:
-            if settings.guided:
-                hidden: Modality = "audio" if modality == "image" else "image"
+            hidden: Modality = "audio" if modality == "image" else "image"
+            if settings.guided and not blank[hidden]:
                 unconditional = _logits(model, samplers, [modality], hidden)[modality]
                 guided_BLK = settings.guide(conditional[modality], unconditional)
             else:

@@ -1,7 +1,7 @@
 """Random masks for training: truncated-Gaussian ratios, and the dropped places within the masked ones.
 
-Follows MAGE (Li et al. 2023, section 3): a share of each modality's places is masked, a fixed part of the masked places is
-dropped before the encoder, so that batches keep one length. Unlike MAGE, the ratio is drawn per sample and per modality.
+Follows MAGE (Li et al. 2023, section 3): a share of each modality's places is masked, a fixed part of the masked places
+is dropped before the encoder, so that batches keep one length. Unlike MAGE, the ratio is drawn per sample and modality.
 
 Shapes: B batch, L places of one modality.
 """
@@ -23,8 +23,7 @@ class MaskRatio(BaseModel):
     """Distribution of the share of masked places: a Gaussian cut off at its bounds.
 
     The paper studies means of 0.55 and 0.7; deviation and bounds are MAGE's. `full_share` of the samples are masked
-    whole instead, which shows the model the unconditional input that guidance uses (0 in the paper), and
-    `visible_share` are not masked at all, which shows it whole conditions (0 in the paper).
+    whole instead, which shows the model the empty condition that guidance uses (0 in the paper).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,14 +33,11 @@ class MaskRatio(BaseModel):
     low: float = Field(default=0.5, ge=0, le=1)
     high: float = Field(default=1.0, ge=0, le=1)
     full_share: float = Field(default=0.0, ge=0, le=1)
-    visible_share: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _ordered(self) -> MaskRatio:
         if self.low >= self.high:
             raise ValueError("low must lie below high")
-        if self.full_share + self.visible_share > 1:
-            raise ValueError("full_share and visible_share must not exceed 1 together")
         return self
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
@@ -51,10 +47,9 @@ class MaskRatio(BaseModel):
         quantile_B = below + uniform_B * (above - below)
         ratio_B = self.mean + self.deviation * math.sqrt(2.0) * torch.erfinv(2.0 * quantile_B - 1.0)
         ratio_B = ratio_B.clamp(self.low, self.high)
-        # Drawn even when unused, so that these shares do not shift the other draws.
-        kind_B = torch.rand(count, generator=generator, dtype=torch.float64)
-        ratio_B = torch.where(kind_B < self.full_share, 1.0, ratio_B)
-        return torch.where(kind_B >= 1.0 - self.visible_share, 0.0, ratio_B)
+        # Drawn even when unused, so that the share does not shift the other draws.
+        whole_B = torch.rand(count, generator=generator, dtype=torch.float64) < self.full_share
+        return torch.where(whole_B, 1.0, ratio_B)
 
     def _cumulative(self, ratio: float) -> float:
         return 0.5 * (1.0 + math.erf((ratio - self.mean) / (self.deviation * math.sqrt(2.0))))

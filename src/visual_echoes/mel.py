@@ -1,7 +1,8 @@
 """Waveform to log-mel and back, in SpecVQGAN's convention.
 
-Magnitude STFT (Hann, centred), Slaney mel filterbank, then y = 0.2 log10(m) + 0.8 clipped to [0, 1]: 0 is a mel magnitude
-of 1e-4 and 1 is 10 (SpecVQGAN, `extract_mel_spectrogram`). The two ends are the layout's `mel_floor` and `mel_ceiling`.
+Magnitude STFT (Hann, centred), Slaney mel filterbank, then y = 0.2 log10(m) + 0.8 clipped to [0, 1]: 0 is a mel
+magnitude of 1e-4 and 1 is 10 (SpecVQGAN, `extract_mel_spectrogram`). The ends are the layout's `mel_floor` and
+`mel_ceiling`.
 
 Shapes: B batch, N samples, F STFT bins, M mel bands, T mel frames.
 """

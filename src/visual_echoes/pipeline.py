@@ -190,13 +190,13 @@ class VisualEchoes:
         Args:
             image: None for a picture made from nothing.
             audio: None for a sound made from nothing.
-            image_mask: bool, any shape (H, W); True where the picture is to be made anew. It is fitted as the picture is.
+            image_mask: bool, any shape (H, W), fitted as the picture is; True where it is to be made anew.
             audio_mask: stretches (from, to) in seconds of the fitted sound that are to be made anew.
             count: how many variants.
         """
         if count < 1:
             raise EchoesError("There must be at least one item.")
-        if image is None and image_mask is not None or audio is None and len(audio_mask):
+        if (image is None and image_mask is not None) or (audio is None and len(audio_mask)):
             raise EchoesError("A mask needs the picture or sound it belongs to; give both or neither.")
         given = _Given(
             count,
@@ -219,8 +219,13 @@ class VisualEchoes:
         Whatever is bad here cannot be good after generation, so it tells which part is at fault.
         """
         codec = self.codec
-        pictures = [codec.decode_images(codec.encode_images(batch)) for batch in _batches(self._pictures(images), batch_size)]
-        mels = [codec.decode_mels(codec.encode_mels(codec.mels(batch))) for batch in _batches(self._sounds(sounds), batch_size)]
+        pictures = [
+            codec.decode_images(codec.encode_images(batch)) for batch in _batches(self._pictures(images), batch_size)
+        ]
+        mels = [
+            codec.decode_mels(codec.encode_mels(codec.mels(batch)))
+            for batch in _batches(self._sounds(sounds), batch_size)
+        ]
         return Result(
             images=np.concatenate(pictures) if pictures else None,
             audio=np.concatenate([codec.vocode(mel_BMT) for mel_BMT in mels]) if mels else None,
@@ -364,5 +369,7 @@ def _batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield rows[first : first + size]
 
 
-def _report(progress: StepProgress, before: int, total: int, done: int, _steps: int, _tokens: Pair, _open: Pair) -> None:
+def _report(
+    progress: StepProgress, before: int, total: int, done: int, _steps: int, _tokens: Pair, _open: Pair
+) -> None:
     progress(before + done, total)

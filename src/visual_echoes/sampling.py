@@ -1,8 +1,8 @@
 """Iterative unmasking: a sampler that turns logits into tokens, step by step, and knows no network.
 
-The paper's way (after MaskGIT and MAGE): draw a token for every open place, keep the most confident ones, leave the rest
-open, over N steps of a cosine schedule. Noise comes from one CPU generator per sample, so a sample does not depend on
-the batch it is drawn in, nor on the device.
+The paper's way (after MaskGIT and MAGE): draw a token for every open place, keep the most confident ones, leave the
+rest open, over N steps of a cosine schedule. Noise comes from one CPU generator per sample, so a sample does not depend
+on the batch it is drawn in, nor on the device.
 
 Shapes: B batch, L places, K codes.
 """

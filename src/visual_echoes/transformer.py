@@ -6,7 +6,8 @@ Features:
 - an encoder over the kept tokens, a decoder over the full sequence with a pad vector at masked places (MAGE)
 - logits are dot products with the token embeddings, each modality over its own codebook
 
-Shapes: B batch, I picture places, A sound places, L = I + A, S kept places with the class slot, D width, K codes, H heads.
+Shapes: B batch, I picture places, A sound places, L = I + A, S kept places with the class slot, D width, K codes,
+H heads.
 """
 
 from __future__ import annotations
@@ -272,7 +273,7 @@ def _wide(index_BS: Tensor, width: int) -> Tensor:
 
 
 def sine_cosine_2d(grid: tuple[int, int], width: int) -> Tensor:
-    """Sines and cosines of row and column, a quarter of the width each, at the embeddings' scale, (rows * columns, D)."""
+    """Sines and cosines of row and column, a quarter of the width each, at the embeddings' scale, (L, D)."""
     frequency = torch.exp(torch.arange(width // 4) * (-math.log(10_000.0) / (width // 4)))
     rows, columns = (place.flatten() for place in torch.meshgrid(*map(torch.arange, grid), indexing="ij"))
     angles = [place[:, None] * frequency for place in (rows, columns)]

@@ -128,10 +128,10 @@ def find_model(source: str, revision: str | None = None) -> Path:
     Raises:
         EchoesError: there is no such model, or the hub cannot be reached.
     """
+    if source in packaged_models():  # first, so that a folder that happens to bear the name does not hide the model
+        return Path(str(resources.files("visual_echoes") / PACKAGED / source))
     if Path(source).is_dir():
         return Path(source)
-    if source in packaged_models():
-        return Path(str(resources.files("visual_echoes") / PACKAGED / source))
     if Path(source).exists():
         raise EchoesError(
             f"{source} is a file, not a model folder with {CONFIG_FILE} and safetensors; published checkpoints and "
@@ -186,7 +186,9 @@ def load_model(source: str | Path, revision: str | None = None, wanted: Iterable
     try:
         layout = Layout.from_dict(description.layout)
     except (KeyError, TypeError, ValueError) as error:
-        raise EchoesError(f"{folder / CONFIG_FILE} describes no valid layout ({error}); get the folder again.") from error
+        raise EchoesError(
+            f"{folder / CONFIG_FILE} describes no valid layout ({error}); get the folder again."
+        ) from error
     card = folder / CARD_FILE
     model = Model(
         name=description.name, version=description.version, layout=layout, parts={}, sampling=description.sampling,
@@ -205,7 +207,9 @@ def _load_part(folder: Path, name: str, part: PartDescription, layout: Layout) -
     try:
         module = build_part(part.kind, part.config, layout)
     except (ValueError, KeyError, TypeError) as error:
-        raise EchoesError(f"{folder / CONFIG_FILE} describes no valid {name} ({error}); get the folder again.") from error
+        raise EchoesError(
+            f"{folder / CONFIG_FILE} describes no valid {name} ({error}); get the folder again."
+        ) from error
     if part.file is not None:
         module.load_state_dict(_read_tensors(folder, part, module))
     return module.float().eval()
@@ -222,7 +226,9 @@ def _read_tensors(folder: Path, part: PartDescription, module: nn.Module) -> dic
         raise EchoesError(f"{path} is larger than {MAX_PART_BYTES} bytes; this is no part of this model.")
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != part.sha256:
-        raise EchoesError(f"{path} does not match its checksum, so it is damaged or altered; get the model folder again.")
+        raise EchoesError(
+            f"{path} does not match its checksum, so it is damaged or altered; get the model folder again."
+        )
     try:
         tensors = load_tensors(content)
     except SafetensorError as error:

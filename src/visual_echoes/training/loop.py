@@ -1,7 +1,7 @@
 """The training loop, the same for all four parts.
 
-Every random draw of step n follows from (seed, n, rank), so a run that is killed and resumed is bit for bit the run that
-was never killed. Ctrl-C or SIGTERM finishes the step, writes a checkpoint and says how to go on.
+Every random draw of step n follows from (seed, n, rank), so a run that is killed and resumed is bit for bit the run
+that was never killed. Ctrl-C or SIGTERM finishes the step, writes a checkpoint and says how to go on.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -115,7 +116,9 @@ class _Run:
             TextColumn("{task.fields[note]}"),
         )  # fmt: skip
         show = self.accelerator.is_main_process
-        with _Log(self.output, self.start, show) as log, Progress(*columns, disable=not show) as progress:
+        console = Console(stderr=True)
+        quiet = not (show and console.is_terminal)
+        with _Log(self.output, self.start, show) as log, Progress(*columns, console=console, disable=quiet) as progress:
             bar = progress.add_task("training", total=settings.steps, completed=self.start, note="")
             for step in range(self.start, settings.steps):
                 metrics = self._step(step)
@@ -125,7 +128,11 @@ class _Run:
                     log.scalars("train", metrics, done)
                     progress.update(bar, note=" ".join(f"{k} {v:.3g}" for k, v in list(metrics.items())[:2]))
                 if done % settings.validate_every == 0 or done == settings.steps:
-                    log.validation(self._validate(), done)
+                    result = self._validate()
+                    log.validation(result, done)
+                    if show:
+                        figures = "  ".join(f"{key} {value:.4g}" for key, value in result.metrics.items())
+                        console.print(f"step {done}: {figures}", highlight=False, markup=False)
                 if done % settings.checkpoint_every == 0 or done == settings.steps or stop[0]:
                     self._save(done)
                 progress.update(bar, completed=done)
@@ -147,7 +154,9 @@ class _Run:
                 _check_finite("loss", phase.optimizer, loss, step)
                 owners = [name for name in self.optimizers if name.split(".")[0] == phase.optimizer]
                 accelerator.backward(phase.loss)
-                parameters = [p for n in self.task.optimizers[phase.optimizer] for p in self.task.modules[n].parameters()]
+                parameters = [
+                    p for n in self.task.optimizers[phase.optimizer] for p in self.task.modules[n].parameters()
+                ]
                 norm = accelerator.clip_grad_norm_(parameters, settings.clip_norm)
                 if norm is not None:
                     _check_finite("gradient", phase.optimizer, float(norm), step)

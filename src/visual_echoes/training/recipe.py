@@ -154,4 +154,6 @@ def read_recipe(path: Path) -> Recipe:
         key = ".".join(str(part) for part in first["loc"][1:]) or "kind"
         unknown = first["type"] == "extra_forbidden"
         problem = "is no key of this kind of recipe" if unknown else f"is not valid: {first['msg']}"
-        raise EchoesError(f"{path}: {key!r} {problem}; `echoes config show` on a shipped recipe lists them all.") from error
+        raise EchoesError(
+            f"{path}: {key!r} {problem}; `echoes config show` on a shipped recipe lists them all."
+        ) from error

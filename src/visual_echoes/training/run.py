@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from rich.progress import Progress
 from safetensors import SafetensorError
 from torch import nn
@@ -60,7 +61,9 @@ def train(recipe: Recipe) -> Path:
         save_judge(folder, trained, recipe.model, recipe.get_layout(), read_groups(recipe.data))
         return folder
     name: PartName = _PARTS[recipe.kind]
-    kind = recipe.model.kind if isinstance(recipe, VocoderRecipe) else "transformer" if name == "transformer" else "vqgan"
+    kind = (
+        recipe.model.kind if isinstance(recipe, VocoderRecipe) else "transformer" if name == "transformer" else "vqgan"
+    )
     model = Model(
         name=recipe.output.name, version=__version__, layout=recipe.get_layout(), parts={name: trained},
         sampling=SamplingSettings(), kinds={name: kind}, configs={name: task.export_config()},
@@ -100,7 +103,9 @@ def tokenizer_config(model: TokenizerModel, channels: int, codes: int, factor: t
     """A VQGAN's config for a layout; `EchoesError` when its strides do not make the layout's factor."""
     config = VQGANConfig(channels=channels, codes=codes, **model.model_dump())
     if config.factor != factor:
-        raise EchoesError(f"The strides make tokens of {config.factor}, but the layout wants {factor}; change the strides.")
+        raise EchoesError(
+            f"The strides make tokens of {config.factor}, but the layout wants {factor}; change the strides."
+        )
     return config
 
 
@@ -136,7 +141,13 @@ def _transformer_task(recipe: TransformerRecipe, layout: Layout, train: PairSpli
 
 
 def _tokens(
-    recipe: TransformerRecipe, layout: Layout, image: VQGAN, audio: VQGAN, name: str, split: PairSplit, copies: tuple[int, int]
+    recipe: TransformerRecipe,
+    layout: Layout,
+    image: VQGAN,
+    audio: VQGAN,
+    name: str,
+    split: PairSplit,
+    copies: tuple[int, int],
 ) -> TokenCache:
     """The token cache of a split, made once per tokenizers, data and augmentation."""
     digest = hashlib.sha256(repr((recipe.augmentation, copies, recipe.train.seed)).encode())
@@ -156,7 +167,8 @@ def _tokens(
         (audio, MelSource(split, layout, recipe.augmentation), split.sound_groups, copies[1]),
     ]
     tokens, groups = [], []
-    with Progress() as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
         total = sum(len(source) * times for _, source, _, times in sources)
         bar = progress.add_task(f"tokens of the {name} split", total=total)
         for vqgan, source, group, times in sources:

@@ -74,7 +74,5 @@ def build_optimizers(networks: list[nn.Module], settings: TrainSettings) -> list
         )
     ]
     if hidden:
-        optimizers.append(
-            torch.optim.Muon(hidden, lr=settings.muon_learning_rate, weight_decay=settings.weight_decay)
-        )
+        optimizers.append(torch.optim.Muon(hidden, lr=settings.muon_learning_rate, weight_decay=settings.weight_decay))
     return optimizers

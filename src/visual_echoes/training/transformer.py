@@ -1,7 +1,7 @@
 """Training the transformer: cross entropy on masked tokens of both modalities at once.
 
-Besides the loss, validation logs the cross-modal gain: how much the loss on one modality falls, in nats a clip, when the
-other is the true partner instead of a stranger, at fixed masks. It tells when the model begins to listen.
+Besides the loss, validation logs the cross-modal gain: how much the loss on one modality falls, in nats a clip, when
+the other is the true partner instead of a stranger, at fixed masks. It tells when the model begins to listen.
 
 Shapes: B batch, I picture places, A sound places, P places of one modality, K codes.
 """
@@ -34,6 +34,9 @@ class MaskingObjective(BaseModel):
 
     image: MaskRatio = MaskRatio()
     audio: MaskRatio = MaskRatio()
+    # Share of the samples in which one modality, by a fair coin, is shown whole: the condition as sampling gives it,
+    # which masks of one half and more never show (0 in the paper).
+    shown_share: float = Field(default=0.0, ge=0, le=1)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     # Average over all masked tokens together, or the mean of the two modalities' means.
     average: Literal["tokens", "modalities"] = "tokens"
@@ -62,14 +65,19 @@ class TransformerTask(Task):
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[Pair, Pair, Pair]:
         tokens, _ = self.train.draw(size, generator)
-        masks = [
-            self._draw_mask(self.objective.ratio(modality), modality, size, generator) for modality in MODALITIES
-        ]
+        coin_B = torch.rand(size, generator=generator)
+        half = 0.5 * self.objective.shown_share
+        shown = {"image": coin_B < half, "audio": (coin_B >= half) & (coin_B < 2.0 * half)}
+        masks = []
+        for modality in MODALITIES:
+            ratio = self.objective.ratio(modality)
+            ratio_B = ratio.sample(size, generator).masked_fill(shown[modality], 0.0)
+            masks.append(self._draw_mask(ratio, ratio_B, modality, generator))
         return tokens, Pair(*(mask.masked_BL for mask in masks)), Pair(*(mask.dropped_BL for mask in masks))
 
-    def _draw_mask(self, ratio: MaskRatio, modality: Modality, size: int, generator: torch.Generator) -> Mask:
+    def _draw_mask(self, ratio: MaskRatio, ratio_B: Tensor, modality: Modality, generator: torch.Generator) -> Mask:
         length = self.config.places(modality)
-        return random_mask(ratio.sample(size, generator), length, dropped_count(length, ratio.low), generator)
+        return random_mask(ratio_B, length, dropped_count(length, ratio.low), generator)
 
     def phases(self, batch: tuple[Pair, Pair, Pair], step: int) -> Iterator[Phase]:
         tokens, masked, dropped = (Pair(*pair) for pair in batch)
@@ -98,7 +106,8 @@ class TransformerTask(Task):
         stranger = strangers(groups, generator)
         metrics: dict[str, float] = {}
         for modality in MODALITIES:
-            masked_BP = self._draw_mask(VALIDATION_RATIO, modality, len(groups), generator).masked_BL
+            ratio_B = VALIDATION_RATIO.sample(len(groups), generator)
+            masked_BP = self._draw_mask(VALIDATION_RATIO, ratio_B, modality, generator).masked_BL
             true = self._target_loss(model, modality, tokens, masked_BP, None, device)
             wrong = self._target_loss(model, modality, tokens, masked_BP, stranger, device)
             metrics[f"loss/{modality}"] = true / (float(masked_BP.sum()) / len(groups))
@@ -122,7 +131,9 @@ class TransformerTask(Task):
             for modality, tokens_BP in zip(MODALITIES, tokens, strict=True):
                 shown.append(tokens_BP[index_B if modality == target else other_B].to(device))
                 hidden.append(
-                    masked_BP[index_B].to(device) if modality == target else torch.zeros_like(shown[-1], dtype=torch.bool)
+                    masked_BP[index_B].to(device)
+                    if modality == target
+                    else torch.zeros_like(shown[-1], dtype=torch.bool)
                 )
             features = dict(zip(MODALITIES, model(Pair(*shown), Pair(*hidden)), strict=True))
             place = MODALITIES.index(target)

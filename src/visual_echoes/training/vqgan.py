@@ -101,9 +101,7 @@ class CodeTracker(nn.Module):
 class VQGANTask(Task):
     """Trains one VQGAN on pictures or on mels."""
 
-    def __init__(
-        self, config: VQGANConfig, loss: VQGANLoss, train: Source, valid: Source
-    ) -> None:
+    def __init__(self, config: VQGANConfig, loss: VQGANLoss, train: Source, valid: Source) -> None:
         self.config, self.loss_config, self.train, self.valid = config, loss, train, valid
         self.model = VQGAN(config)
         self.tracker = CodeTracker(config)

@@ -1,0 +1,64 @@
+"""What a model encodes when it is used is what it was trained on, and decoding undoes the same steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import tiny
+from visual_echoes.codec import Codec
+from visual_echoes.data.pairs import pcm_to_wave
+from visual_echoes.data.sources import Augmentation, MelSource, PictureSource
+from visual_echoes.data.tokens import encode_all
+from visual_echoes.errors import EchoesError
+from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.weights import Model
+
+SPLIT = tiny.pair_split()
+
+
+@pytest.fixture(scope="module")
+def codec(echoes: VisualEchoes) -> Codec:
+    return echoes.codec
+
+
+def test_pictures_become_the_tokens_of_the_token_cache(codec: Codec) -> None:
+    cached = encode_all(codec.image_vqgan, PictureSource(SPLIT, Augmentation()), copies=1, seed=0)
+    tokens = codec.encode_images(SPLIT.images.movedim(1, -1).numpy())
+    assert torch.equal(tokens, cached.long())
+    assert len(tokens.unique()) > 8
+
+
+def test_sounds_become_the_tokens_of_the_token_cache(codec: Codec) -> None:
+    cached = encode_all(codec.audio_vqgan, MelSource(SPLIT, tiny.LAYOUT, Augmentation()), copies=1, seed=0)
+    tokens = codec.encode_mels(codec.mels(pcm_to_wave(SPLIT.sounds).numpy()))
+    assert torch.equal(tokens, cached.long())
+    assert len(tokens.unique()) > 4
+
+
+def test_decoding_is_the_tokenizer_s_reconstruction(codec: Codec) -> None:
+    pictures = SPLIT.images.movedim(1, -1).numpy()
+    with torch.no_grad():
+        unit = codec.image_vqgan(PictureSource(SPLIT, Augmentation()).take(torch.arange(24), None))
+        mel = codec.audio_vqgan(MelSource(SPLIT, tiny.LAYOUT, Augmentation()).take(torch.arange(20), None))
+    found = codec.decode_images(codec.encode_images(pictures))
+    expected = ((unit.reconstruction_BCHW.clamp(-1, 1) + 1) * 127.5).movedim(1, -1).numpy()
+    assert np.abs(found - expected).max() <= 0.501
+    tokens = codec.encode_mels(codec.mels(pcm_to_wave(SPLIT.sounds).numpy()))
+    expected_mel = ((mel.reconstruction_BCHW[:, 0] + 1) / 2).clamp(0, 1)
+    torch.testing.assert_close(codec.decode_mels(tokens), expected_mel, atol=1e-4, rtol=0)
+
+
+def test_vocoding_gives_sound_of_the_layout_s_length(codec: Codec) -> None:
+    wave = codec.vocode(torch.rand(2, tiny.LAYOUT.n_mels, tiny.LAYOUT.mel_frames, generator=tiny.generator()))
+    assert wave.shape == (2, tiny.LAYOUT.samples)
+    assert wave.dtype == np.float32
+    assert 0 < np.abs(wave).max() <= 1
+
+
+def test_a_part_that_is_not_there_is_named(whole_model: Model) -> None:
+    del whole_model.parts["audio_vqgan"]
+    codec = Codec(whole_model, torch.device("cpu"))
+    with pytest.raises(EchoesError, match="'tiny' has no audio_vqgan"):
+        codec.encode_mels(torch.zeros(1, tiny.LAYOUT.n_mels, tiny.LAYOUT.mel_frames))
