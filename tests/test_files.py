@@ -46,9 +46,7 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("exception", [KeyboardInterrupt, ValueError, SystemExit])
-def test_an_exception_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, exception: type[BaseException]
-) -> None:
+def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, exception: type[BaseException]) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
 
@@ -73,9 +71,7 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert names(tmp_path) == []
 
 
-def test_a_disk_full_only_at_the_sync_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_full_only_at_the_sync_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_text("old")
 
     def full(descriptor: int) -> None:
@@ -98,9 +94,7 @@ def test_a_disk_full_only_at_the_sync_leaves_the_old_file(
         ("nul\0.txt", "not a possible file name"),
     ],
 )
-def test_impossible_targets_are_refused_before_the_block_runs(
-    tmp_path: Path, name: str, complaint: str
-) -> None:
+def test_impossible_targets_are_refused_before_the_block_runs(tmp_path: Path, name: str, complaint: str) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
     with pytest.raises(EchoesError, match=complaint), atomic_path(tmp_path / name):

@@ -30,9 +30,7 @@ def png_with_header(path: Path, width: int, height: int) -> Path:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
-    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
     return path
 
 
@@ -104,9 +102,7 @@ def test_alpha_is_laid_over_black(tmp_path: Path, mode: str) -> None:
     assert np.abs(result - expected[..., np.newaxis]).max() <= 1
 
 
-@pytest.mark.parametrize(
-    ("mode", "level", "other"), [("L", 90, 30), ("RGB", (9, 8, 7), (1, 2, 3)), ("P", 1, 0)]
-)
+@pytest.mark.parametrize(("mode", "level", "other"), [("L", 90, 30), ("RGB", (9, 8, 7), (1, 2, 3)), ("P", 1, 0)])
 def test_a_transparent_colour_becomes_black(tmp_path: Path, mode: str, level: object, other: object) -> None:
     image = Image.new(mode, (8, 8), level)
     if mode == "P":

@@ -48,9 +48,7 @@ def test_round_trip(tmp_path: Path, suffix: str, metadata: dict[str, str]) -> No
         st.text("abc-_ ", min_size=1, max_size=9).map(str.strip).filter(bool), st.text(max_size=50)
     )
 )
-def test_any_text_survives(
-    tmp_path_factory: pytest.TempPathFactory, suffix: str, metadata: dict[str, str]
-) -> None:
+def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, suffix: str, metadata: dict[str, str]) -> None:
     path = tmp_path_factory.getbasetemp() / f"text{suffix}"
     write(path, metadata)
     assert read_metadata(path) == metadata

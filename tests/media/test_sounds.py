@@ -86,9 +86,7 @@ def test_the_sound_of_videos(make_video: Callable[..., Path], name: str, codec: 
     assert level == pytest.approx(0.5 / np.sqrt(2), rel=0.06)
 
 
-def test_the_content_decides_not_the_suffix(
-    tmp_path: Path, make_sound: Callable[..., Path], tone: Tone
-) -> None:
+def test_the_content_decides_not_the_suffix(tmp_path: Path, make_sound: Callable[..., Path], tone: Tone) -> None:
     path = make_sound("a.mp3", "libmp3lame", tone(sample_rate=48_000)).rename(tmp_path / "a.wav")
     assert len(read_audio(path, 48_000)) == pytest.approx(48_000, abs=3000)
 
@@ -99,9 +97,7 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     np.testing.assert_allclose(wave, channels.mean(axis=1), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("codec", "layout", "channels"), [("flac", "7.1", 8), ("pcm_s16le", "32 channels", 32)]
-)
+@pytest.mark.parametrize(("codec", "layout", "channels"), [("flac", "7.1", 8), ("pcm_s16le", "32 channels", 32)])
 def test_many_channels_in_a_video(tmp_path: Path, codec: str, layout: str, channels: int) -> None:
     samples = np.random.default_rng(0).integers(-20_000, 20_000, (4800, channels), np.int16)
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
@@ -333,9 +329,7 @@ def test_a_short_sound_is_centred_in_zeros(short: int, before: int, after: int) 
 @example(wave=[0.25, 0.25, 0.25, 0, 0, 0, 0, 0.5, 0], samples=3)
 def test_a_long_sound_is_cut_to_its_first_loudest_window(wave: list[float], samples: int) -> None:
     array = np.array(wave, np.float32)
-    energies = [
-        sum(level**2 for level in wave[start : start + samples]) for start in range(len(wave) - samples + 1)
-    ]
+    energies = [sum(level**2 for level in wave[start : start + samples]) for start in range(len(wave) - samples + 1)]
     start = energies.index(max(energies))
     np.testing.assert_array_equal(fit_audio(array, samples), array[start : start + samples])
 
