@@ -150,11 +150,6 @@ LAYOUTS: dict[str, Layout] = {
             trim_frames=1, audio_factor=(16, 8), audio_codes=256, mel_floor=1e-3, peak=0.7,
         ),
         Layout(
-            name="digits-mini", image_size=32, image_channels=1, image_factor=8, image_codes=128,
-            sample_rate=8_000, seconds=1.0, n_fft=512, hop=125, n_mels=64, fmin=40.0, fmax=3950.0,
-            trim_frames=1, audio_factor=(16, 16), audio_codes=128, mel_floor=1e-3, peak=0.7,
-        ),
-        Layout(
             name="debug", image_size=16, image_channels=1, image_factor=4, image_codes=32,
             sample_rate=8_000, seconds=0.256, n_fft=256, hop=64, n_mels=16, fmin=40.0, fmax=3950.0,
             trim_frames=1, audio_factor=(4, 8), audio_codes=32, mel_floor=1e-3, peak=0.7,

@@ -5,6 +5,7 @@ Shapes: B batch, C channels, H rows, W columns, M mel bands, T mel frames, I and
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -26,6 +28,7 @@ from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pai
 from visual_echoes.weights import Model, load_model, save_model
 
 DEFAULT_MODEL = "digits"
+MAX_SEED = 1 << 63
 # Called with (sampling steps done, steps in all) over the whole request.
 StepProgress = Callable[[int, int], None]
 PairOrder = Literal["together", "image_first", "audio_first"]
@@ -236,11 +239,13 @@ class VisualEchoes:
     # How a request runs
 
     def _pictures(self, images: Sequence[ImageLike]) -> np.ndarray:
+        _refuse_single(images)
         layout = self.layout
         empty = np.zeros((0, layout.image_size, layout.image_size, layout.image_channels), np.uint8)
         return np.stack([picture_array(image, layout) for image in images]) if len(images) else empty
 
     def _sounds(self, sounds: Sequence[AudioLike]) -> np.ndarray:
+        _refuse_single(sounds)
         empty = np.zeros((0, self.layout.clip_samples), np.float32)
         return np.stack([sound_array(sound, self.layout) for sound in sounds]) if len(sounds) else empty
 
@@ -256,6 +261,8 @@ class VisualEchoes:
         """Sample the stages one after the other, batch by batch."""
         if given.count < 1 or batch_size < 1:
             raise EchoesError("There must be at least one item, and the batch size must be at least 1.")
+        if any(not 0 <= seed < MAX_SEED for seed in seeds):
+            raise EchoesError(f"Seeds must lie between 0 and {MAX_SEED - 1}.")
         if len(seeds) != given.count:
             raise EchoesError(f"There are {given.count} items but {len(seeds)} seeds; give one for each.")
         settings = self._settings(changes)
@@ -367,6 +374,12 @@ def _batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
         raise EchoesError("The batch size must be at least 1.")
     for first in range(0, len(rows), size):
         yield rows[first : first + size]
+
+
+def _refuse_single(items: object) -> None:
+    """One picture or sound where a list of them is meant would be taken apart."""
+    if isinstance(items, str | os.PathLike | np.ndarray | Image.Image):
+        raise EchoesError("Give a list of pictures or sounds, also for a single one.")
 
 
 def _report(

@@ -26,7 +26,7 @@ from visual_echoes.files import write_bytes, write_text
 from visual_echoes.layout import Layout
 from visual_echoes.sampling import SamplingSettings
 from visual_echoes.transformer import EchoTransformer, TransformerConfig
-from visual_echoes.vocoder import build_vocoder
+from visual_echoes.vocoder import GriffinLim, build_vocoder
 from visual_echoes.vqgan import VQGAN, VQGANConfig
 
 FORMAT = 1
@@ -204,18 +204,25 @@ def load_model(source: str | Path, revision: str | None = None, wanted: Iterable
 
 
 def _load_part(folder: Path, name: str, part: PartDescription, layout: Layout) -> nn.Module:
+    if part.file is None and part.kind != GriffinLim.kind:
+        raise EchoesError(f"{folder / CONFIG_FILE} names no weights for {name}; get the folder again.")
     try:
+        tensors = {}
+        if part.file is not None:
+            # First without memory, so that a config cannot ask for more than its file holds.
+            with torch.device("meta"):
+                blueprint = build_part(part.kind, part.config, layout)
+            tensors = _read_tensors(folder, part, blueprint)
         module = build_part(part.kind, part.config, layout)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise EchoesError(
             f"{folder / CONFIG_FILE} describes no valid {name} ({error}); get the folder again."
         ) from error
-    if part.file is not None:
-        module.load_state_dict(_read_tensors(folder, part, module))
+    module.load_state_dict(tensors)
     return module.float().eval()
 
 
-def _read_tensors(folder: Path, part: PartDescription, module: nn.Module) -> dict[str, torch.Tensor]:
+def _read_tensors(folder: Path, part: PartDescription, blueprint: nn.Module) -> dict[str, torch.Tensor]:
     assert part.file is not None
     if Path(part.file).name != part.file or not part.file.endswith(".safetensors"):
         raise EchoesError(f"{folder / CONFIG_FILE} names the file {part.file!r}; only safetensors beside it are read.")
@@ -233,7 +240,7 @@ def _read_tensors(folder: Path, part: PartDescription, module: nn.Module) -> dic
         tensors = load_tensors(content)
     except SafetensorError as error:
         raise EchoesError(f"{path} is no safetensors file ({error}); get the model folder again.") from error
-    expected = {key: value.shape for key, value in module.state_dict().items()}
+    expected = {key: value.shape for key, value in blueprint.state_dict().items()}
     found = {key: value.shape for key, value in tensors.items()}
     if expected != found:
         odd = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))

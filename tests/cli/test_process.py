@@ -62,7 +62,13 @@ def test_ctrl_c_leaves_only_whole_files(model_folder: Path, pictures: list[Path]
     command = [*ECHOES, "sound", *map(str, pictures * 40), "-o", str(out), "--model", str(model_folder)]
     command += ["--batch-size", "1"]
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        # A test run in the background hands down an ignored interrupt; a person's shell does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         deadline = time.monotonic() + PATIENCE
         while not list(out.glob("*.mp4")) and process.poll() is None and time.monotonic() < deadline:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
@@ -53,6 +54,7 @@ def fit(task: Task, settings: TrainSettings, output: Path, fingerprint: str) -> 
     Raises:
         EchoesError: the run was interrupted (after saving), or the loss is no longer finite.
     """
+    AcceleratorState._reset_state()  # one process may train several parts, each at its own precision
     accelerator = Accelerator(mixed_precision=mixed_precision(settings.precision), cpu=not torch.cuda.is_available())
     run = _Run(task, settings, output, fingerprint, accelerator)
     with _stop_flag() as stop:
