@@ -8,7 +8,7 @@ echoes=${ECHOES:-.venv/bin/echoes}
 for part in judge-image judge-audio image-vqgan audio-vqgan vocoder transformer; do
   "$echoes" train "recipes/digits/$part.toml"
 done
-"$echoes" assemble runs/digits/model --overwrite --name digits --card recipes/digits/card.md --steps 12 --temperature 3 --guidance 3 \
+"$echoes" assemble runs/digits/model --overwrite --name digits --card recipes/digits/card.md --steps 16 --temperature 2 --guidance 3 \
   --part runs/digits/image-vqgan/model --part runs/digits/audio-vqgan/model \
   --part runs/digits/transformer/model --part runs/digits/vocoder/model
 "$echoes" evaluate digits --model runs/digits/model -o reports/digits
