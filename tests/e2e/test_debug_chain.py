@@ -9,8 +9,10 @@ from typer.testing import CliRunner
 
 from visual_echoes.cli import app
 from visual_echoes.data.pairs import read_split
+from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS
 from visual_echoes.media import read_metadata, write_png, write_wav
+from visual_echoes.weights import load_model
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("image-vqgan", "audio-vqgan", "vocoder", "transformer")
@@ -74,3 +76,18 @@ def test_a_finished_run_is_not_trained_again(workshop: Path, monkeypatch: pytest
     before = weights.read_bytes()
     echoes("train", ROOT / "recipes/debug/image-vqgan.toml")
     assert weights.read_bytes() == before
+
+
+def test_training_can_start_from_a_trained_part(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workshop)
+    recipe = (ROOT / "recipes/debug/image-vqgan.toml").read_text()
+    further = recipe.replace("runs/debug/image-vqgan", "runs/further").replace("steps = 30", "steps = 1")
+    (workshop / "further.toml").write_text(f'start_from = "model"\n{further}')
+    echoes("train", workshop / "further.toml")
+    before, after = (load_model(workshop / name, wanted=["image_vqgan"]) for name in ("model", "runs/further/model"))
+    for old, new in zip(before.parts["image_vqgan"].parameters(), after.parts["image_vqgan"].parameters(), strict=True):
+        assert (old - new).abs().max() < 0.01  # one step away, not drawn anew
+    (workshop / "other.toml").write_text(f'start_from = "model"\n{further}'.replace("\nwidth = 8", "\nwidth = 12"))
+    result = CliRunner().invoke(app, ["train", str(workshop / "other.toml")])
+    assert isinstance(result.exception, EchoesError) or "other sizes" in result.output + result.stderr
+    assert result.exit_code != 0

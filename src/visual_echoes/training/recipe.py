@@ -53,6 +53,12 @@ class _Recipe(BaseModel):
         return hashlib.sha256(content.encode()).hexdigest()
 
 
+class _PartRecipe(_Recipe):
+    """What the recipes of a model's parts have."""
+
+    start_from: str | None = None  # a model whose part of this kind gives the first weights; None: at random
+
+
 class TokenizerModel(BaseModel):
     """Sizes of a VQGAN; channels, codes and the check of its factor come from the layout."""
 
@@ -69,7 +75,7 @@ class TokenizerModel(BaseModel):
     dropout: float = 0.0
 
 
-class ImageVQGANRecipe(_Recipe):
+class ImageVQGANRecipe(_PartRecipe):
     """Trains the tokenizer of pictures."""
 
     kind: Literal["image-vqgan"]
@@ -77,7 +83,7 @@ class ImageVQGANRecipe(_Recipe):
     loss: VQGANLoss = VQGANLoss()
 
 
-class AudioVQGANRecipe(_Recipe):
+class AudioVQGANRecipe(_PartRecipe):
     """Trains the tokenizer of mels."""
 
     kind: Literal["audio-vqgan"]
@@ -85,7 +91,7 @@ class AudioVQGANRecipe(_Recipe):
     loss: VQGANLoss = VQGANLoss()
 
 
-class VocoderRecipe(_Recipe):
+class VocoderRecipe(_PartRecipe):
     """Trains a vocoder; with `audio_vqgan` also on what that tokenizer makes of the mels."""
 
     kind: Literal["vocoder"]
@@ -98,17 +104,17 @@ class TransformerModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    width: int = 768
-    heads: int = 12
-    encoder_layers: int = 12
-    decoder_layers: int = 8
-    mlp_ratio: int = 4
+    width: int = Field(default=768, gt=0)
+    heads: int = Field(default=12, gt=0)
+    encoder_layers: int = Field(default=12, gt=0)
+    decoder_layers: int = Field(default=8, gt=0)
+    mlp_ratio: int = Field(default=4, gt=0)
     dropout: float = 0.1
     encoder_input: Literal["masked", "visible"] = "masked"
     pad: Literal["mask_embedding", "class_feature"] = "mask_embedding"
 
 
-class TransformerRecipe(_Recipe):
+class TransformerRecipe(_PartRecipe):
     """Trains the transformer on the tokens of two trained tokenizers."""
 
     kind: Literal["transformer"]
@@ -149,7 +155,8 @@ def read_recipe(path: Path) -> Recipe:
     try:
         return _ADAPTER.validate_python(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        # An unknown key explains a missing one better than the other way round.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         # The first entry of the location is the kind the union chose.
         key = ".".join(str(part) for part in first["loc"][1:]) or "kind"
         unknown = first["type"] == "extra_forbidden"

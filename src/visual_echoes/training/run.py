@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
 from safetensors import SafetensorError
@@ -54,7 +55,12 @@ def train(recipe: Recipe) -> Path:
         EchoesError: unusable data or inputs, an interrupt, a loss that is not finite.
     """
     torch.manual_seed(recipe.train.seed)
-    task = _build(recipe)
+    try:
+        task = _build(recipe)
+    except ValidationError as error:
+        raise EchoesError(f"The recipe's [model] makes no network: {error.errors()[0]['msg']}.") from error
+    if not isinstance(recipe, JudgeRecipe) and recipe.start_from is not None:
+        _start_from(task, recipe.start_from, _PARTS[recipe.kind])
     trained = fit(task, recipe.train, recipe.output, recipe.fingerprint())
     folder = recipe.output / MODEL_FOLDER
     if isinstance(recipe, JudgeRecipe):
@@ -78,6 +84,17 @@ _PARTS: dict[str, PartName] = {
     "vocoder": "vocoder",
     "transformer": "transformer",
 }
+
+
+def _start_from(task: Task, source: str, name: PartName) -> None:
+    """Take the first weights from a trained part; `EchoesError` if it is another network."""
+    part = load_model(source, wanted=[name]).parts[name]
+    try:
+        task.modules["model"].load_state_dict(part.state_dict())
+    except RuntimeError as error:
+        raise EchoesError(
+            f"The {name} of {source} has other sizes than the recipe's; make them equal, or leave out start_from."
+        ) from error
 
 
 def _build(recipe: Recipe) -> Task:

@@ -40,7 +40,7 @@ class VQGANLoss(BaseModel):
     adversarial_from: int | None = None  # step at which the discriminator starts; None: never
     adversarial_weight: float = 0.8
     adversarial_limit: float = Field(default=1e4, gt=0)  # bound of the adaptive weight; taming's 1e4
-    discriminator_width: int = 64
+    discriminator_width: int = Field(default=64, gt=0, multiple_of=8)
     restart_every: int = Field(default=50, gt=0)  # steps between revivals of dead codes
     restart_until: int | None = None  # last step with revivals; None: no end
     restart_below: float = 0.1  # a code is dead below this share of its fair use

@@ -1,0 +1,59 @@
+"""Recipes are read strictly; the shipped ones are all valid."""
+
+from pathlib import Path
+
+import pytest
+
+from visual_echoes.errors import EchoesError
+from visual_echoes.training.recipe import TransformerRecipe, read_recipe
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted((ROOT / "recipes").glob("*/*.toml"))
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_shipped_recipes_are_valid(path: Path) -> None:
+    recipe = read_recipe(path)
+    assert recipe.output.parts[:2] == ("runs", path.parent.name)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("steps = ", "stepps = "), "train.stepps"),
+        (("[train]", "[training]"), "training"),
+        (('layout = "digits"', 'layout = "diggits"'), "layout"),
+        (("width = 160", "width = -1"), "width"),
+        (('kind = "transformer"', 'kind = "transfomer"'), "kind"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(tmp_path: Path, change: tuple[str, str], named: str) -> None:
+    text = (ROOT / "recipes/digits/transformer.toml").read_text()
+    path = written(tmp_path, text.replace(*change))
+    with pytest.raises(EchoesError, match=named):
+        read_recipe(path)
+
+
+@pytest.mark.parametrize("text", ["kind = ", "", "\x00"])
+def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(EchoesError, match=r"recipe\.toml"):
+        read_recipe(written(tmp_path, text))
+    with pytest.raises(EchoesError, match="cannot be read"):
+        read_recipe(tmp_path / "missing.toml")
+
+
+def test_the_fingerprint_follows_what_shapes_the_run_only(tmp_path: Path) -> None:
+    text = (ROOT / "recipes/digits/transformer.toml").read_text()
+    plain = read_recipe(written(tmp_path, text))
+    looked_at = read_recipe(written(tmp_path, text.replace("validate_every = 500", "validate_every = 50")))
+    longer = read_recipe(written(tmp_path, text.replace("steps = 8000", "steps = 8001")))
+    assert isinstance(plain, TransformerRecipe)
+    assert plain.fingerprint() == looked_at.fingerprint()
+    assert plain.fingerprint() != longer.fingerprint()
+    assert plain.fingerprint() == plain.model_copy(update={"output": Path("elsewhere")}).fingerprint()
