@@ -10,6 +10,7 @@ Shapes: B batch, M mel bands, T mel frames, F STFT bins, C channels, N samples.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
@@ -23,7 +24,7 @@ from visual_echoes.layout import Layout
 from visual_echoes.mel import layout_filterbank, log_to_magnitude, stft
 
 
-class Vocoder(nn.Module):
+class Vocoder(nn.Module, ABC):
     """Log-mel (B, n_mels, T) in [0, 1], any T >= 1, to waveform (B, T * hop) in [-1, 1], float32.
 
     Attributes:
@@ -36,9 +37,9 @@ class Vocoder(nn.Module):
     hop: int
 
     @classmethod
+    @abstractmethod
     def for_layout(cls, values: Mapping[str, Any], layout: Layout) -> Self:
         """Build from config values; those that follow from the layout may be left out."""
-        raise NotImplementedError
 
     def fold(self) -> Self:
         """Merge what only training needs into plain weights, in place; the output stays the same."""
