@@ -72,6 +72,15 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     assert latest_step(tmp_path / "checkpoints", "recipe") == 120
 
 
+def test_broken_files_of_later_steps_do_not_push_a_new_one_out(tmp_path: Path) -> None:
+    trained = Trained(0)
+    for step in (100, 110, 120):
+        checkpoint_path(tmp_path, step).write_bytes(b"cut short")
+    trained.save(tmp_path, 10)
+    trained.save(tmp_path, 20)
+    assert latest_step(tmp_path, "recipe") == 20
+
+
 @pytest.mark.parametrize("length", [0, 5, 100, -1])
 def test_a_truncated_checkpoint_falls_back_to_the_older_one(tmp_path: Path, length: int) -> None:
     trained = Trained(0)

@@ -49,7 +49,9 @@ def save_checkpoint(
     path = checkpoint_path(folder, step)
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={"training": json.dumps(scalars)})
-    for old in _sorted_checkpoints(folder)[:-KEEP]:
+    # Only older ones: a broken file of a higher step must not push the new one out.
+    older = [other for other in _sorted_checkpoints(folder) if other.name < path.name]
+    for old in older[: len(older) - (KEEP - 1)]:
         old.unlink(missing_ok=True)
     return path
 

@@ -143,10 +143,13 @@ class _Run:
 
     def _step(self, step: int) -> dict[str, float]:
         settings, accelerator = self.settings, self.accelerator
-        seed = step_seed(settings.seed, step, accelerator.process_index)
-        torch.manual_seed(seed)
-        share = settings.batch_size // accelerator.num_processes
-        batch = _to_device(self.task.batch(share, torch.Generator().manual_seed(seed)), accelerator.device)
+        rank = accelerator.process_index
+        torch.manual_seed(step_seed(settings.seed, step, rank))
+        # The batch has a stream of its own, so that its draws are not those of the dropout.
+        stream = torch.Generator().manual_seed(step_seed(settings.seed, step, rank + accelerator.num_processes))
+        batch = _to_device(
+            self.task.batch(settings.batch_size // accelerator.num_processes, stream), accelerator.device
+        )
         rate = settings.rate(step)
         metrics: dict[str, float] = {}
         self.task.modules.train()
