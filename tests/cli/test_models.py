@@ -50,6 +50,12 @@ def test_info_reads_back_what_a_file_says(command: Command, model_folder: Path, 
         assert {"model: tiny", "seed: 9", "synthetic: true"} <= set(result.stdout.splitlines())
 
 
+def test_info_on_a_missing_file_says_so_without_asking_the_hub(command: Command) -> None:
+    result = command("info", "out/seven.wav")
+    assert result.exit_code == 1
+    assert "There is no file out/seven.wav" in result.stderr
+
+
 def test_info_on_another_file_says_so(command: Command, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     assert "carries no metadata" in command("info", tmp_path / "notes.txt").stdout

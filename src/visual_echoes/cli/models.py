@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _LICENCE = re.compile(r"^\W*licen[cs]e\W*:\W*(.+)$", re.IGNORECASE | re.MULTILINE)
 MAX_CARD_BYTES = 1 << 20
+WRITTEN = (".png", ".wav", ".mp4")
 
 
 def info(
@@ -33,6 +34,8 @@ def info(
     """Say what a model consists of, or what a generated file tells about itself."""
     if Path(target).is_file():
         _show_metadata(Path(target))
+    elif Path(target).suffix.lower() in WRITTEN:  # no model is called so; do not ask the hub for it
+        raise EchoesError(f"There is no file {target}; check the path.")
     else:
         _show_model(target)
 
