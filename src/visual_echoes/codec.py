@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from visual_echoes.data.pairs import pixels_to_unit, unit_to_pixels
 from visual_echoes.errors import EchoesError
-from visual_echoes.mel import wave_to_mel
+from visual_echoes.mel import mel_to_unit, unit_to_mel, wave_to_mel
 from visual_echoes.vqgan import VQGAN
 from visual_echoes.weights import Model, PartName
 
@@ -58,13 +58,13 @@ class Codec:
     @torch.inference_mode()
     def encode_mels(self, mel_BMT: Tensor) -> Tensor:
         """Log-mels to tokens (B, A), int64."""
-        return self.audio_vqgan.encode(mel_BMT[:, None] * 2.0 - 1.0).flatten(1)
+        return self.audio_vqgan.encode(mel_to_unit(mel_BMT)).flatten(1)
 
     @torch.inference_mode()
     def decode_mels(self, tokens_BA: Tensor) -> Tensor:
         """Tokens to log-mels (B, M, T) in [0, 1]."""
         grid_Bhw = tokens_BA.unflatten(1, self.layout.audio_grid)
-        return ((self.audio_vqgan.decode(grid_Bhw)[:, 0] + 1.0) / 2.0).clamp(0.0, 1.0)
+        return unit_to_mel(self.audio_vqgan.decode(grid_Bhw))
 
     @torch.inference_mode()
     def vocode(self, mel_BMT: Tensor) -> np.ndarray:

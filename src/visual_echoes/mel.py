@@ -80,6 +80,16 @@ def log_to_magnitude(log_BMT: Tensor, layout: Layout) -> Tensor:
     return torch.pow(10.0, log_BMT * (high - low) + low)
 
 
+def mel_to_unit(mel_BMT: Tensor) -> Tensor:
+    """Log-mels in [0, 1] as the tokenizer's one-channel pictures in [-1, 1], shape (B, 1, M, T)."""
+    return mel_BMT[:, None] * 2.0 - 1.0
+
+
+def unit_to_mel(picture_B1MT: Tensor) -> Tensor:
+    """Inverse of `mel_to_unit`, clipped to [0, 1], shape (B, M, T)."""
+    return ((picture_B1MT[:, 0] + 1.0) / 2.0).clamp(0.0, 1.0)
+
+
 def full_mel(wave_BN: Tensor, layout: Layout) -> Tensor:
     """Log-mel of a whole clip before the crop.
 

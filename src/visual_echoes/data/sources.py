@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from visual_echoes.data.pairs import PairSplit, pcm_to_wave, pixels_to_unit
 from visual_echoes.layout import Layout
-from visual_echoes.mel import wave_to_mel
+from visual_echoes.mel import mel_to_unit, wave_to_mel
 
 
 class Augmentation(BaseModel):
@@ -68,7 +68,7 @@ class MelSource:
         wave_BN = pcm_to_wave(self.sounds[index_B])
         if generator is not None:
             wave_BN = vary_sounds(wave_BN, self.layout.sample_rate, self.augmentation, generator)
-        return wave_to_mel(wave_BN, self.layout)[:, None] * 2.0 - 1.0
+        return mel_to_unit(wave_to_mel(wave_BN, self.layout))
 
 
 def _uniform(count: int, bound: float, generator: torch.Generator) -> Tensor:

@@ -23,7 +23,7 @@ from visual_echoes.data.pairs import pixels_to_unit
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path, write_text
 from visual_echoes.layout import Layout
-from visual_echoes.mel import wave_to_mel
+from visual_echoes.mel import mel_to_unit, wave_to_mel
 from visual_echoes.transformer import Modality
 
 JUDGE_CONFIG = "judge.json"
@@ -75,7 +75,7 @@ def judge_input(modality: Modality, items: Tensor, layout: Layout) -> Tensor:
     """
     if modality == "image":
         return pixels_to_unit(items)
-    return wave_to_mel(items, layout)[:, None] * 2.0 - 1.0
+    return mel_to_unit(wave_to_mel(items, layout))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.judge_training import JudgeTask
 from visual_echoes.evaluation.judges import save_judge
 from visual_echoes.layout import Layout
-from visual_echoes.mel import wave_to_mel
+from visual_echoes.mel import mel_to_unit, unit_to_mel, wave_to_mel
 from visual_echoes.sampling import SamplingSettings
 from visual_echoes.training.loop import fit
 from visual_echoes.training.recipe import (
@@ -138,8 +138,8 @@ def _reconstructed_mels(folder: Path, split: PairSplit, layout: Layout) -> torch
     vqgan = _load_vqgan(folder, "audio_vqgan")
     rows = []
     for sounds in split.sounds.split(RECONSTRUCT_BATCH):
-        mel = wave_to_mel(pcm_to_wave(sounds), layout)[:, None] * 2.0 - 1.0
-        rows.append(((vqgan.decode(vqgan.encode(mel))[:, 0] + 1.0) / 2.0).clamp(0.0, 1.0))
+        mel = wave_to_mel(pcm_to_wave(sounds), layout)
+        rows.append(unit_to_mel(vqgan.decode(vqgan.encode(mel_to_unit(mel)))))
     return torch.cat(rows)
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visual_echoes.data.pairs import unit_to_pixels
 from visual_echoes.data.sources import Source
 from visual_echoes.training.perceptual import build_perceptual
 from visual_echoes.training.task import Phase, Task, Validation
@@ -192,6 +193,6 @@ class VQGANTask(Task):
 
 
 def _sheet(top_BCHW: Tensor, bottom_BCHW: Tensor) -> Tensor:
-    """Two rows of pictures, originals above, (2H, B * W, C) uint8; rows of a mel are flipped so that low is below."""
+    """Two rows of pictures, originals above, (2H, B * W, C) uint8."""
     rows = [torch.cat(list(images), dim=-1) for images in (top_BCHW, bottom_BCHW)]
-    return ((torch.cat(rows, dim=-2).movedim(0, -1) + 1.0) * 127.5).clamp(0, 255).to(torch.uint8)
+    return unit_to_pixels(torch.cat(rows, dim=-2)).movedim(0, -1)
