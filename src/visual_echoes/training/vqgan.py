@@ -102,9 +102,16 @@ class CodeTracker(nn.Module):
 class VQGANTask(Task):
     """Trains one VQGAN on pictures or on mels."""
 
-    def __init__(self, config: VQGANConfig, loss: VQGANLoss, train: Source, valid: Source) -> None:
+    def __init__(
+        self, config: VQGANConfig, loss: VQGANLoss, train: Source, valid: Source, decoder_only: bool = False
+    ) -> None:
+        """`decoder_only`: encoder and codebook stay as they are, so that tokens keep their meaning."""
+        self.decoder_only = decoder_only
         self.config, self.loss_config, self.train, self.valid = config, loss, train, valid
         self.model = VQGAN(config)
+        if decoder_only:
+            for part in (self.model.encoder, self.model.quant_conv, self.model.quantize):
+                part.requires_grad_(False)
         self.tracker = CodeTracker(config)
         self.perceptual = build_perceptual(loss.perceptual)
         self.modules = nn.ModuleDict({"model": self.model, "tracker": self.tracker})
@@ -159,7 +166,7 @@ class VQGANTask(Task):
 
     def after_step(self, step: int) -> None:
         loss = self.loss_config
-        ended = loss.restart_until is not None and step > loss.restart_until
+        ended = self.decoder_only or (loss.restart_until is not None and step > loss.restart_until)
         if (step + 1) % loss.restart_every == 0 and not ended:
             self.tracker.revive(self.model.quantize.embedding.weight.data, loss.restart_below)
 
@@ -170,7 +177,7 @@ class VQGANTask(Task):
         shown = torch.empty(0)
         for index_B in torch.arange(len(self.valid)).split(VALIDATION_BATCH):
             x_BCHW = self.valid.take(index_B, None).to(device)
-            indices_Bhw = model.encode(x_BCHW)
+            indices_Bhw = model.encode(x_BCHW).indices
             reconstruction = model.decode(indices_Bhw).float().clamp(-1.0, 1.0)
             indices.append(indices_Bhw.cpu())
             absolute += float((reconstruction - x_BCHW).abs().mean((1, 2, 3)).sum())
