@@ -9,7 +9,7 @@ import torch
 import tiny
 from visual_echoes.codec import Codec
 from visual_echoes.data.pairs import pcm_to_wave
-from visual_echoes.data.sources import Augmentation, MelSource, PictureSource
+from visual_echoes.data.sources import Augmentation, MelSource, PictureSource, WaveSource
 from visual_echoes.data.tokens import encode_all
 from visual_echoes.errors import EchoesError
 from visual_echoes.pipeline import VisualEchoes
@@ -31,7 +31,9 @@ def test_pictures_become_the_tokens_of_the_token_cache(codec: Codec) -> None:
 
 
 def test_sounds_become_the_tokens_of_the_token_cache(codec: Codec) -> None:
-    cached = encode_all(codec.audio_vqgan, MelSource(SPLIT, tiny.LAYOUT, Augmentation()), copies=1, seed=0)
+    cached = encode_all(
+        codec.audio_vqgan, MelSource(WaveSource(SPLIT, tiny.LAYOUT, Augmentation()), tiny.LAYOUT), copies=1, seed=0
+    )
     tokens = codec.encode_mels(codec.mels(pcm_to_wave(SPLIT.sounds).numpy()))
     assert torch.equal(tokens, cached.long())
     assert len(tokens.unique()) > 4
@@ -41,7 +43,9 @@ def test_decoding_is_the_tokenizer_s_reconstruction(codec: Codec) -> None:
     pictures = SPLIT.images.movedim(1, -1).numpy()
     with torch.no_grad():
         unit = codec.image_vqgan(PictureSource(SPLIT, Augmentation()).take(torch.arange(24), None))
-        mel = codec.audio_vqgan(MelSource(SPLIT, tiny.LAYOUT, Augmentation()).take(torch.arange(20), None))
+        mel = codec.audio_vqgan(
+            MelSource(WaveSource(SPLIT, tiny.LAYOUT, Augmentation()), tiny.LAYOUT).take(torch.arange(20), None)
+        )
     found = codec.decode_images(codec.encode_images(pictures))
     expected = ((unit.reconstruction_BCHW.clamp(-1, 1) + 1) * 127.5).movedim(1, -1).numpy()
     assert np.abs(found - expected).max() <= 0.501

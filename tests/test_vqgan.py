@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 import tiny
 from parity_weights import load_parity
-from visual_echoes.vqgan import VQGAN, Quantizer, VQGANConfig, code_usage
+from visual_echoes.tokenizer import Quantizer
+from visual_echoes.vqgan import VQGAN, VQGANConfig, code_usage
 
 
 def published_config(facts: dict[str, Any]) -> VQGANConfig:
@@ -35,9 +36,9 @@ def test_equals_the_published_network(name: str) -> None:
     model.load_state_dict(state)
     with torch.no_grad():
         output = model(recorded["input"])
-        indices = model.encode(recorded["input"])
+        latent, indices = model.encode(recorded["input"])
         decoded = model.decode(indices)
-    assert (model.latent(recorded["input"]) - recorded["latent"]).abs().max() < 1e-4
+    assert (latent - recorded["latent"]).abs().max() < 1e-4
     assert torch.equal(indices.flatten(1), recorded["indices"].long())
     assert torch.equal(output.indices_Bhw, indices)
     assert (decoded - recorded["reconstruction"]).abs().max() < 1e-4
@@ -61,7 +62,8 @@ def test_grids_of_any_factor(
     model = VQGAN(config).eval()
     pictures = torch.randn(2, channels, rows * height, columns * width)
     with torch.no_grad():
-        indices = model.encode(pictures)
+        latent, indices = model.encode(pictures)
+        assert latent.shape == (2, config.code_dim, height, width)
         assert indices.shape == (2, height, width)
         assert indices.dtype == torch.int64
         assert 0 <= int(indices.min()) <= int(indices.max()) < config.codes
@@ -71,7 +73,7 @@ def test_grids_of_any_factor(
 @given(st.integers(0, 10_000), st.integers(1, 20), st.integers(1, 6))
 def test_takes_the_nearest_code(seed: int, codes: int, dim: int) -> None:
     noise = tiny.generator(seed)
-    quantizer = Quantizer(tiny.vqgan_config(codes=codes, code_dim=dim))
+    quantizer = Quantizer(codes, dim)
     quantizer.embedding.weight.data = torch.randn(codes, dim, generator=noise)
     z = torch.randn(2, dim, 3, 4, generator=noise)
     chosen = quantizer.lookup(quantizer.indices(z))

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from visual_echoes import __version__
 from visual_echoes.errors import EchoesError
+from visual_echoes.layout import Concern, Layout
 from visual_echoes.sampling import SamplingSettings
 from visual_echoes.vocoder import GRIFFIN_LIM_ITERATIONS, GriffinLim, build_vocoder
-from visual_echoes.weights import PART_NAMES, Model, load_model
+from visual_echoes.weights import PART_NAMES, Model, PartName, load_model
+
+# The part of a layout that each part depends on.
+_CONCERNS: dict[PartName, Concern] = {
+    "image_vqgan": "picture",
+    "audio_vqgan": "sound",
+    "transformer": "both",
+    "vocoder": "mel",
+}
 
 
 def assemble(folders: Sequence[Path], name: str, card: str, sampling: SamplingSettings) -> Model:
@@ -22,19 +32,14 @@ def assemble(folders: Sequence[Path], name: str, card: str, sampling: SamplingSe
         sampling: the model's own sampling settings.
 
     Raises:
-        EchoesError: a folder is unusable, layouts differ, a part comes twice or is missing.
+        EchoesError: a folder is unusable, the layouts of parts do not fit together, a part comes twice or is missing.
     """
     if not folders:
         raise EchoesError("A model needs parts; name the folders they were trained in.")
     models = [load_model(folder) for folder in folders]
-    layout = models[0].layout
+    layout = _common_layout(folders, models)
     merged = Model(name=name, version=__version__, layout=layout, parts={}, sampling=sampling, card=card)
     for folder, model in zip(folders, models, strict=True):
-        if model.layout != layout:
-            raise EchoesError(
-                f"{folder} was made for layout {model.layout.name!r}, but {folders[0]} for {layout.name!r} or another "
-                "version of it; take parts of one layout."
-            )
         for part, module in model.parts.items():
             if part in merged.parts:
                 raise EchoesError(f"{folder} brings a second {part}; name only one folder that has it.")
@@ -48,3 +53,22 @@ def assemble(folders: Sequence[Path], name: str, card: str, sampling: SamplingSe
     if missing:
         raise EchoesError(f"The folders hold no {' and no '.join(missing)}; add the folder that has it.")
     return merged
+
+
+def _common_layout(folders: Sequence[Path], models: Sequence[Model]) -> Layout:
+    """Pictures as the image tokenizer has them, sounds as the audio tokenizer has them, checked against the rest.
+
+    The name is the transformer's, which was trained on both.
+    """
+    owners: dict[PartName, Layout] = {part: model.layout for model in models for part in model.parts}
+    first = models[0].layout
+    layout = owners.get("image_vqgan", first).joined(owners.get("audio_vqgan", first))
+    layout = replace(layout, name=owners.get("transformer", layout).name)
+    for folder, model in zip(folders, models, strict=True):
+        for part in model.parts:
+            if not model.layout.agrees(layout, _CONCERNS[part]):
+                raise EchoesError(
+                    f"The {part} of {folder} was made for layout {model.layout.name!r}, but the other parts for "
+                    f"{layout.name!r} or another version of it; take parts of one layout."
+                )
+    return layout

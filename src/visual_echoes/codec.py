@@ -5,6 +5,8 @@ Shapes: B batch, C channels, H rows, W columns, N samples, M mel bands, T mel fr
 
 from __future__ import annotations
 
+import copy
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -14,7 +16,8 @@ from torch import Tensor, nn
 from visual_echoes.data.pairs import pixels_to_unit, unit_to_pixels
 from visual_echoes.errors import EchoesError
 from visual_echoes.mel import mel_to_unit, unit_to_mel, wave_to_mel
-from visual_echoes.vqgan import VQGAN
+from visual_echoes.tokenizer import Tokenizer
+from visual_echoes.vocoder import Vocoder
 from visual_echoes.weights import Model, PartName
 
 
@@ -31,24 +34,30 @@ class Codec:
         return self.model.parts[name]
 
     @property
-    def image_vqgan(self) -> VQGAN:
-        return cast(VQGAN, self.part("image_vqgan"))
+    def image_vqgan(self) -> Tokenizer:
+        return cast(Tokenizer, self.part("image_vqgan"))
 
     @property
-    def audio_vqgan(self) -> VQGAN:
-        return cast(VQGAN, self.part("audio_vqgan"))
+    def audio_vqgan(self) -> Tokenizer:
+        return cast(Tokenizer, self.part("audio_vqgan"))
+
+    @cached_property
+    @torch.inference_mode(False)
+    def vocoder(self) -> Vocoder:
+        """The vocoder, faster: without what only training needs. A copy, so that the model's own can still be saved."""
+        return copy.deepcopy(cast(Vocoder, self.part("vocoder"))).fold()
 
     @torch.inference_mode()
     def encode_images(self, pictures_BHWC: np.ndarray) -> Tensor:
         """uint8 pictures to tokens (B, I), int64."""
         pixels_BCHW = torch.from_numpy(pictures_BHWC).movedim(-1, 1).to(self.device)
-        return self.image_vqgan.encode(pixels_to_unit(pixels_BCHW)).flatten(1)
+        return self.image_vqgan.encode_unit(pixels_to_unit(pixels_BCHW)).flatten(1)
 
     @torch.inference_mode()
     def decode_images(self, tokens_BI: Tensor) -> np.ndarray:
         """Tokens to uint8 pictures (B, H, W, C)."""
         grid_Bhw = tokens_BI.unflatten(1, self.layout.image_grid)
-        return unit_to_pixels(self.image_vqgan.decode(grid_Bhw)).movedim(1, -1).cpu().numpy()
+        return unit_to_pixels(self.image_vqgan.decode_unit(grid_Bhw)).movedim(1, -1).cpu().numpy()
 
     @torch.inference_mode()
     def mels(self, waves_BN: np.ndarray) -> Tensor:
@@ -58,15 +67,15 @@ class Codec:
     @torch.inference_mode()
     def encode_mels(self, mel_BMT: Tensor) -> Tensor:
         """Log-mels to tokens (B, A), int64."""
-        return self.audio_vqgan.encode(mel_to_unit(mel_BMT)).flatten(1)
+        return self.audio_vqgan.encode_unit(mel_to_unit(mel_BMT)).flatten(1)
 
     @torch.inference_mode()
     def decode_mels(self, tokens_BA: Tensor) -> Tensor:
         """Tokens to log-mels (B, M, T) in [0, 1]."""
         grid_Bhw = tokens_BA.unflatten(1, self.layout.audio_grid)
-        return unit_to_mel(self.audio_vqgan.decode(grid_Bhw))
+        return unit_to_mel(self.audio_vqgan.decode_unit(grid_Bhw))
 
     @torch.inference_mode()
     def vocode(self, mel_BMT: Tensor) -> np.ndarray:
         """Log-mels to waveforms (B, layout.samples), float32 in [-1, 1]."""
-        return self.part("vocoder")(mel_BMT).clamp(-1.0, 1.0).cpu().numpy()
+        return self.vocoder(mel_BMT).clamp(-1.0, 1.0).cpu().numpy()

@@ -7,10 +7,12 @@ Nothing else in the project writes down a token count, a frame count or a number
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
 
 from visual_echoes.errors import EchoesError
+
+Concern = Literal["picture", "mel", "sound", "both"]
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,14 @@ class Layout:
         """Length of the joint sequence; the paper's 521."""
         return self.image_tokens + self.audio_tokens
 
+    def agrees(self, other: Layout, about: Concern) -> bool:
+        """Whether two layouts are the same where it matters to a part; names never matter."""
+        return all(getattr(self, field) == getattr(other, field) for field in _FIELDS[about])
+
+    def joined(self, other: Layout) -> Layout:
+        """This layout's pictures with the other's sounds."""
+        return replace(self, **{field: getattr(other, field) for field in _FIELDS["sound"]})
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -130,6 +140,16 @@ class Layout:
         frequency, time = values["audio_factor"]
         return cls(**{**values, "audio_factor": (int(frequency), int(time))})
 
+
+_PICTURE = ("image_size", "image_channels", "image_factor", "image_codes")
+_TOKENIZER = ("seconds", "trim_frames", "audio_factor", "audio_codes")  # of sounds; a vocoder works without
+_SOUND = tuple(field.name for field in fields(Layout) if field.name not in ("name", *_PICTURE))
+_FIELDS: dict[Concern, tuple[str, ...]] = {
+    "picture": _PICTURE,
+    "mel": tuple(field for field in _SOUND if field not in _TOKENIZER),
+    "sound": _SOUND,
+    "both": _PICTURE + _SOUND,
+}
 
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout

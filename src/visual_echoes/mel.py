@@ -32,16 +32,21 @@ def _hz_to_mel(hz: float) -> float:
     return _BREAK_MEL + math.log(hz / _BREAK_HZ) / _LOG_STEP
 
 
-def _mel_to_hz(mel: Tensor) -> Tensor:
+def mel_to_hz(mel: Tensor) -> Tensor:
+    """Points on Slaney's mel scale as frequencies in Hz."""
     return torch.where(mel < _BREAK_MEL, mel * _HZ_PER_MEL, _BREAK_HZ * torch.exp((mel - _BREAK_MEL) * _LOG_STEP))
+
+
+def mel_edges(n_mels: int, fmin: float, fmax: float) -> Tensor:
+    """The n_mels + 2 points between which the bands lie, on Slaney's mel scale; band b is centred on point b + 1."""
+    return torch.linspace(_hz_to_mel(fmin), _hz_to_mel(fmax), n_mels + 2, dtype=torch.float64)
 
 
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)  # a filterbank first asked for in inference must still serve training
 def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> Tensor:
     """Triangular mel filters of unit area (Slaney's normalisation), shape (M, F), float32."""
-    mels = torch.linspace(_hz_to_mel(fmin), _hz_to_mel(fmax), n_mels + 2, dtype=torch.float64)
-    edges = _mel_to_hz(mels)
+    edges = mel_to_hz(mel_edges(n_mels, fmin, fmax))
     bins_F = torch.linspace(0.0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
     lower, centre, upper = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     rising = (bins_F - lower) / (centre - lower)

@@ -13,21 +13,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-GROUP_NORM_EPS = 1e-6
+from visual_echoes.tokenizer import GROUP_NORM_EPS, Quantizer, Tokenizer, TokenizerConfig
 
 
-class VQGANConfig(BaseModel):
+class VQGANConfig(TokenizerConfig):
     """Shape of a VQGAN. Level 0 works at full resolution; each further level follows one downsampling."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    channels: int  # of the picture: 3 RGB, 1 grey or mel
-    codes: int  # K
-    code_dim: int  # D
     width: int  # channels at level 0 before its multiplier
     multipliers: tuple[int, ...]  # one per level
     strides: tuple[tuple[int, int], ...]  # (row, column) factors between levels: one fewer than levels
@@ -221,27 +216,6 @@ class Decoder(nn.Module):
         return self.conv_out(F.silu(self.norm_out(x_BCHW)))
 
 
-class Quantizer(nn.Module):
-    """Nearest code in Euclidean distance."""
-
-    def __init__(self, config: VQGANConfig) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(config.codes, config.code_dim)
-        nn.init.uniform_(self.embedding.weight, -1.0 / config.codes, 1.0 / config.codes)
-
-    def indices(self, z_BDhw: Tensor) -> Tensor:
-        """Index of the nearest code at each place, shape (B, h, w), int64."""
-        z_BhwD = z_BDhw.movedim(1, -1)
-        codes_KD = self.embedding.weight
-        # |z|^2 is the same for every code, so it can be left out of the comparison.
-        distance_BhwK = codes_KD.square().sum(-1) - 2.0 * z_BhwD @ codes_KD.mT
-        return distance_BhwK.argmin(-1)
-
-    def lookup(self, indices_Bhw: Tensor) -> Tensor:
-        """The codes themselves, shape (B, D, h, w)."""
-        return self.embedding(indices_Bhw).movedim(-1, 1)
-
-
 class VQOutput(NamedTuple):
     """What a training step needs from one pass."""
 
@@ -251,41 +225,30 @@ class VQOutput(NamedTuple):
     codes_BDhw: Tensor  # after, without the straight-through estimator
 
 
-class VQGAN(nn.Module):
+class VQGAN(Tokenizer):
     """Pictures or mels to token grids and back; values in [-1, 1]."""
+
+    kind = "vqgan"
+    value_range = (-1.0, 1.0)
+    config: VQGANConfig
 
     def __init__(self, config: VQGANConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
-        self.quantize = Quantizer(config)
+        self.quantize = Quantizer(config.codes, config.code_dim)
         self.quant_conv = nn.Conv2d(config.latent_width, config.code_dim, 1)
         self.post_quant_conv = nn.Conv2d(config.code_dim, config.latent_width, 1)
 
-    def latent(self, x_BCHW: Tensor) -> Tensor:
-        """Continuous features before quantisation, shape (B, D, h, w)."""
-        rows, columns = self.config.factor
-        if x_BCHW.shape[-2] % rows or x_BCHW.shape[-1] % columns:
-            raise ValueError(f"input of {tuple(x_BCHW.shape[-2:])} is no multiple of the factor {(rows, columns)}")
+    def features(self, x_BCHW: Tensor) -> Tensor:
         return self.quant_conv(self.encoder(x_BCHW))
-
-    def encode(self, x_BCHW: Tensor) -> Tensor:
-        """Token grid of a picture in [-1, 1], shape (B, h, w), int64 in [0, codes)."""
-        return self.quantize.indices(self.latent(x_BCHW))
-
-    def decode(self, indices_Bhw: Tensor) -> Tensor:
-        """Picture of a token grid, shape (B, C, H, W); about [-1, 1], not clipped."""
-        return self.decode_codes(self.quantize.lookup(indices_Bhw))
 
     def decode_codes(self, codes_BDhw: Tensor) -> Tensor:
         return self.decoder(self.post_quant_conv(codes_BDhw))
 
     def forward(self, x_BCHW: Tensor) -> VQOutput:
-        z_BDhw = self.latent(x_BCHW)
-        # Distances in float32: under bfloat16 near ties would fall to the wrong code.
-        with torch.autocast(x_BCHW.device.type, enabled=False):
-            indices_Bhw = self.quantize.indices(z_BDhw.float())
+        z_BDhw, indices_Bhw = self.encode(x_BCHW)
         codes_BDhw = self.quantize.lookup(indices_Bhw)
         straight_through_BDhw = z_BDhw + (codes_BDhw - z_BDhw).detach()
         return VQOutput(self.decode_codes(straight_through_BDhw), indices_Bhw, z_BDhw, codes_BDhw)

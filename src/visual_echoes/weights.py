@@ -24,6 +24,7 @@ from torch import nn
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import write_bytes, write_text
 from visual_echoes.layout import Layout
+from visual_echoes.mage_vqgan import MageVQGAN, MageVQGANConfig
 from visual_echoes.sampling import SamplingSettings
 from visual_echoes.transformer import EchoTransformer, TransformerConfig
 from visual_echoes.vocoder import GriffinLim, build_vocoder
@@ -45,7 +46,7 @@ class PartDescription(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: str  # "vqgan", "transformer" or a kind of vocoder
+    kind: str  # of tokenizer or vocoder, or "transformer"
     config: dict[str, Any]
     file: str | None  # None: no weights
     sha256: str | None
@@ -80,8 +81,10 @@ class Model:
 
 def build_part(kind: str, config: dict[str, Any], layout: Layout) -> nn.Module:
     """An untrained part of a kind; `ValueError` if the config does not fit."""
-    if kind == "vqgan":
+    if kind == VQGAN.kind:
         return VQGAN(VQGANConfig.model_validate(config))
+    if kind == MageVQGAN.kind:
+        return MageVQGAN(MageVQGANConfig.model_validate(config))
     if kind == "transformer":
         return EchoTransformer(TransformerConfig.model_validate(config))
     return build_vocoder(kind, config, layout)
@@ -135,7 +138,7 @@ def find_model(source: str, revision: str | None = None) -> Path:
     if Path(source).exists():
         raise EchoesError(
             f"{source} is a file, not a model folder with {CONFIG_FILE} and safetensors; published checkpoints and "
-            "pickles must be converted first."
+            "pickles must be converted first, with `echoes convert`."
         )
     if source.count("/") == 1 and not source.startswith((".", "/")):
         from huggingface_hub import snapshot_download

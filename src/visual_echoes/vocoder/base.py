@@ -1,0 +1,56 @@
+"""What every vocoder is: a log-mel in, exactly `hop` samples per frame out.
+
+T frames are the first T of the T + 1 that a centred STFT of T * hop samples has; where an inverse STFT needs the
+missing one, the last is repeated.
+
+Shapes: B batch, T mel frames, F STFT bins, C channels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from visual_echoes.layout import Layout
+from visual_echoes.vocoder.weight_norm import WeightNormConv
+
+
+class Vocoder(nn.Module, ABC):
+    """Log-mel (B, n_mels, T) in [0, 1], any T >= 1, to waveform (B, T * hop) in [-1, 1], float32.
+
+    Attributes:
+        kind: its name in `VOCODERS`; with `config.model_dump()` it rebuilds the network.
+    """
+
+    kind: ClassVar[str]
+    config: BaseModel
+    n_mels: int
+    hop: int
+
+    @classmethod
+    @abstractmethod
+    def for_layout(cls, values: Mapping[str, Any], layout: Layout) -> Self:
+        """Build from config values; those that follow from the layout may be left out."""
+
+    def fold(self) -> Self:
+        """Replace every weight_g and weight_v by the weight they stand for, in place; train no further."""
+        for module in self.modules():
+            if isinstance(module, WeightNormConv):
+                module.fold()
+        return self
+
+
+def repeat_last_frame(x_BCT: Tensor) -> Tensor:
+    """One frame more, shape (B, C, T + 1)."""
+    return torch.cat([x_BCT, x_BCT[..., -1:]], dim=-1)
+
+
+def inverse_stft(spectrum_BFT: Tensor, n_fft: int, hop: int) -> Tensor:
+    """Inverse of `mel.stft`, shape (B, (T - 1) * hop)."""
+    window = torch.hann_window(n_fft, device=spectrum_BFT.device)
+    return torch.istft(spectrum_BFT, n_fft, hop, window=window, center=True)

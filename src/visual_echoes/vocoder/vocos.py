@@ -1,0 +1,94 @@
+"""Vocos (Siuzdak 2023): fast on a CPU.
+
+Shapes: B batch, M mel bands, T mel frames, F STFT bins, C channels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from visual_echoes.layout import Layout
+from visual_echoes.vocoder.base import Vocoder, inverse_stft, repeat_last_frame
+
+
+class VocosConfig(BaseModel):
+    """Shape of a Vocos generator; by default about a million parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    n_mels: PositiveInt
+    n_fft: PositiveInt
+    hop: PositiveInt
+    width: PositiveInt = 160
+    mlp_ratio: PositiveInt = 3
+    blocks: PositiveInt = 6
+
+    @model_validator(mode="after")
+    def _consistent(self) -> VocosConfig:
+        if self.n_fft % 2 or self.hop > self.n_fft // 2:
+            raise ValueError("n_fft must be even and at least twice the hop")
+        return self
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution over time and MLP per frame around a skip connection (Liu et al. 2022)."""
+
+    def __init__(self, config: VocosConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.depthwise = nn.Conv1d(width, width, 7, padding=3, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, config.mlp_ratio * width)
+        self.shrink = nn.Linear(config.mlp_ratio * width, width)
+        self.scale = nn.Parameter(torch.full((width,), 1.0 / config.blocks))
+
+    def forward(self, x_BTC: Tensor) -> Tensor:
+        h_BTC = self.norm(self.depthwise(x_BTC.mT).mT)
+        return x_BTC + self.scale * self.shrink(F.gelu(self.expand(h_BTC)))
+
+
+class Vocos(Vocoder):
+    """Vocos (Siuzdak 2023): magnitude and phase of an STFT, predicted frame by frame, then inverted."""
+
+    kind = "vocos"
+
+    def __init__(self, config: VocosConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.n_mels, self.hop, self.n_fft = config.n_mels, config.hop, config.n_fft
+        self.embed = nn.Conv1d(config.n_mels, config.width, 7, padding=3)
+        self.norm_in = nn.LayerNorm(config.width)
+        self.blocks = nn.ModuleList(ConvNeXtBlock(config) for _ in range(config.blocks))
+        self.norm_out = nn.LayerNorm(config.width)
+        self.head = nn.Linear(config.width, config.n_fft + 2)
+        # No signal in [-1, 1] has a larger magnitude: the sum of the Hann window.
+        self.log_ceiling = math.log(config.n_fft / 2)
+        self.apply(self._initialise)
+
+    @staticmethod
+    def _initialise(module: nn.Module) -> None:
+        if isinstance(module, nn.Conv1d | nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    @classmethod
+    def for_layout(cls, values: Mapping[str, Any], layout: Layout) -> Self:
+        derived = {"n_mels": layout.n_mels, "n_fft": layout.n_fft, "hop": layout.hop}
+        return cls(VocosConfig(**{**derived, **values}))
+
+    def forward(self, mel_BMT: Tensor) -> Tensor:
+        x_BTC = self.norm_in(self.embed(repeat_last_frame(mel_BMT)).mT)
+        for block in self.blocks:
+            x_BTC = block(x_BTC)
+        log_magnitude_BFT, phase_BFT = self.head(self.norm_out(x_BTC)).float().mT.chunk(2, dim=1)
+        magnitude_BFT = torch.exp(log_magnitude_BFT.clamp_max(self.log_ceiling))
+        spectrum_BFT = torch.complex(magnitude_BFT * phase_BFT.cos(), magnitude_BFT * phase_BFT.sin())
+        return inverse_stft(spectrum_BFT, self.n_fft, self.hop).clamp(-1.0, 1.0)

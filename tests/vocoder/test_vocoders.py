@@ -1,0 +1,79 @@
+"""Vocoders turn any mel into a sound of exactly the right length, the same alone and in a batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from visual_echoes.errors import EchoesError
+from visual_echoes.vocoder import VOCODERS, build_vocoder
+from vocoder.small import DEBUG, DIGITS, SMALL, random_mel, small
+
+
+@pytest.mark.parametrize("kind", VOCODERS)
+@settings(max_examples=15, deadline=None)
+@given(frames=st.integers(1, 40), count=st.integers(1, 3))
+def test_each_frame_gives_exactly_hop_samples(kind: str, frames: int, count: int) -> None:
+    with torch.no_grad():
+        wave_BN = small(kind)(random_mel(count, frames))
+    assert wave_BN.shape == (count, frames * DEBUG.hop)
+    assert wave_BN.dtype == torch.float32
+
+
+def test_a_hop_that_does_not_divide_the_window_is_exact_too() -> None:
+    for kind in ("griffin-lim", "vocos"):
+        with torch.no_grad():
+            assert small(kind, DIGITS)(random_mel(1, 7, DIGITS)).shape == (1, 7 * DIGITS.hop)
+
+
+@pytest.mark.parametrize("kind", VOCODERS)
+def test_extreme_mels_give_finite_sounds_within_range(kind: str) -> None:
+    shape = (1, DEBUG.n_mels, DEBUG.mel_frames)
+    for mel_BMT in (torch.zeros(shape), torch.ones(shape), random_mel(1, DEBUG.mel_frames)):
+        with torch.no_grad():
+            wave_BN = small(kind)(mel_BMT)
+        assert wave_BN.isfinite().all()
+        assert wave_BN.abs().max() <= 1.0
+
+
+@pytest.mark.parametrize("kind", VOCODERS)
+def test_a_sound_does_not_depend_on_its_batch(kind: str) -> None:
+    mel_BMT = random_mel(5, DEBUG.mel_frames)
+    with torch.no_grad():
+        together_BN = small(kind)(mel_BMT)
+        alone_BN = torch.cat([small(kind)(mel_MT[None]) for mel_MT in mel_BMT])
+    torch.testing.assert_close(together_BN, alone_BN, atol=1e-4, rtol=0)
+    with torch.no_grad():
+        assert torch.equal(small(kind)(mel_BMT), together_BN)
+
+
+@pytest.mark.parametrize("kind", ["hifigan", "vocos", "melgan", "remapped-hifigan"])
+def test_gradients_reach_every_parameter(kind: str) -> None:
+    vocoder = small(kind).train()
+    vocoder(random_mel(2, 5)).square().sum().backward()
+    unreached = [name for name, p in vocoder.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not unreached
+
+
+@pytest.mark.parametrize("kind", VOCODERS)
+def test_kind_and_config_rebuild_a_vocoder(kind: str) -> None:
+    vocoder = small(kind)
+    again = build_vocoder(vocoder.kind, vocoder.config.model_dump(mode="json"), DEBUG).eval()
+    again.load_state_dict(vocoder.state_dict())
+    mel_BMT = random_mel(1, 4)
+    with torch.no_grad():
+        assert torch.equal(again(mel_BMT), vocoder(mel_BMT))
+
+
+def test_an_unknown_kind_is_named_with_the_known_ones() -> None:
+    with pytest.raises(EchoesError, match=r"'wavenet'.*griffin-lim, hifigan, vocos, melgan, remapped-hifigan"):
+        build_vocoder("wavenet", {}, DEBUG)
+
+
+def test_a_vocoder_of_another_layout_is_refused() -> None:
+    with pytest.raises(EchoesError, match=r"128 samples.*'debug' has 64"):
+        build_vocoder("hifigan", {**SMALL["hifigan"], "upsample_rates": (8, 8, 2)}, DEBUG)
+    with pytest.raises(EchoesError, match="80 mel bands"):
+        build_vocoder("vocos", {"n_mels": 80}, DEBUG)
