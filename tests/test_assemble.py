@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,14 +51,47 @@ def test_one_folder_may_bring_several_parts_and_griffin_lim_is_the_vocoder_witho
     assert sound.shape == (1, whole_model.layout.samples)
 
 
-def test_parts_of_another_layout_are_refused(whole_model: Model, tmp_path: Path) -> None:
-    louder = dataclasses.replace(whole_model.layout, peak=0.9)
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("image_vqgan", {"image_codes": 64}),
+        ("audio_vqgan", {"peak": 0.9}),
+        ("audio_vqgan", {"audio_codes": 64}),
+        ("vocoder", {"fmax": 3900.0}),
+        ("transformer", {"audio_codes": 64}),
+        ("transformer", {"image_codes": 64}),
+    ],
+)
+def test_parts_of_another_layout_are_refused(
+    whole_model: Model, tmp_path: Path, part: PartName, changes: dict[str, Any]
+) -> None:
+    other = dataclasses.replace(whole_model.layout, **changes)
     folders = [
-        save_parts(tmp_path / "one", whole_model, ["image_vqgan"]),
-        save_parts(tmp_path / "two", whole_model, ["audio_vqgan"], louder),
+        save_parts(tmp_path / "one", whole_model, [name for name in PART_NAMES if name != part]),
+        save_parts(tmp_path / "two", whole_model, [part], other),
     ]
     with pytest.raises(EchoesError, match="take parts of one layout"):
         assemble(folders, "merged", "", SamplingSettings())
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("image_vqgan", {"name": "pictures", "peak": 0.9, "audio_codes": 64, "n_mels": 8}),
+        ("audio_vqgan", {"name": "sounds", "image_codes": 64, "image_size": 32}),
+        ("vocoder", {"name": "voices", "image_codes": 64, "audio_codes": 64, "seconds": 0.5}),
+    ],
+)
+def test_what_does_not_concern_a_part_may_differ(
+    whole_model: Model, tmp_path: Path, part: PartName, changes: dict[str, Any]
+) -> None:
+    """A published picture tokenizer knows nothing of sounds, so its folder's sounds do not count."""
+    other = dataclasses.replace(whole_model.layout, **changes)
+    folders = [
+        save_parts(tmp_path / "one", whole_model, [part], other),
+        save_parts(tmp_path / "two", whole_model, [name for name in PART_NAMES if name != part]),
+    ]
+    assert assemble(folders, "merged", "", SamplingSettings()).layout == whole_model.layout
 
 
 def test_a_part_that_comes_twice_is_refused(whole_model: Model, tmp_path: Path) -> None:

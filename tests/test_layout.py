@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import Any
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS, Layout, get_layout
+
+PAPER = LAYOUTS["paper"]
 
 
 @st.composite
@@ -103,3 +106,26 @@ def test_values_that_make_no_layout_are_refused(changes: dict[str, Any]) -> None
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(EchoesError, match=r"'papr'.*paper.*digits"):
         get_layout("papr")
+
+
+def test_layouts_agree_about_what_they_share() -> None:
+    louder = dataclasses.replace(PAPER, name="louder", peak=0.5, audio_codes=128)
+    assert PAPER.agrees(louder, "picture")
+    assert not PAPER.agrees(louder, "sound")
+    assert not PAPER.agrees(louder, "mel")
+    assert not PAPER.agrees(louder, "both")
+    assert PAPER.agrees(dataclasses.replace(PAPER, name="x", audio_codes=128, seconds=3.0), "mel")
+    assert PAPER.agrees(dataclasses.replace(PAPER, name="x"), "both")
+    for field in dataclasses.fields(PAPER):
+        if field.name != "name":
+            different = dataclasses.replace(PAPER)
+            object.__setattr__(different, field.name, object())
+            assert not PAPER.agrees(different, "both"), field.name
+
+
+def test_joined_takes_pictures_from_one_and_sounds_from_the_other() -> None:
+    digits = LAYOUTS["digits"]
+    joined = PAPER.joined(digits)
+    assert joined.agrees(PAPER, "picture")
+    assert joined.agrees(digits, "sound")
+    assert joined.name == "paper"

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
+import torch
 
 import tiny
 from visual_echoes import EchoesError, Result, SamplingSettings, VisualEchoes
+from visual_echoes.exports import export_item
 from visual_echoes.generation import generate
+from visual_echoes.layout import LAYOUTS, Layout
 from visual_echoes.transformer import Pair
+from visual_echoes.vocoder import build_vocoder
 from visual_echoes.weights import Model, load_model
 
 LAYOUT = tiny.LAYOUT
@@ -255,3 +261,32 @@ def test_saving_and_loading_keeps_what_a_model_makes(echoes: VisualEchoes, tmp_p
     copy = VisualEchoes.from_pretrained(tmp_path / "copy")
     assert_same(copy.generate_pair(2, seed=1), echoes.generate_pair(2, seed=1))
     assert load_model(tmp_path / "copy").sampling == echoes.defaults
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 2.5])
+def test_sounds_are_exact_to_the_sample_in_every_layout(layout: Layout, seconds: float, tmp_path: Path) -> None:
+    """Whatever comes in, longer or shorter than the layout's clip, a WAV file has `layout.samples` samples."""
+    halvings = tuple(
+        (2 if rows > 1 else 1, 2 if columns > 1 else 1) for rows, columns in _halvings(layout.audio_factor)
+    )
+    config = tiny.vqgan_config(strides=halvings, codes=layout.audio_codes, code_dim=2, width=4, latent_width=4)
+    model = Model(
+        name="any", version="0", layout=layout, sampling=SamplingSettings(),
+        parts={
+            "audio_vqgan": tiny.vqgan(config),
+            "vocoder": build_vocoder("griffin-lim", {"iterations": 1}, layout),
+        },
+    )  # fmt: skip
+    echoes = VisualEchoes(model, torch.device("cpu"))
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * layout.seconds * layout.sample_rate))
+    result = echoes.reconstruct(sounds=[(wave, layout.sample_rate)])
+    (path,) = export_item(model, result, 0, tmp_path / "sound", [".wav"])
+    info = soundfile.info(path)
+    assert (info.frames, info.samplerate, info.channels) == (layout.samples, layout.sample_rate, 1)
+
+
+def _halvings(factor: tuple[int, int]) -> list[tuple[int, int]]:
+    """What is still to be halved, of rows and columns, before each halving."""
+    rows, columns = factor
+    return [] if rows == columns == 1 else [(rows, columns), *_halvings((max(1, rows // 2), max(1, columns // 2)))]

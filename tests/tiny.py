@@ -56,7 +56,7 @@ def vqgan(config: VQGANConfig, seed: int = 0) -> VQGAN:
     torch.manual_seed(seed)
     model = VQGAN(config).eval()
     nn.init.normal_(model.quantize.embedding.weight)
-    z_BDhw = model.latent(torch.rand(16, config.channels, 32, 32) * 2 - 1)
+    z_BDhw = model.encode(torch.rand(16, config.channels, 32, 32) * 2 - 1).latent
     mean_D, deviation_D = z_BDhw.mean((0, 2, 3)), z_BDhw.std((0, 2, 3))
     model.quant_conv.weight /= deviation_D[:, None, None, None]
     model.quant_conv.bias.copy_((model.quant_conv.bias - mean_D) / deviation_D)
@@ -135,13 +135,13 @@ def train_settings(steps: int, **changes: Any) -> TrainSettings:
     return TrainSettings.model_validate({**values, **changes})
 
 
-def vqgan_task(**loss: Any) -> VQGANTask:
+def vqgan_task(decoder_only: bool = False, **loss: Any) -> VQGANTask:
     """Trains with augmentation, dropout and revivals, so that every source of randomness takes part."""
     torch.manual_seed(0)
     varied = Augmentation(rotation=10, shift=0.1, flip=True)
     train, valid = (PictureSource(pair_split(seed=seed), varied) for seed in (0, 1))
     changes = {"restart_every": 3, "discriminator_width": 8, **loss}
-    return VQGANTask(vqgan_config(dropout=0.1), VQGANLoss.model_validate(changes), train, valid)
+    return VQGANTask(vqgan_config(dropout=0.1), VQGANLoss.model_validate(changes), train, valid, decoder_only)
 
 
 def transformer_task(**config: Any) -> TransformerTask:

@@ -13,13 +13,14 @@ import tiny
 from cli.conftest import Command
 from data.test_digits import source as source  # the made-up digits, as a fixture
 from evaluation import toys
-from visual_echoes.cli.training import toml_lines
+from visual_echoes.cli.training import duration, toml_lines
 from visual_echoes.data.pairs import read_split, write_description, write_split
 from visual_echoes.evaluation.judges import JudgeConfig, build_judge, save_judge
 from visual_echoes.evaluation.report import read_report
 from visual_echoes.layout import LAYOUTS
-from visual_echoes.training.recipe import Recipe, read_recipe
-from visual_echoes.vqgan import VQGAN
+from visual_echoes.training.build import image_config
+from visual_echoes.training.recipe import ImageVQGANRecipe, Recipe, read_recipe
+from visual_echoes.vqgan import VQGAN, VQGANConfig
 from visual_echoes.weights import load_model
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.toml"))
@@ -178,3 +179,56 @@ def test_an_evaluation_leaves_a_report_and_sheets(
     assert result.stdout.splitlines()[-3:] == [
         str(tmp_path / "report" / name) for name in ("report.json", "pictures.png", "mels.png")
     ]
+
+
+@pytest.mark.parametrize("joins", [None, 600])
+def test_a_dry_run_says_what_it_will_cost_and_writes_nothing(
+    command: Command, recipe: Path, tmp_path: Path, joins: int | None
+) -> None:
+    if joins is not None:
+        recipe.write_text(recipe.read_text() + f"[loss]\nadversarial_from = {joins}\ndiscriminator_width = 8\n")
+    before = sorted(tmp_path.rglob("*"))
+    result = command("train", recipe, "--dry-run", "--steps", 1000)
+    assert result.exit_code == 0, result.output
+    assert sorted(tmp_path.rglob("*")) == before
+    config = tokenizer_recipe_config(recipe)
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"model: {sum(p.numel() for p in VQGAN(config).parameters()):,} parameters"
+    assert [line.split(":")[0] for line in lines[1:]] == [
+        *(["steps 0 to 1,000"] if joins is None else ["discriminator", "steps 0 to 600", "steps 600 to 1,000"]),
+        "peak memory", "the whole run",
+    ]  # fmt: skip
+    assert "4 items" in lines[-3]
+
+
+def tokenizer_recipe_config(path: Path) -> VQGANConfig:
+    recipe = read_recipe(path)
+    assert isinstance(recipe, ImageVQGANRecipe)
+    return image_config(recipe)
+
+
+def test_a_dry_run_of_a_transformer_counts_tokens(command: Command, model_folder: Path, recipe: Path) -> None:
+    data = recipe.parent / "data"
+    recipe.write_text(f"""
+kind = "transformer"
+layout = "debug"
+data = "{data}"
+output = "{recipe.parent / "run"}"
+image_vqgan = "{model_folder}"
+audio_vqgan = "{model_folder}"
+image_copies = 50
+model = {{ width = 16, heads = 2, encoder_layers = 1, decoder_layers = 1 }}
+train = {{ steps = 10, batch_size = 4, learning_rate = 1e-3 }}
+""")
+    result = command("train", recipe, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "tokens a second" in result.stdout
+    assert not (recipe.parent / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.4, "0 s"), (59.4, "59 s"), (90, "2 min"), (3600, "1 h 0 min"), (12_030, "3 h 20 min"), (200_000, "2 d 8 h")],
+)
+def test_durations_read_well(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected

@@ -11,14 +11,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import tiny
-from visual_echoes.data.sources import Augmentation, MelSource, PictureSource, vary_pictures, vary_sounds
+from visual_echoes.data.sources import Augmentation, MelSource, PictureSource, WaveSource, vary_pictures, vary_sounds
 
 STRONG = Augmentation(rotation=10, scale=0.1, shear=5, shift=0.1, flip=True, time_shift=0.02, gain_db=6)
 SPLIT = tiny.pair_split()
 
 
 def sources(augmentation: Augmentation) -> dict[str, Any]:
-    return {"picture": PictureSource(SPLIT, augmentation), "mel": MelSource(SPLIT, tiny.LAYOUT, augmentation)}
+    return {
+        "picture": PictureSource(SPLIT, augmentation),
+        "mel": MelSource(WaveSource(SPLIT, tiny.LAYOUT, augmentation), tiny.LAYOUT),
+    }
 
 
 BOTH = pytest.mark.parametrize("kind", ["picture", "mel"])
@@ -117,3 +120,20 @@ def test_gain_stays_within_its_bound_and_the_range() -> None:
 def test_refuses_unfit_settings(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Augmentation.model_validate(changes)
+
+
+@pytest.mark.parametrize("smallest", [0.2, 0.6])
+def test_crops_keep_at_least_the_area_they_were_told(smallest: float) -> None:
+    # Two ramps: how much of each is left tells the crop's width and height.
+    ramp = torch.linspace(-1, 1, 64)
+    pictures = torch.stack([ramp.expand(64, 64), ramp[:, None].expand(64, 64)]).expand(200, 2, 64, 64)
+    cropped = vary_pictures(pictures, Augmentation(crop_area=smallest), tiny.generator())
+    width = (cropped[:, 0, 0, -1] - cropped[:, 0, 0, 0]) / 2
+    height = (cropped[:, 1, -1, 0] - cropped[:, 1, 0, 0]) / 2
+    area = width * height * (64 / 63) ** 2
+    assert float(area.min()) > 0.9 * smallest * 0.95
+    assert float(area.min()) < smallest + 0.15 < float(area.max())
+    assert float(cropped.abs().max()) <= 1.0 + 1e-5
+    # Not all from one place.
+    centres = (cropped[:, 0, 0, -1] + cropped[:, 0, 0, 0]) / 2
+    assert float(centres.std()) > 0.05

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from visual_echoes.data.sources import Augmentation, MelSource, PictureSource
+from visual_echoes.data.sources import Augmentation, MelSource, PictureSource, WaveSource
 from visual_echoes.data.tokens import TokenCache, encode_all
 from visual_echoes.errors import EchoesError
 
@@ -77,7 +77,7 @@ def test_the_first_copy_is_the_plain_item(kind: str) -> None:
         model, source = tiny.vqgan(tiny.vqgan_config()), PictureSource(split, varied)
     else:
         model = tiny.vqgan(tiny.vqgan_config(strides=((2, 2), (2, 2), (1, 2))))
-        source = MelSource(split, tiny.LAYOUT, varied)
+        source = MelSource(WaveSource(split, tiny.LAYOUT, varied), tiny.LAYOUT)
     reported: list[int] = []
     tokens = encode_all(model, source, copies=3, seed=1, report=reported.append)
     count = len(source)
@@ -85,7 +85,7 @@ def test_the_first_copy_is_the_plain_item(kind: str) -> None:
     assert tokens.dtype == torch.int16
     assert sum(reported) == 3 * count
     with torch.no_grad():
-        plain = model.encode(source.take(torch.arange(count), None)).flatten(1)
+        plain = model.encode(source.take(torch.arange(count), None)).indices.flatten(1)
     assert torch.equal(tokens[:count].long(), plain)
     assert not torch.equal(tokens[count : 2 * count], tokens[:count])
     assert not torch.equal(tokens[2 * count :], tokens[count : 2 * count])

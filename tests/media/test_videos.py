@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,7 +13,7 @@ import soundfile
 from PIL import Image
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.media import read_audio, read_frames, sources, videos
+from visual_echoes.media import read_audio, read_frames, read_frames_at, sources, videos
 
 MakeVideo = Callable[..., Path]
 
@@ -146,3 +147,55 @@ def test_nothing_beyond_the_file_is_opened() -> None:
 def test_the_count_must_be_positive(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="count"):
         read_frames(tmp_path / "a.mp4", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.mp4", "libx264", {}),
+        ("a.mkv", "libx264", {}),
+        ("a.webm", "libvpx-vp9", {"live": "1"}),
+        ("a.avi", "ffv1", {}),
+    ],
+)
+@pytest.mark.parametrize("seconds", [[0.05], [0.3, 0.3], [1.0, 1.95], [0.0, 0.99, 1.5], [7.0]])
+def test_frames_at_given_times(
+    make_video: MakeVideo, name: str, codec: str, options: dict[str, str], seconds: list[float]
+) -> None:
+    path = make_video(name, frames=20, codec=codec, options=options)  # frame i from i / 10 s on
+    expected = [255 * min(19, int(second * 10 + 1e-6)) // 20 for second in seconds]
+    np.testing.assert_allclose(levels(read_frames_at(path, seconds)), expected, atol=4)
+
+
+def test_times_of_a_long_video_are_found_without_passing_over_all_of_it(
+    make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_video(frames=400)
+    monkeypatch.setattr(videos, "MAX_FRAMES", 30)  # in one pass
+    np.testing.assert_allclose(levels(read_frames_at(path, [20.0, 21.0])), [127, 133], atol=4)
+    with pytest.raises(EchoesError, match="more than 30 frames"):
+        read_frames(path, 1)
+
+
+def test_times_start_with_the_first_track(tmp_path: Path) -> None:
+    """A video track that begins half a second after the sound."""
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        video = container.add_stream("ffv1", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        block = av.AudioFrame.from_ndarray(np.full((1, 16_000), 1000, np.int16), format="s16", layout="mono")
+        block.sample_rate, block.pts = 8000, 0
+        packets = [*audio.encode(block), *audio.encode(None)]
+        for index in range(10):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * index, np.uint8))
+            frame.pts, frame.time_base = index + 5, Fraction(1, 10)
+            packets += video.encode(frame)
+        for packet in sorted([*packets, *video.encode(None)], key=lambda packet: (packet.dts or 0) * packet.time_base):
+            container.mux(packet)
+    np.testing.assert_allclose(levels(read_frames_at(tmp_path / "a.mkv", [0.1, 0.65, 1.05])), [0, 20, 100], atol=4)
+
+
+@pytest.mark.parametrize("seconds", [[], [1.0, 0.5]])
+def test_times_must_be_in_order(tmp_path: Path, seconds: list[float]) -> None:
+    with pytest.raises(ValueError, match="ascending"):
+        read_frames_at(tmp_path / "a.mp4", seconds)

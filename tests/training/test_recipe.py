@@ -29,7 +29,7 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
         (("steps = ", "stepps = "), "train.stepps"),
         (("[train]", "[training]"), "training"),
         (('layout = "digits"', 'layout = "diggits"'), "layout"),
-        (("width = 160", "width = -1"), "width"),
+        (("width = ", "width = -"), "width"),
         (('kind = "transformer"', 'kind = "transfomer"'), "kind"),
     ],
 )
@@ -52,7 +52,7 @@ def test_the_fingerprint_follows_what_shapes_the_run_only(tmp_path: Path) -> Non
     text = (ROOT / "recipes/digits/transformer.toml").read_text()
     plain = read_recipe(written(tmp_path, text))
     looked_at = read_recipe(written(tmp_path, text.replace("validate_every = 500", "validate_every = 50")))
-    longer = read_recipe(written(tmp_path, text.replace("steps = 8000", "steps = 8001")))
+    longer = read_recipe(written(tmp_path, text.replace("\nsteps = ", "\nsteps = 1")))
     assert isinstance(plain, TransformerRecipe)
     assert plain.fingerprint() == looked_at.fingerprint()
     assert plain.fingerprint() != longer.fingerprint()

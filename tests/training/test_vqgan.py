@@ -147,6 +147,18 @@ def test_the_adaptive_weight_balances_both_gradients() -> None:
     assert float(norms[1]) == pytest.approx(float(norms[0]), rel=0.05)
 
 
+def test_a_decoder_alone_learns_without_changing_a_token(tmp_path: Any) -> None:
+    task = tiny.vqgan_task(decoder_only=True, restart_every=1, restart_below=10.0, adversarial_from=0)
+    pictures = task.valid.take(torch.arange(len(task.valid)), None)
+    before, tokens = {k: v.clone() for k, v in task.model.state_dict().items()}, task.model.eval().encode(pictures)
+    trained = fit(task, tiny.train_settings(4, weight_decay=0.1), tmp_path, "f")
+    changed = {
+        name.split(".")[0] for name, value in trained.state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert changed == {"decoder", "post_quant_conv"}
+    assert torch.equal(trained.encode(pictures).indices, tokens.indices)
+
+
 @pytest.mark.parametrize(("real", "fake", "expected"), [(2.0, -2.0, 0.0), (0.0, 0.0, 1.0), (-1.0, 3.0, 3.0)])
 def test_hinge_loss(real: float, fake: float, expected: float) -> None:
     assert float(hinge_loss(torch.full((2, 3), real), torch.full((2, 3), fake))) == pytest.approx(expected)
@@ -167,7 +179,7 @@ def test_validation_measures_the_plain_pictures() -> None:
     with torch.no_grad():
         found = task.validate(model, CPU)
         pictures = task.valid.take(torch.arange(len(task.valid)), None)
-        indices = model.encode(pictures)
+        indices = model.encode(pictures).indices
         error = model.decode(indices).clamp(-1, 1) - pictures
     assert found.metrics["l1"] == pytest.approx(float(error.abs().mean()), rel=1e-4)
     assert found.metrics["psnr_db"] == pytest.approx(float(10 * torch.log10(4 / error.square().mean())), rel=1e-4)

@@ -9,7 +9,10 @@ import typer
 from visual_echoes import __version__
 from visual_echoes.cli import generate, models, training
 from visual_echoes.cli.console import ReportingGroup
+from visual_echoes.cli.convert import convert
 from visual_echoes.cli.demo import demo
+from visual_echoes.cli.doctor import doctor
+from visual_echoes.cli.prepare import prepare
 from visual_echoes.cli.reconstruct import reconstruct
 
 MAKE, MODELS, TRAIN = "Make", "Models", "Train and measure"
@@ -39,6 +42,9 @@ app.command(rich_help_panel=MAKE)(reconstruct)
 app.command(rich_help_panel=MAKE)(demo)
 app.command(rich_help_panel=MODELS)(models.info)
 app.command(rich_help_panel=MODELS)(models.assemble)
+app.command(rich_help_panel=MODELS)(convert)
+app.command(rich_help_panel=MODELS)(doctor)
+app.command(rich_help_panel=TRAIN)(prepare)
 app.add_typer(training.data, name="data", rich_help_panel=TRAIN)
 app.add_typer(training.config, name="config", rich_help_panel=TRAIN)
 app.command(rich_help_panel=TRAIN)(training.train)

@@ -72,6 +72,13 @@ class Bar:
         else:
             self._progress.console.print(one_line(text), markup=False, highlight=False, soft_wrap=True)
 
+    def note(self, text: str) -> None:
+        """`complain`, above the bar."""
+        if self._progress.disable:
+            complain(text)
+        else:
+            self._progress.console.print(one_line(text), markup=False, highlight=False, soft_wrap=True)
+
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Bar]:

@@ -29,6 +29,7 @@ from visual_echoes.cli.options import (
     OverwriteOption,
     PairOrder,
     SeedOption,
+    StartOption,
     StepsOption,
     TemperatureOption,
     load,
@@ -71,7 +72,7 @@ def sound(
     settings = named_settings(steps=steps, temperature=temperature, guidance=guidance, order=order)
     _run(
         items,
-        read=lambda path: picture_array(path, echoes.layout),
+        read=lambda path, _: picture_array(path, echoes.layout),
         make=partial(echoes.image_to_audio, batch_size=batch_size, **settings),
         write=lambda item, result, row: export_item(
             echoes.model, result, row, output / item.stem, suffixes, task="sound", source=source_name(item.path)
@@ -86,6 +87,7 @@ def picture(
         list[Path], typer.Argument(metavar="SOUNDS...", help="Sounds, folders of them, or videos with sound.")
     ],
     output: OutputOption,
+    start: StartOption = None,
     video: VideoOption = True,
     steps: StepsOption = None,
     temperature: TemperatureOption = None,
@@ -108,7 +110,7 @@ def picture(
     settings = named_settings(steps=steps, temperature=temperature, guidance=guidance, order=order)
     _run(
         items,
-        read=lambda path: read_clip(path, echoes.layout),
+        read=lambda path, note: read_clip(path, echoes.layout, start, note),
         make=partial(echoes.audio_to_image, batch_size=batch_size, **settings),
         write=lambda item, result, row: export_item(
             echoes.model, result, row, output / item.stem, suffixes, task="picture", source=source_name(item.path)
@@ -163,7 +165,7 @@ def _names(items: Sequence[Item], suffixes: Sequence[str]) -> list[str]:
 def _run(
     items: Sequence[Item],
     *,
-    read: Callable[[Path], Any],
+    read: Callable[[Path, Callable[[str], None]], Any],
     make: Callable[..., Result],
     write: Callable[[Item, Result, int], list[Path]],
     batch_size: int,
@@ -172,12 +174,12 @@ def _run(
     """Read, make and write batch after batch; what cannot be read is listed at the end.
 
     Args:
-        read: a file as the pipeline takes it.
+        read: a file as the pipeline takes it, given a function for what is to be said about it.
         make: the pipeline's task, from what was read.
         write: writes an item, given the result and the item's row in it, and returns the files.
     """
     with failures_at_the_end() as failures, progress_bar("Working", len(items)) as bar:
-        for batch in read_batches(items, read, batch_size, failures):
+        for batch in read_batches(items, lambda path: read(path, bar.note), batch_size, failures):
             finished = batch[-1][0].position + 1
             result = make(
                 [content for _, content in batch],

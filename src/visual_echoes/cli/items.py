@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from visual_echoes.layout import Layout
 
 T = TypeVar("T")
+SAME_LENGTH = 0.05  # seconds: encoders add and drop that much at the ends of a sound
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,16 @@ def as_items(files: Iterable[Path]) -> list[Item]:
     """Files in order, with names for their outputs."""
     taken: set[str] = set()
     return [Item(file, position, _new_stem(file.stem, taken)) for position, file in enumerate(files)]
+
+
+def sorted_by_kind(files: Sequence[Path]) -> tuple[list[Item], list[Item]]:
+    """Pictures and sounds, told apart by their suffix; what has neither suffix is read as a picture."""
+    from visual_echoes.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+    found = find_files(files, IMAGE_SUFFIXES | AUDIO_SUFFIXES | VIDEO_SUFFIXES, "pictures, sounds or videos")
+    pictures = as_items(file for file in found if file.suffix.lower() not in AUDIO_SUFFIXES)
+    sounds = as_items(file for file in found if file.suffix.lower() in AUDIO_SUFFIXES | VIDEO_SUFFIXES)
+    return pictures, sounds
 
 
 def _files(path: Path, suffixes: Collection[str], kind: str) -> list[Path]:
@@ -113,11 +124,45 @@ def read_batches(
         yield batch
 
 
-def read_clip(path: Path, layout: Layout) -> tuple[np.ndarray, int]:
-    """A sound file as the pipeline takes arrays: cut or padded to the layout's clip, with its rate in Hz."""
+def read_clip(path: Path, layout: Layout, start: float | None, note: Callable[[str], None]) -> tuple[np.ndarray, int]:
+    """A sound file as the pipeline takes arrays: exactly the layout's clip, with its rate in Hz.
+
+    Args:
+        start: where the clip begins, in seconds; None takes the loudest part of a longer sound, and centres a shorter
+            one in silence.
+        note: called with a sentence if the sound is longer or shorter than the clip.
+
+    Raises:
+        EchoesError: an unusable file, or one that ends before `start`.
+    """
+    import numpy as np
+
     from visual_echoes.media import fit_audio, read_audio
 
-    return fit_audio(read_audio(path, layout.sample_rate), layout.clip_samples), layout.sample_rate
+    rate, samples = layout.sample_rate, layout.clip_samples
+    wave = read_audio(path, rate)
+    given = _seconds(len(wave) / rate)
+    if start is None:
+        used = wave
+        part = "the loudest"
+    else:
+        if not start * rate < len(wave):
+            raise EchoesError(f"{path} is {given} s long, so nothing begins at {start:g} s; choose an earlier --start.")
+        used = wave[round(start * rate) :]
+        part = f"from {start:g} s on,"
+    if len(used) < samples - SAME_LENGTH * rate:
+        note(
+            f"{path} is {given} s long; {_seconds(len(used) / rate)} s are padded with silence to {layout.seconds:g} s"
+        )
+    elif len(wave) > samples + SAME_LENGTH * rate:
+        note(f"{path} is {given} s long; {part} {layout.seconds:g} s are used")
+    fitted = fit_audio(used, samples) if start is None else np.pad(used, (0, samples))[:samples]
+    return fitted, rate
+
+
+def _seconds(value: float) -> str:
+    """Two decimals, without needless zeros."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def failure(path: Path, error: EchoesError) -> str:

@@ -32,6 +32,10 @@ OrderOption = Annotated[Order | None, typer.Option("--order", show_default=OWN, 
 SeedOption = Annotated[
     int, typer.Option("--seed", min=0, max=LAST_SEED, help="The first item's seed; the next ones count up from it.")
 ]
+StartOption = Annotated[
+    float | None,
+    typer.Option("--start", min=0, show_default="the loudest part", help="Where to begin in a sound, in seconds."),
+]
 BatchSizeOption = Annotated[
     int, typer.Option("--batch-size", min=1, help="Items made at once; changes speed and memory, not the results.")
 ]

@@ -11,14 +11,21 @@ import typer
 from visual_echoes.cli.console import Bar, progress_bar
 from visual_echoes.cli.items import (
     Item,
-    as_items,
     claim_outputs,
     failures_at_the_end,
-    find_files,
     read_batches,
     read_clip,
+    sorted_by_kind,
 )
-from visual_echoes.cli.options import BatchSizeOption, DeviceOption, ModelOption, OutputOption, OverwriteOption, load
+from visual_echoes.cli.options import (
+    BatchSizeOption,
+    DeviceOption,
+    ModelOption,
+    OutputOption,
+    OverwriteOption,
+    StartOption,
+    load,
+)
 from visual_echoes.provenance import source_name
 
 if TYPE_CHECKING:
@@ -30,6 +37,7 @@ def reconstruct(
         list[Path], typer.Argument(metavar="FILES...", help="Pictures, sounds, folders of them; videos count as both.")
     ],
     output: OutputOption,
+    start: StartOption = None,
     batch_size: BatchSizeOption = 16,
     model: ModelOption = None,
     device: DeviceOption = "auto",
@@ -40,23 +48,13 @@ def reconstruct(
     What is bad here cannot be good after generation. Prints the PSNR of each picture and the mean absolute difference
     of each sound's log-mel, whose range is 0 to 1.
     """
-    pictures, sounds = _sorted_by_kind(files)
+    pictures, sounds = sorted_by_kind(files)
     names = [*(item.stem + ".png" for item in pictures), *(item.stem + ".wav" for item in sounds)]
     claim_outputs(output, names, (item.path for item in (*pictures, *sounds)), overwrite)
     echoes = load(model, device)
     with failures_at_the_end() as failures, progress_bar("Working", len(pictures) + len(sounds)) as bar:
         _pictures(echoes, pictures, output, batch_size, failures, bar)
-        _sounds(echoes, sounds, output, batch_size, failures, bar, before=len(pictures))
-
-
-def _sorted_by_kind(files: Sequence[Path]) -> tuple[list[Item], list[Item]]:
-    """Pictures and sounds, told apart by their suffix; what has neither suffix is read as a picture."""
-    from visual_echoes.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
-
-    found = find_files(files, IMAGE_SUFFIXES | AUDIO_SUFFIXES | VIDEO_SUFFIXES, "pictures, sounds or videos")
-    pictures = as_items(file for file in found if file.suffix.lower() not in AUDIO_SUFFIXES)
-    sounds = as_items(file for file in found if file.suffix.lower() in AUDIO_SUFFIXES | VIDEO_SUFFIXES)
-    return pictures, sounds
+        _sounds(echoes, sounds, output, start, batch_size, failures, bar, before=len(pictures))
 
 
 def _pictures(
@@ -78,6 +76,7 @@ def _sounds(
     echoes: VisualEchoes,
     items: Sequence[Item],
     output: Path,
+    start: float | None,
     batch_size: int,
     failures: list[str],
     bar: Bar,
@@ -88,7 +87,9 @@ def _sounds(
     from visual_echoes.fidelity import log_mel_l1
     from visual_echoes.inputs import sound_array
 
-    for batch in read_batches(items, lambda path: read_clip(path, echoes.layout), batch_size, failures):
+    for batch in read_batches(
+        items, lambda path: read_clip(path, echoes.layout, start, bar.note), batch_size, failures
+    ):
         clips = [clip for _, clip in batch]
         mels = echoes.codec.mels(np.stack([sound_array(clip, echoes.layout) for clip in clips])).cpu().numpy()
         result = echoes.reconstruct(sounds=clips, batch_size=batch_size)

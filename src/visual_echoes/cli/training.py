@@ -6,12 +6,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from visual_echoes.cli.console import needs_extra, progress_bar, say, working
 from visual_echoes.cli.options import BatchSizeOption, DeviceOption, ModelOption, load
+
+if TYPE_CHECKING:
+    from visual_echoes.training.recipe import Recipe
 
 DIGITS_SOURCE = Path("data/digits")
 DIGITS_DATA = Path("data/prepared/digits")
@@ -93,6 +96,9 @@ def train(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, show_default="torch's", help="Processor threads.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Take two steps, say what the whole run will cost, write nothing.")
+    ] = False,
 ) -> None:
     """Train what a recipe says, or go on with a run that was cut short; prints the folder of the result."""
     with needs_extra("train"):
@@ -108,7 +114,42 @@ def train(
         chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update={"steps": steps})})
     if threads is not None:
         torch.set_num_threads(threads)
-    say(str(run.train(chosen)))
+    if dry_run:
+        _say_costs(chosen)
+    else:
+        say(str(run.train(chosen)))
+
+
+def _say_costs(recipe: Recipe) -> None:
+    from visual_echoes.training.dry_run import dry_run
+
+    with working("Taking a few steps"):
+        found = dry_run(recipe)
+    for name, count in found.parameters.items():
+        say(f"{name}: {count:,} parameters")
+    for stretch in found.stretches:
+        items = found.batch_size / stretch.seconds_per_step
+        rate = f"{items:.3g} items a second"
+        if found.tokens_per_item is not None:
+            rate += f", {items * found.tokens_per_item:,.0f} tokens a second"
+        steps = f"steps {stretch.first:,} to {stretch.first + stretch.steps:,}"
+        say(f"{steps}: {stretch.seconds_per_step:.3g} s for {found.batch_size} items, {rate}")
+    say(f"peak memory: {found.memory / 1e9:.2f} GB")
+    if found.device_memory is not None:
+        say(f"peak memory on the GPU: {found.device_memory / 1e9:.2f} GB")
+    say(f"the whole run: about {duration(found.total_seconds)}, without validations and checkpoints")
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its two largest units, such as "3 h 20 min"."""
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"
 
 
 @evaluate.command("digits")

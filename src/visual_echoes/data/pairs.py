@@ -15,12 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from visual_echoes.data.manifest import DESCRIPTION
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path, write_text
 from visual_echoes.layout import Layout
-
-SPLITS = ("train", "valid", "test")
-DESCRIPTION = "dataset.json"
 
 
 @dataclass(frozen=True)

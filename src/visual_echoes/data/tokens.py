@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,10 +14,17 @@ from torch import Tensor
 from visual_echoes.data.sources import Source
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path
+from visual_echoes.tokenizer import Tokenizer
 from visual_echoes.transformer import Pair
-from visual_echoes.vqgan import VQGAN
 
 ENCODE_BATCH = 128
+
+
+class Tokens(Protocol):
+    """Pairs of tokens to train on."""
+
+    def draw(self, size: int, generator: torch.Generator) -> tuple[Pair, Tensor]:
+        """Random pairs: tokens (B, I) and (B, A), int64, and their groups (B,)."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class TokenCache:
 
 @torch.inference_mode()
 def encode_all(
-    model: VQGAN, source: Source, copies: int, seed: int, report: Callable[[int], None] | None = None
+    model: Tokenizer, source: Source, copies: int, seed: int, report: Callable[[int], None] | None = None
 ) -> Tensor:
     """Tokens of every item of a source, int16 (copies * items, places).
 
@@ -82,7 +90,7 @@ def encode_all(
     for copy in range(copies):
         for index_B in torch.arange(len(source)).split(ENCODE_BATCH):
             x_BCHW = source.take(index_B, generator if copy else None)
-            rows.append(model.encode(x_BCHW).flatten(1).to(torch.int16))
+            rows.append(model.encode_unit(x_BCHW).flatten(1).to(torch.int16))
             if report is not None:
                 report(len(index_B))
     return torch.cat(rows)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visual_echoes.data.pairs import PairSplit
-from visual_echoes.data.sources import Augmentation, MelSource, PictureSource, Source
+from visual_echoes.data.sources import Augmentation, MelSource, PictureSource, Source, WaveSource
 from visual_echoes.evaluation.judges import JUDGE_BATCH, JudgeConfig, build_judge
 from visual_echoes.layout import Layout
 from visual_echoes.training.task import Phase, Task, Validation
@@ -56,4 +56,4 @@ class JudgeTask(Task):
 def _source(config: JudgeConfig, layout: Layout, split: PairSplit, augmentation: Augmentation) -> tuple[Source, Tensor]:
     if config.modality == "image":
         return PictureSource(split, augmentation), split.image_groups
-    return MelSource(split, layout, augmentation), split.sound_groups
+    return MelSource(WaveSource(split, layout, augmentation), layout), split.sound_groups

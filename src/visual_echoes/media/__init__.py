@@ -24,10 +24,12 @@ from visual_echoes.media.sounds import (
     MAX_SAMPLE_RATE,
     fit_audio,
     read_audio,
+    read_audio_window,
     write_wav,
 )
 from visual_echoes.media.sources import MAX_VIDEO_BYTES, VIDEO_SUFFIXES
-from visual_echoes.media.videos import MAX_FRAME_PIXELS, MAX_FRAMES, read_frames
+from visual_echoes.media.tracks import Tracks, read_tracks
+from visual_echoes.media.videos import MAX_FRAME_PIXELS, MAX_FRAMES, read_frames, read_frames_at
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -43,12 +45,16 @@ __all__ = [
     "MAX_VIDEO_BYTES",
     "MIN_IMAGE_SIDE",
     "VIDEO_SUFFIXES",
+    "Tracks",
     "fit_audio",
     "fit_image",
     "read_audio",
+    "read_audio_window",
     "read_frames",
+    "read_frames_at",
     "read_image",
     "read_metadata",
+    "read_tracks",
     "write_mp4",
     "write_png",
     "write_wav",

@@ -11,7 +11,7 @@ import io
 import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -25,7 +25,14 @@ from av.container import InputContainer
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath, write_bytes
 from visual_echoes.media.comments import SOFTWARE, encode_comment
-from visual_echoes.media.sources import MAX_VIDEO_BYTES, VIDEO_SUFFIXES, open_container, open_source
+from visual_echoes.media.sources import (
+    MAX_VIDEO_BYTES,
+    VIDEO_SUFFIXES,
+    open_container,
+    open_source,
+    seconds_in_file,
+    time_in_stream,
+)
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".m4a", ".aac", ".opus"})
 MAX_AUDIO_BYTES = 512 * 1024**2
@@ -42,13 +49,15 @@ _RIFF_SLACK = 8  # bytes: some programs count the header twice
 _OGG_TAIL = 1 << 17  # bytes, longer than the longest Ogg page
 _ENERGY_BITS = 17  # squares of such numbers add up in 64 bits for more samples than may be read
 _KEPT_OF_PROMISED = 0.9  # share of the promised length below which a compressed sound counts as cut short
+_PREROLL = 1.0  # seconds decoded before a window: a decoder needs some to be in tune
 
 
 class _Sound(NamedTuple):
-    """A sound being decoded: its rate in Hz and its mono float32 blocks."""
+    """A sound being decoded: its rate in Hz, its mono float32 blocks and where they begin in the file."""
 
     sample_rate: int
     blocks: Iterator[np.ndarray]
+    start: float  # seconds
 
 
 def read_audio(path: StrPath, sample_rate: int) -> np.ndarray:
@@ -63,13 +72,53 @@ def read_audio(path: StrPath, sample_rate: int) -> np.ndarray:
     """
     if sample_rate < 1:
         raise ValueError(f"sample_rate must be positive, not {sample_rate}")
-    is_video = Path(path).suffix.lower() in VIDEO_SUFFIXES
-    max_bytes = MAX_VIDEO_BYTES if is_video else MAX_AUDIO_BYTES
-    with open_source(path, max_bytes, _KIND) as file, _open_sound(path, file) as sound:
+    with open_source(path, _max_bytes(path), _KIND) as file, _open_sound(path, file) as sound:
         wave = _resample(_bounded(path, sound), sound.sample_rate, sample_rate)
     if wave.size == 0:
         raise EchoesError(f"{path} holds no sound, or less than one sample; use a longer one.")
     return wave
+
+
+def read_audio_window(path: StrPath, sample_rate: int, start: float, seconds: float) -> np.ndarray:
+    """Read a part of a sound, float32 (round(seconds * sample_rate),) at `sample_rate` Hz, mono.
+
+    Only the part is decoded, so the sound may be of any length. A track that begins later than the file is preceded
+    by silence, and what is missing of the last tenth of the part is silence too.
+
+    Args:
+        start: seconds after the start of the file, which is where its first track begins.
+
+    Raises:
+        EchoesError: as `read_audio`, or the sound ends before nine tenths of the part.
+    """
+    samples = round(seconds * sample_rate)
+    if sample_rate < 1 or start < 0 or samples < 1:
+        raise ValueError(f"no part of a sound: {seconds} s from {start} s at {sample_rate} Hz")
+    _check_seconds(path, seconds)
+    with open_source(path, _max_bytes(path), _KIND) as file, _open_sound(path, file, start) as sound:
+        wave = _resample(_window(path, sound, start, seconds), sound.sample_rate, sample_rate)[:samples]
+    return np.pad(wave, (0, samples - len(wave)))
+
+
+def _max_bytes(path: StrPath) -> int:
+    return MAX_VIDEO_BYTES if Path(path).suffix.lower() in VIDEO_SUFFIXES else MAX_AUDIO_BYTES
+
+
+def _window(path: StrPath, sound: _Sound, start: float, seconds: float) -> Iterator[np.ndarray]:
+    """The blocks cut to the window."""
+    first, length = round(start * sound.sample_rate), round(seconds * sound.sample_rate)
+    place = round(sound.start * sound.sample_rate) - first  # of the next sample, after the window's first
+    if place > 0:
+        yield np.zeros(min(place, length), np.float32)
+    for block in sound.blocks:
+        kept = block[max(0, -place) : max(0, length - place)]
+        place += len(block)
+        if len(kept):
+            yield kept
+        if place >= length:
+            return
+    if place < length * _KEPT_OF_PROMISED:
+        raise EchoesError(f"{path} has no sound up to {start + seconds:g} s; choose an earlier part of it.")
 
 
 def fit_audio(wave: np.ndarray, samples: int) -> np.ndarray:
@@ -114,28 +163,43 @@ def check_wave(wave: np.ndarray) -> None:
         raise ValueError("the waveform holds values that are no finite numbers")
 
 
-def _open_sound(path: StrPath, file: BinaryIO) -> AbstractContextManager[_Sound]:
-    """The decoder for the content of `file`, its header checked."""
+def _open_sound(path: StrPath, file: BinaryIO, start: float | None = None) -> AbstractContextManager[_Sound]:
+    """The decoder for the content of `file`, its header checked: for all of it, or from before `start` seconds on."""
+    return _open_soundfile(path, file, start) if _is_for_soundfile(path, file) else _open_stream(path, file, start)
+
+
+def _is_for_soundfile(path: StrPath, file: BinaryIO) -> bool:
+    """Whether libsndfile decodes what `file` holds, which is checked for being complete and left at its start."""
     head = file.read(64)
     _check_complete(path, file, head)
     file.seek(0)
     is_wave = head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE"
     is_vorbis = head[:4] == b"OggS" and b"vorbis" in head
     is_flac = head[:4] == b"fLaC" and any(head[22:26])  # with its number of samples, which libsndfile needs
-    if is_wave or is_vorbis or is_flac:
-        return _open_soundfile(path, file)
-    return _open_stream(path, file)
+    return is_wave or is_vorbis or is_flac
+
+
+def soundfile_seconds(path: StrPath, file: BinaryIO) -> float | None:
+    """The length of a sound that libsndfile decodes; None, and `file` at its start, for what libav does."""
+    if not _is_for_soundfile(path, file):
+        return None
+    with soundfile.SoundFile(file) as sound:
+        return sound.frames / sound.samplerate
 
 
 @contextmanager
-def _open_soundfile(path: StrPath, source: BinaryIO) -> Iterator[_Sound]:
+def _open_soundfile(path: StrPath, source: BinaryIO, start: float | None) -> Iterator[_Sound]:
     with soundfile.SoundFile(source) as file:
-        _check_header(path, file.samplerate, file.channels, file.frames / file.samplerate)
-        yield _Sound(file.samplerate, _soundfile_blocks(path, file))
+        seconds = file.frames / file.samplerate if start is None else 0.0
+        _check_header(path, file.samplerate, file.channels, seconds)
+        first = min(file.frames, round((start or 0.0) * file.samplerate))
+        if first:
+            file.seek(first)
+        yield _Sound(file.samplerate, _soundfile_blocks(path, file, first), first / file.samplerate)
 
 
-def _soundfile_blocks(path: StrPath, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    decoded = 0
+def _soundfile_blocks(path: StrPath, file: soundfile.SoundFile, first: int) -> Iterator[np.ndarray]:
+    decoded = first
     while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
         decoded += len(block)
         yield _mono(path, block)
@@ -144,20 +208,38 @@ def _soundfile_blocks(path: StrPath, file: soundfile.SoundFile) -> Iterator[np.n
 
 
 @contextmanager
-def _open_stream(path: StrPath, source: BinaryIO) -> Iterator[_Sound]:
+def _open_stream(path: StrPath, source: BinaryIO, start: float | None) -> Iterator[_Sound]:
     with open_container(source) as container:
         if not container.streams.audio:
             raise EchoesError(f"{path} has no sound in it; use a file with a sound track.")
         stream = container.streams.audio[0]
-        seconds = _promised_seconds(container, stream)
+        seconds = _promised_seconds(container, stream) if start is None else 0.0
         _check_header(path, stream.sample_rate, stream.layout.nb_channels, seconds)
-        frames = container.decode(stream)
+        frames = _frames_from(container, stream, start or 0.0)
         first = next(frames, None)
         if first is None:
             raise EchoesError(f"{path} holds no sound that can be decoded; export it again.")
         _check_header(path, first.sample_rate, first.layout.nb_channels, 0.0)  # headers may lie
         blocks = _stream_blocks(path, chain([first], frames), first.sample_rate, seconds)
-        yield _Sound(first.sample_rate, blocks)
+        yield _Sound(first.sample_rate, blocks, _seconds_of(container, stream, first))
+
+
+def _frames_from(container: InputContainer, stream: AudioStream, start: float) -> Iterator[av.AudioFrame]:
+    """The frames from some time before `start` on, or from the first one where it is not found by seeking."""
+    if start > _PREROLL:
+        with suppress(av.FFmpegError):
+            container.seek(time_in_stream(container, stream, start - _PREROLL), stream=stream)
+            frames = container.decode(stream)
+            first = next(frames, None)
+            if first is not None and first.pts is not None and _seconds_of(container, stream, first) <= start:
+                return chain([first], frames)
+        container.seek(stream.start_time or 0, stream=stream)
+    return container.decode(stream)
+
+
+def _seconds_of(container: InputContainer, stream: AudioStream, frame: av.AudioFrame) -> float:
+    """When a frame begins, in seconds after the start of the file."""
+    return 0.0 if frame.pts is None else seconds_in_file(container, stream, frame.pts)
 
 
 def _promised_seconds(container: InputContainer, stream: AudioStream) -> float:

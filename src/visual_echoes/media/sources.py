@@ -7,6 +7,7 @@ because playlists would otherwise make it open further files or addresses.
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO
 
 import av
 from av.container import InputContainer
+from av.stream import Stream
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
@@ -22,6 +24,7 @@ from visual_echoes.files import StrPath
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi"})
 MAX_VIDEO_BYTES = 2 * 1024**3
 
+_ROUNDING = 1e-6  # of a tick: what was meant to fall on one must not fall before it
 _CONTAINER_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mp3,aac,ogg,flac,wav"
 
 
@@ -64,6 +67,19 @@ def open_container(file: BinaryIO) -> Iterator[InputContainer]:
         io_open=_refuse,
     ) as container:
         yield container
+
+
+def time_in_stream(container: InputContainer, stream: Stream, seconds: float) -> int:
+    """A time after the start of the file, where its first track begins, in the stream's time base."""
+    assert stream.time_base is not None
+    start = (container.start_time or 0) / av.time_base  # libav knows none of some files
+    return math.floor((seconds + start) / float(stream.time_base) + _ROUNDING)
+
+
+def seconds_in_file(container: InputContainer, stream: Stream, time: int) -> float:
+    """Inverse of `time_in_stream`."""
+    assert stream.time_base is not None
+    return float(time * stream.time_base) - (container.start_time or 0) / av.time_base
 
 
 def _refuse(url: str, *_: Any) -> BinaryIO:

@@ -1,16 +1,18 @@
 """Frames of video files.
 
 They are found in two passes: one over the packets, which gives the time of every frame without decoding any,
-and one that seeks to the keyframe before each wanted frame and decodes from there. One decoded frame is held
-at a time.
+and one that seeks to the keyframe before each wanted frame and decodes from there. Of a long video only the
+part around the wanted times is passed over.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
+import av
 from av import VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
@@ -18,7 +20,7 @@ from PIL import Image
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
-from visual_echoes.media.sources import MAX_VIDEO_BYTES, open_container, open_source
+from visual_echoes.media.sources import MAX_VIDEO_BYTES, open_container, open_source, time_in_stream
 
 MAX_FRAME_PIXELS = 40_000_000  # a little more than 8K
 MAX_FRAMES = 2_000_000  # nine hours at 60 frames a second
@@ -51,17 +53,64 @@ def read_frames(path: StrPath, count: int) -> list[Image.Image]:
     """
     if count < 1:
         raise ValueError(f"count must be positive, not {count}")
+    with _open_video(path) as (container, stream):
+        timeline = _read_timeline(path, container, stream)
+        targets = timeline.evenly(count)
+        return [_upright(frame) for frame in _decode_at(path, container, stream, timeline, targets)]
+
+
+def read_frames_at(path: StrPath, seconds: Sequence[float]) -> list[Image.Image]:
+    """Read the RGB frames that show at the given times of a video, upright.
+
+    Args:
+        seconds: times in ascending order after the start of the file, which is where its first track begins. Before
+            the first frame that frame counts as shown, after the last one that.
+
+    Raises:
+        EchoesError: as `read_frames`.
+    """
+    if not seconds or list(seconds) != sorted(seconds):
+        raise ValueError(f"times must be given in ascending order, not {seconds}")
+    with _open_video(path) as (container, stream):
+        times = [time_in_stream(container, stream, second) for second in seconds]
+        timeline = _timeline_around(path, container, stream, times)
+        targets = [_last_until(timeline.frames, time) for time in times]
+        return [_upright(frame) for frame in _decode_at(path, container, stream, timeline, targets)]
+
+
+@contextmanager
+def _open_video(path: StrPath) -> Iterator[tuple[InputContainer, VideoStream]]:
     with open_source(path, MAX_VIDEO_BYTES, _KIND) as file, open_container(file) as container:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream):
             raise EchoesError(f"{path} has no pictures in it; use a file with a video track.")
         _check_pixels(path, stream.width * stream.height)
+        stream.codec_context.thread_count = 1  # whoever reads many files reads them side by side
         stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # headers may lie
-        timeline = _read_timeline(path, container, stream)
-        return [_upright(frame) for frame in _decode_at(path, container, stream, timeline, count)]
+        yield container, stream
 
 
-def _read_timeline(path: StrPath, container: InputContainer, stream: VideoStream) -> _Timeline:
+def _timeline_around(path: StrPath, container: InputContainer, stream: VideoStream, times: Sequence[int]) -> _Timeline:
+    """The timeline from the keyframe before the first of the times to the last of them; all of it if need be."""
+    try:
+        container.seek(times[0], stream=stream)
+        timeline = _read_timeline(path, container, stream, times[-1])
+        if timeline.frames[0] <= times[0] and timeline.keyframes[0] <= times[0]:
+            return timeline
+    except (av.FFmpegError, EchoesError):
+        pass  # no index to seek in, or nothing after the time
+    container.seek(_first_time(stream), stream=stream)
+    return _read_timeline(path, container, stream)
+
+
+def _first_time(stream: VideoStream) -> int:
+    return stream.start_time if stream.start_time is not None else 0
+
+
+def _read_timeline(
+    path: StrPath, container: InputContainer, stream: VideoStream, until: int | None = None
+) -> _Timeline:
+    """The times of the packets from here on, at least to `until`."""
     frames: list[int] = []
     keyframes: list[int] = []
     end = 0
@@ -75,18 +124,20 @@ def _read_timeline(path: StrPath, container: InputContainer, stream: VideoStream
         if packet.is_keyframe:
             keyframes.append(time)
         end = max(end, time + (packet.duration or 0))
+        if until is not None and packet.dts is not None and packet.dts > until:
+            break  # frames are decoded no later than they are shown
     if not frames:
         raise _no_frame(path)
     return _Timeline(sorted(frames), sorted(keyframes) or [min(frames)], max(end, max(frames) + 1))
 
 
 def _decode_at(
-    path: StrPath, container: InputContainer, stream: VideoStream, timeline: _Timeline, count: int
+    path: StrPath, container: InputContainer, stream: VideoStream, timeline: _Timeline, targets: Sequence[int]
 ) -> Iterator[VideoFrame]:
-    """The frames of `timeline.evenly(count)`, in order; seeks only where that skips frames."""
+    """The frames of the timeline with the target times, in order; seeks only where that skips frames."""
     frames: Iterator[VideoFrame] = iter(())
     frame: VideoFrame | None = None
-    for target in timeline.evenly(count):
+    for target in targets:
         keyframe = _last_until(timeline.keyframes, target)
         if frame is None or _time(frame) < keyframe:
             container.seek(keyframe, stream=stream)

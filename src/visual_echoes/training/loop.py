@@ -10,9 +10,10 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
@@ -54,12 +55,29 @@ def fit(task: Task, settings: TrainSettings, output: Path, fingerprint: str) -> 
     Raises:
         EchoesError: the run was interrupted (after saving), or the loss is no longer finite.
     """
-    AcceleratorState._reset_state()  # one process may train several parts, each at its own precision
-    accelerator = Accelerator(mixed_precision=mixed_precision(settings.precision), cpu=not torch.cuda.is_available())
-    run = _Run(task, settings, output, fingerprint, accelerator)
+    run = _Run(task, settings, output, fingerprint, _accelerator(settings))
     with _stop_flag() as stop:
         run.train(stop)
     return run.average.module
+
+
+def time_steps(task: Task, settings: TrainSettings, steps: Sequence[int]) -> list[float]:
+    """How many seconds each of some steps takes, in this order; nothing is written."""
+    with TemporaryDirectory() as nothing_to_resume:
+        run = _Run(task, settings, Path(nothing_to_resume), "", _accelerator(settings))
+    seconds = []
+    for step in steps:
+        begin = time.perf_counter()
+        run.step(step)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - begin)
+    return seconds
+
+
+def _accelerator(settings: TrainSettings) -> Accelerator:
+    AcceleratorState._reset_state()  # one process may train several parts, each at its own precision
+    return Accelerator(mixed_precision=mixed_precision(settings.precision), cpu=not torch.cuda.is_available())
 
 
 class _Run:
@@ -123,7 +141,7 @@ class _Run:
         with _Log(self.output, self.start, show) as log, Progress(*columns, console=console, disable=quiet) as progress:
             bar = progress.add_task("training", total=settings.steps, completed=self.start, note="")
             for step in range(self.start, settings.steps):
-                metrics = self._step(step)
+                metrics = self.step(step)
                 done = step + 1
                 if done % settings.log_every == 0 or done == settings.steps:
                     metrics["seconds_per_step"] = log.pace(done)
@@ -141,7 +159,7 @@ class _Run:
                 if stop[0] and done < settings.steps:
                     raise EchoesError(f"Stopped after step {done}; run the same command again to go on from there.")
 
-    def _step(self, step: int) -> dict[str, float]:
+    def step(self, step: int) -> dict[str, float]:
         settings, accelerator = self.settings, self.accelerator
         rank = accelerator.process_index
         torch.manual_seed(step_seed(settings.seed, step, rank))

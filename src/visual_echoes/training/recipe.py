@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from visual_echoes.data.sources import Augmentation
 from visual_echoes.errors import EchoesError
@@ -75,20 +75,30 @@ class TokenizerModel(BaseModel):
     dropout: float = 0.0
 
 
-class ImageVQGANRecipe(_PartRecipe):
+class _TokenizerRecipe(_PartRecipe):
+    """What the recipes of both tokenizers have."""
+
+    model: TokenizerModel
+    loss: VQGANLoss = VQGANLoss()
+    decoder_only: bool = False  # a better decoder for the tokens of `start_from`, which keep their meaning
+
+    @model_validator(mode="after")
+    def _has_tokens(self) -> Self:
+        if self.decoder_only and self.start_from is None:
+            raise ValueError("decoder_only needs start_from, whose encoder and codebook it keeps")
+        return self
+
+
+class ImageVQGANRecipe(_TokenizerRecipe):
     """Trains the tokenizer of pictures."""
 
     kind: Literal["image-vqgan"]
-    model: TokenizerModel
-    loss: VQGANLoss = VQGANLoss()
 
 
-class AudioVQGANRecipe(_PartRecipe):
+class AudioVQGANRecipe(_TokenizerRecipe):
     """Trains the tokenizer of mels."""
 
     kind: Literal["audio-vqgan"]
-    model: TokenizerModel
-    loss: VQGANLoss = VQGANLoss()
 
 
 class VocoderRecipe(_PartRecipe):

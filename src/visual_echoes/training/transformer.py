@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visual_echoes.data.tokens import TokenCache
+from visual_echoes.data.tokens import Tokens
 from visual_echoes.masking import Mask, MaskRatio, dropped_count, random_mask
 from visual_echoes.training.task import Phase, Task, Validation
 from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair, TransformerConfig
@@ -52,8 +52,8 @@ class TransformerTask(Task):
         self,
         config: TransformerConfig,
         objective: MaskingObjective,
-        train: TokenCache,
-        valid: TokenCache,
+        train: Tokens,
+        valid: Tokens,
         codebooks: dict[Modality, Tensor] | None = None,
     ) -> None:
         """`codebooks`: code vectors (K, C) of the tokenizers to start the token embeddings from; None: at random."""

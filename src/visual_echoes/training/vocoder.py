@@ -3,7 +3,7 @@
 The input is the true mel of the target sound or, for a share of the items, the mel that the audio VQGAN made
 of it, so that the vocoder learns to cope with what it will be given.
 
-Shapes: B batch, n sounds, N samples, M mel bands, T mel frames.
+Shapes: B batch, N samples, M mel bands, T mel frames.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from visual_echoes.data.pairs import pcm_to_wave
-from visual_echoes.data.sources import Augmentation, vary_sounds
+from visual_echoes.data.sources import Source
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
-from visual_echoes.mel import wave_to_mel
+from visual_echoes.mel import mel_to_unit, unit_to_mel, wave_to_mel
+from visual_echoes.tokenizer import Tokenizer
 from visual_echoes.training.task import Phase, Task, Validation
 from visual_echoes.training.vocoder_losses import (
     MultiResolutionDiscriminator,
@@ -33,7 +33,6 @@ from visual_echoes.vocoder import GriffinLim, build_vocoder
 
 VALIDATION_BATCH = 32
 SOUNDS_SHOWN = 3
-NO_AUGMENTATION = Augmentation()
 
 
 class VocoderTrainConfig(BaseModel):
@@ -59,10 +58,9 @@ class VocoderTask(Task):
     Args:
         config: what to train.
         layout: shape of the sounds.
-        train_sounds: (n, layout.clip_samples), int16 or float in [-1, 1].
-        valid_sounds: the same, held out.
-        train_mels: the VQGAN's mels of `train_sounds`, (n, n_mels, mel_frames) in [0, 1]; None to do without.
-        augmentation: how training sounds are varied.
+        train: sounds of `layout.clip_samples`.
+        valid: the same, held out.
+        tokenizer: the network whose mels a share of the items starts from; None to do without.
 
     Raises:
         EchoesError: a segment longer than the layout's sounds, or a vocoder that does not fit the layout.
@@ -72,21 +70,17 @@ class VocoderTask(Task):
         self,
         config: VocoderTrainConfig,
         layout: Layout,
-        train_sounds: Tensor,
-        valid_sounds: Tensor,
-        train_mels: Tensor | None = None,
-        augmentation: Augmentation = NO_AUGMENTATION,
+        train: Source,
+        valid: Source,
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         if config.segment_frames > layout.mel_frames:
             raise EchoesError(
                 f"segment_frames is {config.segment_frames}, but sounds of layout {layout.name!r} have only "
                 f"{layout.mel_frames} frames; lower it."
             )
-        mels_shape = (len(train_sounds), layout.n_mels, layout.mel_frames)
-        if train_mels is not None and train_mels.shape != mels_shape:
-            raise ValueError(f"train_mels of {tuple(train_mels.shape)} do not fit the sounds or the layout")
-        self.config, self.layout, self.augmentation = config, layout, augmentation
-        self.train_sounds, self.valid_sounds, self.train_mels = train_sounds, valid_sounds, train_mels
+        self.config, self.layout = config, layout
+        self.train, self.valid, self.tokenizer = train, valid, tokenizer
         self.model = build_vocoder(config.kind, config.model, layout)
         self.modules = nn.ModuleDict({"model": self.model})
         self.optimizers = {"model": ("model",)}
@@ -95,36 +89,33 @@ class VocoderTask(Task):
             self.optimizers = {"model": ("model",), "discriminator": ("discriminator",)}
         self._griffin_lim: Validation | None = None
 
-    def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Mel segments (B, M, segment_frames) and the waves they stand for (B, segment_frames * hop)."""
-        index_B = torch.randint(len(self.train_sounds), (size,), generator=generator)
-        wave_BN = _to_wave(self.train_sounds[index_B])
-        varied_BN = vary_sounds(wave_BN, self.layout.sample_rate, self.augmentation, generator)
-        if self.train_mels is None:
-            return self._segments(wave_to_mel(varied_BN, self.layout), varied_BN, generator)
-        # The VQGAN's mels belong to the sounds as they are, so those items are not varied.
+    def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Sounds (B, N), whether each starts from the tokenizer's mel (B,), and the segment's first frame (B,)."""
+        index_B = torch.randint(len(self.train), (size,), generator=generator)
+        wave_BN = self.train.take(index_B, generator)
         swapped_B = torch.rand(size, generator=generator) < self.config.reconstructed_share
-        wave_BN = torch.where(swapped_B[:, None], wave_BN, varied_BN)
-        true_BMT = wave_to_mel(wave_BN, self.layout)
-        mel_BMT = torch.where(swapped_B[:, None, None], self.train_mels[index_B].float(), true_BMT)
-        return self._segments(mel_BMT, wave_BN, generator)
+        last = self.layout.mel_frames - self.config.segment_frames
+        return wave_BN, swapped_B, torch.randint(last + 1, (size,), generator=generator)
 
-    def _segments(self, mel_BMT: Tensor, wave_BN: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The same random stretch of frames and of samples of each item."""
+    def segments(self, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Mel segments (B, M, segment_frames) and the waves they stand for (B, segment_frames * hop)."""
+        wave_BN, swapped_B, start_B = batch
+        mel_BMT = wave_to_mel(wave_BN, self.layout)
+        if self.tokenizer is not None and swapped_B.any():
+            mel_BMT[swapped_B] = _round_trip(self.tokenizer, mel_BMT[swapped_B])
         frames, hop = self.config.segment_frames, self.layout.hop
-        last = self.layout.mel_frames - frames
-        starts = torch.randint(last + 1, (len(mel_BMT),), generator=generator).tolist()
         mels, waves = [], []
-        for mel_MT, wave_N, start in zip(mel_BMT, _cropped(wave_BN, self.layout), starts, strict=True):
+        for mel_MT, wave_N, start in zip(mel_BMT, _cropped(wave_BN, self.layout), start_B.tolist(), strict=True):
             mels.append(mel_MT[:, start : start + frames])
             waves.append(wave_N[start * hop : (start + frames) * hop])
         return torch.stack(mels), torch.stack(waves)
 
-    def phases(self, batch: tuple[Tensor, Tensor], step: int) -> Iterator[Phase]:
+    def phases(self, batch: tuple[Tensor, Tensor, Tensor], step: int) -> Iterator[Phase]:
         config, layout = self.config, self.layout
-        mel_BMT, wave_BN = batch
-        made_BN = self.modules["model"](mel_BMT)
         # Spectra in float32: bfloat16 has too few digits for them.
+        with torch.autocast(batch[0].device.type, enabled=False):
+            mel_BMT, wave_BN = self.segments(batch)
+        made_BN = self.modules["model"](mel_BMT)
         with torch.autocast(wave_BN.device.type, enabled=False):
             mel_l1 = log_mel_distance(made_BN, wave_BN, layout)
             stft = stft_distance(made_BN, wave_BN, layout)
@@ -153,7 +144,8 @@ class VocoderTask(Task):
         metrics = {**trained.metrics, **{f"griffin_lim/{k}": v for k, v in self._griffin_lim.metrics.items()}}
         sounds = {f"vocoder/{name}": sound for name, sound in trained.sounds.items()}
         sounds.update({f"griffin_lim/{name}": sound for name, sound in self._griffin_lim.sounds.items()})
-        for index, wave_N in enumerate(_cropped(_to_wave(self.valid_sounds[:SOUNDS_SHOWN]), self.layout)):
+        shown_BN = self.valid.take(torch.arange(min(SOUNDS_SHOWN, len(self.valid))), None)
+        for index, wave_N in enumerate(_cropped(shown_BN, self.layout)):
             sounds[f"original/{index}"] = (wave_N.numpy(), self.layout.sample_rate)
         return Validation(metrics, sounds=sounds)
 
@@ -161,8 +153,8 @@ class VocoderTask(Task):
         mel_l1 = stft = 0.0
         sounds: dict[str, Any] = {}
         with torch.autocast(device.type, enabled=False):
-            for sounds_BN in self.valid_sounds.split(VALIDATION_BATCH):
-                full_BN = _to_wave(sounds_BN).to(device)
+            for index_B in torch.arange(len(self.valid)).split(VALIDATION_BATCH):
+                full_BN = self.valid.take(index_B, None).to(device)
                 made_BN = vocoder(wave_to_mel(full_BN, self.layout))
                 wave_BN = _cropped(full_BN, self.layout)
                 # One by one, so that the figures do not depend on how the sounds are batched.
@@ -171,15 +163,18 @@ class VocoderTask(Task):
                     stft += float(stft_distance(made_N, wave_N, self.layout))
                 for made_N in made_BN[: max(0, SOUNDS_SHOWN - len(sounds))]:
                     sounds[str(len(sounds))] = (made_N.cpu().numpy(), self.layout.sample_rate)
-        count = len(self.valid_sounds)
+        count = len(self.valid)
         return Validation({"mel_l1": mel_l1 / count, "stft": stft / count}, sounds=sounds)
 
     def export_config(self) -> dict[str, Any]:
         return self.model.config.model_dump(mode="json")
 
 
-def _to_wave(sounds_BN: Tensor) -> Tensor:
-    return pcm_to_wave(sounds_BN) if sounds_BN.dtype == torch.int16 else sounds_BN.float()
+@torch.no_grad()
+def _round_trip(tokenizer: Tokenizer, mel_BMT: Tensor) -> Tensor:
+    """What the tokenizer makes of mels, both (B, M, T) in [0, 1]."""
+    tokenizer.to(mel_BMT.device)
+    return unit_to_mel(tokenizer.decode_unit(tokenizer.encode_unit(mel_to_unit(mel_BMT))))
 
 
 def _cropped(wave_BN: Tensor, layout: Layout) -> Tensor:

@@ -1,0 +1,151 @@
+"""Seconds per stage and peak memory of a model of the paper's shape: a ten-second sound for one picture.
+
+The weights are random: what is measured does not depend on them. The model is assembled from recipes/paper into a
+temporary folder, in half precision as `echoes assemble` writes it; then a process of its own loads it, makes the sound
+with N = 30 and guidance 3, and writes the WAV file. Run from the repository's root:
+
+    python benchmarks/paper_shape.py [--threads 2] [--picture photo.jpg]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+RECIPES = Path(__file__).parents[1] / "recipes" / "paper"
+STEPS, GUIDANCE, SEED = 30, 3.0, 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--picture", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        picture = arguments.picture or folder / "picture.jpg"
+        # Each in its own process: a child's peak memory must not be its parent's.
+        run_self("assemble", folder / "model", picture)
+        report = json.loads(run_self("measure", folder / "model", picture, folder / "sound.wav", arguments.threads))
+    for stage, seconds in report["seconds"].items():
+        print(f"{stage:8} {seconds:7.2f} s")
+    print(f"{'in all':8} {sum(report['seconds'].values()):7.2f} s, {arguments.threads} threads")
+    print(f"{report['samples']} samples at {report['rate']} Hz, {report['parameters'] / 1e6:.0f} M parameters")
+    print(f"peak memory {report['peak'] / 1e9:.2f} GB")
+
+
+def run_self(*arguments: object) -> str:
+    command = [sys.executable, __file__, *map(str, arguments)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def assemble(folder: Path, picture: Path) -> None:
+    """Write the model with random weights, and a picture if there is none."""
+    import numpy as np
+    from PIL import Image
+
+    from visual_echoes.layout import LAYOUTS
+    from visual_echoes.sampling import SamplingSettings
+    from visual_echoes.training.build import audio_config, image_config
+    from visual_echoes.training.recipe import (
+        AudioVQGANRecipe,
+        ImageVQGANRecipe,
+        TransformerRecipe,
+        VocoderRecipe,
+        read_recipe,
+    )
+    from visual_echoes.transformer import EchoTransformer, TransformerConfig
+    from visual_echoes.vocoder import build_vocoder
+    from visual_echoes.vqgan import VQGAN
+    from visual_echoes.weights import Model, save_model
+
+    layout = LAYOUTS["paper"]
+    recipes = [
+        read_recipe(RECIPES / f"{name}.toml") for name in ("image-vqgan", "audio-vqgan", "transformer", "vocoder")
+    ]
+    image, audio, transformer, vocoder = recipes
+    assert isinstance(image, ImageVQGANRecipe)
+    assert isinstance(audio, AudioVQGANRecipe)
+    assert isinstance(transformer, TransformerRecipe)
+    assert isinstance(vocoder, VocoderRecipe)
+    config = TransformerConfig.for_layout(layout, **transformer.model.model_dump())
+    made = build_vocoder(vocoder.model.kind, vocoder.model.model, layout)
+    parts = {
+        "image_vqgan": ("vqgan", VQGAN(image_config(image))),
+        "audio_vqgan": ("vqgan", VQGAN(audio_config(audio))),
+        "transformer": ("transformer", EchoTransformer(config)),
+        "vocoder": (vocoder.model.kind, made),
+    }
+    model = Model(
+        name="paper-shape", version="0", layout=layout, sampling=SamplingSettings(),
+        parts={name: part for name, (_, part) in parts.items()},  # type: ignore[misc]
+        kinds={name: kind for name, (kind, _) in parts.items()},  # type: ignore[misc]
+        configs={name: part.config.model_dump(mode="json") for name, (_, part) in parts.items()},  # type: ignore
+    )  # fmt: skip
+    save_model(folder, model, half=True)
+    if not picture.exists():
+        pixels = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+        Image.fromarray(pixels).save(picture, quality=90)
+
+
+def measure(folder: Path, picture: Path, target: Path, threads: int) -> None:
+    """Make the sound, stage by stage as `VisualEchoes.image_to_audio` does, and print a report as JSON."""
+    import resource
+
+    import torch
+
+    from visual_echoes.generation import generate
+    from visual_echoes.inputs import picture_array
+    from visual_echoes.media import write_wav
+    from visual_echoes.pipeline import VisualEchoes
+    from visual_echoes.sampling import SamplingSettings
+    from visual_echoes.transformer import Pair
+
+    torch.set_num_threads(threads)
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(name: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        seconds[name] = time.perf_counter() - begin
+
+    with stage("load"):
+        echoes = VisualEchoes.from_pretrained(folder, device="cpu")
+    codec, layout = echoes.codec, echoes.layout
+    with stage("encode"):
+        image_tokens = codec.encode_images(picture_array(picture, layout)[None])
+    with stage("sample"):
+        silent = torch.zeros(1, layout.audio_tokens, dtype=torch.int64)
+        unknown = Pair(torch.zeros_like(image_tokens, dtype=torch.bool), torch.ones_like(silent, dtype=torch.bool))
+        settings = SamplingSettings(steps=STEPS, guidance=GUIDANCE)
+        generators = [torch.Generator().manual_seed(SEED)]
+        tokens = generate(
+            codec.part("transformer"), Pair(image_tokens, silent), unknown, settings, generators, ("audio",)  # type: ignore
+        )  # fmt: skip
+    with stage("decode"):
+        mel = codec.decode_mels(tokens.audio)
+    with stage("vocode"):
+        wave = codec.vocode(mel)[0]
+    with stage("write"):
+        write_wav(target, wave, layout.sample_rate, {})
+    parameters = sum(p.numel() for part in echoes.model.parts.values() for p in part.parameters())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    report = {"seconds": seconds, "samples": len(wave), "rate": layout.sample_rate, "parameters": parameters}
+    print(json.dumps({**report, "peak": peak}))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["assemble"]:
+        assemble(Path(sys.argv[2]), Path(sys.argv[3]))
+    elif sys.argv[1:2] == ["measure"]:
+        measure(Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5]))
+    else:
+        main()

@@ -1,0 +1,134 @@
+"""The command `prepare`: any folder or list of videos, or of pictures and sounds, to clips for training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from visual_echoes.cli.console import INTERRUPTED, complain, needs_extra, progress_bar, say, working
+from visual_echoes.cli.options import DeviceOption
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from visual_echoes.data.prepare import Summary
+    from visual_echoes.data.prepare.tokens import Tokenizers
+    from visual_echoes.layout import Layout
+
+FormName = Literal["folder", "classes", "list", "vggsound"]  # as in the library, whose import costs time
+DEFAULT_LAYOUT = "paper"
+
+
+def prepare(
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="A folder of videos or of pictures and sounds, or a list.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for manifest and tokens; made if needed.")],
+    layout: Annotated[
+        str | None, typer.Option("--layout", show_default="that of --tokens, or paper", help="What the clips are for.")
+    ] = None,
+    form: Annotated[
+        FormName | None, typer.Option("--as", show_default="found out", help="How to understand INPUT.")
+    ] = None,
+    listing: Annotated[
+        Path | None, typer.Option("--list", help="CSV or JSONL of clips in INPUT; also VGGSound's CSV.")
+    ] = None,
+    window: Annotated[
+        float | None, typer.Option("--window", show_default="the layout's", help="Seconds of a clip of a longer file.")
+    ] = None,
+    shortest: Annotated[
+        float | None, typer.Option("--shortest", show_default="0.5 or half a window", help="Seconds a clip must have.")
+    ] = None,
+    frames: Annotated[int, typer.Option("--frames", min=1, max=1000, help="Frames of each clip of a video.")] = 10,
+    split_list: Annotated[
+        Path | None, typer.Option("--split-list", help="CSV or JSONL with id and split; others are left out.")
+    ] = None,
+    valid_share: Annotated[float, typer.Option("--valid-share", min=0, max=1, help="Of videos no list says.")] = 0.05,
+    test_share: Annotated[float, typer.Option("--test-share", min=0, max=1, help="Of videos no list says.")] = 0.05,
+    tokens: Annotated[
+        str | None, typer.Option("--tokens", metavar="MODEL", help="Also make the tokens of this model's tokenizers.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, show_default="all cores", help="Processes that decode.")
+    ] = None,
+    time_limit: Annotated[float, typer.Option("--time-limit", min=0.1, help="Seconds that one clip may take.")] = 120.0,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", metavar="ADDRESS", help="Decode on a Ray cluster; auto, local, or its address."),
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Make clips for training: a manifest, a list of what was left out and why, and tokens if asked for.
+
+    Run the same command again to go on after an interruption, or after adding files.
+    """
+    from rich.console import Console
+
+    from visual_echoes.data import prepare as library
+
+    tokenizers = None if tokens is None else _load_tokenizers(tokens, device)
+    settings = library.Settings(
+        source, _layout(layout, tokenizers), form, listing, window, shortest, frames, split_list,
+        valid_share, test_share,
+    )  # fmt: skip
+    try:
+        with needs_extra("cluster"), progress_bar("Examining", 1) as bar:
+            summary = library.prepare(settings, output, library.Engine(workers, time_limit, ray), bar.show)
+        Console().print(summary_table(summary))
+        if tokenizers is not None:
+            _write_tokens(output, tokenizers, workers)
+    except KeyboardInterrupt:
+        complain(f"Interrupted; what is done is kept in {output}. Run the same command again to go on.")
+        raise typer.Exit(INTERRUPTED) from None
+    say(str(output))
+
+
+def summary_table(summary: Summary) -> Table:
+    """How many clips are in each split, and how many were left out for which reason."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    from visual_echoes.data.manifest import SPLITS
+    from visual_echoes.data.prepare import WORDING
+
+    table = Table("", "", box=SIMPLE, show_header=False)
+    table.add_column(justify="right")
+    for split in SPLITS:
+        table.add_row("kept", split, f"{summary.splits[split]:,}")
+    table.add_row("kept", f"in all, {summary.seconds / 3600:.2f} h", f"{summary.splits.total():,}", end_section=True)
+    for reason, count in summary.reasons.most_common():
+        table.add_row(reason.value, WORDING[reason], f"{count:,}")
+    table.add_row("left out", "in all", f"{summary.reasons.total():,}")
+    return table
+
+
+def _layout(name: str | None, tokenizers: Tokenizers | None) -> Layout:
+    from visual_echoes.errors import EchoesError
+    from visual_echoes.layout import get_layout
+
+    if tokenizers is None:
+        return get_layout(name or DEFAULT_LAYOUT)
+    if name is not None and name != tokenizers.layout.name:
+        raise EchoesError(
+            f"The tokens' model has the layout {tokenizers.layout.name!r}, not {name!r}; leave out --layout."
+        )
+    return tokenizers.layout
+
+
+def _load_tokenizers(source: str, device: str) -> Tokenizers:
+    from visual_echoes.data.prepare.tokens import Tokenizers
+    from visual_echoes.pipeline import resolve_device
+
+    with working("Loading the tokenizers"):
+        return Tokenizers.load(source, resolve_device(device))
+
+
+def _write_tokens(output: Path, tokenizers: Tokenizers, workers: int | None) -> None:
+    import os
+
+    from visual_echoes.data.prepare.tokens import write_tokens
+
+    with progress_bar("Encoding", 1) as bar:
+        write_tokens(output, tokenizers, workers or os.cpu_count() or 1, bar.show)

@@ -1,0 +1,82 @@
+"""Frames and sound windows of prepared clips, as the layout wants them: for tokens, and for training tokenizers.
+
+Shapes: F frames, C channels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from visual_echoes.data.manifest import Clip, resolve
+from visual_echoes.inputs import is_video
+from visual_echoes.layout import Layout
+from visual_echoes.media import fit_audio, fit_image, read_audio_window, read_frames_at, read_image
+from visual_echoes.mel import set_peak
+
+
+def read_clip_picture(clip: Clip, root: Path, frame: int, layout: Layout) -> Tensor:
+    """The frame number `frame` of a clip: its centre square, resized, uint8 (C, H, W); `EchoesError` as its reader."""
+    return read_clip_pictures(clip, root, [frame], layout)[0]
+
+
+def read_clip_pictures(clip: Clip, root: Path, frames: Sequence[int], layout: Layout) -> Tensor:
+    """Several frames of a clip in one pass over its file, uint8 (F, C, H, W); `frames` in ascending order."""
+    path = resolve(clip.picture, root)
+    if is_video(path):
+        images = read_frames_at(path, [clip.start + clip.frames[frame] for frame in frames])
+    else:
+        images = [read_image(path)] * len(frames)
+    pixels = np.stack([fit_image(image, layout.image_size, layout.image_channels) for image in images])
+    return torch.from_numpy(pixels).movedim(-1, 1).contiguous()
+
+
+def read_clip_sound(clip: Clip, root: Path, layout: Layout, offset_seconds: float = 0.0) -> Tensor:
+    """A window of a clip's sound as long as the layout's, float32 (clip_samples,), at the layout's rate and level.
+
+    Args:
+        offset_seconds: where the window begins, after the clip's start; see `window_offsets`.
+
+    A window that leaves the clip on either side has silence there; a clip too short for the layout is centred in
+    silence, as sounds given to a model are (`fit_audio`), whatever the offset.
+    """
+    rate, samples = layout.sample_rate, layout.clip_samples
+    path = resolve(clip.sound, root)
+    if _is_short(clip, layout):
+        wave = read_audio_window(path, rate, clip.start, clip.seconds)
+        fitted = fit_audio(wave[:samples], samples)
+    else:
+        first = max(0.0, offset_seconds)
+        last = min(clip.seconds, offset_seconds + layout.seconds)
+        wave = read_audio_window(path, rate, clip.start + first, last - first)
+        before = round((first - offset_seconds) * rate)
+        fitted = np.pad(wave, (before, samples))[:samples]
+    return torch.from_numpy(set_peak(fitted, layout.peak))
+
+
+def window_offsets(clip: Clip, layout: Layout, count: int) -> list[float]:
+    """Where up to `count` sound windows of a clip begin, in seconds after its start, evenly over what there is.
+
+    A window may begin before the clip, or end after it, by the frames that the layout's centre crop drops, so that
+    windows of a clip of exactly the layout's length differ too while no silence is heard in any.
+    """
+    if _is_short(clip, layout):
+        return [0.0]
+    first, last = -_slack(layout), clip.seconds - layout.seconds + _slack(layout)
+    if count == 1 or last - first <= 0:
+        return [(first + last) / 2]
+    return [first + (last - first) * index / (count - 1) for index in range(count)]
+
+
+def _slack(layout: Layout) -> float:
+    """Seconds at either end of a window that the layout's centre crop drops."""
+    return layout.mel_offset * layout.hop / layout.sample_rate
+
+
+def _is_short(clip: Clip, layout: Layout) -> bool:
+    """Whether silence would be heard in every window of the clip."""
+    return clip.seconds < layout.seconds - 2 * _slack(layout)

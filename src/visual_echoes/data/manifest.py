@@ -1,0 +1,163 @@
+"""The manifest of a prepared folder of clips: one picture (or video) with one sound a line, and where both come from.
+
+A prepared folder holds `manifest.jsonl` (one JSON object a line, sorted by id), `dataset.json` (written last: layout,
+root of the paths, settings) and, if asked for, `tokens/` (see `token_store`). This module imports no torch, so that the
+many workers of a preparation start at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from visual_echoes.errors import EchoesError
+from visual_echoes.files import atomic_path, write_text
+from visual_echoes.layout import Layout
+
+FORMAT = 1
+KIND = "clips"
+MANIFEST = "manifest.jsonl"
+DESCRIPTION = "dataset.json"
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip.
+
+    Attributes:
+        id: unique in the manifest, printable, in one line.
+        split: "train", "valid" or "test".
+        label: its class, if it has one.
+        picture: path of the video or picture, relative to the root of the manifest where it lies below it.
+        sound: path of the video or sound, likewise.
+        start: where the clip begins in its files, in seconds.
+        seconds: its length; what a layout wants beyond it is silence.
+        frames: times of its frames in seconds after `start`; (0.0,) for a still picture.
+        origin: the source video's id; clips of one origin are all in one split.
+        hashes: SHA-256 of the files' contents in hexadecimal, for "picture" and "sound".
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    id: Annotated[str, Field(min_length=1)]
+    split: Split
+    label: str | None
+    picture: str
+    sound: str
+    start: Annotated[float, Field(ge=0)]
+    seconds: Annotated[float, Field(gt=0)]
+    frames: Annotated[tuple[float, ...], Field(min_length=1)]
+    origin: str
+    hashes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Description:
+    """The content of `dataset.json`.
+
+    Attributes:
+        root: folder that relative paths of the manifest start from.
+        layout: what the clips were prepared for.
+        settings: how they were prepared; `pairing` is "clip" (a picture with its own sound) or "class" (any picture
+            of a label with any sound of it).
+    """
+
+    root: Path
+    layout: Layout
+    settings: dict[str, Any]
+
+
+_CLIP = TypeAdapter(Clip)
+
+
+def resolve(path: str, root: Path) -> Path:
+    """A path of the manifest as one that can be opened."""
+    return root / path
+
+
+def write_manifest(folder: Path, clips: Iterable[Clip]) -> None:
+    """Write `manifest.jsonl`, sorted by id; the file appears only when it is complete."""
+    with atomic_path(folder / MANIFEST) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        for clip in sorted(clips, key=lambda clip: clip.id):
+            file.write(json.dumps(asdict(clip), ensure_ascii=False) + "\n")
+
+
+def read_manifest(folder: Path, split: str | None = None) -> list[Clip]:
+    """All clips of a prepared folder, or those of one split, sorted by id.
+
+    Raises:
+        EchoesError: the manifest is missing or malformed, names an id twice, or puts one origin into two splits.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise EchoesError(f"There is no {path}; make it with `echoes prepare`.")
+    clips: list[Clip] = []
+    ids: set[str] = set()
+    splits: dict[str, str] = {}
+    for number, clip in enumerate(_parse(path), start=1):
+        if clip.id in ids:
+            raise EchoesError(f"Line {number} of {path} has the id {clip.id!r} of an earlier line; prepare it again.")
+        if splits.setdefault(clip.origin, clip.split) != clip.split:
+            raise EchoesError(f"Line {number} of {path} has {clip.origin!r} in a second split; prepare it again.")
+        ids.add(clip.id)
+        clips.append(clip)
+    clips.sort(key=lambda clip: clip.id)
+    return [clip for clip in clips if split is None or clip.split == split]
+
+
+def _parse(path: Path) -> Iterator[Clip]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    yield _CLIP.validate_json(line)
+                except ValidationError as error:
+                    first = error.errors()[0]
+                    field = ".".join(str(part) for part in first["loc"])
+                    raise EchoesError(
+                        f"Line {number} of {path} is no clip ({field}: {first['msg']}); prepare it again."
+                    ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise EchoesError(f"{path} cannot be read ({error}); prepare it again.") from error
+
+
+def write_description(folder: Path, description: Description) -> None:
+    """Write `dataset.json`, which says that a prepared folder is complete."""
+    content = {
+        "format": FORMAT, "kind": KIND, "root": str(description.root), "layout": description.layout.to_dict(),
+        "settings": description.settings,
+    }  # fmt: skip
+    write_text(folder / DESCRIPTION, json.dumps(content, indent=2) + "\n")
+
+
+def is_clip_folder(folder: Path) -> bool:
+    """Whether a folder of data is one of clips with a manifest (rather than one of arrays, see `pairs`)."""
+    try:
+        return bool(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")).get("kind") == KIND)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def read_description(folder: Path) -> Description:
+    """The content of `dataset.json`; `EchoesError` when it is missing, malformed, of another kind or newer format."""
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise EchoesError(f"There is no {path}, so the folder is not completely prepared; run `echoes prepare` on it.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("kind") != KIND or content.get("format") != FORMAT:
+            raise EchoesError(
+                f"{path} is of kind {content.get('kind')!r} and format {content.get('format')!r}, not {KIND!r} and "
+                f"{FORMAT}; prepare the clips with `echoes prepare`."
+            )
+        return Description(Path(content["root"]), Layout.from_dict(content["layout"]), dict(content["settings"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise EchoesError(f"{path} cannot be read ({error}); prepare the clips again.") from error

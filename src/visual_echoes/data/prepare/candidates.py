@@ -1,0 +1,111 @@
+"""What a preparation passes around: candidates to examine, and what became of them. All of it turns into JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from visual_echoes.data.manifest import Split
+from visual_echoes.data.prepare.reasons import Reason
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Files that may hold one or more clips.
+
+    Attributes:
+        id: unique among the candidates; the id of its clip, or the first part of its clips' ids.
+        origin: the source video's id, or what else must not be divided between splits.
+        picture: absolute path of the video or picture; None for a sound that is paired by class.
+        sound: absolute path of the video or sound; None for a picture that is paired by class.
+        label: its class, if it has one.
+        split: what a list says, if there is one.
+        start: where its one clip begins, in seconds; None for consecutive windows over the whole length.
+        seconds: how long its one clip is; None for the window's length, or what there is of it.
+        maybe_cut: the file may be the clip itself, already cut out of the source video; `start` is then 0.
+    """
+
+    id: str
+    origin: str
+    picture: str | None
+    sound: str | None
+    label: str | None = None
+    split: Split | None = None
+    start: float | None = None
+    seconds: float | None = None
+    maybe_cut: bool = False
+
+    @property
+    def files(self) -> list[str]:
+        """Its files, each once."""
+        return list(dict.fromkeys(path for path in (self.picture, self.sound) if path is not None))
+
+
+@dataclass(frozen=True)
+class Found:
+    """A usable clip, before it has a split; one half of it where `picture` or `sound` is None. Fields as in `Clip`."""
+
+    id: str
+    origin: str
+    picture: str | None
+    sound: str | None
+    label: str | None
+    split: Split | None
+    start: float
+    seconds: float
+    frames: tuple[float, ...]
+    hashes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file or clip that is left out.
+
+    Attributes:
+        id: as far as it has one.
+        file: its path; for a pair the file at fault, or the picture.
+        reason: the kind of fault.
+        detail: what exactly, if there is more to say.
+    """
+
+    id: str
+    file: str
+    reason: Reason
+    detail: str = ""
+
+
+Outcome = Found | Rejected
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What examining a candidate depends on.
+
+    Attributes:
+        sample_rate: in Hz; the layout's.
+        window: length of the clips that a longer file is cut into, in seconds.
+        shortest: length that a clip must have, in seconds.
+        frames: frames of each clip of a video.
+    """
+
+    sample_rate: int
+    window: float
+    shortest: float
+    frames: int
+
+
+def pack(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Outcomes as JSON values."""
+    return [asdict(outcome) for outcome in outcomes]
+
+
+def unpack(values: Sequence[dict[str, Any]]) -> list[Outcome]:
+    """Inverse of `pack`; `KeyError`, `TypeError` or `ValueError` on other values."""
+    return [_unpack(value) for value in values]
+
+
+def _unpack(value: dict[str, Any]) -> Outcome:
+    if "reason" in value:
+        return Rejected(**{**value, "reason": Reason(value["reason"])})
+    return Found(**{**value, "frames": tuple(value["frames"])})

@@ -1,0 +1,148 @@
+"""Find the candidates in a folder: videos, pictures with sounds of the same name, or pictures and sounds by class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from visual_echoes.data.prepare.candidates import Candidate, Rejected
+from visual_echoes.data.prepare.reasons import Reason
+from visual_echoes.errors import EchoesError
+from visual_echoes.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+PICTURE_FOLDERS = ("pictures", "images")
+SOUND_FOLDERS = ("sounds", "audio")
+
+
+@dataclass
+class Findings:
+    """What a search has found: candidates with ids of their own, and files that are none.
+
+    Attributes:
+        candidates: sorted by id.
+        rejected: in no particular order.
+    """
+
+    candidates: list[Candidate] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+    def reject(self, id: str, file: Path | str, reason: Reason, detail: str = "") -> None:
+        self.rejected.append(Rejected(id, str(file), reason, detail))
+
+
+def walk(folder: Path, findings: Findings, leave_out: Path | None = None) -> Iterator[Path]:
+    """All files below a folder, sorted, without hidden ones; those with impossible names are rejected.
+
+    Args:
+        leave_out: a folder that is not entered, for instance the output.
+    """
+    if not folder.is_dir():
+        raise EchoesError(f"{folder} is no folder; name a folder with videos, pictures or sounds.")
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if _is_visible(name) and Path(parent, name) != leave_out)
+        for name in sorted(filter(_is_visible, names)):
+            path = Path(parent, name)
+            if str(path).isprintable():  # which surrogates, for what is not UTF-8, are not
+                yield path
+            else:
+                findings.reject("", path, Reason.BAD_NAME)
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".")
+
+
+def is_classes(folder: Path) -> bool:
+    """Whether a folder is one of pictures/CLASS and sounds/CLASS."""
+    return all(
+        any(entry.is_dir() for entry in found.iterdir() if _is_visible(entry.name)) if found else False
+        for found in (_subfolder(folder, PICTURE_FOLDERS), _subfolder(folder, SOUND_FOLDERS))
+    )
+
+
+def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_dir()), None)
+
+
+def find_in_folder(folder: Path, leave_out: Path | None = None) -> Findings:
+    """Videos, and pictures and sounds that lie beside each other under one name.
+
+    The id is the path without suffix, below the folder; the label the subfolder, if there is one.
+    """
+    findings = Findings()
+    videos: dict[str, list[Path]] = {}
+    pictures: dict[str, list[Path]] = {}
+    sounds: dict[str, list[Path]] = {}
+    kinds = ((VIDEO_SUFFIXES, videos), (IMAGE_SUFFIXES, pictures), (AUDIO_SUFFIXES, sounds))
+    for path in walk(folder, findings, leave_out):
+        found = next((by_id for suffixes, by_id in kinds if path.suffix.lower() in suffixes), None)
+        if found is None:
+            findings.reject("", path, Reason.NOT_MEDIA)
+        else:
+            found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
+    for id in sorted(videos.keys() | pictures.keys() | sounds.keys()):
+        _sort_out(folder, id, videos.get(id, []), pictures.get(id, []), sounds.get(id, []), findings)
+    return findings
+
+
+def _sort_out(
+    folder: Path, id: str, videos: list[Path], pictures: list[Path], sounds: list[Path], findings: Findings
+) -> None:
+    """The candidate of one id, and rejections for the files that it leaves over."""
+    if videos:
+        picture, sound, *left = [videos[0], *videos, *pictures, *sounds]
+    elif pictures and sounds:
+        picture, sound, *left = [pictures[0], sounds[0], *pictures[1:], *sounds[1:]]
+    else:
+        for path in pictures:
+            findings.reject(id, path, Reason.NO_SOUND)
+        for path in sounds:
+            findings.reject(id, path, Reason.NO_PICTURE)
+        return
+    label = Path(id).parent.as_posix()
+    findings.candidates.append(Candidate(id, id, str(picture), str(sound), None if label == "." else label))
+    for path in left:
+        findings.reject(id, path, Reason.DUPLICATE_ID, f"{sound.relative_to(folder)} is taken")
+
+
+def find_classes(folder: Path, leave_out: Path | None = None) -> Findings:
+    """Pictures in pictures/CLASS and sounds in sounds/CLASS: halves, to be paired with any of their class."""
+    findings = Findings()
+    pictures, sounds = (_subfolder(folder, names) for names in (PICTURE_FOLDERS, SOUND_FOLDERS))
+    if pictures is None or sounds is None:
+        raise EchoesError(
+            f"{folder} has not both a folder {PICTURE_FOLDERS[0]}/ and a folder {SOUND_FOLDERS[0]}/; make them, with a "
+            "folder for each class inside."
+        )
+    _find_halves(pictures, IMAGE_SUFFIXES, lambda id, origin, path, label: Candidate(id, origin, path, None, label),
+                 findings, leave_out)  # fmt: skip
+    _find_halves(sounds, AUDIO_SUFFIXES, lambda id, origin, path, label: Candidate(id, origin, None, path, label),
+                 findings, leave_out)  # fmt: skip
+    for path in walk(folder, findings, leave_out):
+        if not {pictures, sounds} & set(path.parents):
+            findings.reject("", path, Reason.NOT_MEDIA, "it lies in no class")
+    return findings
+
+
+def _find_halves(
+    parent: Path,
+    suffixes: Iterable[str],
+    half: Callable[[str, str, str, str], Candidate],
+    findings: Findings,
+    leave_out: Path | None,
+) -> None:
+    taken: set[str] = set()
+    for path in walk(parent, findings, leave_out):
+        inside = path.relative_to(parent)
+        id = (Path(parent.name) / inside).with_suffix("").as_posix()
+        if len(inside.parts) < 2:
+            findings.reject(id, path, Reason.NOT_MEDIA, "it lies in no class")
+        elif path.suffix.lower() not in suffixes:
+            findings.reject(id, path, Reason.NOT_MEDIA)
+        elif id in taken:
+            findings.reject(id, path, Reason.DUPLICATE_ID)
+        else:
+            taken.add(id)
+            findings.candidates.append(half(id, id, str(path), inside.parts[0]))

@@ -1,0 +1,184 @@
+"""From outcomes to the manifest: duplicates, splits, pairs by class. Depends on the outcomes, not on their order."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from visual_echoes.data.manifest import Clip, Split
+from visual_echoes.data.prepare.candidates import Found, Outcome, Rejected
+from visual_echoes.data.prepare.reasons import Reason
+from visual_echoes.files import atomic_path
+
+REJECTED = "rejected.csv"
+
+_STRICTNESS: dict[Split, int] = {"train": 0, "valid": 1, "test": 2}  # where an origin with several splits belongs
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """How clips come to their splits.
+
+    Attributes:
+        listed: published splits by the id of a clip or of its origin; clips it does not name are left out. None
+            without such a list.
+        valid: share of the origins that is for validation, where no list says.
+        test: share of the origins that is for testing, where no list says.
+    """
+
+    listed: Mapping[str, Split] | None
+    valid: float
+    test: float
+
+    def by_hash(self, origin: str) -> Split:
+        """The split of an origin by its name alone, so that it keeps it whatever is added."""
+        place = _place(origin)
+        return "test" if place < self.test else "valid" if place < self.test + self.valid else "train"
+
+    def carved(self, origin: str) -> Split:
+        """Train or validation, for lists that know no validation split."""
+        return "valid" if _place(origin) < self.valid else "train"
+
+
+def _place(origin: str) -> float:
+    """A number in [0, 1), as good as random."""
+    return int.from_bytes(hashlib.sha256(origin.encode()).digest()[:8]) / 2**64
+
+
+def finish(
+    outcomes: Iterable[Outcome], splitting: Splitting, by_class: bool, root: Path
+) -> tuple[list[Clip], list[Rejected]]:
+    """The clips of the manifest, sorted by id, and everything that is left out, sorted by file."""
+    rejected: list[Rejected] = []
+    found: list[Found] = []
+    for outcome in outcomes:
+        if isinstance(outcome, Found):
+            found.append(outcome)
+        else:
+            rejected.append(outcome)
+    found.sort(key=lambda clip: (clip.id, clip.picture or "", clip.sound or ""))
+    found = _assign_splits(_merge_origins(_drop_duplicates(found, rejected)), splitting, rejected)
+    if by_class:
+        found = _pair_by_class(found, rejected)
+    clips = [_clip(clip, root) for clip in found]
+    return clips, sorted(
+        (replace(one, file=_below(one.file, root)) for one in rejected),
+        key=lambda one: (one.file, one.id, one.reason, one.detail),
+    )
+
+
+def write_rejected(folder: Path, rejected: Iterable[Rejected]) -> None:
+    """Write `rejected.csv`: file, id, reason and details of all that is left out."""
+    with (
+        atomic_path(folder / REJECTED) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("file", "id", "reason", "detail"))
+        rows.writerows((one.file, one.id, one.reason, one.detail) for one in rejected)
+
+
+def _drop_duplicates(found: list[Found], rejected: list[Rejected]) -> list[Found]:
+    """Of clips with one id, or with the same content, the first by id stays."""
+    kept: dict[str, Found] = {}
+    contents: dict[tuple[object, ...], str] = {}
+    for clip in found:
+        content = (clip.hashes.get("picture"), clip.hashes.get("sound"), clip.start, clip.seconds)
+        if clip.id in kept:
+            rejected.append(_left_out(clip, Reason.DUPLICATE_ID))
+        elif contents.setdefault(content, clip.id) != clip.id:
+            rejected.append(_left_out(clip, Reason.DUPLICATE, f"of {contents[content]}"))
+        else:
+            kept[clip.id] = clip
+    return list(kept.values())
+
+
+def _merge_origins(found: list[Found]) -> list[Found]:
+    """Clips of one content are of one origin, whatever their files are called: the smallest of their origins."""
+    parents: dict[str, str] = {}
+
+    def top(name: str) -> str:
+        while (parent := parents.get(name, name)) != name:
+            name = parent
+        return name
+
+    seen: dict[str, str] = {}
+    for clip in found:
+        for digest in clip.hashes.values():
+            first, second = sorted((top(seen.setdefault(digest, clip.origin)), top(clip.origin)))
+            parents[second] = first
+    return [replace(clip, origin=top(clip.origin)) for clip in found]
+
+
+def _assign_splits(found: list[Found], splitting: Splitting, rejected: list[Rejected]) -> list[Found]:
+    """Every clip with its split; those that no list names, or whose origin is in a stricter split, are left out."""
+    if splitting.listed is not None:
+        named = [replace(clip, split=_listed(clip, splitting.listed)) for clip in found]
+        rejected += [_left_out(clip, Reason.NOT_LISTED) for clip in named if clip.split is None]
+        found = [clip for clip in named if clip.split is not None]
+    if "valid" not in {clip.split for clip in found}:
+        found = [
+            replace(clip, split=splitting.carved(clip.origin)) if clip.split == "train" else clip for clip in found
+        ]
+    strictest: dict[str, Split] = {}
+    for clip in found:
+        if clip.split is not None:
+            strictest[clip.origin] = max(
+                strictest.get(clip.origin, clip.split), clip.split, key=_STRICTNESS.__getitem__
+            )
+    kept = []
+    for clip in found:
+        split = strictest.get(clip.origin) or splitting.by_hash(clip.origin)
+        if clip.split in (None, split):
+            kept.append(replace(clip, split=split))
+        else:
+            rejected.append(_left_out(clip, Reason.LEAK, f"{clip.origin} is in {split}"))
+    return kept
+
+
+def _listed(clip: Found, listed: Mapping[str, Split]) -> Split | None:
+    return listed.get(clip.id) or listed.get(clip.origin)
+
+
+def _pair_by_class(halves: list[Found], rejected: list[Rejected]) -> list[Found]:
+    """Clips of halves of one label and split: each picture and each sound is in at least one, the fewer in several."""
+    groups: dict[tuple[str | None, str | None], tuple[list[Found], list[Found]]] = {}
+    for half in halves:
+        groups.setdefault((half.label, half.split), ([], []))[half.picture is None].append(half)
+    pairs = []
+    for (label, split), (pictures, sounds) in groups.items():
+        if not pictures or not sounds:
+            rejected += [_left_out(half, Reason.NO_PARTNER, f"{label} in {split}") for half in pictures + sounds]
+            continue
+        for index in range(max(len(pictures), len(sounds))):
+            pairs.append(_joined(pictures[index % len(pictures)], sounds[index % len(sounds)]))
+    return sorted(pairs, key=lambda clip: clip.id)
+
+
+def _joined(picture: Found, sound: Found) -> Found:
+    return replace(
+        sound, id=f"{picture.id}+{sound.id}", origin=picture.origin, picture=picture.picture,
+        hashes=picture.hashes | sound.hashes,
+    )  # fmt: skip
+
+
+def _left_out(clip: Found, reason: Reason, detail: str = "") -> Rejected:
+    return Rejected(clip.id, clip.picture or clip.sound or "", reason, detail)
+
+
+def _clip(found: Found, root: Path) -> Clip:
+    assert found.picture is not None
+    assert found.sound is not None
+    assert found.split is not None
+    return Clip(
+        found.id, found.split, found.label, _below(found.picture, root), _below(found.sound, root), found.start,
+        found.seconds, found.frames, found.origin, found.hashes,
+    )  # fmt: skip
+
+
+def _below(path: str, root: Path) -> str:
+    """The path as it goes on from the root, if it lies below it."""
+    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path

@@ -1,0 +1,140 @@
+"""The journal of a preparation: what became of every candidate so far, one line of JSON each, synced to the disk.
+
+A preparation that was cut short, whatever the reason, reads it and goes on; one that is begun again later examines
+only what is new or has changed. The results are written from it in the order of the ids, so that they depend neither
+on the order of the work nor on interruptions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from visual_echoes.data.prepare.candidates import Candidate, Outcome, pack, unpack
+from visual_echoes.errors import EchoesError
+
+JOURNAL = "journal.jsonl"
+_SYNC_SECONDS = 1.0  # what a power cut can cost; a killed process loses nothing that was recorded
+
+
+class Journal:
+    """The open journal of one output folder. Use as a context manager; at most one process has it open.
+
+    Args:
+        folder: the output folder.
+        settings: whatever the outcomes depend on besides the files.
+
+    Raises:
+        EchoesError: another process has it open, or it is of other settings, or damaged before its end.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self._path = folder / JOURNAL
+        self._file = open(self._path, "a+b", buffering=0)  # noqa: SIM115
+        self._synced = time.monotonic()
+        self._places: dict[str, int] = {}  # in the file, by the candidate's id
+        try:
+            _lock(self._file.fileno(), folder)
+            self._read(json.loads(json.dumps(settings)), folder)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # of a full disk, which has been reported
+            self.sync()
+        self._file.close()
+
+    def outcomes(self, candidate: Candidate) -> list[Outcome] | None:
+        """What became of a candidate; None if it was not examined yet, or it or its files have changed since."""
+        place = self._places.get(candidate.id)
+        if place is None:
+            return None
+        with open(self._path, "rb") as file:
+            file.seek(place)
+            entry = json.loads(file.readline())
+        if entry["candidate"] != asdict(candidate) or entry["stamp"] != _stamp(candidate):
+            return None
+        return unpack(entry["outcomes"])
+
+    def record(self, candidate: Candidate, outcomes: Sequence[Outcome]) -> None:
+        """Note what became of a candidate."""
+        place = self._file.seek(0, os.SEEK_END)
+        self._append({"candidate": asdict(candidate), "stamp": _stamp(candidate), "outcomes": pack(outcomes)})
+        self._places[candidate.id] = place
+        if time.monotonic() - self._synced > _SYNC_SECONDS:
+            self.sync()
+
+    def sync(self) -> None:
+        """Make sure that all records survive a power cut."""
+        os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
+
+    def _append(self, value: dict[str, Any]) -> None:
+        rest = json.dumps(value).encode() + b"\n"
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise EchoesError(
+                f"{self._path} cannot be written ({error.strerror}); free some space and run the same command again."
+            ) from error
+
+    def _read(self, settings: dict[str, Any], folder: Path) -> None:
+        began: dict[str, Any] | None = None
+        place = 0
+        try:
+            with open(self._path, "rb") as file:
+                for line in file:
+                    if not line.endswith(b"\n"):  # cut short by a kill or a full disk
+                        self._file.truncate(place)
+                        break
+                    entry = json.loads(line)
+                    if began is None:
+                        began = dict(entry)
+                    else:
+                        self._places[entry["candidate"]["id"]] = place
+                    place += len(line)
+        except (ValueError, KeyError, TypeError) as error:
+            raise EchoesError(f"{self._path} is damaged ({error}); delete {folder} and begin again.") from error
+        if began is None:
+            self._append(settings)
+            return
+        changed = sorted(key for key in began.keys() | settings.keys() if began.get(key) != settings.get(key))
+        if changed:
+            raise EchoesError(
+                f"{folder} was begun with other settings ({', '.join(changed)}); use the same ones, or another folder."
+            )
+
+
+def _stamp(candidate: Candidate) -> list[list[int] | None]:
+    """Size and time of change of the candidate's files."""
+    stamps: list[list[int] | None] = []
+    for path in candidate.files:
+        try:
+            status = os.stat(path)
+            stamps.append([status.st_size, status.st_mtime_ns])
+        except OSError:
+            stamps.append(None)
+    return stamps
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    """Keep others from the journal for as long as this process lives, where the system can."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise EchoesError(f"Another preparation is writing to {folder}; wait for it, or use another folder.") from error

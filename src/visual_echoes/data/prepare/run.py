@@ -1,0 +1,218 @@
+"""A preparation from beginning to end: find candidates, examine them, finish. Cut short anywhere, it can go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from visual_echoes.data.manifest import DESCRIPTION, Description, write_description, write_manifest
+from visual_echoes.data.prepare.candidates import Candidate, Outcome, Rules
+from visual_echoes.data.prepare.find import Findings, find_classes, find_in_folder, is_classes
+from visual_echoes.data.prepare.finish import Splitting, finish, write_rejected
+from visual_echoes.data.prepare.journal import Journal
+from visual_echoes.data.prepare.lists import find_listed, find_vggsound, is_vggsound, read_split_list
+from visual_echoes.data.prepare.pool import examine_in_pool
+from visual_echoes.data.prepare.reasons import Reason
+from visual_echoes.errors import EchoesError
+from visual_echoes.layout import Layout
+
+Form = Literal["folder", "classes", "list", "vggsound"]
+Report = Callable[[int, int], None]
+
+FRAMES = 10  # of each clip of a video (the paper's ten in ten seconds)
+SHORTEST = 0.5  # seconds
+TIME_LIMIT = 120.0  # seconds for one clip
+VALID_SHARE, TEST_SHARE = 0.05, 0.05
+
+_EXAMINATION = 1  # counted up whenever `examine` comes to other outcomes
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the result depends on.
+
+    Attributes:
+        source: a folder, or a list.
+        layout: what the clips are for.
+        form: how `source` is to be understood; None to find out.
+        listing: a list of clips whose paths start from `source`, or VGGSound's CSV.
+        window: seconds of the clips that longer files are cut into; None for the layout's.
+        shortest: seconds that a clip must have; None for `SHORTEST`, or half a window if that is less.
+        frames: frames of each clip of a video.
+        split_list: a published list of splits.
+        valid_share: share of the origins for validation where no list says.
+        test_share: share of the origins for testing where no list says.
+    """
+
+    source: Path
+    layout: Layout
+    form: Form | None = None
+    listing: Path | None = None
+    window: float | None = None
+    shortest: float | None = None
+    frames: int = FRAMES
+    split_list: Path | None = None
+    valid_share: float = VALID_SHARE
+    test_share: float = TEST_SHARE
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How the work is done, which changes nothing about the result.
+
+    Attributes:
+        workers: processes that examine; None for as many as there are cores.
+        time_limit: seconds that one clip may take.
+        ray: address of a Ray cluster, or "local"; None for processes of our own.
+    """
+
+    workers: int | None = None
+    time_limit: float = TIME_LIMIT
+    ray: str | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a preparation: clips in each split, and how many were left out for each reason."""
+
+    splits: Counter[str]
+    reasons: Counter[Reason]
+    seconds: float  # of all clips together
+
+
+def prepare(settings: Settings, output: Path, engine: Engine, report: Report | None = None) -> Summary:
+    """Prepare clips: manifest, `rejected.csv` and `dataset.json` in the folder `output`.
+
+    A second call with the same settings examines only what is new, changed or was not reached by the first.
+
+    Args:
+        report: called with the number of candidates that are done, and of all.
+
+    Raises:
+        EchoesError: unusable input or output, or not one usable clip.
+    """
+    source, output = settings.source.absolute(), output.absolute()
+    form = settings.form or _recognise(source, settings.listing)
+    rules = _rules(settings)
+    findings = _find(form, source, settings.listing, output)
+    root = source.parent if source.is_file() else source
+    if not findings.candidates and not findings.rejected:
+        raise EchoesError(f"{source} holds no files; name a folder with videos, pictures or sounds, or a list.")
+    described = _described(settings, form, rules)
+    _make_folder(output)
+    with Journal(output, {"root": str(root), "rules": asdict(rules), "examination": _EXAMINATION}) as journal:
+        with suppress(FileNotFoundError):
+            os.unlink(output / DESCRIPTION)  # not complete until the end
+        _examine_all(findings.candidates, journal, rules, engine, report)
+        listed = None if settings.split_list is None else read_split_list(settings.split_list)
+        clips, rejected = finish(
+            (*_all_outcomes(findings.candidates, journal), *findings.rejected),
+            Splitting(listed, settings.valid_share, settings.test_share), form == "classes", root,
+        )  # fmt: skip
+        write_rejected(output, rejected)
+        if not clips:
+            raise EchoesError(f"{source} holds no usable clip; {output / 'rejected.csv'} says why.")
+        write_manifest(output, clips)
+        write_description(output, Description(root, settings.layout, described))
+    return Summary(
+        Counter(clip.split for clip in clips), Counter(one.reason for one in rejected),
+        sum(clip.seconds for clip in clips),
+    )  # fmt: skip
+
+
+def _rules(settings: Settings) -> Rules:
+    window = settings.layout.seconds if settings.window is None else settings.window
+    shortest = min(SHORTEST, window / 2) if settings.shortest is None else settings.shortest
+    if not 0 < shortest <= window:
+        raise EchoesError(f"A shortest clip of {shortest:g} s does not fit a window of {window:g} s; correct them.")
+    if settings.valid_share + settings.test_share >= 1:
+        raise EchoesError("The shares for validation and test leave nothing to train on; make them smaller.")
+    return Rules(settings.layout.sample_rate, window, shortest, settings.frames)
+
+
+def _recognise(source: Path, listing: Path | None) -> Form:
+    if not source.exists():
+        raise EchoesError(f"There is no {source}; name a folder or a list.")
+    named = listing or (source if source.is_file() else None)
+    if named is None:
+        return "classes" if is_classes(source) else "folder"
+    if named.suffix.lower() not in (".csv", ".jsonl"):
+        raise EchoesError(f"{named} is neither a folder nor a list; name a folder, or a file ending in .csv or .jsonl.")
+    return "vggsound" if is_vggsound(named) else "list"
+
+
+def _find(form: Form, source: Path, listing: Path | None, output: Path) -> Findings:
+    if form == "folder":
+        return find_in_folder(source, output)
+    if form == "classes":
+        return find_classes(source, output)
+    if form == "list":
+        named = listing or source
+        return find_listed(named, source if source.is_dir() else named.absolute().parent)
+    if listing is None:
+        raise EchoesError(f"VGGSound needs its list; give the folder of clips, {source}, and --list vggsound.csv.")
+    return find_vggsound(listing, source, output)
+
+
+def _described(settings: Settings, form: Form, rules: Rules) -> dict[str, Any]:
+    """The settings as `dataset.json` shows them."""
+    lists = {"list": settings.listing, "split_list": settings.split_list}
+    if form == "list" and settings.listing is None:
+        lists["list"] = settings.source
+    digests = {name: path and hashlib.sha256(_read(path)).hexdigest() for name, path in lists.items()}
+    shares = {"valid_share": settings.valid_share, "test_share": settings.test_share}
+    pairing = "class" if form == "classes" else "clip"
+    return json.loads(json.dumps({"form": form, "pairing": pairing, **asdict(rules), **digests, **shares}))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EchoesError(f"{path} cannot be read ({error.strerror}); check the path.") from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EchoesError(f"{folder} cannot be made ({error.strerror}); choose another folder with -o.") from error
+
+
+def _examine_all(
+    candidates: Sequence[Candidate], journal: Journal, rules: Rules, engine: Engine, report: Report | None
+) -> None:
+    left = [candidate for candidate in candidates if journal.outcomes(candidate) is None]
+    done = len(candidates) - len(left)
+    if report is not None:
+        report(done, len(candidates))
+    if not left:
+        return
+    with closing(_results(left, rules, engine)) as results:
+        for candidate, outcomes in results:
+            journal.record(candidate, outcomes)
+            done += 1
+            if report is not None:
+                report(done, len(candidates))
+
+
+def _results(
+    candidates: Sequence[Candidate], rules: Rules, engine: Engine
+) -> Generator[tuple[Candidate, list[Outcome]], None, None]:
+    if engine.ray is not None:
+        from visual_echoes.data.prepare.cluster import examine_on_cluster
+
+        return examine_on_cluster(candidates, rules, engine.workers, engine.time_limit, engine.ray)
+    return examine_in_pool(candidates, rules, engine.workers or os.cpu_count() or 1, engine.time_limit)
+
+
+def _all_outcomes(candidates: Sequence[Candidate], journal: Journal) -> Iterator[Outcome]:
+    for candidate in candidates:
+        yield from journal.outcomes(candidate) or ()

@@ -1,0 +1,190 @@
+"""From a recipe to the task it describes: data opened, tokenizers loaded, networks built."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from visual_echoes.data.clip_sources import ClipPictureSource, ClipWaveSource
+from visual_echoes.data.manifest import is_clip_folder, read_description, read_manifest
+from visual_echoes.data.pairs import read_split
+from visual_echoes.data.sources import MelSource, PictureSource, Source, WaveSource
+from visual_echoes.data.token_store import TokenStore
+from visual_echoes.data.tokens import Tokens
+from visual_echoes.errors import EchoesError
+from visual_echoes.evaluation.judge_training import JudgeTask
+from visual_echoes.layout import Layout
+from visual_echoes.tokenizer import Tokenizer, TokenizerName, check_fits
+from visual_echoes.training.recipe import (
+    AudioVQGANRecipe,
+    ImageVQGANRecipe,
+    JudgeRecipe,
+    Recipe,
+    TokenizerModel,
+    TransformerRecipe,
+)
+from visual_echoes.training.task import Task
+from visual_echoes.training.tokenizing import cached_tokens
+from visual_echoes.training.transformer import TransformerTask
+from visual_echoes.training.vocoder import VocoderTask
+from visual_echoes.training.vqgan import VQGANTask
+from visual_echoes.transformer import Modality, TransformerConfig
+from visual_echoes.vqgan import VQGANConfig
+from visual_echoes.weights import PartName, find_model, load_model
+from visual_echoes.weights import read_description as read_model_description
+
+VALIDATION_CLIPS = 256  # of a folder of clips, spread over the whole split: their files are read at every validation
+
+PARTS: dict[str, PartName] = {
+    "image-vqgan": "image_vqgan",
+    "audio-vqgan": "audio_vqgan",
+    "vocoder": "vocoder",
+    "transformer": "transformer",
+}
+
+
+@dataclass(frozen=True)
+class _Split:
+    """One split as training items."""
+
+    pictures: Source
+    sounds: Source
+
+
+def build_task(recipe: Recipe) -> Task:
+    """Open the data and build the networks of a recipe.
+
+    Raises:
+        EchoesError: unusable data or inputs, or a `[model]` that makes no network.
+    """
+    torch.manual_seed(recipe.train.seed)
+    try:
+        task = _build(recipe)
+    except ValidationError as error:
+        raise EchoesError(f"The recipe's [model] makes no network: {error.errors()[0]['msg']}.") from error
+    if not isinstance(recipe, JudgeRecipe) and recipe.start_from is not None:
+        _start_from(task, recipe.start_from, PARTS[recipe.kind])
+    return task
+
+
+def run_layout(recipe: Recipe, task: Task) -> Layout:
+    """The recipe's layout; for a transformer with the codes of its tokenizers, which may be converted ones."""
+    layout = recipe.get_layout()
+    if not isinstance(task, TransformerTask):
+        return layout
+    return replace(layout, image_codes=task.config.image_codes, audio_codes=task.config.audio_codes)
+
+
+def tokenizer_config(model: TokenizerModel, channels: int, codes: int, factor: tuple[int, int]) -> VQGANConfig:
+    """A VQGAN's config for a layout; `EchoesError` when its strides do not make the layout's factor."""
+    config = VQGANConfig(channels=channels, codes=codes, **model.model_dump())
+    if config.factor != factor:
+        raise EchoesError(
+            f"The strides make tokens of {config.factor}, but the layout wants {factor}; change the strides."
+        )
+    return config
+
+
+def image_config(recipe: ImageVQGANRecipe) -> VQGANConfig:
+    """The network of a recipe for the tokenizer of pictures."""
+    layout = recipe.get_layout()
+    return tokenizer_config(recipe.model, layout.image_channels, layout.image_codes, (layout.image_factor,) * 2)
+
+
+def audio_config(recipe: AudioVQGANRecipe) -> VQGANConfig:
+    """The network of a recipe for the tokenizer of mels."""
+    layout = recipe.get_layout()
+    return tokenizer_config(recipe.model, 1, layout.audio_codes, layout.audio_factor)
+
+
+def _build(recipe: Recipe) -> Task:
+    layout = recipe.get_layout()
+    if isinstance(recipe, JudgeRecipe):
+        pairs = {name: read_split(recipe.data, name, layout) for name in ("train", "valid")}
+        return JudgeTask(recipe.model, layout, pairs["train"], pairs["valid"], recipe.augmentation)
+    if isinstance(recipe, TransformerRecipe):
+        return _transformer_task(recipe)
+    train, valid = (_open_split(recipe, name, layout) for name in ("train", "valid"))
+    if isinstance(recipe, ImageVQGANRecipe):
+        return VQGANTask(image_config(recipe), recipe.loss, train.pictures, valid.pictures, recipe.decoder_only)
+    if isinstance(recipe, AudioVQGANRecipe):
+        return VQGANTask(
+            audio_config(recipe),
+            recipe.loss,
+            MelSource(train.sounds, layout),
+            MelSource(valid.sounds, layout),
+            recipe.decoder_only,
+        )
+    tokenizer = None if recipe.audio_vqgan is None else _load_tokenizer(recipe.audio_vqgan, "audio_vqgan", layout)
+    return VocoderTask(recipe.model, layout, train.sounds, valid.sounds, tokenizer)
+
+
+def _start_from(task: Task, source: str, name: PartName) -> None:
+    """Take the first weights from a trained part; `EchoesError` if it is another network."""
+    part = load_model(source, wanted=[name]).parts[name]
+    try:
+        task.modules["model"].load_state_dict(part.state_dict())
+    except RuntimeError as error:
+        raise EchoesError(
+            f"The {name} of {source} has other sizes than the recipe's; make them equal, or leave out start_from."
+        ) from error
+
+
+def _open_split(recipe: Recipe, name: str, layout: Layout) -> _Split:
+    if not is_clip_folder(recipe.data):
+        split = read_split(recipe.data, name, layout)
+        return _Split(PictureSource(split, recipe.augmentation), WaveSource(split, layout, recipe.augmentation))
+    clips = read_manifest(recipe.data, name)
+    if not clips:
+        raise EchoesError(f"{recipe.data} has no clip in the split {name!r}; prepare more clips.")
+    if name == "valid":
+        clips = clips[:: math.ceil(len(clips) / VALIDATION_CLIPS)]
+    files = clips, read_description(recipe.data).root, layout, recipe.augmentation
+    return _Split(ClipPictureSource(*files), ClipWaveSource(*files))
+
+
+def _load_tokenizer(folder: Path, name: TokenizerName, layout: Layout) -> Tokenizer:
+    """A trained or converted tokenizer; its codes may be more or fewer than the layout's."""
+    part = load_model(folder, wanted=[name]).parts[name]
+    assert isinstance(part, Tokenizer)
+    codes = part.config.codes
+    check_fits(part.config, replace(layout, image_codes=codes, audio_codes=codes), name, folder)
+    return part
+
+
+def _transformer_task(recipe: TransformerRecipe) -> TransformerTask:
+    layout = recipe.get_layout()
+    image = _load_tokenizer(recipe.image_vqgan, "image_vqgan", layout)
+    audio = _load_tokenizer(recipe.audio_vqgan, "audio_vqgan", layout)
+    train, valid = (_open_tokens(recipe, layout, image, audio, name) for name in ("train", "valid"))
+    layout = replace(layout, image_codes=image.config.codes, audio_codes=audio.config.codes)
+    config = TransformerConfig.for_layout(layout, **recipe.model.model_dump())
+    codebooks: dict[Modality, torch.Tensor] = {
+        "image": image.quantize.embedding.weight.detach(), "audio": audio.quantize.embedding.weight.detach(),
+    }  # fmt: skip
+    start = codebooks if recipe.start_from_codebook else None
+    return TransformerTask(config, recipe.objective, train, valid, start)
+
+
+def _open_tokens(recipe: TransformerRecipe, layout: Layout, image: Tokenizer, audio: Tokenizer, name: str) -> Tokens:
+    if not is_clip_folder(recipe.data):
+        return cached_tokens(recipe, layout, image, audio, name, read_split(recipe.data, name, layout))
+    if (recipe.image_copies, recipe.audio_copies) != (1, 1):
+        raise EchoesError(
+            f"{recipe.data} brings its own tokens, several a clip; leave image_copies and audio_copies out."
+        )
+    tokenizers = {"image_vqgan": recipe.image_vqgan, "audio_vqgan": recipe.audio_vqgan}
+    return TokenStore.open(recipe.data, name, {part: _checksum(folder, part) for part, folder in tokenizers.items()})
+
+
+def _checksum(folder: Path, part: str) -> str:
+    """SHA-256 of a part's weights; `EchoesError` if the folder has none."""
+    parts = read_model_description(find_model(str(folder))).parts
+    found = {str(name): description.sha256 for name, description in parts.items()}.get(part)
+    if found is None:
+        raise EchoesError(f"{folder} has no weights of {part}; choose a model folder that has them.")
+    return found

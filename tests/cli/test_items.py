@@ -1,0 +1,80 @@
+"""Sounds longer or shorter than the layout's clip are cut or filled up, and the command says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cli.conftest import Command
+from visual_echoes.cli.items import read_clip
+from visual_echoes.errors import EchoesError
+from visual_echoes.layout import LAYOUTS, Layout
+from visual_echoes.media import write_wav
+
+PAPER = LAYOUTS["paper"]
+
+
+def written(folder: Path, seconds: float, layout: Layout = PAPER) -> Path:
+    """A ramp, which tells where a sample came from, with its loudest part at the end."""
+    path = folder / "ramp.wav"
+    samples = round(seconds * layout.sample_rate)
+    write_wav(path, np.linspace(0.0, 0.9, samples, dtype=np.float32), layout.sample_rate, {})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("seconds", "start", "said"),
+    [
+        (10.0, None, None),
+        (10.03, None, None),
+        (12.34, None, "is 12.34 s long; the loudest 10 s are used"),
+        (12.34, 1.5, "is 12.34 s long; from 1.5 s on, 10 s are used"),
+        (3.0, None, "is 3 s long; 3 s are padded with silence to 10 s"),
+        (3.0, 1.25, "is 3 s long; 1.75 s are padded with silence to 10 s"),
+        (12.0, 4.0, "is 12 s long; 8 s are padded with silence to 10 s"),
+    ],
+)
+def test_what_is_cut_or_filled_up_is_said_once(
+    tmp_path: Path, seconds: float, start: float | None, said: str | None
+) -> None:
+    notes: list[str] = []
+    path = written(tmp_path, seconds)
+    wave, rate = read_clip(path, PAPER, start, notes.append)
+    assert (len(wave), rate) == (PAPER.clip_samples, PAPER.sample_rate)
+    assert notes == ([] if said is None else [f"{path} {said}"])
+
+
+def test_the_part_is_the_one_that_was_asked_for(tmp_path: Path) -> None:
+    path, rate = written(tmp_path, 12.0), PAPER.sample_rate
+    ramp = np.linspace(0.0, 0.9, 12 * rate)
+    for start, expected in ((None, ramp[2 * rate :]), (0.0, ramp[: 10 * rate]), (1.0, ramp[rate : 11 * rate])):
+        wave, _ = read_clip(path, PAPER, start, lambda _: None)
+        np.testing.assert_allclose(wave, expected, atol=1e-4)
+    wave, _ = read_clip(path, PAPER, 4.0, lambda _: None)
+    np.testing.assert_allclose(wave[: 8 * rate], ramp[4 * rate :], atol=1e-4)
+    assert not wave[8 * rate :].any()
+
+
+@pytest.mark.parametrize("start", [3.0, 100.0, float("nan"), float("inf")])
+def test_a_start_beyond_the_end_is_refused(tmp_path: Path, start: float) -> None:
+    path = written(tmp_path, 3.0)
+    with pytest.raises(EchoesError, match=r"is 3 s long.*earlier --start"):
+        read_clip(path, PAPER, start, lambda _: None)
+
+
+@pytest.mark.parametrize("name", ["picture", "reconstruct"])
+def test_the_commands_say_it_on_standard_error(
+    command: Command, model_folder: Path, sounds: list[Path], tmp_path: Path, name: str
+) -> None:
+    arguments = ["-o", tmp_path / "out", "--model", model_folder]
+    result = command(name, *sounds[:2], *arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines() == [
+        f"{path} is 0.19 s long; 0.19 s are padded with silence to 0.256 s" for path in sounds[:2]
+    ]
+    late = command(name, *sounds[:2], *arguments, "--overwrite", "--start", 0.1)
+    assert late.exit_code == 0, late.output
+    assert "0.09 s are padded" in late.stderr
+    assert command(name, *sounds[:2], *arguments, "--overwrite", "--start", 5).exit_code == 1

@@ -1,0 +1,129 @@
+"""Every part trains on a prepared folder of clips as it does on arrays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import TypeAdapter
+
+import tiny
+from visual_echoes.data.manifest import Clip, Description, write_description, write_manifest
+from visual_echoes.data.prepare.tokens import Tokenizers, write_tokens
+from visual_echoes.errors import EchoesError
+from visual_echoes.media import write_wav
+from visual_echoes.training.build import VALIDATION_CLIPS, build_task, run_layout
+from visual_echoes.training.recipe import Recipe
+from visual_echoes.training.run import train
+from visual_echoes.training.transformer import TransformerTask
+from visual_echoes.vqgan import VQGAN
+from visual_echoes.weights import load_model, save_model
+
+LAYOUT = tiny.LAYOUT
+CPU = torch.device("cpu")
+CLIPS = 6  # of each split
+TOKENIZER = {
+    "code_dim": 8, "width": 8, "multipliers": [1, 1, 1], "strides": [[2, 2], [2, 2]], "blocks": 1,
+    "attention_levels": [], "latent_width": 8, "norm_groups": 4,
+}  # fmt: skip
+MODELS: dict[str, dict[str, Any]] = {
+    "image-vqgan": {"model": TOKENIZER},
+    "audio-vqgan": {"model": {**TOKENIZER, "multipliers": [1] * 4, "strides": [[2, 2], [2, 2], [1, 2]]}},
+    "vocoder": {"model": {"model": {"width": 16, "blocks": 1}, "segment_frames": 8}},
+    "transformer": {"model": {"width": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}},
+}
+pytestmark = pytest.mark.filterwarnings("ignore:only .* of the codebook is in use")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
+    """A prepared folder of clips with the tokens of the whole model."""
+    folder = tmp_path_factory.mktemp("clips")
+    noise, found = np.random.default_rng(0), []
+    for split in ("train", "valid"):
+        for number in range(CLIPS):
+            name = f"{split}-{number}"
+            Image.fromarray(noise.integers(0, 256, (16, 16), np.uint8)).save(folder / f"{name}.png")
+            write_wav(folder / f"{name}.wav", noise.uniform(-0.5, 0.5, 4000), LAYOUT.sample_rate, {})
+            files = f"{name}.png", f"{name}.wav"
+            hashes = {"picture": "0" * 64, "sound": "0" * 64}
+            found.append(Clip(name, split, None, *files, 0.0, 0.5, (0.0,), name, hashes))  # type: ignore[arg-type]
+    write_manifest(folder, found)
+    write_description(folder, Description(folder, LAYOUT, {"pairing": "clip"}))
+    write_tokens(folder, Tokenizers.load(str(model_folder), CPU), 1)
+    return folder
+
+
+def recipe(kind: str, data: Path, output: Path, **changes: Any) -> Recipe:
+    values = {
+        "kind": kind, "layout": "debug", "data": data, "output": output,
+        "train": {"steps": 2, "batch_size": 2, "learning_rate": 1e-3}, **MODELS[kind], **changes,
+    }  # fmt: skip
+    return TypeAdapter(Recipe).validate_python(values)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_part_trains_on_clips(kind: str, clips: Path, tmp_path: Path, model_folder: Path) -> None:
+    inputs = {} if kind.endswith("vqgan") else {"audio_vqgan": model_folder}
+    if kind == "transformer":
+        inputs["image_vqgan"] = model_folder
+    folder = train(recipe(kind, clips, tmp_path / "run", **inputs))
+    (part,) = load_model(folder).parts.values()
+    assert all(value.isfinite().all() for value in part.state_dict().values())
+
+
+def test_the_transformer_reads_the_tokens_of_its_own_tokenizers_only(
+    clips: Path, tmp_path: Path, model_folder: Path
+) -> None:
+    other = load_model(model_folder)
+    with torch.no_grad():
+        next(other.parts["audio_vqgan"].parameters()).add_(1.0)
+    save_model(tmp_path / "other", other, half=False)
+    with pytest.raises(EchoesError, match="another audio_vqgan"):
+        build_task(recipe("transformer", clips, tmp_path, image_vqgan=model_folder, audio_vqgan=tmp_path / "other"))
+
+
+def test_copies_have_no_meaning_for_clips(clips: Path, tmp_path: Path, model_folder: Path) -> None:
+    parts = {"image_vqgan": model_folder, "audio_vqgan": model_folder}
+    with pytest.raises(EchoesError, match="leave image_copies and audio_copies out"):
+        build_task(recipe("transformer", clips, tmp_path, **parts, image_copies=4))
+
+
+def test_a_tokenizer_may_have_other_codes_than_the_layout(clips: Path, tmp_path: Path) -> None:
+    model = tiny.whole_model()
+    config = tiny.vqgan_config(codes=48)
+    model.parts["image_vqgan"], model.configs["image_vqgan"] = VQGAN(config), config.model_dump(mode="json")
+    model.layout = replace(LAYOUT, image_codes=48)
+    folder = tmp_path / "more"
+    save_model(folder, model, half=False)
+    for name in ("manifest.jsonl", "dataset.json"):
+        (tmp_path / name).write_bytes((clips / name).read_bytes())
+    write_tokens(tmp_path, Tokenizers.load(str(folder), CPU), 1)
+    chosen = recipe("transformer", tmp_path, tmp_path / "run", image_vqgan=folder, audio_vqgan=folder)
+    task = build_task(chosen)
+    assert isinstance(task, TransformerTask)
+    assert (task.config.image_codes, task.config.audio_codes) == (48, LAYOUT.audio_codes)
+    assert run_layout(chosen, task) == model.layout
+
+
+def test_validation_takes_clips_from_the_whole_split(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert VALIDATION_CLIPS >= CLIPS
+    monkeypatch.setattr("visual_echoes.training.build.VALIDATION_CLIPS", 3)
+    task: Any = build_task(recipe("image-vqgan", clips, tmp_path))
+    assert [clip.id for clip in task.valid.clips] == ["valid-0", "valid-2", "valid-4"]
+    assert len(task.train) == CLIPS
+
+
+def test_a_split_without_clips_is_refused(clips: Path, tmp_path: Path) -> None:
+    lines = (clips / "manifest.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "manifest.jsonl").write_text("".join(line for line in lines if '"train"' in line))
+    (tmp_path / "dataset.json").write_bytes((clips / "dataset.json").read_bytes())
+    with pytest.raises(EchoesError, match="no clip in the split 'valid'"):
+        build_task(recipe("vocoder", tmp_path, tmp_path / "run"))

@@ -1,0 +1,119 @@
+"""The shipped recipes build the networks they name, and the paper's are the paper's."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from visual_echoes.evaluation.judges import build_judge
+from visual_echoes.training.build import audio_config, image_config
+from visual_echoes.training.recipe import (
+    AudioVQGANRecipe,
+    ImageVQGANRecipe,
+    JudgeRecipe,
+    Recipe,
+    TransformerRecipe,
+    VocoderRecipe,
+    read_recipe,
+)
+from visual_echoes.transformer import EchoTransformer, TransformerConfig
+from visual_echoes.vocoder import build_vocoder
+from visual_echoes.vqgan import VQGAN
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted((ROOT / "recipes").glob("*/*.toml"))
+PAPER = ROOT / "recipes" / "paper"
+
+
+def network(recipe: Recipe) -> nn.Module:
+    """The network of a recipe, without memory."""
+    layout = recipe.get_layout()
+    with torch.device("meta"):
+        if isinstance(recipe, ImageVQGANRecipe):
+            return VQGAN(image_config(recipe))
+        if isinstance(recipe, AudioVQGANRecipe):
+            return VQGAN(audio_config(recipe))
+        if isinstance(recipe, VocoderRecipe):
+            return build_vocoder(recipe.model.kind, recipe.model.model, layout)
+        if isinstance(recipe, JudgeRecipe):
+            return build_judge(recipe.model, layout, 10)
+        return EchoTransformer(TransformerConfig.for_layout(layout, **recipe.model.model_dump()))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_shipped_recipe_builds_its_network(path: Path) -> None:
+    assert sum(parameter.numel() for parameter in network(read_recipe(path)).parameters()) > 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("image-vqgan", 72.1), ("audio-vqgan", 72.1), ("vocoder", 13.9), ("transformer", 145.9),
+    ],
+)  # fmt: skip
+def test_the_papers_networks_have_their_sizes(name: str, millions: float) -> None:
+    parameters = sum(parameter.numel() for parameter in network(read_recipe(PAPER / f"{name}.toml")).parameters())
+    assert parameters / 1e6 == pytest.approx(millions, abs=0.05)
+
+
+def test_the_papers_transformer() -> None:
+    recipe = read_recipe(PAPER / "transformer.toml")
+    assert isinstance(recipe, TransformerRecipe)
+    assert recipe.get_layout().tokens == 521
+    assert recipe.objective.image == recipe.objective.audio
+    assert (recipe.objective.image.mean, recipe.objective.image.low) == (0.7, 0.5)
+    # MAGE's rate for its batch of 256 and its tenth of warm-up.
+    assert recipe.train.learning_rate == pytest.approx(1.5e-4 * recipe.train.batch_size / 256)
+    assert recipe.train.warmup_steps == recipe.train.steps // 10
+
+
+def test_the_ablation_changes_the_mean_alone() -> None:
+    recipe, ablation = (read_recipe(PAPER / f"{name}.toml") for name in ("transformer", "transformer-mu055"))
+    assert isinstance(recipe, TransformerRecipe)
+    assert isinstance(ablation, TransformerRecipe)
+    assert ablation.objective.image.mean == ablation.objective.audio.mean == 0.55
+    lower = recipe.objective.model_copy(
+        update={side: getattr(recipe.objective, side).model_copy(update={"mean": 0.55}) for side in ("image", "audio")}
+    )
+    assert ablation == recipe.model_copy(update={"objective": lower, "output": ablation.output})
+
+
+def test_the_paper_page_names_code_and_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "paper.md").read_text()
+    tests = re.findall(r"`([\w/]+\.py)::(\w+)`", page)
+    assert len(tests) > 15
+    for file, name in tests:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(), (file, name)
+    method = page.split("## Where it is silent")[0]
+    names = [
+        name
+        for row in method.splitlines()
+        if row.startswith("| ")
+        for name in re.findall(r"`([\w.]+)`", row.split("|")[2])
+    ]
+    assert len(names) > 20
+    for name in names:
+        if name.endswith((".toml", ".py")):
+            continue
+        assert _exists(name), name
+
+
+def _exists(dotted: str) -> bool:
+    """Whether a module of the package, or something in one, goes by this name."""
+    parts = dotted.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(["visual_echoes", *parts[:length]]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[length:]:
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+        return True
+    return False
