@@ -135,13 +135,13 @@ def train_settings(steps: int, **changes: Any) -> TrainSettings:
     return TrainSettings.model_validate({**values, **changes})
 
 
-def vqgan_task(decoder_only: bool = False, **loss: Any) -> VQGANTask:
+def vqgan_task(**loss: Any) -> VQGANTask:
     """Trains with augmentation, dropout and revivals, so that every source of randomness takes part."""
     torch.manual_seed(0)
     varied = Augmentation(rotation=10, shift=0.1, flip=True)
     train, valid = (PictureSource(pair_split(seed=seed), varied) for seed in (0, 1))
     changes = {"restart_every": 3, "discriminator_width": 8, **loss}
-    return VQGANTask(vqgan_config(dropout=0.1), VQGANLoss.model_validate(changes), train, valid, decoder_only)
+    return VQGANTask(vqgan_config(dropout=0.1), VQGANLoss.model_validate(changes), train, valid)
 
 
 def transformer_task(**config: Any) -> TransformerTask:

@@ -128,6 +128,8 @@ def packaged_models() -> list[str]:
 def find_model(source: str, revision: str | None = None) -> Path:
     """The folder of a model named by a path, by a packaged name or by a hub repository ("owner/name").
 
+    A path may also be the run folder of a training, which `load_model` reads, too.
+
     Raises:
         EchoesError: there is no such model, or the hub cannot be reached.
     """
@@ -174,7 +176,7 @@ def read_description(folder: Path) -> ModelDescription:
 
 
 def load_model(source: str | Path, revision: str | None = None, wanted: Iterable[PartName] | None = None) -> Model:
-    """Load a model folder, checking every file against its checksum before it is used.
+    """Load a model folder, or what a training has come to, checking every file against its checksum before it is used.
 
     Args:
         source: as for `find_model`.
@@ -184,7 +186,11 @@ def load_model(source: str | Path, revision: str | None = None, wanted: Iterable
     Raises:
         EchoesError: a part is missing, altered, too large or does not fit its config.
     """
+    from visual_echoes.run_folder import is_run_folder, load_run  # here: a run's tokenizers are loaded by this function
+
     folder = find_model(str(source), revision)
+    if not (folder / CONFIG_FILE).exists() and is_run_folder(folder):
+        return load_run(folder, wanted)
     description = read_description(folder)
     try:
         layout = Layout.from_dict(description.layout)

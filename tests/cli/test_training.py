@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import signal
+import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -119,6 +125,30 @@ def test_training_leaves_a_part_and_prints_its_folder(command: Command, recipe: 
     before = (folder / "image_vqgan.safetensors").read_bytes()
     assert command("train", recipe, "--output", tmp_path / "elsewhere", "--steps", 2).exit_code == 0
     assert (folder / "image_vqgan.safetensors").read_bytes() == before
+
+
+def test_a_stopped_training_has_a_status_of_its_own_and_goes_on(recipe: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "visual_echoes", "train", str(recipe), "--steps", "100000", "--threads", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src"), "OMP_NUM_THREADS": "1"}
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (metrics.is_file() and metrics.stat().st_size):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGUSR1)
+        _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 75, stderr
+    assert re.search(r"^Stopped after step \d+; run the same command again", stderr, re.MULTILINE), stderr
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 2
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["kind"] == "image-vqgan"
+
+
+def test_changed_data_is_refused_unless_accepted(command: Command, recipe: Path, tmp_path: Path) -> None:
+    assert command("train", recipe, "--steps", 2).exit_code == 0
+    write_split(tmp_path / "data", "train", tiny.pair_split(seed=5))
+    result = command("train", recipe, "--steps", 2)
+    assert result.exit_code == 1
+    assert "begun on other data" in result.stderr
+    assert command("train", recipe, "--steps", 2, "--accept-changed-data").exit_code == 0
 
 
 def test_training_without_data_says_what_to_do(command: Command, recipe: Path, tmp_path: Path) -> None:

@@ -111,6 +111,29 @@ def test_a_tokenizer_may_have_other_codes_than_the_layout(clips: Path, tmp_path:
     assert run_layout(chosen, task) == model.layout
 
 
+def test_a_part_starts_from_a_model_and_keeps_what_is_frozen(clips: Path, tmp_path: Path, model_folder: Path) -> None:
+    changes = {"start_from": str(model_folder), "freeze": ["encoder", "quant_conv", "quantize"]}
+    task = build_task(recipe("image-vqgan", clips, tmp_path, **changes))
+    expected = load_model(model_folder).parts["image_vqgan"].state_dict()
+    model = task.modules["model"]
+    assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
+    trained = {key.split(".")[0] for key, value in model.named_parameters() if value.requires_grad}
+    assert trained == {"decoder", "post_quant_conv"}
+
+
+def test_a_part_starts_from_what_a_run_has_come_to(clips: Path, tmp_path: Path) -> None:
+    first = load_model(train(recipe("vocoder", clips, tmp_path / "first"))).parts["vocoder"].state_dict()
+    task = build_task(recipe("vocoder", clips, tmp_path / "second", start_from=str(tmp_path / "first")))
+    assert all(torch.equal(value, first[key]) for key, value in task.modules["model"].state_dict().items())
+
+
+def test_an_adversarial_loss_needs_the_decoders_last_layer(clips: Path, tmp_path: Path, model_folder: Path) -> None:
+    changes = {"start_from": str(model_folder), "freeze": ["decoder"]}
+    build_task(recipe("image-vqgan", clips, tmp_path, **changes))
+    with pytest.raises(EchoesError, match="last layer"):
+        build_task(recipe("image-vqgan", clips, tmp_path, **changes, loss={"adversarial_from": 1}))
+
+
 def test_validation_takes_clips_from_the_whole_split(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

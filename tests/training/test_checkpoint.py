@@ -1,14 +1,20 @@
-"""Checkpoints give everything back, and a broken or foreign one is never resumed from."""
+"""Checkpoints give everything back, and a torn or foreign one is never resumed from."""
 
 from __future__ import annotations
 
+import random
+import resource
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from visual_echoes.training.checkpoint import KEEP, checkpoint_path, latest_step, load_checkpoint, save_checkpoint
+from visual_echoes.errors import EchoesError
+from visual_echoes.run_folder import checkpoint_path, checkpoint_steps, manifest_path
+from visual_echoes.training.checkpoint import find_checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
 
 
 class Trained:
@@ -28,10 +34,18 @@ class Trained:
         self.optimizer.step()
 
     def save(self, folder: Path, step: int, fingerprint: str = "recipe") -> Path:
-        return save_checkpoint(folder, step, {"model": self.network}, {"model.0": self.optimizer}, fingerprint)
+        parts = {"model": self.network}, {"model.0": self.optimizer}
+        return save_checkpoint(folder, step, *parts, fingerprint=fingerprint, watch={"recent": [step / 3]})
 
     def load(self, folder: Path, step: int) -> None:
         load_checkpoint(folder, step, {"model": self.network}, {"model.0": self.optimizer})
+
+
+def latest(folder: Path, fingerprint: str = "recipe") -> tuple[int | None, list[str]]:
+    """The step that a run would go on from, and what it reports of the torn ones."""
+    reports: list[str] = []
+    found = find_checkpoint(folder, fingerprint, reports.append)
+    return (None if found is None else found.step), reports
 
 
 def same_weights(first: nn.Module, second: nn.Module) -> bool:
@@ -57,56 +71,98 @@ def test_weights_and_optimizer_come_back_exactly(tmp_path: Path, muon: bool) -> 
 def test_a_checkpoint_before_the_first_step_can_be_loaded(tmp_path: Path) -> None:
     network = nn.Linear(2, 2)
     optimizer = torch.optim.AdamW(network.parameters())
-    save_checkpoint(tmp_path, 0, {"model": network}, {"model.0": optimizer}, "recipe")
+    save_checkpoint(tmp_path, 0, {"model": network}, {"model.0": optimizer}, fingerprint="recipe")
     load_checkpoint(tmp_path, 0, {"model": network}, {"model.0": optimizer})
     assert optimizer.state_dict()["state"] == {}
 
 
-def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+def test_the_manifest_gives_back_what_it_was_given(tmp_path: Path) -> None:
+    Trained(0).save(tmp_path, 10)
+    found = find_checkpoint(tmp_path, "recipe", print)
+    assert found is not None
+    assert (found.step, found.fingerprint, found.watch) == (10, "recipe", {"recent": [10 / 3]})
+
+
+@pytest.mark.parametrize(
+    ("keep_last", "keep_every", "left"),
+    [(2, None, [15, 120]), (1, None, [120]), (1, 10, [10, 120]), (9, 7, [5, 10, 15, 120])],
+)
+def test_the_newest_and_every_nth_are_kept(
+    tmp_path: Path, keep_last: int, keep_every: int | None, left: list[int]
+) -> None:
     trained = Trained(0)
     for step in (5, 10, 15, 120):
-        trained.save(tmp_path / "checkpoints", step)
-    left = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
-    assert KEEP == 2
-    assert left == ["step-00000015.safetensors", "step-00000120.safetensors"]
-    assert latest_step(tmp_path / "checkpoints", "recipe") == 120
+        trained.save(tmp_path, step)
+        prune_checkpoints(tmp_path, step, keep_last, keep_every)
+    assert checkpoint_steps(tmp_path) == left
+    assert len(list(tmp_path.iterdir())) == 2 * len(left)
+    assert latest(tmp_path) == (120, [])
 
 
-def test_broken_files_of_later_steps_do_not_push_a_new_one_out(tmp_path: Path) -> None:
+def test_torn_files_push_no_whole_one_out(tmp_path: Path) -> None:
     trained = Trained(0)
-    for step in (100, 110, 120):
+    for step in (15, 100, 110):
         checkpoint_path(tmp_path, step).write_bytes(b"cut short")
-    trained.save(tmp_path, 10)
-    trained.save(tmp_path, 20)
-    assert latest_step(tmp_path, "recipe") == 20
+    for step in (10, 20):
+        trained.save(tmp_path, step)
+        prune_checkpoints(tmp_path, step, 2, None)
+    assert checkpoint_steps(tmp_path) == [10, 20, 100, 110]
+    assert latest(tmp_path)[0] == 20
 
 
-@pytest.mark.parametrize("length", [0, 5, 100, -1])
-def test_a_truncated_checkpoint_falls_back_to_the_older_one(tmp_path: Path, length: int) -> None:
+def test_no_cut_or_changed_checkpoint_is_chosen(tmp_path: Path) -> None:
     trained = Trained(0)
     trained.save(tmp_path, 10)
     newest = trained.save(tmp_path, 20)
-    newest.write_bytes(newest.read_bytes()[:length])
-    assert latest_step(tmp_path, "recipe") == 10
+    whole = newest.read_bytes()
+    chance = random.Random(0)
+    for cut in [0, 1, len(whole) - 1, *(chance.randrange(len(whole)) for _ in range(100))]:
+        for content in (whole[:cut], whole[:cut] + bytes([whole[cut] ^ 1]) + whole[cut + 1 :]):
+            newest.write_bytes(content)
+            step, (report,) = latest(tmp_path)
+            assert step == 10
+            assert str(newest) in report
+    newest.write_bytes(whole)
+    manifest = manifest_path(newest).read_bytes()
+    for cut in (0, 1, len(manifest) // 2):
+        manifest_path(newest).write_bytes(manifest[:cut])
+        assert latest(tmp_path)[0] == 10
+    manifest_path(newest).unlink()
+    step, (report,) = latest(tmp_path)
+    assert step == 10
+    assert "no readable manifest" in report
 
 
-def test_a_foreign_checkpoint_is_passed_over(tmp_path: Path) -> None:
+def test_a_first_checkpoint_that_was_cut_short_begins_anew(tmp_path: Path) -> None:
+    manifest_path(Trained(0).save(tmp_path, 10)).unlink()
+    step, (report,) = latest(tmp_path)
+    assert step is None
+    assert "not written to its end" in report
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_anew(tmp_path: Path) -> None:
+    Trained(0).save(tmp_path, 10).write_bytes(b"damaged")
+    with pytest.raises(EchoesError, match="no whole checkpoint; move the folder away"):
+        latest(tmp_path)
+
+
+def test_a_foreign_checkpoint_is_passed_over_and_alone_refused(tmp_path: Path) -> None:
     trained = Trained(0)
     trained.save(tmp_path, 10)
     trained.save(tmp_path, 20, fingerprint="another recipe")
-    assert latest_step(tmp_path, "recipe") == 10
-    assert latest_step(tmp_path, "third recipe") is None
+    assert latest(tmp_path) == (10, [])
+    with pytest.raises(EchoesError, match="of another recipe"):
+        latest(tmp_path, "third recipe")
 
 
 def test_other_files_are_no_checkpoints(tmp_path: Path) -> None:
-    assert latest_step(tmp_path / "nowhere", "recipe") is None
-    for name in ("step-1.safetensors", "step-00000030.safetensors.tmp", "step-00000040.pt"):
+    assert latest(tmp_path / "nowhere") == (None, [])
+    for name in ("step-1.safetensors", "step-00000030.safetensors.tmp", "step-00000040.pt", "step-.json"):
         (tmp_path / name).write_bytes(b"x")
-    (tmp_path / "step-00000050.safetensors").write_bytes(b"x" * 100)
-    assert latest_step(tmp_path, "recipe") is None
+    assert latest(tmp_path) == (None, [])
 
 
-def test_a_failed_write_leaves_the_older_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_leaves_the_older_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = Trained(0)
     trained.save(tmp_path, 10)
 
@@ -116,7 +172,28 @@ def test_a_failed_write_leaves_the_older_one(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("visual_echoes.training.checkpoint.save_file", fail)
     with pytest.raises(KeyboardInterrupt):
         trained.save(tmp_path, 20)
-    assert [path.name for path in tmp_path.iterdir()] == ["step-00000010.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000010.json", "step-00000010.safetensors"]
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """No file may grow beyond a few hundred bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_leaves_the_older_one(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    trained = Trained(0)
+    trained.save(tmp_path, 10)
+    request.getfixturevalue("small_disk")
+    with pytest.raises(EchoesError, match=r"step-00000020.safetensors cannot be written .*\.$"):
+        trained.save(tmp_path, 20)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000010.json", "step-00000010.safetensors"]
+    assert latest(tmp_path) == (10, [])
 
 
 def test_a_tensor_that_is_missing_is_not_overlooked(tmp_path: Path) -> None:

@@ -18,13 +18,13 @@ from torch import nn
 
 import tiny
 from visual_echoes.errors import EchoesError
-from visual_echoes.training.checkpoint import checkpoint_path, latest_step
+from visual_echoes.run_folder import CHECKPOINTS, checkpoint_path, checkpoint_steps
 from visual_echoes.training.loop import fit, step_seed
+from visual_echoes.training.signals import TrainingStopped
 from visual_echoes.training.task import Task
 
 TESTS = Path(tiny.__file__).parent
 STEPS = 8
-pytestmark = pytest.mark.filterwarnings("ignore:only .* of the codebook is in use")
 
 TASKS: dict[str, Callable[[], Task]] = {
     "vqgan": lambda: tiny.vqgan_task(),
@@ -44,6 +44,10 @@ def kill() -> None:
 
 def train(task: Task, output: Path, steps: int = STEPS, **changes: Any) -> nn.Module:
     return fit(task, tiny.train_settings(steps, **changes), output, "fingerprint")
+
+
+def newest(output: Path) -> int:
+    return checkpoint_steps(output / CHECKPOINTS)[-1]
 
 
 def lines(output: Path) -> list[dict[str, Any]]:
@@ -81,21 +85,21 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def test_a_killed_run_goes_on_to_the_same_end(kind: str, whole: Callable[[str], Path], tmp_path: Path) -> None:
     with pytest.raises(Killed):
         train(tiny.at_step(TASKS[kind](), 5, kill), tmp_path)
-    assert latest_step(tmp_path / "checkpoints", "fingerprint") == 3
+    assert newest(tmp_path) == 3
     with pytest.raises(Killed):  # and once more, right after resuming
         train(tiny.at_step(TASKS[kind](), 3, kill), tmp_path)
     train(TASKS[kind](), tmp_path)
     assert_same_run(whole(kind), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
 def test_a_signal_saves_and_says_how_to_go_on(name: str, whole: Callable[[str], Path], tmp_path: Path) -> None:
     number = getattr(signal, name)
     before = signal.getsignal(number)
-    with pytest.raises(EchoesError, match="Stopped after step 5; run the same command again"):
+    with pytest.raises(TrainingStopped, match="Stopped after step 5; run the same command again"):
         train(tiny.at_step(TASKS["transformer"](), 4, lambda: os.kill(os.getpid(), number)), tmp_path)
     assert signal.getsignal(number) is before
-    assert latest_step(tmp_path / "checkpoints", "fingerprint") == 5
+    assert newest(tmp_path) == 5
     train(TASKS["transformer"](), tmp_path)
     assert_same_run(whole("transformer"), tmp_path)
 
@@ -105,8 +109,8 @@ def test_a_process_that_is_killed_goes_on_to_the_same_end(whole: Callable[[str],
     environment = {**os.environ, "PYTHONPATH": str(TESTS.parent / "src"), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert latest_step(tmp_path / "checkpoints", "fingerprint") == 6
-    assert {path.suffix for path in (tmp_path / "checkpoints").iterdir()} == {".safetensors"}
+    assert newest(tmp_path) == 6
+    assert {path.suffix for path in (tmp_path / "checkpoints").iterdir()} == {".safetensors", ".json"}
     train(TASKS["vqgan"](), tmp_path)
     assert_same_run(whole("vqgan"), tmp_path)
 
@@ -184,14 +188,35 @@ def poison_gradient(task: Task, step: int) -> Task:
     return task
 
 
+def drawn(task: Task, step: int) -> list[int]:
+    """The items of a step, noted while it is drawn."""
+    noted: list[int] = []
+    stream = torch.Generator().manual_seed(step_seed(tiny.train_settings(1).seed, step, 1))
+    original = torch.randint
+
+    def note(*arguments: Any, **options: Any) -> torch.Tensor:
+        values = original(*arguments, **options)
+        if not noted:
+            noted.extend(values.tolist())
+        return values
+
+    torch.randint = note  # type: ignore[assignment]
+    try:
+        task.batch(tiny.train_settings(1).batch_size, stream)
+    finally:
+        torch.randint = original
+    return noted
+
+
 @pytest.mark.parametrize("poison", [poison_loss, poison_gradient])
 def test_a_loss_or_gradient_that_is_not_finite_ends_the_run_before_it_is_saved(
     poison: Callable[[Task, int], Task], whole: Callable[[str], Path], tmp_path: Path
 ) -> None:
     # Step 5 is the one a checkpoint follows.
-    with pytest.raises(EchoesError, match=r"at step 5; the last checkpoint is untouched.*learning_rate"):
+    items = ", ".join(map(str, drawn(TASKS["transformer"](), 5)))
+    with pytest.raises(EchoesError, match=rf"at step 5, .* items {items}; the last good .* is step 3.*learning_rate"):
         train(poison(TASKS["transformer"](), 5), tmp_path)
-    assert latest_step(tmp_path / "checkpoints", "fingerprint") == 3
+    assert newest(tmp_path) == 3
     train(TASKS["transformer"](), tmp_path)
     assert_same_run(whole("transformer"), tmp_path)
 
@@ -222,3 +247,100 @@ def test_seeds_of_steps_and_ranks_are_all_different() -> None:
     seeds = {step_seed(seed, step, rank) for seed in range(5) for step in range(2000) for rank in range(4)}
     assert len(seeds) == 5 * 2000 * 4
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+@ALL_TASKS
+def test_a_batch_in_pieces_learns_the_same(kind: str, tmp_path: Path) -> None:
+    changes = {"dropout": 0.0}
+    make = {
+        "vqgan": lambda: tiny.vqgan_task(),
+        "adversarial vqgan": lambda: tiny.vqgan_task(adversarial_from=2, adversarial_weight=0.0),
+        "transformer": lambda: tiny.transformer_task(**changes),
+    }[kind]
+    losses = []
+    for accumulate in (1, 2):
+        task = make()
+        for module in task.modules.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        train(task, tmp_path / str(accumulate), accumulate=accumulate)
+        rows = [row for row in lines(tmp_path / str(accumulate)) if row["group"] == "train"]
+        losses.append([row["loss/model"] for row in rows])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EchoesError, match="batch_size 4 cannot be shared evenly by 1 processes with accumulate 3"):
+        train(TASKS["transformer"](), tmp_path, accumulate=3)
+
+
+def test_changed_inputs_are_refused_unless_accepted(tmp_path: Path) -> None:
+    def go_on(inputs: str, accept: bool = False, steps: int = STEPS) -> nn.Module:
+        task = TASKS["transformer"]()
+        settings = tiny.train_settings(steps)
+        return fit(task, settings, tmp_path, "same", inputs=inputs, accept_changed_inputs=accept)
+
+    go_on("data", steps=3)
+    with pytest.raises(EchoesError, match="begun on other data"):
+        go_on("other data")
+    go_on("data", steps=4)
+    go_on("other data", accept=True)
+    assert newest(tmp_path) == STEPS
+
+
+def test_records_are_written_once_nothing_speaks_against_the_run(whole: Callable[[str], Path], tmp_path: Path) -> None:
+    settings = tiny.train_settings(2)
+    fit(TASKS["transformer"](), settings, tmp_path, "one", records={"recipe.json": "one"})
+    with pytest.raises(EchoesError, match="another recipe"):
+        fit(TASKS["transformer"](), settings, tmp_path, "two", records={"recipe.json": "two"})
+    assert (tmp_path / "recipe.json").read_text() == "one"
+
+
+@pytest.mark.parametrize(
+    ("items", "message"), [(0, "There are 0 items"), (1, "There are 1 items"), (3, "only 3 items")]
+)
+def test_too_little_data_is_one_sentence(items: int, message: str, tmp_path: Path) -> None:
+    task = tiny.vqgan_task()
+    task.train.images = task.train.images[:items]  # type: ignore[attr-defined]
+    with pytest.raises(EchoesError, match=message):
+        train(task, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_names_the_checkpoint_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise EchoesError("There is no space left.")
+
+    train(TASKS["transformer"](), tmp_path, steps=3)
+    monkeypatch.setattr("visual_echoes.training.loop.save_checkpoint", fail)
+    with pytest.raises(EchoesError, match=r"no space left. The checkpoint of step 3 is untouched"):
+        train(TASKS["transformer"](), tmp_path)
+
+
+def test_alarms_are_logged_and_the_same_after_a_kill(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def spiked(kill_at: int | None = None) -> Task:
+        task = tiny.transformer_task()
+        original = task.phases
+
+        def phases(batch: Any, now: int) -> Any:
+            if now == kill_at:
+                raise Killed
+            for phase in original(batch, now):
+                yield type(phase)(phase.optimizer, phase.loss * (1000.0 if now in (26, 28) else 1.0), phase.metrics)
+
+        task.phases = phases  # type: ignore[method-assign]
+        return task
+
+    def logged(output: Path) -> list[tuple[int, str]]:
+        return [(row["step"], row["text"]) for row in lines(output) if row["group"] == "alarm"]
+
+    train(spiked(), tmp_path / "whole", steps=30)
+    alarms = logged(tmp_path / "whole")
+    assert [step for step, _ in alarms] == [27, 27]  # not again at 29
+    assert alarms[0][1].startswith("the loss of model jumped to ")
+    assert alarms[1][1].startswith("the gradient norm of model jumped to ")
+    assert "step 27: the loss of model jumped" in capfd.readouterr().err
+    with pytest.raises(Killed):
+        train(spiked(25), tmp_path / "killed", steps=30)
+    train(spiked(), tmp_path / "killed", steps=30)
+    assert lines(tmp_path / "killed") == lines(tmp_path / "whole")

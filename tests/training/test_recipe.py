@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.training.recipe import TransformerRecipe, read_recipe
+from visual_echoes.training.recipe import ImageVQGANRecipe, TransformerRecipe, read_recipe
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "recipes").glob("*/*.toml"))
@@ -46,6 +46,15 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str) -> None:
         read_recipe(written(tmp_path, text))
     with pytest.raises(EchoesError, match="cannot be read"):
         read_recipe(tmp_path / "missing.toml")
+
+
+def test_freezing_needs_weights_to_keep(tmp_path: Path) -> None:
+    text = (ROOT / "recipes/digits/image-decoder.toml").read_text()
+    recipe = read_recipe(written(tmp_path, text))
+    assert isinstance(recipe, ImageVQGANRecipe)
+    assert recipe.freeze == ("encoder", "quant_conv", "quantize")
+    with pytest.raises(EchoesError, match="freeze needs start_from"):
+        read_recipe(written(tmp_path, text.replace("start_from", "# start_from")))
 
 
 def test_the_fingerprint_follows_what_shapes_the_run_only(tmp_path: Path) -> None:

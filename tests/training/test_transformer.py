@@ -33,7 +33,7 @@ def only_phase(task: TransformerTask, batch: Any) -> Any:
 
 def test_masks_follow_the_paper() -> None:
     task = tiny.transformer_task()
-    tokens, masked, dropped = task.batch(200, tiny.generator())
+    tokens, masked, dropped, _ = task.batch(200, tiny.generator())
     for modality, t, m, d in zip(MODALITIES, tokens, masked, dropped, strict=True):
         places = task.config.places(modality)
         assert t.shape == m.shape == d.shape == (200, places)
@@ -47,32 +47,32 @@ def test_masks_follow_the_paper() -> None:
 
 
 def test_a_share_of_the_samples_shows_one_modality_whole() -> None:
-    _, masked, dropped = task_with(shown_share=0.6).batch(4000, tiny.generator())
+    _, masked, dropped, _ = task_with(shown_share=0.6).batch(4000, tiny.generator())
     image, audio = (~m.any(1) for m in masked)
     assert not (image & audio).any()
     assert float(image.double().mean()) == pytest.approx(0.3, abs=0.03)
     assert float(audio.double().mean()) == pytest.approx(0.3, abs=0.03)
     assert not dropped.image[image].any()
-    _, masked, _ = task_with(shown_share=1.0).batch(500, tiny.generator())
+    _, masked, *_ = task_with(shown_share=1.0).batch(500, tiny.generator())
     assert (masked.image.any(1) ^ masked.audio.any(1)).all()
-    _, masked, _ = task_with().batch(500, tiny.generator())
+    _, masked, *_ = task_with().batch(500, tiny.generator())
     assert all(m.any(1).all() for m in masked)
 
 
 def test_batches_pair_within_groups_and_repeat() -> None:
     task = tiny.transformer_task()
-    tokens, _, _ = task.batch(50, tiny.generator(3))
+    tokens, *_ = task.batch(50, tiny.generator(3))
     # The made-up tokens are the group's number, but for every fourth place.
     assert torch.equal(tokens.image[:, 1], tokens.audio[:, 1])
-    again, _, _ = task.batch(50, tiny.generator(3))
+    again, *_ = task.batch(50, tiny.generator(3))
     assert torch.equal(torch.cat(tokens, 1), torch.cat(again, 1))
 
 
 @pytest.mark.parametrize("average", ["tokens", "modalities"])
 def test_the_loss_is_the_cross_entropy_of_masked_places(average: str) -> None:
     task = task_with(average=average, label_smoothing=0.1)
-    tokens, masked, dropped = task.batch(6, tiny.generator())
-    phase = only_phase(task, (tokens, masked, dropped))
+    tokens, masked, dropped, scored = task.batch(6, tiny.generator())
+    phase = only_phase(task, (tokens, masked, dropped, scored))
     losses = []
     for modality, t, m, f in zip(MODALITIES, tokens, masked, task.model(tokens, masked, dropped), strict=True):
         log_p = task.model.logits(modality, f).log_softmax(-1)
@@ -85,28 +85,48 @@ def test_the_loss_is_the_cross_entropy_of_masked_places(average: str) -> None:
 
 def test_targets_at_visible_places_are_not_scored_and_masked_ones_are() -> None:
     task = task_with()
-    tokens, masked, dropped = task.batch(4, tiny.generator())
-    before = only_phase(task, (tokens, masked, dropped)).loss
+    tokens, masked, dropped, scored = task.batch(4, tiny.generator())
+    before = only_phase(task, (tokens, masked, dropped, scored)).loss
     # Tokens at masked places are targets alone: another target, another loss; dropped places count too.
     for places in (masked.audio & ~dropped.audio, dropped.audio):
         changed = Pair(tokens.image, torch.where(places, (tokens.audio + 1) % 32, tokens.audio))
-        assert not torch.allclose(only_phase(task, (changed, masked, dropped)).loss, before)
+        assert not torch.allclose(only_phase(task, (changed, masked, dropped, scored)).loss, before)
     # With features that know nothing of the input, visible tokens cannot matter.
     task.modules["model"].forward = lambda t, *_: Pair(*(torch.zeros(*x.shape, 16) for x in t))
-    blind = only_phase(task, (tokens, masked, dropped)).loss
+    blind = only_phase(task, (tokens, masked, dropped, scored)).loss
     changed = Pair(*(torch.where(m, t, (t + 1) % 32) for t, m in zip(tokens, masked, strict=True)))
-    assert torch.equal(only_phase(task, (changed, masked, dropped)).loss, blind)
+    assert torch.equal(only_phase(task, (changed, masked, dropped, scored)).loss, blind)
 
 
 def test_a_modality_without_masked_places_does_not_spoil_the_loss() -> None:
     task = task_with()
-    tokens, masked, dropped = task.batch(4, tiny.generator())
+    tokens, masked, dropped, scored = task.batch(4, tiny.generator())
     nothing = torch.zeros_like(masked.audio)
-    phase = only_phase(task, (tokens, Pair(masked.image, nothing), Pair(dropped.image, nothing)))
+    phase = only_phase(task, (tokens, Pair(masked.image, nothing), Pair(dropped.image, nothing), scored))
     assert phase.loss.isfinite()
     assert not phase.metrics["loss/audio"].any()
     phase.loss.backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in task.model.parameters())
+
+
+@pytest.mark.parametrize("average", ["tokens", "modalities"])
+def test_the_loss_of_a_batch_is_the_mean_of_its_parts(average: str) -> None:
+    task = task_with(average=average, shown_share=0.5)
+    batch = task.batch(6, tiny.generator())
+    parts = [
+        only_phase(task, tuple(Pair(*(x[rows] for x in pair)) for pair in batch)) for rows in (slice(3), slice(3, 6))
+    ]
+    whole = only_phase(task, batch)
+    torch.testing.assert_close(whole.loss, (parts[0].loss + parts[1].loss) / 2)
+    for key, value in whole.metrics.items():
+        torch.testing.assert_close(value, (parts[0].metrics[key] + parts[1].metrics[key]) / 2)
+
+
+def test_the_items_are_those_of_the_batch() -> None:
+    task = task_with()
+    tokens, *_ = task.batch(5, tiny.generator(3))
+    items = task.items(5, tiny.generator(3))
+    assert torch.equal(tokens.image, task.train.image_tokens[items].long())
 
 
 def test_token_embeddings_can_start_from_codebooks() -> None:

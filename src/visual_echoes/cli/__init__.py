@@ -14,6 +14,7 @@ from visual_echoes.cli.demo import demo
 from visual_echoes.cli.doctor import doctor
 from visual_echoes.cli.prepare import prepare
 from visual_echoes.cli.reconstruct import reconstruct
+from visual_echoes.cli.runs import runs
 
 MAKE, MODELS, TRAIN = "Make", "Models", "Train and measure"
 
@@ -48,6 +49,7 @@ app.command(rich_help_panel=TRAIN)(prepare)
 app.add_typer(training.data, name="data", rich_help_panel=TRAIN)
 app.add_typer(training.config, name="config", rich_help_panel=TRAIN)
 app.command(rich_help_panel=TRAIN)(training.train)
+app.command(rich_help_panel=TRAIN)(runs)
 app.add_typer(training.evaluate, name="evaluate", rich_help_panel=TRAIN)
 
 

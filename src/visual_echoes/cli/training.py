@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from visual_echoes.cli.console import needs_extra, progress_bar, say, working
+from visual_echoes.cli.console import complain, needs_extra, progress_bar, say, working
 from visual_echoes.cli.options import BatchSizeOption, DeviceOption, ModelOption, load
 
 if TYPE_CHECKING:
@@ -96,16 +96,23 @@ def train(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, show_default="torch's", help="Processor threads.")
     ] = None,
+    accept_changed_data: Annotated[
+        bool, typer.Option("--accept-changed-data", help="Go on with a run although its data set has changed.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Take two steps, say what the whole run will cost, write nothing.")
     ] = False,
 ) -> None:
-    """Train what a recipe says, or go on with a run that was cut short; prints the folder of the result."""
+    """Train what a recipe says, or go on with a run that was cut short; prints the folder of the result.
+
+    Ctrl-C, SIGTERM and SIGUSR1 write a checkpoint and end with status 75: run the same command again to go on.
+    """
     with needs_extra("train"):
         import torch
 
         from visual_echoes.training import run
         from visual_echoes.training.recipe import read_recipe
+        from visual_echoes.training.signals import STOPPED_STATUS, TrainingStopped
 
     chosen = read_recipe(recipe)
     if output is not None:
@@ -116,8 +123,12 @@ def train(
         torch.set_num_threads(threads)
     if dry_run:
         _say_costs(chosen)
-    else:
-        say(str(run.train(chosen)))
+        return
+    try:
+        say(str(run.train(chosen, accept_changed_data)))
+    except TrainingStopped as stopped:
+        complain(str(stopped))
+        raise typer.Exit(STOPPED_STATUS) from None
 
 
 def _say_costs(recipe: Recipe) -> None:

@@ -77,6 +77,9 @@ def read_split(folder: Path, name: str, layout: Layout) -> PairSplit:
     expected = (layout.image_channels, layout.image_size, layout.image_size), (layout.clip_samples,)
     if (split.images.shape[1:], split.sounds.shape[1:]) != expected:
         raise EchoesError(f"{path} was prepared for another layout than {layout.name!r}; prepare the data again.")
+    if not len(split.images) or not len(split.sounds):
+        counts = f"{len(split.images)} pictures and {len(split.sounds)} sounds"
+        raise EchoesError(f"{path} holds {counts}; prepare more data.")
     return split
 
 

@@ -23,8 +23,13 @@ ENCODE_BATCH = 128
 class Tokens(Protocol):
     """Pairs of tokens to train on."""
 
+    def __len__(self) -> int: ...
+
     def draw(self, size: int, generator: torch.Generator) -> tuple[Pair, Tensor]:
-        """Random pairs: tokens (B, I) and (B, A), int64, and their groups (B,)."""
+        """Random pairs: tokens (B, I) and (B, A), int64, and their groups (B,).
+
+        The first draw from the generator is that of the items, in [0, len) (see `Task.items`).
+        """
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,9 @@ class TokenCache:
         object.__setattr__(self, "_sounds_by_group", order)
         object.__setattr__(self, "_counts", counts)
         object.__setattr__(self, "_starts", counts.cumsum(0) - counts)
+
+    def __len__(self) -> int:
+        return len(self.image_tokens)
 
     def partners(self, index_B: Tensor, generator: torch.Generator) -> Tensor:
         """For each picture a random sound of its group, as an index, shape (B,)."""

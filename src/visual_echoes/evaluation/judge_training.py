@@ -21,6 +21,9 @@ LABEL_SMOOTHING = 0.05
 class JudgeTask(Task):
     """Trains a classifier of one modality."""
 
+    train: Source
+    valid: Source
+
     def __init__(
         self, config: JudgeConfig, layout: Layout, train: PairSplit, valid: PairSplit, augmentation: Augmentation
     ) -> None:
@@ -31,7 +34,7 @@ class JudgeTask(Task):
         self.modules = nn.ModuleDict({"model": build_judge(config, layout, groups)})
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        index_B = torch.randint(len(self.train), (size,), generator=generator)
+        index_B = self.items(size, generator)
         return self.train.take(index_B, generator), self.train_groups[index_B]
 
     def phases(self, batch: tuple[Tensor, Tensor], step: int) -> Iterator[Phase]:

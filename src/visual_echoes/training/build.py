@@ -19,6 +19,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.judge_training import JudgeTask
 from visual_echoes.layout import Layout
 from visual_echoes.tokenizer import Tokenizer, TokenizerName, check_fits
+from visual_echoes.training.fine_tuning import freeze, start_from
 from visual_echoes.training.recipe import (
     AudioVQGANRecipe,
     ImageVQGANRecipe,
@@ -67,7 +68,9 @@ def build_task(recipe: Recipe) -> Task:
     except ValidationError as error:
         raise EchoesError(f"The recipe's [model] makes no network: {error.errors()[0]['msg']}.") from error
     if not isinstance(recipe, JudgeRecipe) and recipe.start_from is not None:
-        _start_from(task, recipe.start_from, PARTS[recipe.kind])
+        start_from(task.modules["model"], recipe.start_from, PARTS[recipe.kind])
+        freeze(task.modules["model"], recipe.freeze)
+        _check_balance(task)
     return task
 
 
@@ -110,28 +113,23 @@ def _build(recipe: Recipe) -> Task:
         return _transformer_task(recipe)
     train, valid = (_open_split(recipe, name, layout) for name in ("train", "valid"))
     if isinstance(recipe, ImageVQGANRecipe):
-        return VQGANTask(image_config(recipe), recipe.loss, train.pictures, valid.pictures, recipe.decoder_only)
+        return VQGANTask(image_config(recipe), recipe.loss, train.pictures, valid.pictures)
     if isinstance(recipe, AudioVQGANRecipe):
-        return VQGANTask(
-            audio_config(recipe),
-            recipe.loss,
-            MelSource(train.sounds, layout),
-            MelSource(valid.sounds, layout),
-            recipe.decoder_only,
-        )
+        mels = MelSource(train.sounds, layout), MelSource(valid.sounds, layout)
+        return VQGANTask(audio_config(recipe), recipe.loss, *mels)
     tokenizer = None if recipe.audio_vqgan is None else _load_tokenizer(recipe.audio_vqgan, "audio_vqgan", layout)
     return VocoderTask(recipe.model, layout, train.sounds, valid.sounds, tokenizer)
 
 
-def _start_from(task: Task, source: str, name: PartName) -> None:
-    """Take the first weights from a trained part; `EchoesError` if it is another network."""
-    part = load_model(source, wanted=[name]).parts[name]
-    try:
-        task.modules["model"].load_state_dict(part.state_dict())
-    except RuntimeError as error:
+def _check_balance(task: Task) -> None:
+    """Refuse a frozen last layer where the gradients there balance the adversarial loss."""
+    if not isinstance(task, VQGANTask) or task.loss_config.adversarial_from is None:
+        return
+    if not task.model.decoder.last_layer.requires_grad:
         raise EchoesError(
-            f"The {name} of {source} has other sizes than the recipe's; make them equal, or leave out start_from."
-        ) from error
+            "freeze keeps the decoder's last layer, where the adversarial loss is balanced; train the decoder, or "
+            "leave adversarial_from out."
+        )
 
 
 def _open_split(recipe: Recipe, name: str, layout: Layout) -> _Split:

@@ -1,30 +1,30 @@
-"""Training checkpoints: one safetensors file with every tensor and, in its header, the step and scalars.
+"""Writing training checkpoints and taking them up again; what they look like says `run_folder`.
 
-A checkpoint is written aside and renamed, so a kill leaves the older one intact; a file that does not open or lacks
-something is never resumed from. No pickle.
+Tensors and manifest are written aside, synced and renamed, so a kill or a full disk leaves the older ones intact.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from visual_echoes.files import atomic_path
-
-KEEP = 2
-_NAME = re.compile(r"step-(\d{8})\.safetensors")
-
-
-def checkpoint_path(folder: Path, step: int) -> Path:
-    return folder / f"step-{step:08d}.safetensors"
+from visual_echoes.errors import EchoesError
+from visual_echoes.files import atomic_path, write_text
+from visual_echoes.run_folder import (
+    CheckpointManifest,
+    Report,
+    checkpoint_path,
+    checkpoint_steps,
+    file_digest,
+    manifest_path,
+    read_manifest,
+    whole_checkpoints,
+)
 
 
 def save_checkpoint(
@@ -32,11 +32,17 @@ def save_checkpoint(
     step: int,
     modules: Mapping[str, nn.Module],
     optimizers: Mapping[str, torch.optim.Optimizer],
+    *,
     fingerprint: str,
+    inputs: str = "",
+    watch: Mapping[str, object] | None = None,
 ) -> Path:
-    """Write a checkpoint and drop all but the newest `KEEP`."""
+    """Write the checkpoint of a step; see `CheckpointManifest` for what goes into the manifest.
+
+    Raises:
+        EchoesError: the disk is full, or the folder cannot be written. Older checkpoints are as they were.
+    """
     tensors: dict[str, Tensor] = {}
-    scalars: dict[str, Any] = {"step": step, "fingerprint": fingerprint}
     for name, module in modules.items():
         for key, value in module.state_dict().items():
             tensors[f"module/{name}/{key}"] = value.detach().cpu().clone()
@@ -47,25 +53,63 @@ def save_checkpoint(
                     tensors[f"optimizer/{name}/{index}/{key}"] = value.detach().cpu().clone()
     folder.mkdir(parents=True, exist_ok=True)
     path = checkpoint_path(folder, step)
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"training": json.dumps(scalars)})
-    # Only older ones: a broken file of a higher step must not push the new one out.
-    older = [other for other in _sorted_checkpoints(folder) if other.name < path.name]
-    for old in older[: len(older) - (KEEP - 1)]:
-        old.unlink(missing_ok=True)
+    manifest_path(path).unlink(missing_ok=True)  # of a torn checkpoint of this step, which it would make look damaged
+    try:
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary)
+            size, digest = temporary.stat().st_size, file_digest(temporary)
+    except SafetensorError as error:
+        raise EchoesError(f"{path} cannot be written ({error}); free some space on the disk.") from error
+    manifest = CheckpointManifest(
+        step=step, size=size, sha256=digest, fingerprint=fingerprint, inputs=inputs, watch=dict(watch or {})
+    )
+    write_text(manifest_path(path), manifest.model_dump_json(indent=2) + "\n")
     return path
 
 
-def latest_step(folder: Path, fingerprint: str) -> int | None:
-    """Step of the newest checkpoint that opens whole and belongs to this recipe, or None."""
-    for path in reversed(_sorted_checkpoints(folder)):
-        try:
-            with safe_open(path, framework="pt") as file:
-                scalars = json.loads((file.metadata() or {})["training"])
-        except (SafetensorError, OSError, KeyError, ValueError):
-            continue
-        if scalars["fingerprint"] == fingerprint:
-            return int(scalars["step"])
+def prune_checkpoints(folder: Path, newest: int, keep_last: int, keep_every: int | None) -> None:
+    """Delete checkpoints that are no longer wanted, and torn ones older than the newest.
+
+    Args:
+        folder: the folder of checkpoints.
+        newest: step of the checkpoint just written; a broken one of a higher step does not push it out.
+        keep_last: how many of the newest stay.
+        keep_every: those of every so many steps stay for good; None: none.
+    """
+    older = [step for step in checkpoint_steps(folder) if step < newest]
+    complete = [step for step in older if _has_its_size(checkpoint_path(folder, step))]
+    kept = set(complete[len(complete) - min(len(complete), keep_last - 1) :])
+    kept |= {step for step in complete if keep_every and step % keep_every == 0}
+    for step in older:
+        if step not in kept:
+            path = checkpoint_path(folder, step)
+            path.unlink(missing_ok=True)
+            manifest_path(path).unlink(missing_ok=True)
+
+
+def _has_its_size(path: Path) -> bool:
+    manifest = read_manifest(path)
+    return manifest is not None and path.is_file() and path.stat().st_size == manifest.size
+
+
+def find_checkpoint(folder: Path, fingerprint: str, report: Report) -> CheckpointManifest | None:
+    """The newest checkpoint that is whole and of this recipe; None where there is nothing to go on from.
+
+    Raises:
+        EchoesError: there are checkpoints, but of another recipe, or none of them is whole any more.
+    """
+    foreign = False
+    for manifest in whole_checkpoints(folder, report):
+        if manifest.fingerprint == fingerprint:
+            return manifest
+        foreign = True
+    if foreign:
+        raise EchoesError(
+            f"{folder} holds checkpoints of another recipe; move the folder away, or choose another output."
+        )
+    # A file without manifest is only a first checkpoint that a kill cut short.
+    if any(read_manifest(checkpoint_path(folder, step)) is not None for step in checkpoint_steps(folder)):
+        raise EchoesError(f"{folder} holds no whole checkpoint; move the folder away to begin anew.")
     return None
 
 
@@ -89,7 +133,3 @@ def load_checkpoint(
                     index, field = key.removeprefix(prefix).split("/")
                     state.setdefault(int(index), {})[field] = file.get_tensor(key)
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-
-
-def _sorted_checkpoints(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name))

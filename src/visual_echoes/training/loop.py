@@ -1,46 +1,67 @@
 """The training loop, the same for all four parts.
 
-Every random draw of step n follows from (seed, n, rank), so a run that is killed and resumed is bit for bit the run
-that was never killed. Ctrl-C or SIGTERM finishes the step, writes a checkpoint and says how to go on.
+Every random draw of step n follows from (seed, n), so a run that is killed and resumed is bit for bit the run that was
+never killed, and several processes (ranks) share the batches that one process would draw. Ctrl-C, SIGTERM or SIGUSR1
+finishes the step, writes a checkpoint and says how to go on.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FrameType
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.tensorboard import SummaryWriter
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import write_text
-from visual_echoes.training.checkpoint import latest_step, load_checkpoint, save_checkpoint
-from visual_echoes.training.settings import TrainSettings, build_optimizers, mixed_precision
-from visual_echoes.training.task import Task, Validation
+from visual_echoes.run_folder import CHECKPOINTS
+from visual_echoes.training.checkpoint import find_checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
+from visual_echoes.training.guards import Watch, check_finite
+from visual_echoes.training.log import RunLog
+from visual_echoes.training.ranks import gather_rows, mean_over_ranks, sum_over_ranks
+from visual_echoes.training.settings import TrainSettings, build_optimizers, deterministic_algorithms, mixed_precision
+from visual_echoes.training.signals import TrainingStopped, stop_flag
+from visual_echoes.training.task import Phase, Task, Validation
 
 
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """One 63-bit seed per (run, step, rank), well spread so that neighbouring steps share nothing."""
-    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + rank * 0x94D049BB133111EB) & (2**64 - 1)
+def step_seed(seed: int, step: int, stream: int) -> int:
+    """One 63-bit seed per (run, step, stream), well spread so that neighbouring steps share nothing."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + stream * 0x94D049BB133111EB) & (2**64 - 1)
     mixed = ((mixed ^ (mixed >> 31)) * 0xD6E8FEB86659FD93) & (2**64 - 1)
     return mixed >> 1
 
 
-def fit(task: Task, settings: TrainSettings, output: Path, fingerprint: str) -> nn.Module:
+def data_stream(seed: int, step: int) -> torch.Generator:
+    """What a step draws its batch from: the same on every rank, and apart from the draws of the dropout."""
+    return torch.Generator().manual_seed(step_seed(seed, step, 1))
+
+
+def dropout_seed(seed: int, step: int, rank: int) -> int:
+    """The seed of all that the networks draw in a step."""
+    return step_seed(seed, step, rank + 1 if rank else 0)
+
+
+def fit(
+    task: Task,
+    settings: TrainSettings,
+    output: Path,
+    fingerprint: str,
+    *,
+    inputs: str = "",
+    accept_changed_inputs: bool = False,
+    records: Mapping[str, str] | None = None,
+) -> nn.Module:
     """Train a task, or finish a run that was cut short.
 
     Args:
@@ -48,15 +69,23 @@ def fit(task: Task, settings: TrainSettings, output: Path, fingerprint: str) -> 
         settings: the recipe's `[train]` table.
         output: run folder; receives `checkpoints/`, `logs/` (TensorBoard) and `metrics.jsonl`.
         fingerprint: identifies the recipe; checkpoints of another recipe are refused.
+        inputs: identifies what is trained on; checkpoints of other inputs are refused unless accepted.
+        accept_changed_inputs: go on although the inputs changed.
+        records: text files, by name, that are put into the run folder at the start.
 
     Returns:
         The averaged model, in eval mode.
 
     Raises:
-        EchoesError: the run was interrupted (after saving), or the loss is no longer finite.
+        TrainingStopped: the run was interrupted, after saving.
+        EchoesError: too little data, a checkpoint of something else, a full disk, or a loss that is no longer finite.
     """
-    run = _Run(task, settings, output, fingerprint, _accelerator(settings))
-    with _stop_flag() as stop:
+    run = _Run(task, settings, output, (fingerprint, inputs), accept_changed_inputs, _accelerator(settings))
+    if run.accelerator.is_main_process:
+        output.mkdir(parents=True, exist_ok=True)
+        for name, text in (records or {}).items():
+            write_text(output / name, text)
+    with deterministic_algorithms(settings.deterministic), stop_flag() as stop:
         run.train(stop)
     return run.average.module
 
@@ -64,7 +93,7 @@ def fit(task: Task, settings: TrainSettings, output: Path, fingerprint: str) -> 
 def time_steps(task: Task, settings: TrainSettings, steps: Sequence[int]) -> list[float]:
     """How many seconds each of some steps takes, in this order; nothing is written."""
     with TemporaryDirectory() as nothing_to_resume:
-        run = _Run(task, settings, Path(nothing_to_resume), "", _accelerator(settings))
+        run = _Run(task, settings, Path(nothing_to_resume), ("", ""), False, _accelerator(settings))
     seconds = []
     for step in steps:
         begin = time.perf_counter()
@@ -77,15 +106,28 @@ def time_steps(task: Task, settings: TrainSettings, steps: Sequence[int]) -> lis
 
 def _accelerator(settings: TrainSettings) -> Accelerator:
     AcceleratorState._reset_state()  # one process may train several parts, each at its own precision
-    return Accelerator(mixed_precision=mixed_precision(settings.precision), cpu=not torch.cuda.is_available())
+    accelerator = Accelerator(mixed_precision=mixed_precision(settings.precision), cpu=not torch.cuda.is_available())
+    if accelerator.distributed_type == DistributedType.FSDP:
+        raise EchoesError("Checkpoints hold whole tensors, so FSDP cannot be used; launch the training without it.")
+    return accelerator
 
 
 class _Run:
     def __init__(
-        self, task: Task, settings: TrainSettings, output: Path, fingerprint: str, accelerator: Accelerator
+        self,
+        task: Task,
+        settings: TrainSettings,
+        output: Path,
+        identity: tuple[str, str],
+        accept_changed_inputs: bool,
+        accelerator: Accelerator,
     ) -> None:
-        self.task, self.settings, self.output, self.fingerprint = task, settings, output, fingerprint
-        self.accelerator = accelerator
+        """`identity`: fingerprint of the recipe, and of the inputs."""
+        self.task, self.settings, self.output, self.accelerator = task, settings, output, accelerator
+        self.fingerprint, self.inputs = identity
+        _check_sizes(task, settings, accelerator.num_processes)
+        self.console = Console(stderr=True, quiet=not accelerator.is_main_process)
+        self.watch = Watch()
         task.modules.to(accelerator.device)
         self.average = AveragedModel(
             task.modules["model"], multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=True
@@ -96,11 +138,15 @@ class _Run:
             for index, optimizer in enumerate(build_optimizers([task.modules[n] for n in networks], settings)):
                 self.optimizers[f"{name}.{index}"] = accelerator.prepare(optimizer)
         for name, module in task.modules.items():
-            task.modules[name] = accelerator.prepare(module) if any(True for _ in module.parameters()) else module
+            trained = any(parameter.requires_grad for parameter in module.parameters())
+            task.modules[name] = accelerator.prepare(module) if trained else module
         self.base_rates = {
             name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in self.optimizers.items()
         }
-        self.start = self._resume()
+        self.saved: int | None = None  # step of the last checkpoint
+        self.start = self._resume(accept_changed_inputs)
+
+    # Checkpoints
 
     def _stored_modules(self) -> dict[str, nn.Module]:
         stored = {name: self.accelerator.unwrap_model(module) for name, module in self.task.modules.items()}
@@ -109,185 +155,195 @@ class _Run:
     def _stored_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {name: optimizer.optimizer for name, optimizer in self.optimizers.items()}  # type: ignore[attr-defined]
 
-    def _resume(self) -> int:
-        folder = self.output / "checkpoints"
-        step = latest_step(folder, self.fingerprint)
-        if step is None:
-            if any(folder.glob("step-*.safetensors")):
-                raise EchoesError(
-                    f"{self.output} holds checkpoints of another recipe (or broken ones); move the folder away, or "
-                    "choose another output."
-                )
-            return 0
-        load_checkpoint(folder, step, self._stored_modules(), self._stored_optimizers())
-        return step
+    def _resume(self, accept_changed_inputs: bool) -> int:
+        folder = self.output / CHECKPOINTS
+        found = find_checkpoint(folder, self.fingerprint, self._say)
+        start = 0 if found is None else found.step
+        if len(set(gather_rows(torch.tensor([start], device=self.accelerator.device)).tolist())) > 1:
+            raise EchoesError(f"The processes do not see the same files in {folder}; put it on a disk they share.")
+        if found is None:
+            return start
+        if found.inputs != self.inputs and not accept_changed_inputs:
+            raise EchoesError(
+                f"{self.output} was begun on other data or tokenizers than the recipe's paths hold now; restore them, "
+                "choose another output, or go on with --accept-changed-data."
+            )
+        load_checkpoint(folder, start, self._stored_modules(), self._stored_optimizers())
+        self.watch.restore(found.watch)
+        self.saved = start
+        return start
 
     def _save(self, step: int) -> None:
         if self.accelerator.is_main_process:
-            folder = self.output / "checkpoints"
-            save_checkpoint(folder, step, self._stored_modules(), self._stored_optimizers(), self.fingerprint)
+            folder, settings = self.output / CHECKPOINTS, self.settings
+            try:
+                save_checkpoint(
+                    folder, step, self._stored_modules(), self._stored_optimizers(),
+                    fingerprint=self.fingerprint, inputs=self.inputs, watch=self.watch.state(),
+                )  # fmt: skip
+            except EchoesError as error:
+                kept = "" if self.saved is None else f" The checkpoint of step {self.saved} is untouched."
+                raise EchoesError(f"{error}{kept} Then run the same command again.") from error
+            prune_checkpoints(folder, step, settings.keep_last, settings.keep_every)
+        self.saved = step
         self.accelerator.wait_for_everyone()
 
+    # The run
+
     def train(self, stop: list[bool]) -> None:
-        settings = self.settings
-        self.output.mkdir(parents=True, exist_ok=True)
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )  # fmt: skip
-        show = self.accelerator.is_main_process
-        console = Console(stderr=True)
-        quiet = not (show and console.is_terminal)
-        with _Log(self.output, self.start, show) as log, Progress(*columns, console=console, disable=quiet) as progress:
-            bar = progress.add_task("training", total=settings.steps, completed=self.start, note="")
+        settings, show = self.settings, self.accelerator.is_main_process
+        with RunLog(self.output, self.start, show) as log, self._progress() as (progress, note):
             for step in range(self.start, settings.steps):
                 metrics = self.step(step)
                 done = step + 1
+                for alarm in self.watch.observe(done, metrics):
+                    self._alarm(log, alarm, done)
                 if done % settings.log_every == 0 or done == settings.steps:
                     metrics["seconds_per_step"] = log.pace(done)
                     log.scalars("train", metrics, done)
-                    progress.update(bar, note=" ".join(f"{k} {v:.3g}" for k, v in list(metrics.items())[:2]))
+                    note(" ".join(f"{k} {v:.3g}" for k, v in list(metrics.items())[:2]))
                 if done % settings.validate_every == 0 or done == settings.steps:
-                    result = self._validate()
-                    log.validation(result, done)
-                    if show:
-                        figures = "  ".join(f"{key} {value:.4g}" for key, value in result.metrics.items())
-                        console.print(f"step {done}: {figures}", highlight=False, markup=False)
-                if done % settings.checkpoint_every == 0 or done == settings.steps or stop[0]:
+                    self._validate(log, done)
+                stopped = self._agreed(stop)
+                if done % settings.checkpoint_every == 0 or done == settings.steps or stopped:
                     self._save(done)
-                progress.update(bar, completed=done)
-                if stop[0] and done < settings.steps:
-                    raise EchoesError(f"Stopped after step {done}; run the same command again to go on from there.")
+                progress(done)
+                if stopped and done < settings.steps:
+                    raise TrainingStopped(f"Stopped after step {done}; run the same command again to go on from there.")
+
+    def _agreed(self, stop: list[bool]) -> bool:
+        """Whether any process was asked to stop."""
+        return bool(sum_over_ranks(torch.tensor(float(stop[0]), device=self.accelerator.device)))
 
     def step(self, step: int) -> dict[str, float]:
+        """Take one step, counted from 0; returns its metrics, means over all ranks."""
         settings, accelerator = self.settings, self.accelerator
-        rank = accelerator.process_index
-        torch.manual_seed(step_seed(settings.seed, step, rank))
-        # The batch has a stream of its own, so that its draws are not those of the dropout.
-        stream = torch.Generator().manual_seed(step_seed(settings.seed, step, rank + accelerator.num_processes))
-        batch = _to_device(
-            self.task.batch(settings.batch_size // accelerator.num_processes, stream), accelerator.device
-        )
+        torch.manual_seed(dropout_seed(settings.seed, step, accelerator.process_index))
         rate = settings.rate(step)
-        metrics: dict[str, float] = {}
+        for name, optimizer in self.optimizers.items():
+            for group, base in zip(optimizer.param_groups, self.base_rates[name], strict=True):
+                group["lr"] = base * rate
         self.task.modules.train()
+        pieces = [self.task.phases(piece, step) for piece in self._pieces(step)]
+        metrics: dict[str, float] = {}
         with accelerator.autocast():
-            for phase in self.task.phases(batch, step):
-                loss = float(phase.loss.detach())
-                _check_finite("loss", phase.optimizer, loss, step)
-                owners = [name for name in self.optimizers if name.split(".")[0] == phase.optimizer]
-                accelerator.backward(phase.loss)
-                parameters = [
-                    p for n in self.task.optimizers[phase.optimizer] for p in self.task.modules[n].parameters()
-                ]
-                norm = accelerator.clip_grad_norm_(parameters, settings.clip_norm)
-                if norm is not None:
-                    _check_finite("gradient", phase.optimizer, float(norm), step)
-                for name in owners:
-                    optimizer = self.optimizers[name]
-                    for group, base in zip(optimizer.param_groups, self.base_rates[name], strict=True):
-                        group["lr"] = base * rate
-                    optimizer.step()
-                for optimizer in self.optimizers.values():
-                    optimizer.zero_grad()
-                metrics[f"loss/{phase.optimizer}"] = loss
-                metrics.update({key: float(torch.as_tensor(value).detach()) for key, value in phase.metrics.items()})
-                if norm is not None:
-                    metrics[f"gradient_norm/{phase.optimizer}"] = float(norm)
+            while phases := self._backward(pieces):
+                self._update(phases, step, metrics)
         self.task.after_step(step)
         self.average.update_parameters(accelerator.unwrap_model(self.task.modules["model"]))
         metrics["rate"] = rate
         return metrics
 
-    def _validate(self) -> Validation:
+    def _pieces(self, step: int) -> list[Any]:
+        """This rank's share of the step's batch, in as many pieces as gradients are accumulated over."""
+        settings, accelerator = self.settings, self.accelerator
+        batch = self.task.batch(settings.batch_size, data_stream(settings.seed, step))
+        size = settings.batch_size // (accelerator.num_processes * settings.accumulate)
+        first = accelerator.process_index * settings.accumulate * size
+        starts = range(first, first + settings.accumulate * size, size)
+        return [_rows(batch, slice(start, start + size), accelerator.device) for start in starts]
+
+    def _backward(self, pieces: Sequence[Iterator[Phase]]) -> list[Phase]:
+        """Gradients of the next phase of every piece; nothing when there is no further phase."""
+        phases = []
+        for place, piece in enumerate(pieces, start=1):
+            with ExitStack() as stack:
+                if place < len(pieces):  # the ranks add up their gradients with the last piece
+                    for module in self.task.modules.values():
+                        stack.enter_context(self.accelerator.no_sync(module))
+                phase = next(piece, None)
+                if phase is None:
+                    return []
+                self.accelerator.backward(phase.loss / len(pieces))
+            phases.append(phase)
+        return phases
+
+    def _update(self, phases: Sequence[Phase], step: int, metrics: dict[str, float]) -> None:
+        """Step the phase's optimisers, unless loss or gradient are not finite; adds to the metrics."""
+        owner = phases[0].optimizer
+        loss, figures = self._means(phases)
+        self._check_finite(f"loss of {owner!r}", loss, step)
+        networks = [self.task.modules[name] for name in self.task.optimizers[owner]]
+        parameters = [parameter for network in networks for parameter in network.parameters()]
+        norm = self.accelerator.clip_grad_norm_(parameters, self.settings.clip_norm)
+        if norm is not None:
+            self._check_finite(f"gradient of {owner!r}", float(norm), step)
+        for name, optimizer in self.optimizers.items():
+            if name.split(".")[0] == owner:
+                optimizer.step()
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+        metrics[f"loss/{owner}"] = loss
+        metrics.update(figures)
+        if norm is not None:
+            metrics[f"gradient_norm/{owner}"] = float(norm)
+
+    def _means(self, phases: Sequence[Phase]) -> tuple[float, dict[str, float]]:
+        """Loss and metrics of a phase, averaged over pieces and ranks."""
+        device = self.accelerator.device
+        rows = []
+        for phase in phases:
+            values = (phase.loss, *phase.metrics.values())
+            rows.append(torch.stack([torch.as_tensor(value).detach().double().to(device) for value in values]))
+        loss, *figures = mean_over_ranks(torch.stack(rows).mean(0)).tolist()
+        return loss, dict(zip(phases[0].metrics, figures, strict=True))
+
+    def _check_finite(self, what: str, value: float, step: int) -> None:
+        stream = data_stream(self.settings.seed, step)
+        check_finite(what, value, step, lambda: self.task.items(self.settings.batch_size, stream).tolist(), self.saved)
+
+    # What is shown
+
+    def _validate(self, log: RunLog, done: int) -> None:
         self.task.modules.eval()
         with torch.inference_mode(), self.accelerator.autocast():
-            return self.task.validate(self.average.module, self.accelerator.device)
+            result: Validation = self.task.validate(self.average.module, self.accelerator.device)
+        log.validation(result, done)
+        self._say(f"step {done}: " + "  ".join(f"{key} {value:.4g}" for key, value in result.metrics.items()))
+        for alarm in result.alarms:
+            self._alarm(log, alarm, done)
+
+    def _alarm(self, log: RunLog, text: str, done: int) -> None:
+        log.alarm(text, done)
+        self._say(f"step {done}: {text}", style="bold yellow")
+
+    def _say(self, text: str, style: str | None = None) -> None:
+        self.console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def _progress(self) -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:
+        """A bar on a terminal: how to say how many steps are done, and what to note beside it."""
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )  # fmt: skip
+        quiet = self.console.quiet or not self.console.is_terminal
+        with Progress(*columns, console=self.console, disable=quiet) as progress:
+            bar = progress.add_task("training", total=self.settings.steps, completed=self.start, note="")
+            yield lambda done: progress.update(bar, completed=done), lambda text: progress.update(bar, note=text)
 
 
-def _check_finite(what: str, optimizer: str, value: float, step: int) -> None:
-    """Stop before the weights, and then a checkpoint, take over what is not a number."""
-    if not math.isfinite(value):
+def _check_sizes(task: Task, settings: TrainSettings, ranks: int) -> None:
+    """`EchoesError` where the data is too little, or the batch cannot be shared evenly."""
+    size, items = settings.batch_size, len(task.train)
+    if items < 2 or not len(task.valid):
         raise EchoesError(
-            f"The {what} of {optimizer!r} is {value} at step {step}; the last checkpoint is untouched. "
-            "Lower learning_rate or clip_norm, or set precision to fp32."
+            f"There are {items} items to train on and {len(task.valid)} to validate with, but it takes at least 2 and "
+            "1; prepare more data."
+        )
+    if size > items:
+        raise EchoesError(f"batch_size is {size}, but there are only {items} items to train on; lower it.")
+    if size % (ranks * settings.accumulate):
+        raise EchoesError(
+            f"batch_size {size} cannot be shared evenly by {ranks} processes with accumulate {settings.accumulate}; "
+            f"make it a multiple of {ranks * settings.accumulate}."
         )
 
 
-class _Log:
-    """Writes TensorBoard files and one JSON line per logged step."""
-
-    def __init__(self, output: Path, start: int, active: bool) -> None:
-        self.active = active
-        if active:
-            self.writer = SummaryWriter(str(output / "logs"), purge_step=start)
-            self.lines = output / "metrics.jsonl"
-            kept = self.lines.read_text().splitlines() if self.lines.exists() else []
-            kept = [line for line in kept if _logged_until(line, start)]
-            write_text(self.lines, "".join(line + "\n" for line in kept))
-        self.clock, self.last = time.perf_counter(), start
-
-    def __enter__(self) -> _Log:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.active:
-            self.writer.close()
-
-    def pace(self, done: int) -> float:
-        now = time.perf_counter()
-        seconds = (now - self.clock) / max(1, done - self.last)
-        self.clock, self.last = now, done
-        return seconds
-
-    def scalars(self, group: str, values: dict[str, float], step: int) -> None:
-        if not self.active:
-            return
-        for key, value in values.items():
-            self.writer.add_scalar(f"{group}/{key}", value, step)
-        with self.lines.open("a") as file:
-            file.write(json.dumps({"step": step, "group": group, **values}) + "\n")
-
-    def validation(self, result: Validation, step: int) -> None:
-        self.scalars("valid", result.metrics, step)
-        if self.active:
-            for name, pixels in result.images.items():
-                self.writer.add_image(name, pixels, step, dataformats="HWC")
-            for name, (wave, rate) in result.sounds.items():
-                self.writer.add_audio(name, wave, step, sample_rate=rate)
-
-
-def _logged_until(line: str, step: int) -> bool:
-    """Whether a line of the log is whole and of no later step; a power cut may leave half a line."""
-    try:
-        return json.loads(line)["step"] <= step
-    except (ValueError, KeyError, TypeError):
-        return False
-
-
-def _to_device(batch: Any, device: torch.device) -> Any:
+def _rows(batch: Any, rows: slice, device: torch.device) -> Any:
+    """Some rows of every tensor in a structure of tuples and dicts, on a device."""
     if isinstance(batch, torch.Tensor):
-        return batch.to(device)
+        return batch[rows].to(device)
     if isinstance(batch, dict):
-        return {key: _to_device(value, device) for key, value in batch.items()}
-    return tuple(_to_device(value, device) for value in batch)
-
-
-@contextmanager
-def _stop_flag() -> Iterator[list[bool]]:
-    """A flag that Ctrl-C and SIGTERM raise instead of tearing the step apart."""
-    flag = [False]
-
-    def raise_flag(_signal: int, _frame: FrameType | None) -> None:
-        flag[0] = True
-
-    try:
-        previous = {name: signal.signal(name, raise_flag) for name in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: the caller owns the signals
-        yield flag
-        return
-    try:
-        yield flag
-    finally:
-        for name, handler in previous.items():
-            signal.signal(name, handler)
+        return {key: _rows(value, rows, device) for key, value in batch.items()}
+    return tuple(_rows(value, rows, device) for value in batch)

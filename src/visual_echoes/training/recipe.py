@@ -17,7 +17,7 @@ from visual_echoes.data.sources import Augmentation
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.judges import JudgeConfig
 from visual_echoes.layout import LAYOUTS, Layout
-from visual_echoes.training.settings import TrainSettings
+from visual_echoes.training.settings import FREE_TO_CHANGE, TrainSettings
 from visual_echoes.training.transformer import MaskingObjective
 from visual_echoes.training.vocoder import VocoderTrainConfig
 from visual_echoes.training.vqgan import VQGANLoss
@@ -48,8 +48,7 @@ class _Recipe(BaseModel):
 
     def fingerprint(self) -> str:
         """Identifies everything that shapes the run, but not how often it is looked at."""
-        ignored = {"log_every", "validate_every", "checkpoint_every"}
-        content = self.model_dump_json(exclude={"output": True, "train": ignored})
+        content = self.model_dump_json(exclude={"output": True, "train": set(FREE_TO_CHANGE)})
         return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -57,6 +56,13 @@ class _PartRecipe(_Recipe):
     """What the recipes of a model's parts have."""
 
     start_from: str | None = None  # a model whose part of this kind gives the first weights; None: at random
+    freeze: tuple[str, ...] = ()  # pieces of that part that stay as they are, such as "encoder"
+
+    @model_validator(mode="after")
+    def _freezes_what_is_trained(self) -> Self:
+        if self.freeze and self.start_from is None:
+            raise ValueError("freeze needs start_from, whose weights it keeps")
+        return self
 
 
 class TokenizerModel(BaseModel):
@@ -80,13 +86,6 @@ class _TokenizerRecipe(_PartRecipe):
 
     model: TokenizerModel
     loss: VQGANLoss = VQGANLoss()
-    decoder_only: bool = False  # a better decoder for the tokens of `start_from`, which keep their meaning
-
-    @model_validator(mode="after")
-    def _has_tokens(self) -> Self:
-        if self.decoder_only and self.start_from is None:
-            raise ValueError("decoder_only needs start_from, whose encoder and codebook it keeps")
-        return self
 
 
 class ImageVQGANRecipe(_TokenizerRecipe):

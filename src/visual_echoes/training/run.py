@@ -2,42 +2,69 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from visual_echoes import __version__
 from visual_echoes.data.pairs import read_groups
 from visual_echoes.evaluation.judges import save_judge
+from visual_echoes.run_folder import PART_FILE, RECIPE_FILE, TrainedPart
 from visual_echoes.sampling import SamplingSettings
 from visual_echoes.training.build import PARTS, build_task, run_layout
+from visual_echoes.training.inputs import inputs_digest, tokenizer_sources
 from visual_echoes.training.loop import fit
 from visual_echoes.training.recipe import JudgeRecipe, Recipe, VocoderRecipe
-from visual_echoes.weights import Model, PartName, save_model
+from visual_echoes.training.task import Task
+from visual_echoes.weights import Model, save_model
 
 MODEL_FOLDER = "model"
 
 
-def train(recipe: Recipe) -> Path:
+def train(recipe: Recipe, accept_changed_data: bool = False) -> Path:
     """Run a recipe to its end, or go on where it stopped.
+
+    Args:
+        recipe: what to train.
+        accept_changed_data: go on although data set or tokenizers are not those the run began with.
 
     Returns:
         The folder of what was trained: a model folder with one part, or a judge's folder.
 
     Raises:
-        EchoesError: unusable data or inputs, an interrupt, a loss that is not finite.
+        TrainingStopped: Ctrl-C, SIGTERM or SIGUSR1; a checkpoint was written.
+        EchoesError: unusable data or inputs, a full disk, a loss that is not finite.
     """
     task = build_task(recipe)
-    trained = fit(task, recipe.train, recipe.output, recipe.fingerprint())
+    records = {RECIPE_FILE: json.dumps({"kind": recipe.kind, **recipe.model_dump(mode="json")}, indent=2) + "\n"}
+    if not isinstance(recipe, JudgeRecipe):
+        records[PART_FILE] = _trained_part(recipe, task).model_dump_json(indent=2) + "\n"
+    trained = fit(
+        task, recipe.train, recipe.output, recipe.fingerprint(),
+        inputs=inputs_digest(recipe), accept_changed_inputs=accept_changed_data, records=records,
+    )  # fmt: skip
     folder = recipe.output / MODEL_FOLDER
     if isinstance(recipe, JudgeRecipe):
         save_judge(folder, trained, recipe.model, recipe.get_layout(), read_groups(recipe.data))
         return folder
-    name: PartName = PARTS[recipe.kind]
-    kind = (
-        recipe.model.kind if isinstance(recipe, VocoderRecipe) else "transformer" if name == "transformer" else "vqgan"
-    )
+    name, kind = PARTS[recipe.kind], _part_kind(recipe)
     model = Model(
         name=recipe.output.name, version=__version__, layout=run_layout(recipe, task), parts={name: trained},
         sampling=SamplingSettings(), kinds={name: kind}, configs={name: task.export_config()},
     )  # fmt: skip
     save_model(folder, model, half=False)
     return folder
+
+
+def _trained_part(recipe: Recipe, task: Task) -> TrainedPart:
+    sources = tokenizer_sources(recipe) if recipe.kind == "transformer" else {}
+    return TrainedPart(
+        name=PARTS[recipe.kind], kind=_part_kind(recipe), config=task.export_config(),
+        layout=run_layout(recipe, task).to_dict(), tokenizers={name: str(path) for name, path in sources.items()},
+    )  # fmt: skip
+
+
+def _part_kind(recipe: Recipe) -> str:
+    """The kind of network, as a model's config names it."""
+    if isinstance(recipe, VocoderRecipe):
+        return recipe.model.kind
+    return "transformer" if recipe.kind == "transformer" else "vqgan"

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
+
+# What may change between one half of a run and the other: it alters no result beyond rounding.
+FREE_TO_CHANGE = frozenset(
+    {"log_every", "validate_every", "checkpoint_every", "keep_last", "keep_every", "accumulate", "deterministic"}
+)
 
 
 class TrainSettings(BaseModel):
@@ -16,7 +24,8 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
+    batch_size: int = Field(gt=0)  # items a step, on all processes together
+    accumulate: int = Field(default=1, gt=0)  # pieces that a process takes its share of the batch in, to save memory
     learning_rate: float = Field(gt=0)
     optimizer: Literal["adamw", "muon"] = "adamw"
     muon_learning_rate: float = Field(default=0.02, gt=0)  # for hidden matrices, when optimizer is "muon"
@@ -31,6 +40,9 @@ class TrainSettings(BaseModel):
     log_every: int = Field(default=20, gt=0)
     validate_every: int = Field(default=500, gt=0)
     checkpoint_every: int = Field(default=500, gt=0)
+    keep_last: int = Field(default=2, gt=0)  # newest checkpoints that are kept
+    keep_every: int | None = Field(default=None, gt=0)  # the checkpoints of every so many steps stay for good
+    deterministic: bool = False  # only operations whose results repeat to the bit; slower on a GPU
 
     def rate(self, step: int) -> float:
         """Share of the learning rate at a step: linear warm-up, then half a cosine to `final_rate`."""
@@ -46,6 +58,19 @@ def mixed_precision(precision: str) -> Literal["no", "bf16"]:
         native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_amx_tile_supported()
         return "bf16" if native else "no"
     return "bf16" if precision == "bf16" else "no"
+
+
+@contextmanager
+def deterministic_algorithms(wanted: bool) -> Iterator[None]:
+    """Let torch use only operations whose results repeat to the bit, as long as the block lasts, if wanted."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS does not repeat its results
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def build_optimizers(networks: list[nn.Module], settings: TrainSettings) -> list[torch.optim.Optimizer]:

@@ -8,7 +8,7 @@ of its recipe and resumes exactly.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,11 +27,12 @@ class Phase:
 
 @dataclass(frozen=True)
 class Validation:
-    """Held-out figures, and pictures or sounds to look at: uint8 (H, W, C), and (samples, rate)."""
+    """Held-out figures, pictures or sounds to look at (uint8 (H, W, C), and (samples, rate)), and what looks wrong."""
 
     metrics: dict[str, float]
     images: dict[str, Any] = field(default_factory=dict)
     sounds: dict[str, Any] = field(default_factory=dict)
+    alarms: Sequence[str] = ()
 
 
 class Task(ABC):
@@ -39,19 +40,30 @@ class Task(ABC):
 
     Attributes:
         modules: every network with weights, by name. `modules["model"]` is the one that is averaged (EMA) and exported.
+        train: the items to learn from.
+        valid: the held-out ones.
         optimizers: names of the networks each optimiser updates; the first is the main one.
     """
 
     modules: nn.ModuleDict
+    train: Sized
+    valid: Sized
     optimizers: Mapping[str, tuple[str, ...]] = {"model": ("model",)}
+
+    def items(self, size: int, generator: torch.Generator) -> Tensor:
+        """The training items of a batch as indices, (size,): the first that `batch` draws from the generator."""
+        return torch.randint(len(self.train), (size,), generator=generator)
 
     @abstractmethod
     def batch(self, size: int, generator: torch.Generator) -> Any:
-        """Draw one training batch on the CPU: tensors, or a tuple or dict of them."""
+        """Draw one training batch on the CPU: tensors, or a tuple or dict of them, each with one row an item."""
 
     @abstractmethod
     def phases(self, batch: Any, step: int) -> Iterator[Phase]:
-        """Yield one phase per optimiser step. The loop steps the optimiser before asking for the next phase."""
+        """Yield one phase per optimiser step. The loop steps the optimiser before asking for the next phase.
+
+        The batch may be a part of what was drawn; the mean of the losses over equal parts is the loss of the whole.
+        """
 
     @abstractmethod
     def validate(self, model: nn.Module, device: torch.device) -> Validation:

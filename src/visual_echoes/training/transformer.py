@@ -48,6 +48,9 @@ class MaskingObjective(BaseModel):
 class TransformerTask(Task):
     """Trains the transformer on cached tokens."""
 
+    train: Tokens
+    valid: Tokens
+
     def __init__(
         self,
         config: TransformerConfig,
@@ -63,7 +66,8 @@ class TransformerTask(Task):
             self.model.start_from_codebook(modality, codebook_KC)
         self.modules = nn.ModuleDict({"model": self.model})
 
-    def batch(self, size: int, generator: torch.Generator) -> tuple[Pair, Pair, Pair]:
+    def batch(self, size: int, generator: torch.Generator) -> tuple[Pair, Pair, Pair, Pair]:
+        """Tokens, masked places, dropped places, and how many masked places an item has on average, (B,) each."""
         tokens, _ = self.train.draw(size, generator)
         coin_B = torch.rand(size, generator=generator)
         half = 0.5 * self.objective.shown_share
@@ -73,17 +77,21 @@ class TransformerTask(Task):
             ratio = self.objective.ratio(modality)
             ratio_B = ratio.sample(size, generator).masked_fill(shown[modality], 0.0)
             masks.append(self._draw_mask(ratio, ratio_B, modality, generator))
-        return tokens, Pair(*(mask.masked_BL for mask in masks)), Pair(*(mask.dropped_BL for mask in masks))
+        masked = [mask.masked_BL for mask in masks]
+        scored = [(masked_BL.sum().clamp_min(1).double() / size).expand(size) for masked_BL in masked]
+        return tokens, Pair(*masked), Pair(*(mask.dropped_BL for mask in masks)), Pair(*scored)
 
     def _draw_mask(self, ratio: MaskRatio, ratio_B: Tensor, modality: Modality, generator: torch.Generator) -> Mask:
         length = self.config.places(modality)
         return random_mask(ratio_B, length, dropped_count(length, ratio.low), generator)
 
-    def phases(self, batch: tuple[Pair, Pair, Pair], step: int) -> Iterator[Phase]:
-        tokens, masked, dropped = (Pair(*pair) for pair in batch)
+    def phases(self, batch: tuple[Pair, Pair, Pair, Pair], step: int) -> Iterator[Phase]:
+        tokens, masked, dropped, scored = (Pair(*pair) for pair in batch)
         features = self.modules["model"](tokens, masked, dropped)
         sums, counts, metrics = [], [], {}
-        for modality, tokens_BP, masked_BP, features_BPD in zip(MODALITIES, tokens, masked, features, strict=True):
+        for modality, tokens_BP, masked_BP, scored_B, features_BPD in zip(
+            MODALITIES, tokens, masked, scored, features, strict=True
+        ):
             # Only masked places are scored, dropped ones included.
             logits_MK = self.model.logits(modality, features_BPD[masked_BP]).float()
             target_M = tokens_BP[masked_BP]
@@ -91,7 +99,7 @@ class TransformerTask(Task):
                 logits_MK, target_M, label_smoothing=self.objective.label_smoothing, reduction="none"
             )
             sums.append(losses_M.sum())
-            counts.append(max(1, len(target_M)))
+            counts.append(float(scored_B.sum()))  # not `len(target_M)`: every masked place of the step weighs the same
             metrics[f"loss/{modality}"] = losses_M.sum() / counts[-1]
         if self.objective.average == "tokens":
             loss = torch.stack(sums).sum() / sum(counts)

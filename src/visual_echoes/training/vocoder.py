@@ -66,6 +66,9 @@ class VocoderTask(Task):
         EchoesError: a segment longer than the layout's sounds, or a vocoder that does not fit the layout.
     """
 
+    train: Source
+    valid: Source
+
     def __init__(
         self,
         config: VocoderTrainConfig,
@@ -91,7 +94,7 @@ class VocoderTask(Task):
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Sounds (B, N), whether each starts from the tokenizer's mel (B,), and the segment's first frame (B,)."""
-        index_B = torch.randint(len(self.train), (size,), generator=generator)
+        index_B = self.items(size, generator)
         wave_BN = self.train.take(index_B, generator)
         swapped_B = torch.rand(size, generator=generator) < self.config.reconstructed_share
         last = self.layout.mel_frames - self.config.segment_frames

@@ -43,18 +43,24 @@ def log_mel_distance(first_BN: Tensor, second_BN: Tensor, layout: Layout) -> Ten
 def stft_distance(wave_BN: Tensor, target_BN: Tensor, layout: Layout) -> Tensor:
     """Multi-resolution STFT distance (Yamamoto et al. 2020); a scalar, 0 for equal sounds.
 
-    Spectral convergence plus mean absolute difference of log magnitudes, averaged over the window lengths.
+    Spectral convergence of each sound plus mean absolute difference of log magnitudes, averaged over the windows.
     Anything below the magnitude of a flat spectrum at the layout's `mel_floor` counts as silence.
     """
     floor = layout.mel_floor * layout.sample_rate / layout.n_fft
     total = wave_BN.new_zeros(())
     for length in window_lengths(layout):
         wave_BFT, target_BFT = (stft(x_BN, length, length // OVERLAP).abs() for x_BN in (wave_BN, target_BN))
-        silence = floor * target_BFT.numel() ** 0.5
-        convergence = (wave_BFT - target_BFT).norm() / target_BFT.norm().clamp_min(silence)
+        silence = floor * target_BFT[0].numel() ** 0.5
+        # Sound by sound, so that the mean over parts of a batch is that of the whole.
+        convergence_B = _norms(wave_BFT - target_BFT) / _norms(target_BFT).clamp_min(silence)
         log_wave_BFT, log_target_BFT = (x_BFT.clamp_min(floor).log() for x_BFT in (wave_BFT, target_BFT))
-        total = total + convergence + F.l1_loss(log_wave_BFT, log_target_BFT)
+        total = total + convergence_B.mean() + F.l1_loss(log_wave_BFT, log_target_BFT)
     return total / len(window_lengths(layout))
+
+
+def _norms(x_BFT: Tensor) -> Tensor:
+    """Euclidean norm of each item, (B,)."""
+    return x_BFT.flatten(1).norm(dim=1)
 
 
 class STFTDiscriminator(nn.Module):

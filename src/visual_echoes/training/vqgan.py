@@ -8,7 +8,6 @@ Shapes: B batch, C channels, H rows, W columns, h x w token grid, D code dimensi
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -20,10 +19,11 @@ from torch.nn import functional as F
 from visual_echoes.data.pairs import unit_to_pixels
 from visual_echoes.data.sources import Source
 from visual_echoes.training.perceptual import build_perceptual
+from visual_echoes.training.ranks import from_main, gather_rows, mean_over_ranks, sum_over_ranks
 from visual_echoes.training.task import Phase, Task, Validation
 from visual_echoes.vqgan import VQGAN, VQGANConfig, code_usage
 
-USAGE_WARNING = 0.5
+USAGE_ALARM = 0.5  # share of the codebook
 VALIDATION_BATCH = 64
 SHOWN = 16
 
@@ -69,32 +69,44 @@ def hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 class CodeTracker(nn.Module):
-    """Running use of each code, and recent encoder outputs to revive dead codes with. Part of the checkpoint."""
+    """Running use of each code, and the encoder outputs of a step to revive dead codes with. Part of the checkpoint.
+
+    All ranks hold the same: counts are added up over them and revivals are the main one's.
+    """
 
     use_K: Tensor
-    pool_KD: Tensor
 
     def __init__(self, config: VQGANConfig, decay: float = 0.98) -> None:
         super().__init__()
         self.decay = decay
         self.register_buffer("use_K", torch.ones(config.codes))
-        self.register_buffer("pool_KD", torch.zeros(config.codes, config.code_dim))
+        self._seen: list[tuple[Tensor, Tensor]] = []  # codes and encoder outputs of the step's pieces
+        self._outputs_ND = torch.zeros(0, config.code_dim)
 
     @torch.no_grad()
     def observe(self, indices_Bhw: Tensor, z_BDhw: Tensor) -> None:
-        """Count one batch; `use_K` of 1 is a fair share."""
+        """Take in one piece of a step's batch."""
+        self._seen.append((indices_Bhw.flatten(), z_BDhw.movedim(1, -1).flatten(0, -2).float()))
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Count what was observed since the last call; `use_K` of 1 is a fair share."""
+        if not self._seen:
+            return
         codes = len(self.use_K)
-        counts_K = torch.bincount(indices_Bhw.flatten(), minlength=codes).float()
+        indices_N, self._outputs_ND = (torch.cat(pieces) for pieces in zip(*self._seen, strict=True))
+        self._seen = []
+        counts_K = sum_over_ranks(torch.bincount(indices_N, minlength=codes).float())
         self.use_K.lerp_(counts_K * codes / counts_K.sum(), 1.0 - self.decay)
-        z_ND = z_BDhw.movedim(1, -1).flatten(0, -2).float()
-        # Every row of the pool is a draw from this batch (with repeats where the batch is small).
-        self.pool_KD.copy_(z_ND[torch.randint(len(z_ND), (codes,), device=z_ND.device)])
 
     @torch.no_grad()
     def revive(self, codebook_KD: Tensor, below: float) -> int:
-        """Move dead codes onto recent encoder outputs; returns how many."""
+        """Move dead codes onto encoder outputs of the settled step; returns how many."""
+        z_ND = gather_rows(self._outputs_ND)
+        # Each row of the pool is a draw from the step's outputs (with repeats where they are few).
+        pool_KD = from_main(z_ND[torch.randint(len(z_ND), (len(self.use_K),), device=z_ND.device)])
         dead_K = self.use_K < below
-        codebook_KD[dead_K] = self.pool_KD[dead_K]
+        codebook_KD[dead_K] = pool_KD[dead_K]
         self.use_K[dead_K] = 1.0
         return int(dead_K.sum())
 
@@ -102,16 +114,12 @@ class CodeTracker(nn.Module):
 class VQGANTask(Task):
     """Trains one VQGAN on pictures or on mels."""
 
-    def __init__(
-        self, config: VQGANConfig, loss: VQGANLoss, train: Source, valid: Source, decoder_only: bool = False
-    ) -> None:
-        """`decoder_only`: encoder and codebook stay as they are, so that tokens keep their meaning."""
-        self.decoder_only = decoder_only
+    train: Source
+    valid: Source
+
+    def __init__(self, config: VQGANConfig, loss: VQGANLoss, train: Source, valid: Source) -> None:
         self.config, self.loss_config, self.train, self.valid = config, loss, train, valid
         self.model = VQGAN(config)
-        if decoder_only:
-            for part in (self.model.encoder, self.model.quant_conv, self.model.quantize):
-                part.requires_grad_(False)
         self.tracker = CodeTracker(config)
         self.perceptual = build_perceptual(loss.perceptual)
         self.modules = nn.ModuleDict({"model": self.model, "tracker": self.tracker})
@@ -122,8 +130,7 @@ class VQGANTask(Task):
             self.optimizers = {"model": ("model",), "discriminator": ("discriminator",)}
 
     def batch(self, size: int, generator: torch.Generator) -> Tensor:
-        index_B = torch.randint(len(self.train), (size,), generator=generator)
-        return self.train.take(index_B, generator)
+        return self.train.take(self.items(size, generator), generator)
 
     def phases(self, batch: Tensor, step: int) -> Iterator[Phase]:
         loss = self.loss_config
@@ -161,14 +168,16 @@ class VQGANTask(Task):
         last = self.model.decoder.last_layer
         (from_fidelity,) = torch.autograd.grad(fidelity, last, retain_graph=True)
         (from_judged,) = torch.autograd.grad(judged, last, retain_graph=True)
-        weight = from_fidelity.norm() / (from_judged.norm() + 1e-4)
+        weight = from_fidelity.norm() / (mean_over_ranks(from_judged).norm() + 1e-4)
         return weight.clamp(0.0, self.loss_config.adversarial_limit).detach()
 
     def after_step(self, step: int) -> None:
         loss = self.loss_config
-        ended = self.decoder_only or (loss.restart_until is not None and step > loss.restart_until)
-        if (step + 1) % loss.restart_every == 0 and not ended:
-            self.tracker.revive(self.model.quantize.embedding.weight.data, loss.restart_below)
+        codebook_KD = self.model.quantize.embedding.weight
+        self.tracker.settle()
+        ended = loss.restart_until is not None and step > loss.restart_until
+        if (step + 1) % loss.restart_every == 0 and codebook_KD.requires_grad and not ended:
+            self.tracker.revive(codebook_KD.data, loss.restart_below)
 
     def validate(self, model: nn.Module, device: torch.device) -> Validation:
         assert isinstance(model, VQGAN)
@@ -186,14 +195,12 @@ class VQGANTask(Task):
                 shown = _sheet(x_BCHW[:SHOWN].cpu(), reconstruction[:SHOWN].cpu())
         count = len(self.valid)
         usage, perplexity = code_usage(torch.cat(indices), self.config.codes)
-        if usage < USAGE_WARNING:
-            warnings.warn(
-                f"only {usage:.0%} of the codebook is in use; lower restart_every, codes or learning_rate", stacklevel=2
-            )
+        low = f"only {usage:.0%} of the codebook is in use; lower restart_every, codes or learning_rate"
         # Pictures span [-1, 1], so the peak of the signal-to-noise ratio is 2.
         psnr = 10.0 * torch.log10(torch.tensor(4.0 * count / max(squared, 1e-12)))
         metrics = {"l1": absolute / count, "psnr_db": float(psnr), "usage": usage, "perplexity": perplexity}
-        return Validation(metrics, images={"original_and_reconstruction": shown.numpy()})
+        alarms = [low] if usage < USAGE_ALARM else []
+        return Validation(metrics, images={"original_and_reconstruction": shown.numpy()}, alarms=alarms)
 
     def export_config(self) -> dict[str, Any]:
         return self.config.model_dump(mode="json")

@@ -1,0 +1,40 @@
+"""What a run reads besides its recipe, as one digest: the data set and the tokenizers it was begun with."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from visual_echoes.data.manifest import MANIFEST, is_clip_folder
+from visual_echoes.data.token_store import DESCRIPTION as TOKENS_DESCRIPTION
+from visual_echoes.data.token_store import TOKENS_FOLDER
+from visual_echoes.run_folder import file_digest
+from visual_echoes.tokenizer import TokenizerName
+from visual_echoes.training.recipe import Recipe, TransformerRecipe, VocoderRecipe
+from visual_echoes.weights import find_model
+
+
+def tokenizer_sources(recipe: Recipe) -> dict[TokenizerName, Path]:
+    """The tokenizers that a recipe trains with, by part."""
+    if isinstance(recipe, TransformerRecipe):
+        return {"image_vqgan": recipe.image_vqgan, "audio_vqgan": recipe.audio_vqgan}
+    if isinstance(recipe, VocoderRecipe) and recipe.audio_vqgan is not None:
+        return {"audio_vqgan": recipe.audio_vqgan}
+    return {}
+
+
+def inputs_digest(recipe: Recipe) -> str:
+    """SHA-256 over the contents of data set and tokenizers; where they lie does not matter.
+
+    Of a folder of clips the manifest is read, which holds the digests of the clips' files, and what describes the
+    tokens; of a folder of arrays all training and validation data.
+    """
+    if is_clip_folder(recipe.data):
+        files = [recipe.data / MANIFEST]
+        if isinstance(recipe, TransformerRecipe):
+            files.append(recipe.data / TOKENS_FOLDER / TOKENS_DESCRIPTION)
+    else:
+        files = [recipe.data / f"{split}.safetensors" for split in ("train", "valid")]
+    files += [find_model(str(source)) / f"{part}.safetensors" for part, source in tokenizer_sources(recipe).items()]
+    digests = [file_digest(path) if path.is_file() else "" for path in files]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()

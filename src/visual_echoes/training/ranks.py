@@ -1,0 +1,43 @@
+"""What the processes (ranks) of one training tell each other. Where there is only one, values stay as they are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, distributed
+
+
+def rank_count() -> int:
+    """How many processes train together."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, the same on each."""
+    if rank_count() == 1:
+        return values
+    total = values.clone()
+    distributed.all_reduce(total)
+    return total
+
+
+def mean_over_ranks(values: Tensor) -> Tensor:
+    """The mean of a tensor over all processes, the same on each."""
+    return sum_over_ranks(values) / rank_count()
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """The rows of all processes, in the order of their ranks; each must bring as many."""
+    if rank_count() == 1:
+        return rows
+    pieces = [torch.empty_like(rows) for _ in range(rank_count())]
+    distributed.all_gather(pieces, rows.contiguous())
+    return torch.cat(pieces)
+
+
+def from_main(values: Tensor) -> Tensor:
+    """The main process's tensor."""
+    if rank_count() == 1:
+        return values
+    sent = values.clone()
+    distributed.broadcast(sent, src=0)
+    return sent
