@@ -134,11 +134,12 @@ def _lock(descriptor: int, folder: Path) -> None:
     try:
         import fcntl
     except ImportError:
-        return None
+        return
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except OSError as error:
             if time.monotonic() > deadline:
                 raise EchoesError(
