@@ -20,6 +20,7 @@ from visual_echoes.data.prepare.candidates import Candidate, Outcome, pack, unpa
 from visual_echoes.errors import EchoesError
 
 JOURNAL = "journal.jsonl"
+_LOCK_SECONDS = 2.0  # a worker that was just starting when its parent was killed holds the lock until it runs
 _SYNC_SECONDS = 1.0  # what a power cut can cost; a killed process loses nothing that was recorded
 
 
@@ -134,7 +135,14 @@ def _lock(descriptor: int, folder: Path) -> None:
         import fcntl
     except ImportError:
         return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise EchoesError(f"Another preparation is writing to {folder}; wait for it, or use another folder.") from error
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise EchoesError(
+                    f"Another preparation is writing to {folder}; wait for it, or use another folder."
+                ) from error
+            time.sleep(0.05)
