@@ -1,7 +1,7 @@
 """What the training loop costs over a bare forward, backward and step, and what the drawing of batches costs.
 
 Both take the same steps on the same batches, in turns of some steps so that a busy machine weighs on both alike. The
-bare one does what no training can go without: forward, backward, clipping, the optimiser's step.
+bare one does what no training can go without: forward, backward, clipping, the optimiser's step. All in float32.
 
 The digits recipes need their data (`echoes data digits`) and, for the later ones, the tokenizers they name.
 
@@ -44,7 +44,7 @@ def measure(path: Path, turns: int, steps: int) -> None:
         recipe = read_recipe(path)
         recipe = recipe.model_copy(update={"output": Path(name)})
         looped, bare = build_task(recipe), build_task(recipe)
-        settings = recipe.train
+        settings = recipe.train.model_copy(update={"precision": "fp32"})
         loop_seconds, bare_seconds, data_seconds = [], [], []
         for turn in range(turns + 1):
             some = range(turn * steps, (turn + 1) * steps)

@@ -6,6 +6,7 @@ import random
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -175,22 +176,23 @@ def test_an_interrupted_write_leaves_the_older_one(tmp_path: Path, monkeypatch: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000010.json", "step-00000010.safetensors"]
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
-    """No file may grow beyond a few hundred bytes, as on a full disk."""
+    """No file may grow beyond a few hundred bytes, as on a full disk; pytest's own output neither."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_full_disk_leaves_the_older_one(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_full_disk_leaves_the_older_one(tmp_path: Path) -> None:
     trained = Trained(0)
     trained.save(tmp_path, 10)
-    request.getfixturevalue("small_disk")
-    with pytest.raises(EchoesError, match=r"step-00000020.safetensors cannot be written .*\.$"):
+    with small_disk(), pytest.raises(EchoesError, match=r"step-00000020.safetensors cannot be written .*\.$"):
         trained.save(tmp_path, 20)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000010.json", "step-00000010.safetensors"]
     assert latest(tmp_path) == (10, [])

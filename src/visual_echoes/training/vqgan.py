@@ -168,7 +168,7 @@ class VQGANTask(Task):
         last = self.model.decoder.last_layer
         (from_fidelity,) = torch.autograd.grad(fidelity, last, retain_graph=True)
         (from_judged,) = torch.autograd.grad(judged, last, retain_graph=True)
-        weight = from_fidelity.norm() / (mean_over_ranks(from_judged).norm() + 1e-4)
+        weight = mean_over_ranks(from_fidelity).norm() / (mean_over_ranks(from_judged).norm() + 1e-4)
         return weight.clamp(0.0, self.loss_config.adversarial_limit).detach()
 
     def after_step(self, step: int) -> None:
