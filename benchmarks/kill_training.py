@@ -22,10 +22,9 @@ import torch
 from debug_recipes import KINDS, debug_recipe, prepare_data
 from safetensors.torch import load_file
 
-from visual_echoes.run_folder import CHECKPOINTS, checkpoint_path, checkpoint_steps
+from visual_echoes.run_folder import CHECKPOINTS, METRICS_FILE, checkpoint_path, checkpoint_steps
 from visual_echoes.training import run
 from visual_echoes.training.checkpoint import find_checkpoint
-from visual_echoes.training.log import METRICS_FILE
 from visual_echoes.training.recipe import Recipe
 
 CHECKPOINT_EVERY = 3

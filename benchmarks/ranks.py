@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 from debug_recipes import KINDS, debug_recipe, prepare_data
 
+from visual_echoes.run_folder import METRICS_FILE
 from visual_echoes.training import run
-from visual_echoes.training.log import METRICS_FILE
 from visual_echoes.training.recipe import TransformerRecipe
 
 

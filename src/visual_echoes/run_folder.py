@@ -29,6 +29,8 @@ from visual_echoes.weights import Model, PartName, build_part, find_model, load_
 RECIPE_FILE = "recipe.json"
 PART_FILE = "part.json"
 CHECKPOINTS = "checkpoints"
+METRICS_FILE = "metrics.jsonl"
+MODEL_FOLDER = "model"  # what is exported at the end
 AVERAGE_PREFIX = "module/average/module."  # of the averaged weights in a checkpoint
 MAX_JSON_BYTES = 1 << 20
 

@@ -19,7 +19,7 @@ GROUP_NORM_EPS = 1e-6
 TokenizerName = Literal["image_vqgan", "audio_vqgan"]
 
 
-class TokenizerConfig(BaseModel):
+class TokenizerConfig(BaseModel, ABC):
     """What is known of any tokenizer."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,9 +29,9 @@ class TokenizerConfig(BaseModel):
     code_dim: PositiveInt  # D
 
     @property
+    @abstractmethod
     def factor(self) -> tuple[int, int]:
         """Rows and columns of the picture per token."""
-        raise NotImplementedError
 
 
 class Encoded(NamedTuple):

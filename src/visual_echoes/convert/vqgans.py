@@ -34,9 +34,7 @@ def build_vqgan(tensors: Mapping[str, Tensor], source: StrPath, config: StrPath 
         ("post_quant_conv.weight", 1),
     ])  # fmt: skip
     network = fit(lambda: VQGAN(VQGANConfig.model_validate(values)), tensors, source, "taming or SpecVQGAN VQGAN")
-    if config is not None:
-        stated = _stated(read_settings(config, "ddconfig"), config)
-        check_agreement(stated, values, config, source)
+    _check_config(config, values, source)
     return network
 
 
@@ -49,9 +47,7 @@ def build_mage_vqgan(tensors: Mapping[str, Tensor], source: StrPath, config: Str
         ("decoder.conv_in.weight", 1),
     ])  # fmt: skip
     network = fit(lambda: MageVQGAN(MageVQGANConfig.model_validate(values)), tensors, source, "MAGE VQGAN")
-    if config is not None:
-        stated = _stated(read_settings(config, "ddconfig"), config)
-        check_agreement(stated, values, config, source)
+    _check_config(config, values, source)
     return network
 
 
@@ -78,6 +74,12 @@ def _common_sizes(shapes: Shapes) -> dict[str, Any]:
         "multipliers": tuple(own // max(width, 1) for own in widths),
         "blocks": shapes.count(_BLOCK),
     }  # fmt: skip
+
+
+def _check_config(config: StrPath | None, values: Mapping[str, Any], source: StrPath) -> None:
+    """Refuse a reference's config that contradicts what the tensors say."""
+    if config is not None:
+        check_agreement(_stated(read_settings(config, "ddconfig"), config), values, config, source)
 
 
 def _stated(params: Settings, config: StrPath) -> dict[str, object]:

@@ -14,9 +14,9 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from visual_echoes.files import write_text
+from visual_echoes.run_folder import METRICS_FILE
 from visual_echoes.training.task import Validation
 
-METRICS_FILE = "metrics.jsonl"
 LOGS_FOLDER = "logs"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from visual_echoes import __version__
 from visual_echoes.data.pairs import read_groups
 from visual_echoes.evaluation.judges import save_judge
-from visual_echoes.run_folder import PART_FILE, RECIPE_FILE, TrainedPart
+from visual_echoes.run_folder import MODEL_FOLDER, PART_FILE, RECIPE_FILE, TrainedPart
 from visual_echoes.sampling import SamplingSettings
 from visual_echoes.training.build import PARTS, build_task, run_layout
 from visual_echoes.training.inputs import inputs_digest, tokenizer_sources
@@ -16,8 +16,6 @@ from visual_echoes.training.loop import fit
 from visual_echoes.training.recipe import JudgeRecipe, Recipe, VocoderRecipe
 from visual_echoes.training.task import Task
 from visual_echoes.weights import Model, save_model
-
-MODEL_FOLDER = "model"
 
 
 def train(recipe: Recipe, accept_changed_data: bool = False) -> Path:

@@ -16,10 +16,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.run_folder import CHECKPOINTS, MAX_JSON_BYTES, RECIPE_FILE, checkpoint_steps
+from visual_echoes.run_folder import (
+    CHECKPOINTS,
+    MAX_JSON_BYTES,
+    METRICS_FILE,
+    MODEL_FOLDER,
+    RECIPE_FILE,
+    checkpoint_steps,
+)
 
-LOG_FILE = "metrics.jsonl"
-MODEL = "model"
 MAX_STEP = 1 << 53
 LOG_TAIL_BYTES = 1 << 17  # hundreds of lines
 
@@ -68,7 +73,7 @@ def find_runs(folder: Path) -> list[Path]:
         raise EchoesError(f"There is no folder {folder}; name the one that holds your runs.")
     found = []
     for place, inside, files in os.walk(folder):
-        if RECIPE_FILE in files or LOG_FILE in files or checkpoint_steps(Path(place, CHECKPOINTS)):
+        if RECIPE_FILE in files or METRICS_FILE in files or checkpoint_steps(Path(place, CHECKPOINTS)):
             found.append(Path(place))
             inside.clear()
         inside[:] = [name for name in inside if not name.startswith(".")]
@@ -86,7 +91,7 @@ def summarise(folder: Path, now: float | None = None) -> RunSummary:
     try:
         if (folder / RECIPE_FILE).exists():
             recipe = read_run_recipe(folder)
-        rows = _last_rows(folder / LOG_FILE)
+        rows = _last_rows(folder / METRICS_FILE)
     except EchoesError as error:
         problem = str(error)
     training, alarms = ([row for row in rows if row["group"] == group] for group in ("train", "alarm"))
@@ -197,7 +202,7 @@ def _patience(training: list[dict[str, Any]], pace: float | None) -> float:
 
 
 def _state(folder: Path, step: int, steps: int | None, patience: float, now: float) -> State:
-    exported = any((folder / MODEL).glob("*.json"))  # written last
+    exported = any((folder / MODEL_FOLDER).glob("*.json"))  # written last
     if exported and (steps is None or step >= steps):
         return "finished"
     return "running" if now - _last_write(folder) <= patience else "stopped"
@@ -206,7 +211,7 @@ def _state(folder: Path, step: int, steps: int | None, patience: float, now: flo
 def _last_write(folder: Path) -> float:
     """When a run last wrote its recipe, its log or a checkpoint; 0.0 where it has none of them."""
     times = []
-    for name in (RECIPE_FILE, LOG_FILE, CHECKPOINTS):
+    for name in (RECIPE_FILE, METRICS_FILE, CHECKPOINTS):
         try:
             times.append((folder / name).stat().st_mtime)
         except OSError:
