@@ -9,7 +9,7 @@ from visual_echoes.layout import get_layout
 from visual_echoes.training.recipe import Recipe, TransformerRecipe, VocoderRecipe, read_recipe
 
 ROOT = Path(__file__).parents[1]
-KINDS = ("image-vqgan", "audio-vqgan", "vocoder", "transformer")  # in the order they need each other
+KINDS = ("image-vqgan", "audio-vqgan", "vocoder", "vocoder-hifigan", "transformer")  # as they need each other
 
 
 def prepare_data(folder: Path) -> None:

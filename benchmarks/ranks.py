@@ -1,18 +1,18 @@
-"""Compares the losses of two processes with those of one, at the same global batch, for every debug recipe.
+"""Compares the losses of several processes with those of one, at the same global batch, for every debug recipe.
 
-In float64, so that it is the arithmetic that is compared. In float32 (`--single`) the sums of two halves are rounded
-otherwise than those of the whole, and a discriminator's biases (whose gradients cancel, but for the rounding that Adam
-then scales up) and codes about to change hands make visible differences of it after some steps, as they do between two
-machines.
+Twice: with one process that takes the batch in as many pieces as there are processes (`accumulate`), so that both
+compute the same pieces, and with one that takes it whole, whose sums are rounded otherwise. In float32 the biases of a
+discriminator (whose gradients cancel, but for the rounding that Adam then scales up) and codes about to change hands
+make visible differences of that rounding after some steps, as they do between two machines; `--double` shows the same
+arithmetic without it. Dropout is drawn piece by piece, so it takes part in the first comparison only.
 
-Usage: python benchmarks/ranks.py [--steps 50] [--ranks 2] [--single]
+Usage: python benchmarks/ranks.py [--steps 50] [--ranks 2] [--double]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -25,49 +25,71 @@ from visual_echoes.run_folder import METRICS_FILE
 from visual_echoes.training import run
 from visual_echoes.training.recipe import TransformerRecipe
 
+Losses = dict[tuple[int, str], float]  # by step and name
+
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--steps", type=int, default=50)
     arguments.add_argument("--ranks", type=int, default=2)
+    arguments.add_argument("--double", action="store_true")
     arguments.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
-    arguments.add_argument("--single", action="store_true")
     options = arguments.parse_args()
     torch.set_num_threads(1)
-    if not options.single:
+    if options.double:
         torch.set_default_dtype(torch.float64)
         torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
     if options.worker is not None:
-        train_all(options.worker, f"rank-{os.environ['WORLD_SIZE']}", options.steps)
+        for dropout in (True, False):
+            train_all(options.worker, "ranks", options.steps, dropout=dropout)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare_data(folder)
-        train_all(folder, None, options.steps)
+        train_all(folder, "pieces", options.steps, accumulate=options.ranks)
+        train_all(folder, "whole", options.steps, dropout=False)
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={options.ranks}"]
-        command = [*launcher, __file__, "--steps", str(options.steps), "--worker", name]
-        command += ["--single"] if options.single else []
-        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        subprocess.run([*launcher, __file__, *sys.argv[1:], "--worker", name], check=True)
         for kind in KINDS:
-            one, many = (losses(folder / run_name) for run_name in (kind, f"{kind}-rank-{options.ranks}"))
-            worst = max(abs(a - b) / max(abs(a), 1e-12) for a, b in zip(one, many, strict=True))
-            print(f"{kind}: {options.ranks} processes differ from one by at most {worst:.1e} of the loss "
-                  f"in {options.steps} steps")  # fmt: skip
+            pieces = difference(folder, kind, "pieces-dropout", "ranks-dropout")
+            whole = difference(folder, kind, "whole", "ranks")
+            print(
+                f"{kind}: in {options.steps} steps {options.ranks} processes differ by at most {pieces:.1e} of a loss "
+                f"from one that takes as many pieces, by {whole:.1e} from one that takes the batch whole"
+            )
 
 
-def train_all(folder: Path, suffix: str | None, steps: int) -> None:
-    """Train every kind, without dropout: the networks of the processes draw theirs apart."""
+def train_all(folder: Path, name: str, steps: int, *, accumulate: int = 1, dropout: bool = True) -> None:
+    """Train every kind; those that need tokenizers take the first run's."""
     for kind in KINDS:
-        output = folder / (kind if suffix is None else f"{kind}-{suffix}")
-        recipe = debug_recipe(folder, kind, output, steps=steps, validate_every=steps, checkpoint_every=steps)
-        if isinstance(recipe, TransformerRecipe):
+        output = run_folder(folder, kind, f"{name}-dropout" if dropout else name)
+        settings = {"steps": steps, "validate_every": steps, "checkpoint_every": steps, "accumulate": accumulate}
+        recipe = debug_recipe(folder, kind, output, **settings)
+        if isinstance(recipe, TransformerRecipe) and not dropout:
             recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"dropout": 0.0})})
         run.train(recipe)
 
 
-def losses(output: Path) -> list[float]:
+def run_folder(folder: Path, kind: str, name: str) -> Path:
+    return folder / (kind if name == "pieces-dropout" else f"{kind}-{name}")
+
+
+def difference(folder: Path, kind: str, first: str, second: str) -> float:
+    """The largest relative difference of a loss."""
+    one, two = (losses(run_folder(folder, kind, name)) for name in (first, second))
+    assert one.keys() == two.keys()
+    return max(abs(one[key] - two[key]) / max(abs(one[key]), 1e-12) for key in one)
+
+
+def losses(output: Path) -> Losses:
     rows = [json.loads(line) for line in (output / METRICS_FILE).read_text().splitlines()]
-    return [row["loss/model"] for row in rows if row["group"] == "train"]
+    return {
+        (row["step"], key): value
+        for row in rows
+        if row["group"] == "train"
+        for key, value in row.items()
+        if key.startswith("loss/")
+    }
 
 
 if __name__ == "__main__":

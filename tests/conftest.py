@@ -1,4 +1,4 @@
-"""One thread for torch, no deadlines for hypothesis, and a small whole model."""
+"""One thread for torch, no deadlines for hypothesis, a small whole model, and a training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import torch
 from hypothesis import settings
 
 import tiny
+from visual_echoes.data.pairs import write_description, write_split
 from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.run_folder import CHECKPOINTS, PART_FILE, RECIPE_FILE
 from visual_echoes.weights import Model, save_model
 
 torch.set_num_threads(1)
@@ -35,3 +37,38 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def echoes(model_folder: Path) -> VisualEchoes:
     """The whole model, loaded; not to be changed."""
     return VisualEchoes.from_pretrained(model_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
+    """The run folder of a transformer that takes the whole model's tokenizers; not to be changed."""
+    from visual_echoes.training import run
+    from visual_echoes.training.recipe import read_recipe
+
+    folder = tmp_path_factory.mktemp("training")
+    for name in ("train", "valid"):
+        write_split(folder, name, tiny.pair_split())
+    write_description(folder, tiny.LAYOUT, ["a", "b", "c", "d"], {})
+    recipe = folder / "recipe.toml"
+    recipe.write_text(f"""
+kind = "transformer"
+layout = "debug"
+data = "{folder}"
+output = "{folder / "run"}"
+image_vqgan = "{model_folder}"
+audio_vqgan = "{model_folder}"
+model = {{ width = 16, heads = 2, encoder_layers = 1, decoder_layers = 1 }}
+train = {{ steps = {tiny.RUN_STEPS}, batch_size = 4, learning_rate = 1e-2, checkpoint_every = 2, ema_decay = 0.5 }}
+""")
+    run.train(read_recipe(recipe))
+    return folder / "run"
+
+
+@pytest.fixture
+def training(run_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the run folder, without the model it exported at its end."""
+    copy = tmp_path / "run"
+    for path in (RECIPE_FILE, PART_FILE, *(f"{CHECKPOINTS}/{p.name}" for p in (run_folder / CHECKPOINTS).iterdir())):
+        (copy / path).parent.mkdir(parents=True, exist_ok=True)
+        (copy / path).write_bytes((run_folder / path).read_bytes())
+    return copy

@@ -26,6 +26,7 @@ from visual_echoes.doctor import (
     verdict,
 )
 from visual_echoes.fidelity import mel_error_db
+from visual_echoes.run_folder import CHECKPOINTS, PART_FILE
 from visual_echoes.samples import sample_material
 from visual_echoes.weights import Model, save_model
 
@@ -58,6 +59,24 @@ def test_every_broken_file_is_named_not_only_the_first(folder: Path) -> None:
     assert len(problems) == 2
     assert "image_vqgan.safetensors does not match its checksum" in problems[0]
     assert "transformer.safetensors is missing" in problems[1]
+
+
+def test_a_run_folder_is_checked_as_a_model(training: Path) -> None:
+    model, problems = check_model(str(training))
+    assert problems == []
+    assert set(model.parts) == {"image_vqgan", "audio_vqgan", "transformer", "vocoder"}
+
+
+def test_what_a_run_folder_lacks_is_named_part_by_part(training: Path, model_folder: Path, folder: Path) -> None:
+    part = training / PART_FILE
+    part.write_text(part.read_text().replace(str(model_folder), str(folder)))
+    (folder / "audio_vqgan.safetensors").unlink()
+    shutil.rmtree(training / CHECKPOINTS)
+    model, problems = check_model(str(training))
+    assert set(model.parts) == {"image_vqgan", "vocoder"}
+    assert len(problems) == 2
+    assert "audio_vqgan.safetensors is missing" in problems[0]
+    assert "no whole checkpoint yet" in problems[1]
 
 
 def test_weights_that_are_no_numbers_are_a_problem(whole_model: Model, tmp_path: Path) -> None:

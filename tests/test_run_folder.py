@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,52 +13,28 @@ from typer.testing import CliRunner
 
 import tiny
 from visual_echoes.cli import app
-from visual_echoes.data.pairs import write_description, write_split
 from visual_echoes.errors import EchoesError
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.run_folder import CHECKPOINTS, PART_FILE, RECIPE_FILE, checkpoint_path, manifest_path
-from visual_echoes.training import run
-from visual_echoes.training.recipe import read_recipe
+from visual_echoes.run_folder import (
+    CHECKPOINTS,
+    PART_FILE,
+    checkpoint_path,
+    file_digest,
+    manifest_path,
+    part_names,
+    trained_part,
+)
 from visual_echoes.weights import load_model
 
-STEPS = 4
 
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
-    """The run folder of a transformer; not to be changed."""
-    folder = tmp_path_factory.mktemp("training")
-    for name in ("train", "valid"):
-        write_split(folder, name, tiny.pair_split())
-    write_description(folder, tiny.LAYOUT, ["a", "b", "c", "d"], {})
-    recipe = folder / "recipe.toml"
-    recipe.write_text(f"""
-kind = "transformer"
-layout = "debug"
-data = "{folder}"
-output = "{folder / "run"}"
-image_vqgan = "{model_folder}"
-audio_vqgan = "{model_folder}"
-model = {{ width = 16, heads = 2, encoder_layers = 1, decoder_layers = 1 }}
-train = {{ steps = {STEPS}, batch_size = 4, learning_rate = 1e-2, checkpoint_every = 2, ema_decay = 0.5 }}
-""")
-    run.train(read_recipe(recipe))
-    return folder / "run"
-
-
-@pytest.fixture
-def training(started: Path, tmp_path: Path) -> Path:
-    """A copy of the run folder, without the model it exported at its end."""
-    copy = tmp_path / "run"
-    for path in (RECIPE_FILE, PART_FILE, *(f"{CHECKPOINTS}/{p.name}" for p in (started / CHECKPOINTS).iterdir())):
-        (copy / path).parent.mkdir(parents=True, exist_ok=True)
-        (copy / path).write_bytes((started / path).read_bytes())
-    return copy
+def change_part(folder: Path, **changes: Any) -> None:
+    content = json.loads((folder / PART_FILE).read_text())
+    (folder / PART_FILE).write_text(json.dumps({**content, **changes}))
 
 
 def test_the_averaged_weights_of_the_newest_checkpoint_are_the_model(training: Path, model_folder: Path) -> None:
     model = load_model(training)
-    stored = load_file(checkpoint_path(training / CHECKPOINTS, STEPS))
+    stored = load_file(checkpoint_path(training / CHECKPOINTS, tiny.RUN_STEPS))
     for key, value in model.parts["transformer"].state_dict().items():
         assert torch.equal(value, stored[f"module/average/module.{key}"])
     whole = load_model(model_folder)
@@ -68,14 +46,14 @@ def test_the_averaged_weights_of_the_newest_checkpoint_are_the_model(training: P
     assert not any(module.training for module in model.parts.values())
 
 
-def test_it_equals_what_the_finished_run_exports(started: Path) -> None:
-    exported = load_model(started / "model").parts["transformer"].state_dict()
-    for key, value in load_model(started, wanted=["transformer"]).parts["transformer"].state_dict().items():
+def test_it_equals_what_the_finished_run_exports(run_folder: Path) -> None:
+    exported = load_model(run_folder / "model").parts["transformer"].state_dict()
+    for key, value in load_model(run_folder, wanted=["transformer"]).parts["transformer"].state_dict().items():
         assert torch.equal(value, exported[key])
 
 
 def test_a_torn_checkpoint_is_skipped_with_a_warning(training: Path) -> None:
-    newest = checkpoint_path(training / CHECKPOINTS, STEPS)
+    newest = checkpoint_path(training / CHECKPOINTS, tiny.RUN_STEPS)
     newest.write_bytes(newest.read_bytes()[:-1])
     stored = load_file(checkpoint_path(training / CHECKPOINTS, 2))
     with pytest.warns(UserWarning, match="is skipped"):
@@ -91,8 +69,36 @@ def test_the_pipeline_and_the_command_take_a_run_folder(training: Path, tmp_path
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert len(list(out.iterdir())) == 2
-    shown = CliRunner().invoke(app, ["info", str(training)])
-    assert shown.exit_code == 0, shown.output
+
+
+def test_each_part_says_which_file_it_was_read_from(training: Path, model_folder: Path) -> None:
+    model = load_model(training)
+    newest = checkpoint_path(training / CHECKPOINTS, tiny.RUN_STEPS)
+    tokenizers = {name: model_folder / f"{name}.safetensors" for name in ("image_vqgan", "audio_vqgan")}
+    assert {name: file.path for name, file in model.files.items()} == {**tokenizers, "transformer": newest}
+    for file in model.files.values():
+        assert file.sha256 == file_digest(file.path)
+
+
+def test_the_parts_are_known_without_loading_them(training: Path, model_folder: Path) -> None:
+    parts = ["image_vqgan", "audio_vqgan", "vocoder", "transformer"]
+    assert part_names(training) == list(load_model(training).parts) == parts
+    assert part_names(model_folder) == list(load_model(model_folder).parts)
+    assert trained_part(training) == "transformer"
+
+
+def test_a_tokenizer_that_has_gone_is_missed_only_where_it_is_wanted(training: Path) -> None:
+    change_part(training, tokenizers={"image_vqgan": "gone", "audio_vqgan": "digits"})
+    assert set(load_model(training, wanted=["transformer", "audio_vqgan"]).parts) == {"transformer", "audio_vqgan"}
+    with pytest.raises(EchoesError, match="There is no model 'gone'"):
+        load_model(training, wanted=["image_vqgan"])
+
+
+def test_a_model_put_into_a_run_folder_is_the_model(training: Path, model_folder: Path) -> None:
+    for path in model_folder.iterdir():
+        (training / path.name).write_bytes(path.read_bytes())
+    assert load_model(training).name == "tiny"
+    assert part_names(training) == part_names(model_folder)
 
 
 def test_problems_are_one_sentence(training: Path, tmp_path: Path) -> None:
@@ -102,6 +108,9 @@ def test_problems_are_one_sentence(training: Path, tmp_path: Path) -> None:
     for path in (training / CHECKPOINTS).glob("*.json"):
         path.unlink()
     with pytest.warns(UserWarning, match="manifest"), pytest.raises(EchoesError, match="no whole checkpoint yet"):
+        load_model(training)
+    change_part(training, layout={"name": "debug"})
+    with pytest.raises(EchoesError, match="describes no valid layout"):
         load_model(training)
     (training / PART_FILE).write_text('{"name": "transformer"}')
     with pytest.raises(EchoesError, match="does not say what was trained"):

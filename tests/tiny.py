@@ -30,6 +30,7 @@ from visual_echoes.vqgan import VQGAN, VQGANConfig
 from visual_echoes.weights import Model
 
 LAYOUT = get_layout("debug")
+RUN_STEPS = 4  # of the training whose run folder is a fixture
 GROUPS = 4
 
 

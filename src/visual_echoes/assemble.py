@@ -9,6 +9,7 @@ from pathlib import Path
 from visual_echoes import __version__
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Concern, Layout
+from visual_echoes.run_folder import is_run_folder, trained_part
 from visual_echoes.sampling import SamplingSettings
 from visual_echoes.vocoder import GRIFFIN_LIM_ITERATIONS, GriffinLim, build_vocoder
 from visual_echoes.weights import PART_NAMES, Model, PartName, load_model
@@ -23,10 +24,10 @@ _CONCERNS: dict[PartName, Concern] = {
 
 
 def assemble(folders: Sequence[Path], name: str, card: str, sampling: SamplingSettings) -> Model:
-    """Merge model folders of one or more parts each. Without a vocoder among them, Griffin-Lim takes its place.
+    """Merge models of one or more parts each. Without a vocoder among them, Griffin-Lim takes its place.
 
     Args:
-        folders: what the trainings exported.
+        folders: what the trainings exported, or run folders, of which the part that they train is taken.
         name: the model's name.
         card: the model card's text, Markdown.
         sampling: the model's own sampling settings.
@@ -36,15 +37,15 @@ def assemble(folders: Sequence[Path], name: str, card: str, sampling: SamplingSe
     """
     if not folders:
         raise EchoesError("A model needs parts; name the folders they were trained in.")
-    models = [load_model(folder) for folder in folders]
+    wanted = [[trained_part(folder)] if is_run_folder(folder) else None for folder in folders]
+    models = [load_model(folder, wanted=names) for folder, names in zip(folders, wanted, strict=True)]
     layout = _common_layout(folders, models)
     merged = Model(name=name, version=__version__, layout=layout, parts={}, sampling=sampling, card=card)
     for folder, model in zip(folders, models, strict=True):
-        for part, module in model.parts.items():
+        for part in model.parts:
             if part in merged.parts:
                 raise EchoesError(f"{folder} brings a second {part}; name only one folder that has it.")
-            merged.parts[part], merged.kinds[part] = module, model.kinds[part]
-            merged.configs[part] = model.configs[part]
+            merged.take(part, model)
     if "vocoder" not in merged.parts:
         config = {"iterations": GRIFFIN_LIM_ITERATIONS}
         merged.parts["vocoder"] = build_vocoder(GriffinLim.kind, config, layout).eval()

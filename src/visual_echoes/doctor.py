@@ -20,7 +20,8 @@ from torch import Tensor
 from visual_echoes.codec import Codec
 from visual_echoes.errors import EchoesError
 from visual_echoes.fidelity import made_mel, mel_error_db, psnr, ssim
-from visual_echoes.weights import Model, PartName, find_model, load_model, read_description
+from visual_echoes.run_folder import part_names
+from visual_echoes.weights import Model, PartName, find_model, load_model
 
 # Beyond these a part is called weak. The packaged digits model has 24 dB, 0.95, 2 dB and 2 dB there; one of its sounds
 # taken for another is 16 dB off, and one made of random tokens 11 dB.
@@ -42,16 +43,14 @@ def check_model(source: str) -> tuple[Model, list[str]]:
     folder = find_model(source)
     model = load_model(folder, wanted=[])
     problems = []
-    for name in read_description(folder).parts:
+    for name in part_names(folder):
         try:
             found = load_model(folder, wanted=[name])
             _check_finite(folder, name, found)
         except EchoesError as error:
             problems.append(str(error))
         else:
-            model.parts |= found.parts
-            model.kinds |= found.kinds
-            model.configs |= found.configs
+            model.take(name, found)
     return model, problems
 
 

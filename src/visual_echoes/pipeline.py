@@ -19,10 +19,12 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from visual_echoes.codec import Codec
+from visual_echoes.confidence import information
 from visual_echoes.errors import EchoesError
 from visual_echoes.generation import generate
 from visual_echoes.inputs import AudioLike, ImageLike, picture_array, sound_array
 from visual_echoes.places import audio_places, enlarge, image_places
+from visual_echoes.request import Given
 from visual_echoes.sampling import SamplingSettings
 from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair
 from visual_echoes.weights import Model, load_model, save_model
@@ -51,6 +53,8 @@ class Result:
         sample_rate: Hz.
         seeds: the seed of each item, `seed` plus its index unless told otherwise; with it one can be made again alone.
         settings: how it was sampled; None for a plain round trip.
+        confidence: float64 (n,), how likely each item is what its condition asks for; None where nothing is given, or
+            where the model was not calibrated.
     """
 
     images: np.ndarray | None
@@ -59,20 +63,7 @@ class Result:
     sample_rate: int
     seeds: tuple[int, ...]
     settings: SamplingSettings | None
-
-
-@dataclass(frozen=True)
-class _Given:
-    """What a request starts from, fitted to the layout, one row an item; None where there is nothing.
-
-    The masks are over token places, True where they are to be made anew.
-    """
-
-    count: int
-    pictures: np.ndarray | None = None  # uint8 (n, H, W, C)
-    waves: np.ndarray | None = None  # float32 (n, clip_samples)
-    image_mask: Tensor | None = None  # bool (I,)
-    audio_mask: Tensor | None = None  # bool (A,)
+    confidence: np.ndarray | None = None
 
 
 class VisualEchoes:
@@ -132,7 +123,7 @@ class VisualEchoes:
         Raises:
             EchoesError: an unusable picture or setting.
         """
-        given = _Given(len(images), pictures=self._pictures(images))
+        given = Given(len(images), pictures=self._pictures(images))
         seeds = _item_seeds(seed, given.count) if seeds is None else seeds
         return self._run(given, (("audio",),), seeds, batch_size, progress, settings)
 
@@ -147,7 +138,7 @@ class VisualEchoes:
         **settings: Any,
     ) -> Result:
         """Make a picture for each sound: files, or (samples, rate) tuples. Otherwise as `image_to_audio`."""
-        given = _Given(len(sounds), waves=self._sounds(sounds))
+        given = Given(len(sounds), waves=self._sounds(sounds))
         seeds = _item_seeds(seed, given.count) if seeds is None else seeds
         return self._run(given, (("image",),), seeds, batch_size, progress, settings)
 
@@ -171,7 +162,7 @@ class VisualEchoes:
         seeds = _item_seeds(seed, count)
         if pair_order not in PAIR_ORDERS:
             raise EchoesError(f"There is no pair order {pair_order!r}; choose one of {', '.join(PAIR_ORDERS)}.")
-        return self._run(_Given(count), PAIR_ORDERS[pair_order], seeds, batch_size, progress, settings)
+        return self._run(Given(count), PAIR_ORDERS[pair_order], seeds, batch_size, progress, settings)
 
     def inpaint(
         self,
@@ -201,7 +192,7 @@ class VisualEchoes:
             raise EchoesError("There must be at least one item.")
         if (image is None and image_mask is not None) or (audio is None and len(audio_mask)):
             raise EchoesError("A mask needs the picture or sound it belongs to; give both or neither.")
-        given = _Given(
+        given = Given(
             count,
             pictures=None if image is None else np.repeat(self._pictures([image]), count, 0),
             waves=None if audio is None else np.repeat(self._sounds([audio]), count, 0),
@@ -251,7 +242,7 @@ class VisualEchoes:
 
     def _run(
         self,
-        given: _Given,
+        given: Given,
         stages: Sequence[tuple[Modality, ...]],
         seeds: Sequence[int],
         batch_size: int,
@@ -269,11 +260,12 @@ class VisualEchoes:
         transformer = cast(EchoTransformer, self.codec.part("transformer"))
         batches = list(range(0, given.count, batch_size))
         total = len(batches) * len(stages) * settings.steps
-        images, mels, waves = [], [], []
+        images, mels, waves, sure = [], [], [], []
         for number, first in enumerate(batches):
             rows = slice(first, min(first + batch_size, given.count))
             tokens, unknown = self._start(given, rows, transformer)
             generators = [torch.Generator().manual_seed(item) for item in seeds[rows]]
+            sure.append(self._confidence(transformer, tokens, given.target))
             filled = tokens
             open_now = unknown
             for stage, targets in enumerate(stages):
@@ -292,7 +284,14 @@ class VisualEchoes:
             sample_rate=self.layout.sample_rate,
             seeds=tuple(seeds),
             settings=settings,
+            confidence=np.concatenate([part for part in sure if part is not None]) if sure[0] is not None else None,
         )
+
+    def _confidence(self, transformer: EchoTransformer, tokens: Pair, target: Modality | None) -> np.ndarray | None:
+        """How likely what is made will be what is asked for, (B,); None without a condition or a calibration."""
+        if target is None or target not in self.model.calibration:
+            return None
+        return self.model.calibration[target].probability(information(transformer, tokens, target)).cpu().numpy()
 
     def _settings(self, changes: dict[str, Any]) -> SamplingSettings:
         try:
@@ -302,7 +301,7 @@ class VisualEchoes:
             name = ".".join(str(part) for part in first["loc"])
             raise EchoesError(f"The sampling setting {name!r} cannot be {first['input']!r}: {first['msg']}.") from error
 
-    def _start(self, given: _Given, rows: slice, transformer: EchoTransformer) -> tuple[Pair, Pair]:
+    def _start(self, given: Given, rows: slice, transformer: EchoTransformer) -> tuple[Pair, Pair]:
         """Tokens of what is given, and True at the places that are unknown."""
         size = rows.stop - rows.start
         encoded = Pair(
@@ -323,7 +322,7 @@ class VisualEchoes:
     def _nothing(self, size: int, places: int) -> Tensor:
         return torch.zeros(size, places, dtype=torch.int64, device=self.device)
 
-    def _finish_images(self, given: _Given, rows: slice, tokens_BI: Tensor, unknown_BI: Tensor) -> np.ndarray:
+    def _finish_images(self, given: Given, rows: slice, tokens_BI: Tensor, unknown_BI: Tensor) -> np.ndarray:
         """Decoded pictures where anything is new, the given pixels elsewhere."""
         if given.pictures is not None and not unknown_BI.any():
             return given.pictures[rows]
@@ -334,7 +333,7 @@ class VisualEchoes:
         return np.where(new_BHW.cpu().numpy()[..., None], pictures_BHWC, given.pictures[rows])
 
     def _finish_sounds(
-        self, given: _Given, rows: slice, tokens_BA: Tensor, unknown_BA: Tensor
+        self, given: Given, rows: slice, tokens_BA: Tensor, unknown_BA: Tensor
     ) -> tuple[Tensor, np.ndarray]:
         """Mels and waveforms: decoded where anything is new, the given sound's mel elsewhere."""
         if given.waves is None:

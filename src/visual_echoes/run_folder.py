@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import safe_open
+from torch import nn
 
 from visual_echoes import __version__
 from visual_echoes.errors import EchoesError
@@ -24,7 +25,16 @@ from visual_echoes.layout import Layout
 from visual_echoes.sampling import SamplingSettings
 from visual_echoes.tokenizer import TokenizerName
 from visual_echoes.vocoder import GRIFFIN_LIM_ITERATIONS, GriffinLim
-from visual_echoes.weights import Model, PartName, build_part, find_model, load_model, read_description
+from visual_echoes.weights import (
+    CONFIG_FILE,
+    Model,
+    PartName,
+    WeightsFile,
+    build_part,
+    find_model,
+    load_model,
+    read_description,
+)
 
 RECIPE_FILE = "recipe.json"
 PART_FILE = "part.json"
@@ -129,8 +139,18 @@ def whole_checkpoints(folder: Path, report: Report) -> Iterator[CheckpointManife
 
 
 def is_run_folder(folder: Path) -> bool:
-    """Whether a training of a model's part began here."""
-    return (folder / PART_FILE).is_file()
+    """Whether a training of a model's part began here, and no model was put in its place."""
+    return (folder / PART_FILE).is_file() and not (folder / CONFIG_FILE).exists()
+
+
+def trained_part(folder: Path) -> PartName:
+    """Which part the run trains; `EchoesError` if it does not tell."""
+    return _read_part(folder).name
+
+
+def part_names(folder: Path) -> list[PartName]:
+    """The parts that `load_model` finds in a model folder or run folder; `EchoesError` if it does not tell."""
+    return _run_parts(_read_part(folder)) if is_run_folder(folder) else list(read_description(folder).parts)
 
 
 def load_run(folder: Path, wanted: Iterable[PartName] | None = None) -> Model:
@@ -146,23 +166,25 @@ def load_run(folder: Path, wanted: Iterable[PartName] | None = None) -> Model:
         EchoesError: no whole checkpoint, a tokenizer that is not where the recipe says, or a part that is not there.
     """
     part = _read_part(folder)
-    layout = Layout.from_dict(part.layout)
+    try:
+        layout = Layout.from_dict(part.layout)
+    except (KeyError, TypeError, ValueError) as error:
+        raise EchoesError(f"{folder / PART_FILE} describes no valid layout ({error}); go on with the run.") from error
     model = Model(name=folder.resolve().name, version=__version__, layout=layout, parts={}, sampling=SamplingSettings())
-    for name, source in _other_parts(part).items():
-        if wanted is None or name in wanted:
-            loaded = load_model(source, wanted=[name])
-            model.parts[name], model.kinds[name] = loaded.parts[name], loaded.kinds[name]
-            model.configs[name] = loaded.configs[name]
-    if part.name == "transformer" and "vocoder" not in model.parts and (wanted is None or "vocoder" in wanted):
-        config = {"iterations": GRIFFIN_LIM_ITERATIONS}
-        model.parts["vocoder"] = build_part(GriffinLim.kind, config, layout).eval()
-        model.kinds["vocoder"], model.configs["vocoder"] = GriffinLim.kind, config
-    if wanted is None or part.name in wanted:
-        model.parts[part.name] = _newest_average(folder, part, layout)
-        model.kinds[part.name], model.configs[part.name] = part.kind, part.config
-    missing = [name for name in wanted or () if name not in model.parts]
-    if missing:
-        raise EchoesError(f"{folder} trains a {part.name} and has no {missing[0]}; choose a folder that has one.")
+    found = _run_parts(part)
+    for name in found if wanted is None else wanted:
+        if name not in found:
+            raise EchoesError(f"{folder} trains a {part.name} and has no {name}; choose a folder that has one.")
+        source = None if name == part.name else _source(part, name)
+        if name == part.name:
+            model.parts[name], model.files[name] = _newest_average(folder, part, layout)
+            model.kinds[name], model.configs[name] = part.kind, part.config
+        elif source is None:
+            config = {"iterations": GRIFFIN_LIM_ITERATIONS}
+            model.parts[name] = build_part(GriffinLim.kind, config, layout).eval()
+            model.kinds[name], model.configs[name] = GriffinLim.kind, config
+        else:
+            model.take(name, load_model(source, wanted=[name]))
     return model
 
 
@@ -177,28 +199,26 @@ def _read_part(folder: Path) -> TrainedPart:
         raise EchoesError(f"{path} does not say what was trained ({reason}); go on with the run to mend it.") from error
 
 
-def _other_parts(part: TrainedPart) -> dict[PartName, str]:
-    """Where the parts are that the run itself does not train."""
-    found: dict[PartName, str] = {}
-    for name, source in part.tokenizers.items():
-        found[name] = source
-    for source in part.tokenizers.values():
-        if "vocoder" not in found and "vocoder" in _part_names(source):
-            found["vocoder"] = source
-    return found
+def _run_parts(part: TrainedPart) -> list[PartName]:
+    """What the run trains, and before it what it is used with."""
+    return [*part.tokenizers, "vocoder", "transformer"] if part.name == "transformer" else [part.name]
 
 
-def _part_names(source: str) -> list[PartName]:
-    folder = find_model(source)
-    return [_read_part(folder).name] if is_run_folder(folder) else list(read_description(folder).parts)
+def _source(part: TrainedPart, name: PartName) -> str | None:
+    """The model that has a part which the run does not train; None for a vocoder that is in none of them."""
+    for tokenizer, source in part.tokenizers.items():
+        if tokenizer == name:
+            return source
+    return next((source for source in part.tokenizers.values() if name in part_names(find_model(source))), None)
 
 
-def _newest_average(folder: Path, part: TrainedPart, layout: Layout) -> Any:
+def _newest_average(folder: Path, part: TrainedPart, layout: Layout) -> tuple[nn.Module, WeightsFile]:
     checkpoints = folder / CHECKPOINTS
     manifest = next(whole_checkpoints(checkpoints, lambda text: warnings.warn(text, stacklevel=2)), None)
     if manifest is None:
         raise EchoesError(f"{folder} has no whole checkpoint yet; wait for the training's first one.")
-    with safe_open(checkpoint_path(checkpoints, manifest.step), framework="pt") as file:
+    path = checkpoint_path(checkpoints, manifest.step)
+    with safe_open(path, framework="pt") as file:
         keys = [key for key in file.keys() if key.startswith(AVERAGE_PREFIX)]  # noqa: SIM118  no dictionary
         weights = {key.removeprefix(AVERAGE_PREFIX): file.get_tensor(key) for key in keys}
     try:
@@ -206,4 +226,4 @@ def _newest_average(folder: Path, part: TrainedPart, layout: Layout) -> Any:
         module.load_state_dict(weights)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise EchoesError(f"{folder / PART_FILE} does not describe the checkpoints beside it ({error}).") from error
-    return module.float().eval()
+    return module.float().eval(), WeightsFile(path, manifest.sha256)

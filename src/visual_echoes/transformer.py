@@ -13,7 +13,7 @@ H heads.
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, Self, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -29,8 +29,8 @@ NORM_EPS = 1e-6
 EMBEDDING_STD = 0.02  # of every embedding at the start, so that tokens and positions weigh alike
 
 
-class TransformerConfig(BaseModel):
-    """Size of the model, and the choices the paper leaves open."""
+class SequenceConfig(BaseModel):
+    """What every network over the tokens of both modalities has: their grids and codebooks, and the size of a block."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,25 +40,17 @@ class TransformerConfig(BaseModel):
     audio_codes: int = Field(gt=0)
     width: int = 768
     heads: int = 12
-    encoder_layers: int = 12
-    decoder_layers: int = 8
     mlp_ratio: int = 4
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    # What the encoder sees of the masked places: "masked" (MAGE) their mask ids, except for those dropped in training;
-    # "visible" nothing, in training and sampling alike.
-    encoder_input: Literal["masked", "visible"] = "masked"
-    # What stands at masked places in the decoder: a learned embedding (the paper's wording) or the encoder's class
-    # feature (MAGE's default).
-    pad: Literal["mask_embedding", "class_feature"] = "mask_embedding"
 
     @model_validator(mode="after")
-    def _divisible(self) -> TransformerConfig:
+    def _divisible(self) -> Self:
         if self.width % self.heads or self.width % 4:
             raise ValueError("width must be a multiple of heads and of 4")
         return self
 
     @classmethod
-    def for_layout(cls, layout: Layout, **sizes: object) -> TransformerConfig:
+    def for_layout(cls, layout: Layout, **sizes: object) -> Self:
         """A config whose grids and codebooks are the layout's."""
         grids = {"image_grid": layout.image_grid, "audio_grid": layout.audio_grid}
         return cls.model_validate(
@@ -76,6 +68,19 @@ class TransformerConfig(BaseModel):
         return rows * columns
 
 
+class TransformerConfig(SequenceConfig):
+    """Size of the model, and the choices the paper leaves open."""
+
+    encoder_layers: int = 12
+    decoder_layers: int = 8
+    # What the encoder sees of the masked places: "masked" (MAGE) their mask ids, except for those dropped in training;
+    # "visible" nothing, in training and sampling alike.
+    encoder_input: Literal["masked", "visible"] = "masked"
+    # What stands at masked places in the decoder: a learned embedding (the paper's wording) or the encoder's class
+    # feature (MAGE's default).
+    pad: Literal["mask_embedding", "class_feature"] = "mask_embedding"
+
+
 class Pair(NamedTuple):
     """One tensor per modality, places in row-major order of the grid."""
 
@@ -86,31 +91,37 @@ class Pair(NamedTuple):
 class Attention(nn.Module):
     """Multi-head self-attention with an optional mask over keys."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: SequenceConfig) -> None:
         super().__init__()
         self.heads, self.dropout = config.heads, config.dropout
         self.qkv = nn.Linear(config.width, 3 * config.width)
         self.out = nn.Linear(config.width, config.width)
 
     def forward(self, x_BSD: Tensor, keys_BS: Tensor | None) -> Tensor:
+        return self.mix(*self.project(x_BSD), None if keys_BS is None else keys_BS[:, None, None, :])
+
+    def project(self, x_BSD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, (B, H, S, D / H) each."""
         qkv_BSD = self.qkv(x_BSD)
         if qkv_BSD.device.type == "cpu":
             # The CPU's bfloat16 attention is ten times slower backwards than float32's.
             qkv_BSD = qkv_BSD.float()
         q_BHSd, k_BHSd, v_BHSd = qkv_BSD.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        with torch.autocast(x_BSD.device.type, enabled=qkv_BSD.device.type != "cpu"):
+        return q_BHSd, k_BHSd, v_BHSd
+
+    def mix(self, q_BHSd: Tensor, k_BHSd: Tensor, v_BHSd: Tensor, mask: Tensor | None) -> Tensor:
+        """What each query gathers, (B, S, D); the mask is True where it may look, and broadcasts to (B, H, S, keys)."""
+        with torch.autocast(q_BHSd.device.type, enabled=q_BHSd.device.type != "cpu"):
             mixed_BHSd = F.scaled_dot_product_attention(
-                q_BHSd, k_BHSd, v_BHSd,
-                attn_mask=None if keys_BS is None else keys_BS[:, None, None, :],
-                dropout_p=self.dropout if self.training else 0.0,
-            )  # fmt: skip
+                q_BHSd, k_BHSd, v_BHSd, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0
+            )
         return self.out(mixed_BHSd.transpose(1, 2).flatten(-2))
 
 
 class Block(nn.Module):
     """Pre-norm attention and MLP (Vaswani et al. 2017; MAGE's block)."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: SequenceConfig) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(config.width, eps=NORM_EPS)
         self.attention = Attention(config)
@@ -127,7 +138,7 @@ class Block(nn.Module):
 class Positions(nn.Module):
     """Learned positions of both grids plus a modality embedding; the positions start as 2-D sines and cosines."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: SequenceConfig) -> None:
         super().__init__()
         self.image = nn.Parameter(sine_cosine_2d(config.image_grid, config.width))
         self.audio = nn.Parameter(sine_cosine_2d(config.audio_grid, config.width))
@@ -179,15 +190,7 @@ class EchoTransformer(nn.Module):
         self.decoder_norm = nn.LayerNorm(width, eps=NORM_EPS)
 
         self.heads = nn.ModuleDict({m: Head(width, config.codes(m)) for m in MODALITIES})
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Embedding):
-                nn.init.normal_(module.weight, std=EMBEDDING_STD)
+        initialise(self)
 
     @torch.no_grad()
     def start_from_codebook(self, modality: Modality, codebook_KC: Tensor) -> None:
@@ -270,6 +273,16 @@ class EchoTransformer(nn.Module):
 
 def _wide(index_BS: Tensor, width: int) -> Tensor:
     return index_BS[..., None].expand(-1, -1, width)
+
+
+def initialise(model: nn.Module) -> None:
+    """First weights of dense layers and embedding tables, as in MAGE."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=EMBEDDING_STD)
 
 
 def sine_cosine_2d(grid: tuple[int, int], width: int) -> Tensor:

@@ -21,12 +21,13 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
+from visual_echoes.confidence import Calibration
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import write_bytes, write_text
 from visual_echoes.layout import Layout
 from visual_echoes.mage_vqgan import MageVQGAN, MageVQGANConfig
 from visual_echoes.sampling import SamplingSettings
-from visual_echoes.transformer import EchoTransformer, TransformerConfig
+from visual_echoes.transformer import EchoTransformer, Modality, TransformerConfig
 from visual_echoes.vocoder import GriffinLim, build_vocoder
 from visual_echoes.vqgan import VQGAN, VQGANConfig
 
@@ -63,11 +64,20 @@ class ModelDescription(BaseModel):
     layout: dict[str, Any]
     parts: dict[PartName, PartDescription]
     sampling: SamplingSettings
+    calibration: dict[Modality, Calibration] = {}  # by what is made
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The file that a part's weights were read from, and its SHA-256."""
+
+    path: Path
+    sha256: str
 
 
 @dataclass
 class Model:
-    """The parts of a model, built and in eval mode."""
+    """The parts of a model, built and in eval mode; `files` has those whose weights were read."""
 
     name: str
     version: str
@@ -77,6 +87,16 @@ class Model:
     card: str = ""
     kinds: dict[PartName, str] = field(default_factory=dict)
     configs: dict[PartName, dict[str, Any]] = field(default_factory=dict)
+    files: dict[PartName, WeightsFile] = field(default_factory=dict)
+    calibration: dict[Modality, Calibration] = field(default_factory=dict)
+
+    def take(self, name: PartName, other: Model) -> None:
+        """Bring in a part of another model, in place of one's own if there is one."""
+        self.parts[name], self.kinds[name] = other.parts[name], other.kinds[name]
+        self.configs[name] = other.configs[name]
+        self.files.pop(name, None)
+        if name in other.files:
+            self.files[name] = other.files[name]
 
 
 def build_part(kind: str, config: dict[str, Any], layout: Layout) -> nn.Module:
@@ -112,11 +132,12 @@ def save_model(folder: Path, model: Model, half: bool) -> None:
         )
     description = ModelDescription(
         format=FORMAT, name=model.name, version=model.version, layout=model.layout.to_dict(),
-        parts=descriptions, sampling=model.sampling,
+        parts=descriptions, sampling=model.sampling, calibration=model.calibration,
     )  # fmt: skip
     if model.card:
         write_text(folder / CARD_FILE, model.card)
-    write_text(folder / CONFIG_FILE, json.dumps(description.model_dump(mode="json"), indent=2) + "\n")
+    left_out = None if model.calibration else {"calibration"}  # which older versions do not know
+    write_text(folder / CONFIG_FILE, json.dumps(description.model_dump(mode="json", exclude=left_out), indent=2) + "\n")
 
 
 def packaged_models() -> list[str]:
@@ -189,7 +210,7 @@ def load_model(source: str | Path, revision: str | None = None, wanted: Iterable
     from visual_echoes.run_folder import is_run_folder, load_run  # here: a run's tokenizers are loaded by this function
 
     folder = find_model(str(source), revision)
-    if not (folder / CONFIG_FILE).exists() and is_run_folder(folder):
+    if is_run_folder(folder):
         return load_run(folder, wanted)
     description = read_description(folder)
     try:
@@ -202,6 +223,7 @@ def load_model(source: str | Path, revision: str | None = None, wanted: Iterable
     model = Model(
         name=description.name, version=description.version, layout=layout, parts={}, sampling=description.sampling,
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
+        calibration=description.calibration,
     )  # fmt: skip
     for name in description.parts if wanted is None else wanted:
         if name not in description.parts:
@@ -209,6 +231,8 @@ def load_model(source: str | Path, revision: str | None = None, wanted: Iterable
         part = description.parts[name]
         model.parts[name] = _load_part(folder, name, part, layout)
         model.kinds[name], model.configs[name] = part.kind, part.config
+        if part.file is not None and part.sha256 is not None:
+            model.files[name] = WeightsFile(folder / part.file, part.sha256)
     return model
 
 

@@ -29,6 +29,13 @@ def test_without_files_it_brings_its_own(command: Command, model_folder: Path) -
     assert "vocoder (3)" in result.stdout
 
 
+def test_a_run_folder_is_examined(command: Command, training: Path) -> None:
+    result = command("doctor", training, "--batch-size", 2)
+    assert result.exit_code == 0, result.output
+    assert "run: 4 of 4 parts are whole." in result.stdout
+    assert "both together (3)" in result.stdout
+
+
 def test_the_packaged_model_is_well(command: Command) -> None:
     result = command("doctor", "digits")
     assert result.exit_code == 0, result.output

@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 import tiny
 from cli.conftest import Command
+from visual_echoes.run_folder import CHECKPOINTS, checkpoint_path
 from visual_echoes.weights import Model, load_model, save_model
 
 
@@ -40,6 +42,17 @@ def test_info_tells_what_a_model_consists_of(command: Command, whole_model: Mode
         assert rows[name][2] == f"{sum(p.numel() for p in part.parameters()):,}"
     assert rows["transformer"][3] == f"{(tmp_path / 'model' / 'transformer.safetensors').stat().st_size:,}"
     assert f"tokens in all {tiny.LAYOUT.tokens}" in " ".join(result.stdout.split())
+
+
+def test_info_tells_what_a_run_folder_has_come_to(command: Command, training: Path, model_folder: Path) -> None:
+    result = command("info", training)
+    assert result.exit_code == 0, result.output
+    checkpoint = checkpoint_path(training / CHECKPOINTS, tiny.RUN_STEPS)
+    assert f"transformer: averaged weights in {checkpoint.name}, " in result.stdout
+    rows = {line.split()[0]: line.split() for line in result.stdout.splitlines() if line.strip()}
+    assert rows["transformer"][3] == f"{checkpoint.stat().st_size:,}"
+    assert rows["image_vqgan"][3] == f"{(model_folder / 'image_vqgan.safetensors').stat().st_size:,}"
+    assert rows["vocoder"][3] == "0"
 
 
 def test_info_reads_back_what_a_file_says(command: Command, model_folder: Path, tmp_path: Path) -> None:
@@ -110,6 +123,17 @@ def test_parts_become_a_model_that_works(
     assert half < 0.7 * whole
     assert "licence: Apache-2.0\n" in command("info", out).stdout
     assert command("picture", sounds[0], "-o", tmp_path / "out", "--model", out).exit_code == 0
+
+
+def test_of_a_run_folder_the_trained_part_is_taken(
+    command: Command, part_folders: list[Path], training: Path, tmp_path: Path
+) -> None:
+    parts = [argument for folder in (*part_folders[:2], training) for argument in ("--part", folder)]
+    result = command("assemble", tmp_path / "model", "--name", "mine", *parts)
+    assert result.exit_code == 0, result.output
+    stored = load_model(training, wanted=["transformer"]).parts["transformer"].state_dict()["bridge.weight"]
+    half = load_model(tmp_path / "model").parts["transformer"].state_dict()["bridge.weight"]
+    assert torch.equal(half, stored.half().float())
 
 
 def test_a_model_is_not_overwritten_unasked(command: Command, part_folders: list[Path], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`echoes config`, `data`, `train` and `evaluate`."""
+"""`echoes config` and `train`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,8 @@ from pydantic import TypeAdapter
 
 import tiny
 from cli.conftest import Command
-from data.test_digits import source as source  # the made-up digits, as a fixture
-from evaluation import toys
 from visual_echoes.cli.training import duration, toml_lines
-from visual_echoes.data.pairs import read_split, write_description, write_split
-from visual_echoes.evaluation.judges import JudgeConfig, build_judge, save_judge
-from visual_echoes.evaluation.report import read_report
+from visual_echoes.data.pairs import write_description, write_split
 from visual_echoes.layout import LAYOUTS
 from visual_echoes.training.build import image_config
 from visual_echoes.training.recipe import ImageVQGANRecipe, Recipe, read_recipe
@@ -158,6 +154,20 @@ def test_training_without_data_says_what_to_do(command: Command, recipe: Path, t
     assert "prepare it first" in result.stderr
 
 
+def test_a_gpu_or_a_service_that_is_not_there_is_one_sentence(
+    command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setitem(sys.modules, "wandb", None)  # type: ignore[arg-type]
+    for option, value, named in (("--device", "cuda", "no GPU"), ("--wandb", "echoes", "pip install wandb")):
+        result = command("train", recipe, "--steps", 1, option, value)
+        assert result.exit_code == 1
+        assert named in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert not (recipe.parent / "run").exists()
+    assert command("train", recipe, "--steps", 1, "--device", "cpu").exit_code == 0
+
+
 def test_training_without_its_packages_says_what_to_install(
     command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,45 +180,6 @@ def test_training_without_its_packages_says_what_to_install(
     result = command("train", recipe, "--steps", 1)
     assert result.exit_code == 1
     assert "pip install 'visual-echoes[train]'" in result.stderr
-
-
-def test_digits_are_prepared(command: Command, source: Path, tmp_path: Path) -> None:
-    out = tmp_path / "prepared"
-    result = command("data", "digits", "--source", source, "-o", out, "--layout", "debug")
-    assert result.exit_code == 0, result.output
-    assert f"{out / 'test'}.safetensors: 200 pictures, 20 sounds" in result.stdout.splitlines()
-    assert len(read_split(out, "test", tiny.LAYOUT).images) == 200
-
-
-def test_digits_without_a_source_name_what_is_missing(command: Command, tmp_path: Path) -> None:
-    result = command("data", "digits", "--source", tmp_path, "-o", tmp_path / "prepared")
-    assert result.exit_code == 1
-    assert f"{tmp_path / 'images.npz'} is missing" in result.stderr
-
-
-def test_an_evaluation_leaves_a_report_and_sheets(
-    command: Command, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("PICTURES", "SOUNDS"):
-        monkeypatch.setattr(toys, name, 8)  # of each class, as many as a sheet has rows
-    data = toys.write_data(tmp_path / "data", toys.split(0), toys.split(1))
-    judges = []
-    for modality in ("image", "audio"):
-        config = JudgeConfig(modality=modality, width=4)  # type: ignore[arg-type]
-        judges += [f"--{modality}-judge", tmp_path / modality]
-        save_judge(tmp_path / modality, build_judge(config, tiny.LAYOUT, 10), config, tiny.LAYOUT, toys.GROUPS)
-    result = command(
-        "evaluate", "digits", "--model", model_folder, "--data", data, "-o", tmp_path / "report", *judges,
-        "--seeds", 1, "--pairs", 3, "--sound-repeats", 1,
-    )  # fmt: skip
-    assert result.exit_code == 0, result.output
-    report = read_report(tmp_path / "report" / "report.json")
-    assert (report.seeds, report.pairs, report.model.name) == ((0,), 3, "tiny")
-    assert report.model.checksums["transformer"]
-    assert "Targets" in result.stdout
-    assert result.stdout.splitlines()[-3:] == [
-        str(tmp_path / "report" / name) for name in ("report.json", "pictures.png", "mels.png")
-    ]
 
 
 @pytest.mark.parametrize("joins", [None, 600])

@@ -102,3 +102,27 @@ def test_a_file_that_has_gone_is_named(clips: list[Clip], tmp_path: Path) -> Non
     (tmp_path / "b.png").unlink()
     with pytest.raises(EchoesError, match=r"b\.png"):
         ClipPictureSource(clips, tmp_path, LAYOUT, PLAIN).take(torch.tensor([0, 1]), None)
+
+
+def test_only_the_rows_of_this_process_are_read(
+    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    varied = Augmentation(rotation=10, flip=True, time_shift=0.1, gain_db=6)
+    index, read = torch.tensor([0, 3, 1, 2]), []
+    for name, kind in (("read_clip_picture", ClipPictureSource), ("read_clip_sound", ClipWaveSource)):
+        source = MelSource(kind(clips, tmp_path, LAYOUT, varied), LAYOUT) if "sound" in name else kind(
+            clips, tmp_path, LAYOUT, varied
+        )  # fmt: skip
+        whole = source.take(index, tiny.generator())
+        plain = source.take(index, None)
+        source.share(slice(2, 4))
+        assert torch.equal(source.take(index, None), plain)
+        original = globals()[name]
+        monkeypatch.setattr(
+            f"visual_echoes.data.clip_sources.{name}",
+            lambda clip, *rest, original=original: read.append(clip.id) or original(clip, *rest),
+        )
+        generator = tiny.generator()
+        assert torch.equal(source.take(index, generator)[2:], whole[2:])
+        assert sorted(read) == ["b", "c"]
+        read.clear()

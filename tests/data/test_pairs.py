@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 import tiny
 from visual_echoes.data.pairs import (
     PairSplit,
+    Wanted,
     pcm_to_wave,
     pixels_to_unit,
     read_groups,
@@ -56,6 +57,22 @@ def test_data_of_another_layout_is_refused(folder: Path, name: str) -> None:
 def test_a_missing_split_is_named(folder: Path) -> None:
     with pytest.raises(EchoesError, match=r"no prepared data at .*valid\.safetensors"):
         read_split(folder, "valid", tiny.LAYOUT)
+
+
+@pytest.mark.parametrize("empty", ["pictures", "sounds"])
+def test_only_what_is_wanted_must_be_there(tmp_path: Path, empty: str) -> None:
+    split = tiny.pair_split(pictures=0 if empty == "pictures" else 6, sounds=0 if empty == "sounds" else 5)
+    write_split(tmp_path, "train", split)
+    other: Wanted = "sounds" if empty == "pictures" else "pictures"
+    for wanted in ([], [other]):
+        found = read_split(tmp_path, "train", tiny.LAYOUT, wanted)
+        assert (len(found.images), len(found.sounds)) == (len(split.images), len(split.sounds))
+    counts = "0 pictures and 20 sounds" if empty == "pictures" else "24 pictures and 0 sounds"
+    for refused in (["pictures", "sounds"], [empty]):
+        with pytest.raises(EchoesError, match=f"holds {counts}; prepare more data"):
+            read_split(tmp_path, "train", tiny.LAYOUT, refused)  # type: ignore[arg-type]
+    with pytest.raises(EchoesError, match="prepare more data"):
+        read_split(tmp_path, "train", tiny.LAYOUT)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "tensor missing", "tensor unknown"])

@@ -11,9 +11,21 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import tiny
-from visual_echoes.data.sources import Augmentation, MelSource, PictureSource, WaveSource, vary_pictures, vary_sounds
+from visual_echoes.data.sources import (
+    MIX_RANGE_DB,
+    Augmentation,
+    MelSource,
+    PictureSource,
+    WaveSource,
+    draw_behind,
+    vary_pictures,
+    vary_sounds,
+)
 
-STRONG = Augmentation(rotation=10, scale=0.1, shear=5, shift=0.1, flip=True, time_shift=0.02, gain_db=6)
+STRONG = Augmentation(
+    rotation=10, scale=0.1, shear=5, shift=0.1, flip=True, crop_area=0.8, colour=0.2, time_shift=0.02, gain_db=6,
+    speed=0.1, mix_db=-10,
+)  # fmt: skip
 SPLIT = tiny.pair_split()
 
 
@@ -94,7 +106,7 @@ def test_rotation_stays_within_its_bound() -> None:
 def test_sounds_are_shifted_at_most_as_far_as_told() -> None:
     waves = torch.zeros(500, 400)
     waves[:, 200] = 0.5
-    moved = vary_sounds(waves, 1000, Augmentation(time_shift=0.05), tiny.generator())
+    moved = vary_sounds(waves, None, 1000, Augmentation(time_shift=0.05), tiny.generator())
     places = moved.argmax(1) - 200
     assert torch.equal(moved.sum(1), torch.full((500,), 0.5))
     assert (int(places.min()), int(places.max())) == (-50, 50)
@@ -102,7 +114,7 @@ def test_sounds_are_shifted_at_most_as_far_as_told() -> None:
 
 def test_what_is_shifted_out_of_a_sound_is_lost_and_silence_comes_in() -> None:
     waves = torch.ones(50, 100) * 0.5
-    moved = vary_sounds(waves, 1000, Augmentation(time_shift=0.03), tiny.generator())
+    moved = vary_sounds(waves, None, 1000, Augmentation(time_shift=0.03), tiny.generator())
     kept = (moved > 0).sum(1)
     assert 70 <= int(kept.min()) < 100
     assert set(moved.unique().tolist()) == {0.0, 0.5}
@@ -110,13 +122,25 @@ def test_what_is_shifted_out_of_a_sound_is_lost_and_silence_comes_in() -> None:
 
 def test_gain_stays_within_its_bound_and_the_range() -> None:
     waves = torch.full((500, 4), 0.4)
-    gain_db = 20 * torch.log10(vary_sounds(waves, 1000, Augmentation(gain_db=6), tiny.generator())[:, 0] / 0.4)
+    gain_db = 20 * torch.log10(vary_sounds(waves, None, 1000, Augmentation(gain_db=6), tiny.generator())[:, 0] / 0.4)
     assert -6.001 <= float(gain_db.min()) < -5.5
     assert 5.5 < float(gain_db.max()) <= 6.001
-    assert float(vary_sounds(waves * 2, 1000, Augmentation(gain_db=6), tiny.generator()).max()) == 1.0
+    assert float(vary_sounds(waves * 2, None, 1000, Augmentation(gain_db=6), tiny.generator()).max()) == 1.0
 
 
-@pytest.mark.parametrize("changes", [{"scale": 1.0}, {"shift": -0.1}, {"gain_db": -3}, {"blur": 1}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scale": 1.0},
+        {"shift": -0.1},
+        {"gain_db": -3},
+        {"blur": 1},
+        {"colour": 1.0},
+        {"speed": 1.0},
+        {"speed": -0.1},
+        {"mix_db": 1},
+    ],
+)
 def test_refuses_unfit_settings(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Augmentation.model_validate(changes)
@@ -137,3 +161,99 @@ def test_crops_keep_at_least_the_area_they_were_told(smallest: float) -> None:
     # Not all from one place.
     centres = (cropped[:, 0, 0, -1] + cropped[:, 0, 0, 0]) / 2
     assert float(centres.std()) > 0.05
+
+
+def test_brightness_stays_within_its_bound() -> None:
+    grey = torch.zeros(400, 3, 4, 4)
+    varied = vary_pictures(grey, Augmentation(colour=0.3), tiny.generator())
+    assert varied.flatten(1).std(1).max() < 1e-6  # nothing else changes what is flat and grey
+    assert -0.3 <= float(varied.min()) < -0.28
+    assert 0.28 < float(varied.max()) <= 0.3
+
+
+def test_contrast_and_saturation_stay_within_their_bounds() -> None:
+    halves = torch.cat([torch.full((400, 3, 8, 4), -0.4), torch.full((400, 3, 8, 4), 0.4)], -1)
+    varied = vary_pictures(halves, Augmentation(colour=0.3), tiny.generator())
+    contrast = (varied[:, 0, 0, 7] - varied[:, 0, 0, 0]) / 0.8
+    assert 0.7 - 1e-5 <= float(contrast.min()) < 0.72
+    assert 1.28 < float(contrast.max()) <= 1.3 + 1e-5
+    assert (varied - varied[:, :1]).abs().max() < 1e-6  # what is grey stays grey
+    colours = torch.tensor([0.3, 0.0, -0.3])[:, None, None].expand(400, 3, 4, 4)
+    varied = vary_pictures(colours, Augmentation(colour=0.3), tiny.generator())
+    both = (varied[:, 0] - varied[:, 2])[:, 0, 0] / 0.6  # saturation times contrast
+    assert 0.7**2 - 1e-5 <= float(both.min()) < 0.6
+    assert 1.5 < float(both.max()) <= 1.3**2 + 1e-5
+
+
+def test_colours_stay_in_range() -> None:
+    noise = torch.rand(50, 3, 8, 8, generator=tiny.generator()) * 2 - 1
+    varied = vary_pictures(noise, Augmentation(colour=0.9), tiny.generator())
+    assert (float(varied.min()), float(varied.max())) == (-1.0, 1.0)
+
+
+def test_speed_stays_within_its_bound_and_takes_the_pitch_along() -> None:
+    ramp = torch.linspace(-0.5, 0.5, 401).expand(400, 401)
+    changed = vary_sounds(ramp, None, 1000, Augmentation(speed=0.2), tiny.generator())
+    speed = changed[:, 150:250].diff(dim=1).mean(1) * 400
+    assert 0.8 - 1e-3 <= float(speed.min()) < 0.82
+    assert 1.18 < float(speed.max()) <= 1.2 + 1e-3
+    faster = speed > 1.05
+    assert float(changed[faster][:, [0, -1]].abs().max()) == 0.0  # a faster sound is over sooner
+    assert bool((changed[speed < 0.95][:, -1] > 0.3).all())
+    tone = torch.sin(2 * torch.pi * 50 * torch.arange(1000) / 1000).expand(3, 1000)
+    played = vary_sounds(tone, None, 1000, Augmentation(speed=0.2), tiny.generator(5))
+    rates = vary_sounds(ramp[:3], None, 1000, Augmentation(speed=0.2), tiny.generator(5))[:, 150:250].diff(dim=1)
+    crossings = (played[:, 200:800].sign().diff(dim=1).abs() == 2).sum(1) / 600 * 1000 / 2
+    torch.testing.assert_close(crossings, 50 * rates.mean(1) * 400, atol=1.5, rtol=0)
+
+
+def test_what_is_mixed_in_is_as_faint_as_told() -> None:
+    noise = torch.randn(2, 500, 400, generator=tiny.generator()) * 0.05
+    wave, behind = noise[0], noise[1] * 3
+    mixed = vary_sounds(wave, behind, 1000, Augmentation(mix_db=-10), tiny.generator())
+    added = mixed - wave
+    level = 10 * torch.log10(added.square().mean(1) / wave.square().mean(1))
+    assert -10 - MIX_RANGE_DB - 1e-2 <= float(level.min()) < -29
+    assert -11 < float(level.max()) <= -10 + 1e-2
+    cosine = torch.nn.functional.cosine_similarity(added, behind, dim=1)
+    assert float(cosine.min()) > 0.999
+
+
+@pytest.mark.parametrize("silent", ["sound", "behind"])
+def test_mixing_silence_makes_no_noise(silent: str) -> None:
+    noise, silence = torch.randn(4, 100, generator=tiny.generator()) * 0.1, torch.zeros(4, 100)
+    pair = (silence, noise) if silent == "sound" else (noise, silence)
+    mixed = vary_sounds(*pair, 1000, Augmentation(mix_db=-10), tiny.generator())
+    torch.testing.assert_close(mixed, pair[0], atol=1e-5, rtol=0)
+
+
+def test_another_sound_of_the_data_is_mixed_in() -> None:
+    plain = WaveSource(SPLIT, tiny.LAYOUT, Augmentation())
+    index = torch.zeros(200, dtype=torch.int64)
+    added = WaveSource(SPLIT, tiny.LAYOUT, Augmentation(mix_db=0)).take(index, tiny.generator()) - plain.take(
+        index, None
+    )
+    every = plain.take(torch.arange(len(plain)), None)
+    likeness = torch.nn.functional.cosine_similarity(added[:, None], every[None], dim=-1)
+    behind = likeness.argmax(1)
+    assert float(likeness.max(1).values.min()) > 0.98
+    assert len(behind.unique()) == len(plain)
+
+
+def test_what_is_not_asked_for_draws_nothing() -> None:
+    # Old recipes must go on with the same draws.
+    generator = tiny.generator()
+    before = generator.get_state()
+    assert draw_behind(4, 9, Augmentation(), generator) is None
+    assert torch.equal(generator.get_state(), before)
+    pictures, waves = torch.rand(3, 3, 8, 8), torch.rand(3, 50)
+    first, second = tiny.generator(), tiny.generator()
+    vary_pictures(pictures, Augmentation(), first)
+    vary_pictures(pictures, Augmentation(colour=0.1), second)
+    assert not torch.equal(first.get_state(), second.get_state())
+    first = tiny.generator()
+    vary_sounds(waves, None, 1000, Augmentation(), first)
+    second = tiny.generator()
+    torch.randint(0, 1, (3, 1), generator=second)  # the shift
+    torch.rand(3, generator=second)  # the gain
+    assert torch.equal(first.get_state(), second.get_state())

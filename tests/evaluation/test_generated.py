@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from evaluation import toys
-from visual_echoes.evaluation.digits import evaluate_digits
+from visual_echoes.evaluation.classes import evaluate_classes
 from visual_echoes.evaluation.generated import summarise_pairs
 from visual_echoes.evaluation.records import Spread
+from visual_echoes.evaluation.targets import DIGITS
 from visual_echoes.pipeline import VisualEchoes
 
 
@@ -36,11 +37,12 @@ def test_pairs_of_two_seeds_by_hand() -> None:
 
 def test_progress_counts_up_to_its_total(echoes: VisualEchoes, data: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    evaluate_digits(
+    evaluate_classes(
         echoes,
         data,
         toys.judge("image"),
         toys.judge("audio"),
+        DIGITS,
         seeds=(0, 1),
         pairs=9,
         sound_repeats=1,

@@ -58,6 +58,32 @@ def test_batches_do_not_change_a_verdict(modality: Modality) -> None:
     assert judge.classes(many).tolist() == probabilities.argmax(1).tolist()
 
 
+@pytest.mark.parametrize("modality", ["image", "audio"])
+def test_a_restricted_judge_knows_nothing_else(modality: Modality) -> None:
+    judge, some = untrained(modality), items(modality, 5)
+    full, features = judge.probabilities(some), judge.look(some)[0]
+    restricted = judge.restricted(["c", "a"])
+    assert restricted.groups == ["c", "a"]
+    expected = full[:, [2, 0]] / full[:, [2, 0]].sum(1, keepdim=True)  # given that it is one of both
+    torch.testing.assert_close(restricted.probabilities(some), expected)
+    torch.testing.assert_close(restricted.restricted(["a", "c"]).probabilities(some), expected.flip(1))
+    assert torch.equal(restricted.look(some)[0], features)
+    with pytest.raises(EchoesError, match="other groups than the data"):
+        judge.restricted(["a", "d"])
+    with pytest.raises(EchoesError, match="other groups than the data"):
+        restricted.restricted(["a", "b"])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("modality", ["image", "audio"])
+def test_a_look_gives_what_the_network_makes_of_it(modality: Modality) -> None:
+    judge, some = untrained(modality), items(modality, JUDGE_BATCH + 2)
+    features, probabilities = judge.look(some)
+    assert features.shape == (len(some), 2 * 16)
+    scores = judge.network.head(features.clone())
+    torch.testing.assert_close(probabilities, scores.softmax(1))
+
+
 def replace(path: Path, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 

@@ -28,4 +28,5 @@ def test_a_judge_beside_the_code_is_found(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_every_packaged_judge_loads() -> None:
     for name in packaged.packaged_judges():
-        assert len(packaged.packaged_judge(name).groups) == 10
+        groups = packaged.packaged_judge(name).groups
+        assert len(set(groups)) == len(groups) > 1

@@ -6,11 +6,11 @@ import io
 
 from rich.console import Console
 
-from visual_echoes.evaluation.report import DigitsReport
+from visual_echoes.evaluation.report import ClassesReport, ScenesReport
 from visual_echoes.evaluation.tables import NOTHING, markdown_table, print_report, report_tables
 
 
-def test_targets_stand_with_value_bound_and_verdict(perfect_report: DigitsReport) -> None:
+def test_targets_stand_with_value_bound_and_verdict(perfect_report: ClassesReport) -> None:
     targets, _ = report_tables(perfect_report)
     rows = {row[0]: row[1:] for row in targets.rows}
     assert rows["picture to sound: judged right"] == ("1.000", "at least 0.93", "yes")
@@ -19,7 +19,7 @@ def test_targets_stand_with_value_bound_and_verdict(perfect_report: DigitsReport
     assert rows["pairs from nothing: share of the largest class"] == ("0.100", "at most 0.2", "yes")
 
 
-def test_figures_of_all_columns_meet_in_one_row(perfect_report: DigitsReport) -> None:
+def test_figures_of_all_columns_meet_in_one_row(perfect_report: ClassesReport) -> None:
     _, comparison = report_tables(perfect_report)
     assert comparison.columns == ("measure", "real", "round trip", "generated", "unguided")
     rows = {row[0]: row[1:] for row in comparison.rows}
@@ -31,14 +31,14 @@ def test_figures_of_all_columns_meet_in_one_row(perfect_report: DigitsReport) ->
         assert NOTHING not in rows[name]
 
 
-def test_without_guidance_there_is_no_such_column(perfect_report: DigitsReport) -> None:
+def test_without_guidance_there_is_no_such_column(perfect_report: ClassesReport) -> None:
     measures = perfect_report.measures.model_copy(update={"unguided": None})
     _, comparison = report_tables(perfect_report.model_copy(update={"measures": measures}))
     assert comparison.columns == ("measure", "real", "round trip", "generated")
     assert {len(row) for row in comparison.rows} == {4}
 
 
-def test_terminal_and_markdown_show_the_same_cells(perfect_report: DigitsReport) -> None:
+def test_terminal_and_markdown_show_the_same_cells(perfect_report: ClassesReport) -> None:
     console = Console(file=io.StringIO(), width=200)
     print_report(perfect_report, console)
     printed = console.file.getvalue()  # type: ignore[attr-defined]
@@ -47,3 +47,34 @@ def test_terminal_and_markdown_show_the_same_cells(perfect_report: DigitsReport)
         for row in (table.columns, *table.rows):
             assert "| " + " | ".join(row) + " |" in markdown.splitlines()
             assert all(cell in printed for cell in row)
+
+
+def test_baselines_and_second_opinions_stand_in_columns_of_their_own(scenes_report: ScenesReport) -> None:
+    comparison = report_tables(scenes_report)[1]
+    assert comparison.columns == ("measure", "real", "round trip", "generated", "unguided", "right", "wrong")
+    rows = {row[0]: row[1:] for row in comparison.rows}
+    assert len(rows) == len(comparison.rows)
+    assert rows["sounds judged right"][3:] == ("1.000 ± 0.000", "1.000 ± 0.000", "0.000 ± 0.000")
+    assert rows["pictures right by one-track mind 1.0"] == ("0.100 ± 0.000",) * 6
+    assert rows["sounds right by a second opinion"] == ("not installed",) * 6
+
+
+def test_distances_never_stand_without_how_many_they_are_of(scenes_report: ScenesReport) -> None:
+    distances = report_tables(scenes_report)[2]
+    assert "not FID, not FAD" in distances.title
+    rows = {row[:2]: row[2:] for row in distances.rows}
+    assert len(rows) == 2 * 6
+    *_, counts, warning = rows["sounds", "real"]
+    assert (counts, warning) == ("10 / 20", "fewer than 11 items, too few for a covariance of full rank")
+    look = scenes_report.measures.looks["wrong"]["image"].distance
+    assert rows["pictures", "wrong"][0] == f"{look.frechet_judge:.3f}"
+    assert rows["pictures", "wrong"][1].startswith(f"{look.kid_judge:.4f} (")
+    assert rows["pictures", "wrong"][2:] == ("80 / 30", NOTHING)
+
+
+def test_each_direction_has_its_confusion_matrix(scenes_report: ScenesReport) -> None:
+    to_sound, to_picture, pairs = report_tables(scenes_report)[3:]
+    assert to_sound.columns == ("", *scenes_report.groups)
+    assert to_sound.rows[2] == ("2", "0", "0", "6", *("0",) * 7)  # three pictures, two seeds
+    assert to_picture.rows[2] == ("2", "0", "0", "8", *("0",) * 7)
+    assert pairs.rows[9][10] == "4"

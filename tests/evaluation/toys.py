@@ -6,6 +6,7 @@ group of either.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,13 @@ PICTURES, SOUNDS = 4, 2  # of each group
 
 
 class RowMeans(nn.Module):
-    """Scores of the ten groups: the means of the first ten rows, or mel bands."""
+    """Scores of the ten groups: the means of the first ten rows, or mel bands, times the sharpness."""
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return 50.0 * x_BCHW[:, 0, : len(GROUPS)].mean(-1)
+    def features(self, x_BCHW: Tensor) -> Tensor:
+        return x_BCHW[:, 0, : len(GROUPS)].mean(-1)
+
+    def head(self, features_BD: Tensor) -> Tensor:
+        return 50.0 * features_BD
 
 
 def judge(modality: Modality, layout: Layout = LAYOUT, groups: list[str] = GROUPS) -> Judge:
@@ -97,8 +101,9 @@ class Copier(VisualEchoes):
         if sounds is not None:
             waves = pcm_to_wave(self.source.sounds[self._choose(sounds % 10, SOUNDS)])
             audio, mels = waves.numpy(), wave_to_mel(waves, self.layout).numpy()
+        first, count = request["seed"], len(pictures if sounds is None else sounds)  # type: ignore[arg-type]
         settings = SamplingSettings(**{k: v for k, v in request.items() if k in SamplingSettings.model_fields})
-        return Result(images, audio, mels, self.layout.sample_rate, (request["seed"],), settings)
+        return Result(images, audio, mels, self.layout.sample_rate, tuple(range(first, first + count)), settings)
 
     def _choose(self, groups: Tensor, of_each: int) -> Tensor:
         """Items of the groups: the first of each, or one after the other."""
@@ -148,3 +153,59 @@ class Recall(Codec):
     @staticmethod
     def _tokens(items: int, places: int) -> Tensor:
         return (torch.arange(items * places) % 8).view(items, places)
+
+
+class Indexed(Codec):
+    """A codec whose tokens are all the number of the item in a split: nothing is lost."""
+
+    def __init__(self, model: Model, source: PairSplit) -> None:
+        super().__init__(model, torch.device("cpu"))
+        self.source, self.waves = source, pcm_to_wave(source.sounds)
+        self.known_mels = wave_to_mel(self.waves, self.layout)
+
+    def encode_images(self, pictures_BHWC: np.ndarray) -> Tensor:
+        pixels_BD = torch.from_numpy(pictures_BHWC).movedim(-1, 1).flatten(1).float()
+        return self._tokens(pixels_BD, self.source.images.flatten(1).float(), self.layout.image_tokens)
+
+    def decode_images(self, tokens_BI: Tensor) -> np.ndarray:
+        return self.source.images[tokens_BI[:, 0]].movedim(1, -1).contiguous().numpy()
+
+    def encode_mels(self, mel_BMT: Tensor) -> Tensor:
+        return self._tokens(mel_BMT.flatten(1), self.known_mels.flatten(1), self.layout.audio_tokens)
+
+    def decode_mels(self, tokens_BA: Tensor) -> Tensor:
+        return self.known_mels[tokens_BA[:, 0]]
+
+    def vocode(self, mel_BMT: Tensor) -> np.ndarray:
+        return self.waves[torch.cdist(mel_BMT.flatten(1), self.known_mels.flatten(1)).argmin(1)].numpy()
+
+    @staticmethod
+    def _tokens(items_BD: Tensor, known_ND: Tensor, places: int) -> Tensor:
+        return torch.cdist(items_BD, known_ND).argmin(1)[:, None].repeat(1, places)
+
+
+class Shifted:
+    """A baseline on `Indexed` tokens: the first item of a group so many further on than what was asked for."""
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        self.seeds: list[int] = []
+
+    def image_to_audio(self, image_tokens_BI: Tensor, seeds: Sequence[int]) -> Tensor:
+        self.seeds += seeds
+        groups_B = (image_tokens_BI[:, 0] // PICTURES + self.offset) % 10
+        return (groups_B * SOUNDS)[:, None].repeat(1, LAYOUT.audio_tokens)
+
+    def audio_to_image(self, audio_tokens_BA: Tensor, seeds: Sequence[int]) -> Tensor:
+        self.seeds += seeds
+        groups_B = (audio_tokens_BA[:, 0] // SOUNDS + self.offset) % 10
+        return (groups_B * PICTURES)[:, None].repeat(1, LAYOUT.image_tokens)
+
+
+class Opinion:
+    """A second opinion that takes every item for the first group."""
+
+    name = "one-track mind 1.0"
+
+    def classes(self, items: Tensor) -> Tensor:
+        return torch.zeros(len(items), dtype=torch.int64)

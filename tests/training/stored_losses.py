@@ -19,7 +19,7 @@ from visual_echoes.training.recipe import TransformerRecipe, VocoderRecipe, read
 from visual_echoes.training.run import train
 from visual_echoes.weights import save_model
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "debug").glob("*.toml"))
+RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "debug").glob("*.toml"), key=lambda path: path.stem)
 STORED = Path(__file__).with_suffix(".json")
 STEPS = 20
 

@@ -10,8 +10,11 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from visual_echoes.data.pairs import write_description, write_split
+from visual_echoes.run_folder import PART_FILE, TrainedPart
 from visual_echoes.training.inputs import inputs_digest
+from visual_echoes.training.loop import fit
 from visual_echoes.training.recipe import TransformerRecipe
+from visual_echoes.weights import Model, PartName, save_model
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def recipe(tmp_path: Path, model_folder: Path) -> TransformerRecipe:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("file", ["data/train", "data/valid", "model/image_vqgan", "model/audio_vqgan"])
+@pytest.mark.parametrize("file", ["data/train", "data/valid"])
 def test_every_content_counts(recipe: TransformerRecipe, tmp_path: Path, file: str) -> None:
     before = inputs_digest(recipe)
     tensors = load_file(tmp_path / f"{file}.safetensors")
@@ -38,6 +41,24 @@ def test_every_content_counts(recipe: TransformerRecipe, tmp_path: Path, file: s
     tensors[name] = tensors[name] + 1
     save_file(tensors, tmp_path / f"{file}.safetensors")
     assert inputs_digest(recipe) != before
+
+
+@pytest.mark.parametrize("name", ["image_vqgan", "audio_vqgan"])
+def test_every_tokenizer_counts(recipe: TransformerRecipe, whole_model: Model, tmp_path: Path, name: PartName) -> None:
+    before = inputs_digest(recipe)
+    next(whole_model.parts[name].parameters()).data += 1
+    save_model(tmp_path / "model", whole_model, half=False)
+    assert inputs_digest(recipe) != before
+
+
+def test_a_tokenizer_in_training_counts_with_what_it_has_come_to(recipe: TransformerRecipe, tmp_path: Path) -> None:
+    task, out = tiny.vqgan_task(), tmp_path / "tokenizer"
+    part = TrainedPart(name="image_vqgan", kind="vqgan", config=task.export_config(), layout=tiny.LAYOUT.to_dict())
+    digests = []
+    for steps in (1, 2):
+        fit(tiny.vqgan_task(), tiny.train_settings(steps), out, "f", records={PART_FILE: part.model_dump_json()})
+        digests.append(inputs_digest(recipe.model_copy(update={"image_vqgan": out})))
+    assert digests[0] != digests[1]
 
 
 def test_the_place_does_not_count(recipe: TransformerRecipe, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from torch import nn
 import tiny
 from visual_echoes.errors import EchoesError
 from visual_echoes.run_folder import CHECKPOINTS, checkpoint_path, checkpoint_steps
-from visual_echoes.training.loop import fit, step_seed
+from visual_echoes.training.loop import dropout_seed, fit, step_seed
 from visual_echoes.training.signals import TrainingStopped
 from visual_echoes.training.task import Task
 
@@ -224,7 +224,12 @@ def test_a_loss_or_gradient_that_is_not_finite_ends_the_run_before_it_is_saved(
 def test_the_average_follows_its_closed_form(tmp_path: Path) -> None:
     task = TASKS["transformer"]()
     watched: list[torch.Tensor] = []
-    task.after_step = lambda step: watched.append(task.modules["model"].bridge.weight.detach().clone())  # type: ignore[method-assign]
+
+    def watch(step: int) -> dict[str, float]:
+        watched.append(task.modules["model"].bridge.weight.detach().clone())
+        return {}
+
+    task.after_step = watch  # type: ignore[method-assign]
     model = train(task, tmp_path, steps=5, ema_decay=0.6)
     expected = watched[0]
     for weights in watched[1:]:
@@ -254,10 +259,10 @@ def test_a_batch_in_pieces_learns_the_same(kind: str, tmp_path: Path) -> None:
     changes = {"dropout": 0.0}
     make = {
         "vqgan": lambda: tiny.vqgan_task(),
-        "adversarial vqgan": lambda: tiny.vqgan_task(adversarial_from=2, adversarial_weight=0.0),
+        "adversarial vqgan": lambda: tiny.vqgan_task(adversarial_from=2),
         "transformer": lambda: tiny.transformer_task(**changes),
     }[kind]
-    losses = []
+    logged = []
     for accumulate in (1, 2):
         task = make()
         for module in task.modules.modules():
@@ -265,8 +270,31 @@ def test_a_batch_in_pieces_learns_the_same(kind: str, tmp_path: Path) -> None:
                 module.p = 0.0
         train(task, tmp_path / str(accumulate), accumulate=accumulate)
         rows = [row for row in lines(tmp_path / str(accumulate)) if row["group"] == "train"]
-        losses.append([row["loss/model"] for row in rows])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+        keys = {"loss/model", "adaptive_weight", "usage", "perplexity"}
+        logged.append([{key: row[key] for key in row.keys() & keys} for row in rows])
+    assert ("adaptive_weight" in logged[0][-1]) == kind.startswith("adversarial")
+    assert logged[0] == [pytest.approx(row, rel=1e-4) for row in logged[1]]
+
+
+def test_pieces_and_phases_draw_apart() -> None:
+    seeds = {dropout_seed(0, step, piece, phase) for step in range(200) for piece in range(8) for phase in range(3)}
+    assert len(seeds) == 200 * 8 * 3
+
+
+def test_a_batch_that_another_process_cannot_read_ends_this_one_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("visual_echoes.training.loop.any_rank", lambda here, device: True)
+    with pytest.raises(EchoesError, match="Another process cannot read its share of the batch"):
+        train(TASKS["transformer"](), tmp_path / "other")
+    task = TASKS["transformer"]()
+
+    def gone(size: int, generator: torch.Generator) -> Any:
+        raise EchoesError("a.wav has gone.")
+
+    task.batch = gone  # type: ignore[method-assign]
+    with pytest.raises(EchoesError, match=r"a\.wav has gone"):
+        train(task, tmp_path / "this")
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(tmp_path: Path) -> None:

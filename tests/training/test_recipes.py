@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from visual_echoes.baselines.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from visual_echoes.evaluation.judges import build_judge
 from visual_echoes.training.build import audio_config, image_config
 from visual_echoes.training.recipe import (
     AudioVQGANRecipe,
+    AutoregressiveRecipe,
     ImageVQGANRecipe,
     JudgeRecipe,
     Recipe,
@@ -42,6 +44,8 @@ def network(recipe: Recipe) -> nn.Module:
             return build_vocoder(recipe.model.kind, recipe.model.model, layout)
         if isinstance(recipe, JudgeRecipe):
             return build_judge(recipe.model, layout, 10)
+        if isinstance(recipe, AutoregressiveRecipe):
+            return AutoregressiveTransformer(AutoregressiveConfig.for_layout(layout, **recipe.model.model_dump()))
         return EchoTransformer(TransformerConfig.for_layout(layout, **recipe.model.model_dump()))
 
 
@@ -59,6 +63,17 @@ def test_every_shipped_recipe_builds_its_network(path: Path) -> None:
 def test_the_papers_networks_have_their_sizes(name: str, millions: float) -> None:
     parameters = sum(parameter.numel() for parameter in network(read_recipe(PAPER / f"{name}.toml")).parameters())
     assert parameters / 1e6 == pytest.approx(millions, abs=0.05)
+
+
+def test_the_papers_vocoder_is_trained_as_hifigan_was() -> None:
+    recipe = read_recipe(PAPER / "vocoder.toml")
+    assert isinstance(recipe, VocoderRecipe)
+    model, layout = recipe.model, recipe.get_layout()
+    assert model.kind == "hifigan"
+    assert model.segment_frames * layout.hop == 8192
+    assert (model.mel_weight, model.feature_weight, model.adversarial_weight, model.stft_weight) == (45, 2, 1, 0)
+    assert (model.discriminator_width, model.adversarial_from) == (32, 0)
+    assert (recipe.train.learning_rate, recipe.train.betas, recipe.train.batch_size) == (2e-4, (0.8, 0.99), 16)
 
 
 def test_the_papers_transformer() -> None:

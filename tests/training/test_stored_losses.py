@@ -32,5 +32,5 @@ def test_the_debug_recipes_repeat_their_losses(path: Path, tmp_path: Path) -> No
 def test_every_debug_recipe_has_its_losses() -> None:
     stored = json.loads(STORED.read_text())["losses"]
     assert sorted(stored) == [path.stem for path in RECIPES]
-    for name in ("image-vqgan", "audio-vqgan", "vocoder"):  # the second half has a discriminator
+    for name in ("image-vqgan", "audio-vqgan", "vocoder", "vocoder-hifigan"):  # the second half has a discriminator
         assert 0 < len(stored[name]["loss/discriminator"]) < STEPS

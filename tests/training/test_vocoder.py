@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 import tiny
@@ -16,8 +19,16 @@ from visual_echoes.data.sources import Augmentation, WaveSource
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS, Layout
 from visual_echoes.mel import mel_filterbank, mel_to_unit, unit_to_mel, wave_to_mel
+from visual_echoes.run_folder import CHECKPOINTS, METRICS_FILE, checkpoint_path, checkpoint_steps
 from visual_echoes.tokenizer import Tokenizer
 from visual_echoes.training import vocoder as training
+from visual_echoes.training.hifigan_discriminators import (
+    DRAW,
+    HiFiGANDiscriminator,
+    least_squares_discriminator_loss,
+    natural_mel_distance,
+)
+from visual_echoes.training.loop import fit
 from visual_echoes.training.vocoder import VocoderTask, VocoderTrainConfig
 from visual_echoes.training.vocoder_losses import log_mel_distance, stft_distance
 from visual_echoes.vocoder import build_vocoder
@@ -25,7 +36,17 @@ from visual_echoes.vocoder import build_vocoder
 DEBUG = LAYOUTS["debug"]
 CROPPED = replace(DEBUG, name="cropped", audio_factor=(4, 12))  # 24 of 32 frames, from the fifth on
 CPU = torch.device("cpu")
+STEPS = 8
 SMALL = {"width": 32, "blocks": 2}
+HIFIGAN: dict[str, Any] = {
+    "kind": "hifigan",
+    "discriminator_width": 2,
+    "model": {
+        "upsample_rates": (8, 8), "upsample_kernel_sizes": (16, 16), "upsample_initial_channel": 32,
+        "resblock_kernel_sizes": (3,), "resblock_dilation_sizes": ((1, 3),),
+    },
+}  # fmt: skip
+BOTH_KINDS = pytest.mark.parametrize("kind", [{}, HIFIGAN], ids=["vocos", "hifigan"])
 
 
 def sounds(count: int, layout: Layout = DEBUG) -> Tensor:
@@ -88,16 +109,13 @@ def test_thirty_steps_lower_the_loss_and_the_held_out_distances() -> None:
 
 
 def test_a_hifigan_trains_as_well() -> None:
-    model = {
-        "upsample_rates": (8, 8), "upsample_kernel_sizes": (16, 16), "upsample_initial_channel": 32,
-        "resblock_kernel_sizes": (3,), "resblock_dilation_sizes": ((1, 3),),
-    }  # fmt: skip
-    losses = train(task(kind="hifigan", model=model), 30)
+    losses = train(task(**HIFIGAN), 30)
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
 
 
-def test_the_discriminator_joins_at_its_step_and_gradients_reach_everything() -> None:
-    trained = task(adversarial_from=2)
+@BOTH_KINDS
+def test_the_discriminator_joins_at_its_step_and_gradients_reach_everything(kind: dict[str, Any]) -> None:
+    trained = task(adversarial_from=2, **kind)
     batch = trained.batch(4, generator())
     assert [phase.optimizer for phase in trained.phases(batch, 1)] == ["model"]
     seen = []
@@ -110,8 +128,9 @@ def test_the_discriminator_joins_at_its_step_and_gradients_reach_everything() ->
     assert seen == ["model", "discriminator"]
 
 
-def test_a_discriminator_learns_to_tell_made_from_real() -> None:
-    trained = task(adversarial_from=0)
+@BOTH_KINDS
+def test_a_discriminator_learns_to_tell_made_from_real(kind: dict[str, Any]) -> None:
+    trained = task(adversarial_from=0, **kind)
     optimizer = torch.optim.AdamW(trained.modules["discriminator"].parameters(), lr=3e-3)
     losses = []
     for step in range(20):
@@ -119,8 +138,94 @@ def test_a_discriminator_learns_to_tell_made_from_real() -> None:
         phase.loss.backward()
         optimizer.step()
         trained.modules.zero_grad()
+        trained.after_step(step)
         losses.append(float(phase.loss.detach()))
-    assert losses[-1] < 0.5 * losses[0]
+    assert 0.0 <= losses[-1] < 0.5 * losses[0]
+
+
+@BOTH_KINDS
+@pytest.mark.parametrize("silent", ["adversarial_weight", "feature_weight"])
+def test_what_the_discriminator_says_reaches_the_vocoder(silent: str, kind: dict[str, Any]) -> None:
+    trained = task(adversarial_from=0, **{"mel_weight": 0.0, "stft_weight": 0.0, silent: 0.0, **kind})
+    next(trained.phases(trained.batch(4, generator()), 0)).loss.backward()
+    unreached = [name for name, p in trained.model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert unreached == []
+
+
+def test_a_hifigan_has_its_own_discriminators_and_weights() -> None:
+    trained = task(adversarial_from=0, **HIFIGAN)
+    assert isinstance(trained.modules["discriminator"], HiFiGANDiscriminator)
+    batch = trained.batch(4, generator())
+    phase, against = trained.phases(batch, 0)
+    metrics = phase.metrics
+    parts = 45.0 * metrics["natural_mel_l1"] + metrics["adversarial"] + 2.0 * metrics["features"]
+    torch.testing.assert_close(phase.loss, parts)
+    with torch.no_grad():
+        mel_BMT, wave_BN = trained.segments(batch)
+        made_BN = trained.model(mel_BMT)
+        judged = trained.modules["discriminator"](torch.cat([wave_BN, made_BN]))
+    torch.testing.assert_close(metrics["natural_mel_l1"], natural_mel_distance(made_BN, wave_BN, DEBUG))
+    torch.testing.assert_close(against.loss, least_squares_discriminator_loss(judged) / DRAW)
+
+
+def test_a_hifigans_spectral_norms_follow_their_weights_from_step_to_step() -> None:
+    trained = task(adversarial_from=0, **HIFIGAN)
+    layer = trained.modules["discriminator"].scales[0].layers[3]
+    with torch.no_grad():
+        layer.parametrizations.weight.original.normal_(generator=generator())
+    for step in range(100):
+        trained.after_step(step)
+    largest = torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)
+    assert float(largest) == pytest.approx(1.0, abs=1e-2)
+
+
+def test_what_a_recipe_leaves_out_follows_from_its_kind() -> None:
+    hifigan = VocoderTrainConfig.model_validate({"kind": "hifigan", "mel_weight": 7.0})
+    assert (hifigan.mel_weight, hifigan.stft_weight, hifigan.adversarial_weight) == (7.0, 0.0, 1.0)
+    assert (hifigan.feature_weight, hifigan.discriminator_width) == (2.0, 32)
+    assert VocoderTrainConfig.model_validate(hifigan.model_dump()) == hifigan
+    assert VocoderTrainConfig() == VocoderTrainConfig(kind="vocos", mel_weight=15.0, adversarial_weight=0.1)
+
+
+@BOTH_KINDS
+def test_a_killed_training_goes_on_to_the_same_end(kind: dict[str, Any], tmp_path: Path) -> None:
+    def state(kill_at: int | None, output: Path) -> dict[str, Tensor]:
+        trained = task(adversarial_from=2, **kind)
+        if kill_at is not None:
+            tiny.at_step(trained, kill_at, kill)
+        fit(trained, tiny.train_settings(STEPS, batch_size=2, validate_every=STEPS), output, "fingerprint")
+        return load_file(checkpoint_path(output / CHECKPOINTS, STEPS))
+
+    def kill() -> None:
+        raise KeyboardInterrupt
+
+    whole = state(None, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        state(5, tmp_path / "killed")
+    assert checkpoint_steps(tmp_path / "killed" / CHECKPOINTS)[-1] == 3  # the discriminator has learnt for one step
+    resumed = state(None, tmp_path / "killed")
+    assert resumed.keys() == whole.keys()
+    assert any(key.startswith("module/discriminator/") for key in whole)
+    for key, value in whole.items():
+        assert torch.equal(resumed[key], value), key
+    if kind:
+        spectral = [key for key in whole if key.endswith(("output_O", "input_I"))]
+        assert len(spectral) == 2 * 8  # two for each layer of one discriminator
+
+
+def test_a_hifigans_batch_in_pieces_learns_the_same(tmp_path: Path) -> None:
+    losses, states = [], []
+    for pieces in (1, 2):
+        settings = tiny.train_settings(STEPS, accumulate=pieces, validate_every=STEPS)
+        fit(task(adversarial_from=2, **HIFIGAN), settings, tmp_path / str(pieces), "fingerprint")
+        rows = map(json.loads, (tmp_path / str(pieces) / METRICS_FILE).read_text().splitlines())
+        losses.append([row[key] for row in rows for key in ("loss/model", "loss/discriminator") if key in row])
+        states.append(load_file(checkpoint_path(tmp_path / str(pieces) / CHECKPOINTS, STEPS)))
+    assert len(losses[0]) == STEPS + STEPS - 2
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    for key, value in states[0].items():  # as many power iterations, however often the discriminators were asked
+        if key.endswith(("output_O", "input_I")):
+            torch.testing.assert_close(states[1][key], value, rtol=0.0, atol=1e-4)
 
 
 @pytest.mark.parametrize("layout", [DEBUG, CROPPED], ids=lambda layout: layout.name)

@@ -159,7 +159,7 @@ def test_the_adaptive_weight_balances_both_gradients() -> None:
     batch = task.batch(4, tiny.generator())
     reconstruction = task.model(batch).reconstruction_BCHW
     fidelity, judged = F.l1_loss(reconstruction, batch), -task.discriminator(reconstruction).mean()
-    weight = task._adaptive_weight(fidelity, judged)
+    weight = task._adaptive_weight(task._last_gradients(fidelity, judged))
     last = task.model.decoder.last_layer
     norms = [torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (fidelity, weight * judged)]
     assert float(norms[1]) == pytest.approx(float(norms[0]), rel=0.05)

@@ -10,8 +10,10 @@ from visual_echoes import __version__
 from visual_echoes.cli import generate, models, training
 from visual_echoes.cli.console import ReportingGroup
 from visual_echoes.cli.convert import convert
+from visual_echoes.cli.data import data
 from visual_echoes.cli.demo import demo
 from visual_echoes.cli.doctor import doctor
+from visual_echoes.cli.evaluate import evaluate
 from visual_echoes.cli.prepare import prepare
 from visual_echoes.cli.reconstruct import reconstruct
 from visual_echoes.cli.runs import runs
@@ -46,11 +48,11 @@ app.command(rich_help_panel=MODELS)(models.assemble)
 app.command(rich_help_panel=MODELS)(convert)
 app.command(rich_help_panel=MODELS)(doctor)
 app.command(rich_help_panel=TRAIN)(prepare)
-app.add_typer(training.data, name="data", rich_help_panel=TRAIN)
+app.add_typer(data, name="data", rich_help_panel=TRAIN)
 app.add_typer(training.config, name="config", rich_help_panel=TRAIN)
 app.command(rich_help_panel=TRAIN)(training.train)
 app.command(rich_help_panel=TRAIN)(runs)
-app.add_typer(training.evaluate, name="evaluate", rich_help_panel=TRAIN)
+app.add_typer(evaluate, name="evaluate", rich_help_panel=TRAIN)
 
 
 def main() -> None:

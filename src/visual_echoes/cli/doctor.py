@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    model: Annotated[str, typer.Argument(help="A model folder, a packaged model, or a hub repository.")],
+    model: Annotated[str, typer.Argument(help="A model folder, a run folder, a packaged model, or a hub repository.")],
     files: Annotated[
         list[Path] | None,
         typer.Argument(

@@ -40,6 +40,8 @@ from visual_echoes.provenance import source_name
 if TYPE_CHECKING:
     from visual_echoes.pipeline import Result
 
+UNSURE_BELOW = 0.5  # rather wrong than right
+
 VideoOption = Annotated[bool, typer.Option("--video/--no-video", help="Also write picture and sound together as MP4.")]
 
 
@@ -189,6 +191,15 @@ def _run(
             for row, (item, _) in enumerate(batch):
                 for path in write(item, result, row):
                     bar.say(str(path))
+                if result.confidence is not None:
+                    bar.note(f"{item.path}: {_in_words(float(result.confidence[row]))}")
+
+
+def _in_words(confidence: float) -> str:
+    """How sure the model is, with the measured probability that it got its task right."""
+    if confidence < UNSURE_BELOW:
+        return f"unsure; in cases like this the model is right {confidence:.0%} of the time"
+    return f"{confidence:.0%} sure"
 
 
 def _share_of(bar: Bar, before: int, size: int) -> Callable[[int, int], None]:

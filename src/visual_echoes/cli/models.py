@@ -29,7 +29,9 @@ WRITTEN = (".png", ".wav", ".mp4")
 
 
 def info(
-    target: Annotated[str, typer.Argument(metavar="MODEL|FILE", help="A model, or a PNG, WAV or MP4 made by one.")],
+    target: Annotated[
+        str, typer.Argument(metavar="MODEL|FILE", help="A model, a run folder, or a PNG, WAV or MP4 made by one.")
+    ],
 ) -> None:
     """Say what a model consists of, or what a generated file tells about itself."""
     if Path(target).is_file():
@@ -54,21 +56,25 @@ def _show_model(name: str) -> None:
     from rich.console import Console
 
     from visual_echoes.cli.layouts import layout_table
+    from visual_echoes.run_folder import CHECKPOINTS
     from visual_echoes.weights import find_model, load_model
 
     folder = find_model(name)
     model = load_model(folder)
     say(f"{model.name} {model.version}")
     say(f"folder: {folder}")
+    for name, file in model.files.items():
+        if file.path.parent == folder / CHECKPOINTS:
+            say(f"{name}: averaged weights in {file.path.name}, whose bytes hold the state of the training, too")
     licence = _LICENCE.search(model.card)
     say(f"licence: {licence[1].strip() if licence else 'not stated in the model card'}")
     say("sampling: " + ", ".join(f"{key} {value}" for key, value in model.sampling.model_dump().items()))
     console = Console()
-    console.print(_parts_table(model, folder))
+    console.print(_parts_table(model))
     console.print(layout_table([model.layout]))
 
 
-def _parts_table(model: Model, folder: Path) -> Table:
+def _parts_table(model: Model) -> Table:
     from rich.box import SIMPLE
     from rich.markup import escape
     from rich.table import Table
@@ -77,8 +83,7 @@ def _parts_table(model: Model, folder: Path) -> Table:
     table.add_column("parameters", justify="right")
     table.add_column("bytes on disk", justify="right")
     for name, part in model.parts.items():
-        file = folder / f"{name}.safetensors"
-        size = file.stat().st_size if file.is_file() else 0
+        size = model.files[name].path.stat().st_size if name in model.files else 0
         parameters = sum(parameter.numel() for parameter in part.parameters())
         table.add_row(name, escape(model.kinds[name]), f"{parameters:,}", f"{size:,}")
     return table
@@ -87,7 +92,9 @@ def _parts_table(model: Model, folder: Path) -> Table:
 def assemble(
     output: Annotated[Path, typer.Argument(help="The model folder to write.")],
     name: Annotated[str, typer.Option("--name", help="The model's name.")],
-    part: Annotated[list[Path], typer.Option("--part", help="A trained part's model folder; name as many as needed.")],
+    part: Annotated[
+        list[Path], typer.Option("--part", help="A trained part's model or run folder; name as many as needed.")
+    ],
     card: Annotated[Path | None, typer.Option("--card", help="Markdown file with the model card.")] = None,
     steps: StepsOption = None,
     temperature: TemperatureOption = None,

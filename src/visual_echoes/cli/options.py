@@ -41,7 +41,9 @@ BatchSizeOption = Annotated[
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", show_default="digits", help="A model folder, a packaged model, or a hub repository."),
+    typer.Option(
+        "--model", show_default="digits", help="A model folder, a run folder, a packaged model, or a hub repository."
+    ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]

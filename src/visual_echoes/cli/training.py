@@ -1,4 +1,4 @@
-"""The commands around training: `config`, `data`, `train`, `evaluate`."""
+"""The commands around training: `config`, `train`."""
 
 from __future__ import annotations
 
@@ -6,26 +6,20 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from visual_echoes.cli.console import complain, needs_extra, progress_bar, say, working
-from visual_echoes.cli.options import BatchSizeOption, DeviceOption, ModelOption, load
+from visual_echoes.cli.console import complain, needs_extra, say, working
 
 if TYPE_CHECKING:
     from visual_echoes.training.recipe import Recipe
 
-DIGITS_SOURCE = Path("data/digits")
-DIGITS_DATA = Path("data/prepared/digits")
-DIGITS_REPORT = Path("reports/digits")
-
 config = typer.Typer(no_args_is_help=True, help="Show recipes and layouts.")
-data = typer.Typer(no_args_is_help=True, help="Prepare data for training and evaluation.")
-evaluate = typer.Typer(no_args_is_help=True, help="Measure a model.")
+
+Device = Literal["auto", "cpu", "cuda"]  # as in training.devices, which imports torch
 
 RecipeArgument = Annotated[Path, typer.Argument(help="A recipe, for instance one of recipes/digits.")]
-SourceOption = Annotated[Path, typer.Option("--source", help="Folder with images.npz and spoken.tar.gz.")]
 
 
 @config.command("show")
@@ -69,22 +63,6 @@ def layouts() -> None:
     Console().print(layout_table(LAYOUTS.values()))
 
 
-@data.command("digits")
-def prepare_digits(
-    source: SourceOption = DIGITS_SOURCE,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = DIGITS_DATA,
-    layout: Annotated[str, typer.Option("--layout", help="Layout to fit the digits to.")] = "digits",
-) -> None:
-    """Prepare handwritten and spoken digits: training, validation and test split."""
-    from visual_echoes.data import digits
-    from visual_echoes.layout import get_layout
-
-    with working("Preparing digits"):
-        counts = digits.prepare_digits(source, output, get_layout(layout))
-    for split, (pictures, sounds) in counts.items():
-        say(f"{output / split}.safetensors: {pictures} pictures, {sounds} sounds")
-
-
 def train(
     recipe: RecipeArgument,
     output: Annotated[
@@ -99,6 +77,13 @@ def train(
     accept_changed_data: Annotated[
         bool, typer.Option("--accept-changed-data", help="Go on with a run although its data set has changed.")
     ] = False,
+    device: Annotated[
+        Device, typer.Option("--device", help="Where to train; auto takes the GPUs that there are.")
+    ] = "auto",
+    wandb: Annotated[
+        str | None,
+        typer.Option("--wandb", metavar="PROJECT", show_default="none", help="Log to Weights & Biases as well."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Take two steps, say what the whole run will cost, write nothing.")
     ] = False,
@@ -122,20 +107,20 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     if dry_run:
-        _say_costs(chosen)
+        _say_costs(chosen, device)
         return
     try:
-        say(str(run.train(chosen, accept_changed_data)))
+        say(str(run.train(chosen, accept_changed_data, device=device, wandb_project=wandb)))
     except TrainingStopped as stopped:
         complain(str(stopped))
         raise typer.Exit(STOPPED_STATUS) from None
 
 
-def _say_costs(recipe: Recipe) -> None:
+def _say_costs(recipe: Recipe, device: Device) -> None:
     from visual_echoes.training.dry_run import dry_run
 
     with working("Taking a few steps"):
-        found = dry_run(recipe)
+        found = dry_run(recipe, device)
     for name, count in found.parameters.items():
         say(f"{name}: {count:,} parameters")
     for stretch in found.stretches:
@@ -161,52 +146,3 @@ def duration(seconds: float) -> str:
     if minutes < 24 * 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{hours // 24} d {hours % 24} h"
-
-
-@evaluate.command("digits")
-def evaluate_digits(
-    model: ModelOption = None,
-    data: Annotated[Path, typer.Option("--data", help="Prepared digits; made from --source if missing.")] = DIGITS_DATA,
-    source: SourceOption = DIGITS_SOURCE,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")] = DIGITS_REPORT,
-    image_judge: Annotated[
-        Path | None, typer.Option("--image-judge", show_default="the packaged one", help="A judge's folder.")
-    ] = None,
-    audio_judge: Annotated[
-        Path | None, typer.Option("--audio-judge", show_default="the packaged one", help="A judge's folder.")
-    ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds to repeat it with.")] = 3,
-    pairs: Annotated[int, typer.Option("--pairs", min=1, help="Pairs from nothing for each seed.")] = 1000,
-    sound_repeats: Annotated[int, typer.Option("--sound-repeats", min=1, help="Pictures for each test sound.")] = 4,
-    batch_size: BatchSizeOption = 64,
-    device: DeviceOption = "auto",
-) -> None:
-    """Measure a digits model on the test split; writes a report, and sheets to look at."""
-    from visual_echoes.data import digits
-    from visual_echoes.data.pairs import DESCRIPTION
-    from visual_echoes.evaluation import digits as evaluation
-    from visual_echoes.evaluation.judges import load_judge
-    from visual_echoes.evaluation.packaged import packaged_judge
-    from visual_echoes.evaluation.report import write_report
-    from visual_echoes.evaluation.sheets import write_sheets
-    from visual_echoes.evaluation.tables import print_report
-    from visual_echoes.pipeline import DEFAULT_MODEL
-    from visual_echoes.weights import find_model
-
-    judges = [
-        packaged_judge(f"digits-{modality}") if folder is None else load_judge(folder)
-        for modality, folder in (("image", image_judge), ("audio", audio_judge))
-    ]
-    echoes = load(model, device)
-    if not (data / DESCRIPTION).is_file():
-        with working("Preparing digits"):
-            digits.prepare_digits(source, data, echoes.layout)
-    with progress_bar("Evaluating", 1) as bar:
-        report = evaluation.evaluate_digits(
-            echoes, data, *judges, seeds=range(seeds), pairs=pairs, sound_repeats=sound_repeats, batch_size=batch_size,
-            model_folder=find_model(model or DEFAULT_MODEL), progress=lambda _, done, total: bar.show(done, total),
-        )  # fmt: skip
-    print_report(report)
-    say(str(write_report(report, output)))
-    for sheet in write_sheets(echoes, data, output):
-        say(str(sheet))

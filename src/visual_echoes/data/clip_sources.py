@@ -19,7 +19,7 @@ from torch import Tensor
 from visual_echoes.data.clips import read_clip_picture, read_clip_sound, window_offsets
 from visual_echoes.data.manifest import Clip
 from visual_echoes.data.pairs import pixels_to_unit
-from visual_echoes.data.sources import Augmentation, vary_pictures, vary_sounds
+from visual_echoes.data.sources import Augmentation, draw_behind, vary_pictures, vary_sounds
 from visual_echoes.layout import Layout
 
 MAX_READERS = 8
@@ -31,14 +31,24 @@ class _ClipReader:
     def __init__(self, clips: Sequence[Clip], root: Path, layout: Layout, augmentation: Augmentation) -> None:
         self.clips, self.root, self.layout, self.augmentation = clips, root, layout, augmentation
         self._threads = ThreadPoolExecutor(min(MAX_READERS, os.cpu_count() or 1))
+        self._own = slice(None)
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def _read(self, read: Callable[[Clip, float], Tensor], index_B: Tensor, share_B: Tensor) -> Tensor:
-        """Decode clips, each with its share in [0, 1) of the frames or of the time to choose from."""
-        clips = [self.clips[index] for index in index_B.tolist()]
-        return torch.stack(list(self._threads.map(read, clips, share_B.tolist())))
+    def share(self, rows: slice) -> None:
+        """As `Source.share`: the files of other rows are not read."""
+        self._own = rows
+
+    def _read(
+        self, read: Callable[[Clip, float], Tensor], index_B: Tensor, share_B: Tensor, rows: slice = slice(None)
+    ) -> Tensor:
+        """Decode clips, each with its share in [0, 1) of the frames or of the time; zeros beside the rows asked for."""
+        clips = [self.clips[index] for index in index_B[rows].tolist()]
+        decoded = torch.stack(list(self._threads.map(read, clips, share_B[rows].tolist())))
+        items = decoded.new_zeros(len(index_B), *decoded.shape[1:])
+        items[rows] = decoded
+        return items
 
 
 class ClipPictureSource(_ClipReader):
@@ -49,7 +59,7 @@ class ClipPictureSource(_ClipReader):
         if generator is None:
             return pixels_to_unit(self._read(self._picture, index_B, torch.full((len(index_B),), 0.5)))
         share_B = torch.rand(len(index_B), generator=generator)
-        pictures_BCHW = pixels_to_unit(self._read(self._picture, index_B, share_B))
+        pictures_BCHW = pixels_to_unit(self._read(self._picture, index_B, share_B, self._own))
         return vary_pictures(pictures_BCHW, self.augmentation, generator)
 
     def _picture(self, clip: Clip, share: float) -> Tensor:
@@ -64,8 +74,10 @@ class ClipWaveSource(_ClipReader):
         if generator is None:
             return self._read(self._sound, index_B, torch.full((len(index_B),), 0.5))
         share_B = torch.rand(len(index_B), generator=generator)
-        wave_BN = self._read(self._sound, index_B, share_B)
-        return vary_sounds(wave_BN, self.layout.sample_rate, self.augmentation, generator)
+        wave_BN = self._read(self._sound, index_B, share_B, self._own)
+        behind_B = draw_behind(len(index_B), len(self), self.augmentation, generator)
+        behind_BN = None if behind_B is None else self._read(self._sound, behind_B, share_B, self._own)
+        return vary_sounds(wave_BN, behind_BN, self.layout.sample_rate, self.augmentation, generator)
 
     def _sound(self, clip: Clip, share: float) -> Tensor:
         offsets = window_offsets(clip, self.layout, 2)

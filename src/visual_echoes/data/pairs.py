@@ -7,8 +7,10 @@ class a group is a class, for videos it is one clip. One safetensors file per sp
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +21,8 @@ from visual_echoes.data.manifest import DESCRIPTION
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path, write_text
 from visual_echoes.layout import Layout
+
+Wanted = Literal["pictures", "sounds"]
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,8 @@ def write_description(folder: Path, layout: Layout, groups: list[str], sources: 
     write_text(folder / DESCRIPTION, json.dumps(content, indent=2) + "\n")
 
 
-def read_split(folder: Path, name: str, layout: Layout) -> PairSplit:
-    """Load one split and check that it fits `layout`; `EchoesError` if it is missing, broken or of another shape."""
+def read_split(folder: Path, name: str, layout: Layout, wanted: Sequence[Wanted] = ("pictures", "sounds")) -> PairSplit:
+    """Load one split; `EchoesError` if it is missing, broken, of another shape, or empty of what is wanted."""
     path = folder / f"{name}.safetensors"
     if not path.is_file():
         raise EchoesError(f"There is no prepared data at {path}; prepare it first, for instance with `echoes data`.")
@@ -77,7 +81,8 @@ def read_split(folder: Path, name: str, layout: Layout) -> PairSplit:
     expected = (layout.image_channels, layout.image_size, layout.image_size), (layout.clip_samples,)
     if (split.images.shape[1:], split.sounds.shape[1:]) != expected:
         raise EchoesError(f"{path} was prepared for another layout than {layout.name!r}; prepare the data again.")
-    if not len(split.images) or not len(split.sounds):
+    items = {"pictures": split.images, "sounds": split.sounds}
+    if not all(len(items[kind]) for kind in wanted):
         counts = f"{len(split.images)} pictures and {len(split.sounds)} sounds"
         raise EchoesError(f"{path} holds {counts}; prepare more data.")
     return split

@@ -6,7 +6,7 @@ Shapes: B batch, C channels, H rows, W columns, N samples.
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,17 +29,25 @@ class Augmentation(BaseModel):
     shift: float = Field(default=0.0, ge=0, lt=1)  # share of the picture's side, either way
     flip: bool = False  # left to right, half of the time
     crop_area: float = Field(default=1.0, gt=0, le=1)  # least share of the picture that a random crop keeps; 1: all
+    colour: float = Field(default=0.0, ge=0, lt=1)  # share, either way, of brightness, contrast and saturation
     time_shift: float = Field(default=0.0, ge=0)  # seconds, either way
     gain_db: float = Field(default=0.0, ge=0)  # decibels, either way
+    speed: float = Field(default=0.0, ge=0, lt=1)  # share, either way; the pitch goes with it
+    mix_db: float | None = Field(default=None, le=0)  # highest level of another sound put behind; None: no other
 
 
+MIX_RANGE_DB = 20.0  # how much fainter than `mix_db` a sound behind another may be
 CROP_ASPECT = 4.0 / 3.0  # widest shape of a random crop, and its inverse the narrowest (Szegedy et al. 2015)
 
 
+@runtime_checkable
 class Source(Protocol):
     """Training items by index."""
 
     def __len__(self) -> int: ...
+
+    def share(self, rows: slice) -> None:
+        """Say which rows of what is taken with a generator are used; the others may come as if of empty files."""
 
     def take(self, index_B: Tensor, generator: torch.Generator | None) -> Tensor:
         """Items in [-1, 1], varied at random when a generator is given.
@@ -48,7 +56,14 @@ class Source(Protocol):
         """
 
 
-class PictureSource:
+class _ArraySource:
+    """Items that lie in memory."""
+
+    def share(self, rows: slice) -> None:
+        """Nothing is saved by leaving rows out."""
+
+
+class PictureSource(_ArraySource):
     """Pictures of a split."""
 
     def __init__(self, split: PairSplit, augmentation: Augmentation) -> None:
@@ -62,7 +77,7 @@ class PictureSource:
         return images_BCHW if generator is None else vary_pictures(images_BCHW, self.augmentation, generator)
 
 
-class WaveSource:
+class WaveSource(_ArraySource):
     """Sounds of a split, `layout.clip_samples` long."""
 
     def __init__(self, split: PairSplit, layout: Layout, augmentation: Augmentation) -> None:
@@ -75,7 +90,9 @@ class WaveSource:
         wave_BN = pcm_to_wave(self.sounds[index_B])
         if generator is None:
             return wave_BN
-        return vary_sounds(wave_BN, self.layout.sample_rate, self.augmentation, generator)
+        behind_B = draw_behind(len(index_B), len(self), self.augmentation, generator)
+        behind_BN = None if behind_B is None else pcm_to_wave(self.sounds[behind_B])
+        return vary_sounds(wave_BN, behind_BN, self.layout.sample_rate, self.augmentation, generator)
 
 
 class MelSource:
@@ -86,6 +103,10 @@ class MelSource:
 
     def __len__(self) -> int:
         return len(self.waves)
+
+    def share(self, rows: slice) -> None:
+        """As `Source.share`."""
+        self.waves.share(rows)
 
     def take(self, index_B: Tensor, generator: torch.Generator | None) -> Tensor:
         return mel_to_unit(wave_to_mel(self.waves.take(index_B, generator), self.layout))
@@ -111,7 +132,20 @@ def vary_pictures(images_BCHW: Tensor, augmentation: Augmentation, generator: to
     row_x = torch.stack([cos * scale_x, cos * shear - sin * scale_y, shift_x], -1)
     row_y = torch.stack([sin * scale_x, sin * shear + cos * scale_y, shift_y], -1)
     grid = F.affine_grid(torch.stack([row_x, row_y], 1), list(images_BCHW.shape), align_corners=False)
-    return F.grid_sample(images_BCHW, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    images_BCHW = F.grid_sample(images_BCHW, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return _colour(images_BCHW, augmentation.colour, generator)
+
+
+def _colour(images_BCHW: Tensor, bound: float, generator: torch.Generator) -> Tensor:
+    """Random brightness, contrast and saturation per picture."""
+    if bound == 0.0:
+        return images_BCHW
+    count = len(images_BCHW)
+    brightness, contrast, saturation = (_uniform(count, bound, generator)[:, None, None, None] for _ in range(3))
+    grey_B1HW = images_BCHW.mean(1, keepdim=True)
+    images_BCHW = grey_B1HW + (images_BCHW - grey_B1HW) * (1.0 + saturation)
+    middle_B111 = grey_B1HW.mean((2, 3), keepdim=True)
+    return (middle_B111 + (images_BCHW - middle_B111) * (1.0 + contrast) + brightness).clamp(-1.0, 1.0)
 
 
 def _crop(images_BCHW: Tensor, smallest: float, generator: torch.Generator) -> Tensor:
@@ -129,13 +163,43 @@ def _crop(images_BCHW: Tensor, smallest: float, generator: torch.Generator) -> T
     return F.grid_sample(images_BCHW, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def vary_sounds(wave_BN: Tensor, sample_rate: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """A random shift in time (filled with silence) and a random gain per sound."""
+def draw_behind(count: int, items: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor | None:
+    """Which of the items is put behind each of some sounds, (B,); None where none is."""
+    return None if augmentation.mix_db is None else torch.randint(items, (count,), generator=generator)
+
+
+def vary_sounds(
+    wave_BN: Tensor, behind_BN: Tensor | None, sample_rate: int, augmentation: Augmentation, generator: torch.Generator
+) -> Tensor:
+    """Per sound a random speed, shift in time (filled with silence) and gain, and another one behind it, if given."""
     count, length = wave_BN.shape
+    wave_BN = _change_speed(wave_BN, augmentation.speed, generator)
     bound = round(augmentation.time_shift * sample_rate)
     shift = torch.randint(-bound, bound + 1, (count, 1), generator=generator)
     place_BN = torch.arange(length) - shift
     inside_BN = (place_BN >= 0) & (place_BN < length)
     shifted_BN = wave_BN.gather(1, place_BN.clamp(0, length - 1)) * inside_BN
     gain = torch.pow(10.0, _uniform(count, augmentation.gain_db, generator) / 20.0)
-    return (shifted_BN * gain[:, None]).clamp(-1.0, 1.0)
+    louder_BN = shifted_BN * gain[:, None]
+    if behind_BN is not None and augmentation.mix_db is not None:
+        louder_BN = _mix(louder_BN, behind_BN, augmentation.mix_db, generator)
+    return louder_BN.clamp(-1.0, 1.0)
+
+
+def _change_speed(wave_BN: Tensor, bound: float, generator: torch.Generator) -> Tensor:
+    """Sounds played faster or slower about their middle, by linear interpolation; silence follows a faster one."""
+    if bound == 0.0:
+        return wave_BN
+    count, length = wave_BN.shape
+    speed_B = 1.0 + _uniform(count, bound, generator)
+    place_BN = torch.linspace(-1.0, 1.0, length) * speed_B[:, None]
+    grid_B1N2 = torch.stack([place_BN, torch.zeros_like(place_BN)], -1)[:, None]
+    return F.grid_sample(wave_BN[:, None, None], grid_B1N2, padding_mode="zeros", align_corners=True)[:, 0, 0]
+
+
+def _mix(wave_BN: Tensor, behind_BN: Tensor, loudest_db: float, generator: torch.Generator) -> Tensor:
+    """The sums of sounds and fainter ones, whose level relative to theirs is random."""
+    level_db = loudest_db - torch.rand(len(wave_BN), generator=generator) * MIX_RANGE_DB
+    power_B, behind_B = (x.square().mean(1).clamp_min(1e-12) for x in (wave_BN, behind_BN))
+    factor_B = torch.pow(10.0, level_db / 20.0) * (power_B / behind_B).sqrt()
+    return wave_BN + behind_BN * factor_B[:, None]

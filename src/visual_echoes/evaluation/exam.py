@@ -6,21 +6,25 @@ Shapes: B items, C channels, H rows, W columns, N samples, M mel bands, T mel fr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from visual_echoes.data.pairs import pcm_to_wave, read_groups, read_split
+from visual_echoes.data.pairs import PairSplit, pcm_to_wave, read_groups, read_split
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation import metrics
+from visual_echoes.evaluation.gallery import Gallery
 from visual_echoes.evaluation.judges import Judge
 from visual_echoes.evaluation.records import Level, Nearest
 from visual_echoes.layout import Layout
 from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.transformer import Modality
 
 SMALLEST_DISTANCE = 1e-6  # keeps ratios finite; far below the distance of any two real items
+NEAREST_REFERENCES = 4096  # training pictures held as numbers at once
 
 
 class Exam:
@@ -29,13 +33,18 @@ class Exam:
     Args:
         echoes: the model.
         data: a folder of prepared data.
-        image_judge, audio_judge: trained on the same groups and shapes.
+        image_judge, audio_judge: trained on the same shapes and on the same groups or more; of more, only the data's
+            can be an answer.
         batch_size: items encoded, decoded or sampled at once.
+        pictures: how many test pictures serve, the first of each group and as many of each; None for all.
 
     Attributes:
+        group_names: names of the groups.
+        training: the train split.
         pictures_BHWC, waves_BN: the test split as arrays, uint8 and float32 in [-1, 1].
         picture_groups_B, sound_groups_B: their true groups, int64.
         judged_pictures_B, judged_sounds_B: what the judges take the real ones for.
+        features: of the real ones, in the judges' features.
         mels_BMT: the test sounds' log-mels.
         picture_distance_G, mel_distance_G: mean distance of two real items of a group.
 
@@ -45,25 +54,29 @@ class Exam:
     """
 
     def __init__(
-        self, echoes: VisualEchoes, data: Path, image_judge: Judge, audio_judge: Judge, batch_size: int
-    ) -> None:
+        self, echoes: VisualEchoes, data: Path, image_judge: Judge, audio_judge: Judge, batch_size: int,
+        pictures: int | None = None, split: str = "test",
+    ) -> None:  # fmt: skip
         if batch_size < 1:
             raise EchoesError(f"The batch size must be at least 1, not {batch_size}.")
-        self.echoes, self.image_judge, self.audio_judge, self.batch_size = echoes, image_judge, audio_judge, batch_size
-        test = read_split(data, "test", echoes.layout)
-        self.training_pictures = read_split(data, "train", echoes.layout).images
-        groups = read_groups(data)
-        self.groups = len(groups)
-        _check_judge(image_judge, "image", echoes.layout, groups)
-        _check_judge(audio_judge, "audio", echoes.layout, groups)
-        _check_groups(test.image_groups, groups, f"the test pictures in {data}")
-        _check_groups(test.sound_groups, groups, f"the test sounds in {data}")
+        self.echoes, self.batch_size = echoes, batch_size
+        test = read_split(data, split, echoes.layout)
+        self.training = read_split(data, "train", echoes.layout)
+        self.group_names = read_groups(data)
+        self.groups = len(self.group_names)
+        self.image_judge = _fitting(image_judge, "image", echoes.layout, self.group_names)
+        self.audio_judge = _fitting(audio_judge, "audio", echoes.layout, self.group_names)
+        _check_groups(test.image_groups, self.groups, f"the {split} pictures in {data}")
+        _check_groups(test.sound_groups, self.groups, f"the {split} sounds in {data}")
+        if pictures is not None:
+            test = _fewer_pictures(test, pictures, self.groups)
         self.pictures_BHWC = test.images.movedim(1, -1).contiguous().numpy()
         self.picture_groups_B = test.image_groups
         self.waves_BN = pcm_to_wave(test.sounds).numpy()
         self.sound_groups_B = test.sound_groups
-        self.judged_pictures_B = self.judge_pictures(self.pictures_BHWC)
-        self.judged_sounds_B = audio_judge.classes(torch.from_numpy(self.waves_BN))
+        looks = self.image_judge.look(test.images), self.audio_judge.look(torch.from_numpy(self.waves_BN))
+        self.judged_pictures_B, self.judged_sounds_B = (probabilities_BG.argmax(-1) for _, probabilities_BG in looks)
+        self.features: dict[Modality, Tensor] = {"image": looks[0][0], "audio": looks[1][0]}
         self.mels_BMT = self._mels(self.waves_BN)
         self.picture_distance_G = metrics.within_group_distance(
             _unit_pixels(test.images), self.picture_groups_B, self.groups
@@ -72,9 +85,16 @@ class Exam:
 
     # Pictures
 
-    def judge_pictures(self, pictures_BHWC: np.ndarray) -> Tensor:
-        """Judged group of uint8 pictures, int64 (B,)."""
-        return self.image_judge.classes(torch.from_numpy(pictures_BHWC).movedim(-1, 1))
+    def judge_pictures(
+        self, pictures_BHWC: np.ndarray, asked_B: Tensor | None = None, gallery: Gallery | None = None
+    ) -> Tensor:
+        """Judged group of uint8 pictures, int64 (B,); a gallery is shown them with the groups that were asked for."""
+        items_BCHW = torch.from_numpy(pictures_BHWC).movedim(-1, 1)
+        features_BD, probabilities_BG = self.image_judge.look(items_BCHW)
+        if gallery is not None and asked_B is not None:
+            gallery.show("image", features_BD)
+            gallery.ask("image", items_BCHW, asked_B)
+        return probabilities_BG.argmax(-1)
 
     def picture_diversity(self, pictures_BHWC: np.ndarray, groups_B: Tensor, judged_B: Tensor) -> Tensor:
         """Within-group distance over that of real test pictures, float64 (G,); only those judged right count."""
@@ -84,14 +104,22 @@ class Exam:
     def nearest(self, pictures_BHWC: np.ndarray) -> Nearest:
         """How close uint8 pictures come to training pictures."""
         pixels_BD = _unit_pixels(torch.from_numpy(pictures_BHWC).movedim(-1, 1))
-        distance_B = metrics.nearest_distance(pixels_BD, _unit_pixels(self.training_pictures))
+        parts = self.training.images.split(NEAREST_REFERENCES)
+        nearest = [metrics.nearest_distance(pixels_BD, _unit_pixels(part_RCHW)) for part_RCHW in parts]
+        distance_B = torch.stack(nearest).amin(0)
         return Nearest(mean=float(distance_B.mean()), smallest=float(distance_B.min()))
 
     # Sounds
 
-    def judge_sounds(self, waves_BN: np.ndarray) -> Tensor:
+    def judge_sounds(
+        self, waves_BN: np.ndarray, asked_B: Tensor | None = None, gallery: Gallery | None = None
+    ) -> Tensor:
         """Judged group of generated sounds (B, layout.samples) as they are, at their own level, int64 (B,)."""
-        return self.audio_judge.classes(torch.from_numpy(self._clips(waves_BN)))
+        features_BD, probabilities_BG = self.audio_judge.look(torch.from_numpy(self._clips(waves_BN)))
+        if gallery is not None and asked_B is not None:
+            gallery.show("audio", features_BD)
+            gallery.ask("audio", torch.from_numpy(waves_BN), asked_B)
+        return probabilities_BG.argmax(-1)
 
     def mel_diversity(self, mels_BMT: Tensor, groups_B: Tensor, judged_B: Tensor) -> Tensor:
         """Within-group distance over that of real test sounds, float64 (G,); only those judged right count."""
@@ -148,16 +176,31 @@ _SHAPES: dict[str, Callable[[Layout], tuple[int, int]]] = {
 }
 
 
-def _check_groups(groups_B: Tensor, groups: list[str], place: str) -> None:
+def _check_groups(groups_B: Tensor, groups: int, place: str) -> None:
     """Every group needs two items, or there is no distance between them."""
-    counts = torch.bincount(groups_B, minlength=len(groups))
-    if len(counts) > len(groups) or int(counts.min()) < 2:
+    counts = torch.bincount(groups_B, minlength=groups)
+    if len(counts) > groups or int(counts.min()) < 2:
         raise EchoesError(
             f"Among {place} there are fewer than two of some group, or unknown groups; prepare them again."
         )
 
 
-def _check_judge(judge: Judge, modality: str, layout: Layout, groups: list[str]) -> None:
+def _fewer_pictures(split: PairSplit, pictures: int, groups: int) -> PairSplit:
+    """The first pictures of each group, in their order."""
+    of_each, rest = divmod(pictures, groups)
+    members = [(split.image_groups == group).nonzero()[:, 0] for group in range(groups)]
+    most = min(len(member) for member in members)
+    if rest or not 2 <= of_each <= most:
+        raise EchoesError(
+            f"{pictures} test pictures cannot be as many of each of {groups} classes, from 2 to {most} of each; "
+            "choose a multiple that can."
+        )
+    index_B = torch.cat([member[:of_each] for member in members]).sort().values
+    return replace(split, images=split.images[index_B], image_groups=split.image_groups[index_B])
+
+
+def _fitting(judge: Judge, modality: Modality, layout: Layout, groups: list[str]) -> Judge:
+    """The judge, asked about these groups only."""
     if judge.config.modality != modality:
         raise EchoesError(f"The {modality} judge judges {judge.config.modality}; give one trained for {modality}.")
     if _SHAPES[modality](judge.layout) != _SHAPES[modality](layout):
@@ -165,5 +208,4 @@ def _check_judge(judge: Judge, modality: str, layout: Layout, groups: list[str])
             f"The {modality} judge was trained for layout {judge.layout.name!r}, whose items have another shape or "
             f"rate than those of {layout.name!r}; give one that fits the model."
         )
-    if judge.groups != groups:
-        raise EchoesError(f"The {modality} judge knows other groups than the data; give one trained on this data.")
+    return judge if judge.groups == groups else judge.restricted(groups)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from visual_echoes.evaluation import metrics
 from visual_echoes.evaluation.exam import Exam, measure_level
+from visual_echoes.evaluation.gallery import Gallery
 from visual_echoes.evaluation.records import (
     Diversity,
     Generated,
@@ -65,6 +66,12 @@ class Meter:
         progress = self.progress
         return None if progress is None else lambda done, _: progress(name, start + done, self.total)
 
+    def advance(self, name: str, steps: int) -> None:
+        """Say that `steps` more are done."""
+        follow = self.follow(name, steps)
+        if follow is not None:
+            follow(steps, steps)
+
 
 def sampling_steps(exam: Exam, amounts: Amounts, settings: SamplingSettings) -> int:
     """Steps that `measure_generated` reports to its meter."""
@@ -74,17 +81,21 @@ def sampling_steps(exam: Exam, amounts: Amounts, settings: SamplingSettings) -> 
     return per_seed * len(amounts.seeds)
 
 
-def measure_generated(exam: Exam, amounts: Amounts, settings: SamplingSettings, meter: Meter) -> Generated:
-    """Generate with one set of settings, and measure."""
+def measure_generated(
+    exam: Exam, amounts: Amounts, settings: SamplingSettings, meter: Meter, gallery: Gallery | None = None
+) -> Generated:
+    """Generate with one set of settings, and measure; a gallery is shown both directions."""
     return Generated(
         settings=settings,
-        picture_to_sound=_picture_to_sound(exam, amounts, settings, meter),
-        sound_to_picture=_sound_to_picture(exam, amounts, settings, meter),
+        picture_to_sound=_picture_to_sound(exam, amounts, settings, meter, gallery),
+        sound_to_picture=_sound_to_picture(exam, amounts, settings, meter, gallery),
         pairs={order: _pairs(exam, amounts, settings, order, meter) for order in MEASURED_ORDERS},
     )
 
 
-def _picture_to_sound(exam: Exam, amounts: Amounts, settings: SamplingSettings, meter: Meter) -> PictureToSound:
+def _picture_to_sound(
+    exam: Exam, amounts: Amounts, settings: SamplingSettings, meter: Meter, gallery: Gallery | None
+) -> PictureToSound:
     """One sound for each test picture and seed."""
     pictures, asked_B = list(exam.pictures_BHWC), exam.picture_groups_B
     judged, ratios, levels = [], [], []
@@ -98,15 +109,17 @@ def _picture_to_sound(exam: Exam, amounts: Amounts, settings: SamplingSettings, 
         )
         assert result.audio is not None
         assert result.mels is not None
-        judged.append(exam.judge_sounds(result.audio))
+        judged.append(exam.judge_sounds(result.audio, asked_B, gallery))
         ratios.append(exam.mel_diversity(torch.from_numpy(result.mels), asked_B, judged[-1]))
         levels.append(measure_level(result.audio))
     return PictureToSound(
-        judged=_judged(asked_B, judged, exam.groups), diversity=_diversity(ratios), level=_mean_level(levels)
+        judged=summarise_judged(asked_B, judged, exam.groups), diversity=_diversity(ratios), level=mean_level(levels)
     )
 
 
-def _sound_to_picture(exam: Exam, amounts: Amounts, settings: SamplingSettings, meter: Meter) -> SoundToPicture:
+def _sound_to_picture(
+    exam: Exam, amounts: Amounts, settings: SamplingSettings, meter: Meter, gallery: Gallery | None
+) -> SoundToPicture:
     """`sound_repeats` pictures for each test sound and seed."""
     rate = exam.echoes.layout.sample_rate
     sounds = [(wave_N, rate) for wave_N in exam.waves_BN] * amounts.sound_repeats
@@ -121,11 +134,11 @@ def _sound_to_picture(exam: Exam, amounts: Amounts, settings: SamplingSettings, 
             **settings.model_dump(),
         )
         assert result.images is not None
-        judged.append(exam.judge_pictures(result.images))
+        judged.append(exam.judge_pictures(result.images, asked_B, gallery))
         ratios.append(exam.picture_diversity(result.images, asked_B, judged[-1]))
         nearest.append(exam.nearest(result.images))
     return SoundToPicture(
-        judged=_judged(asked_B, judged, exam.groups),
+        judged=summarise_judged(asked_B, judged, exam.groups),
         diversity=_diversity(ratios),
         nearest=Nearest(mean=fmean(n.mean for n in nearest), smallest=min(n.smallest for n in nearest)),
     )
@@ -165,7 +178,8 @@ def summarise_pairs(pictures: Sequence[Tensor], sounds: Sequence[Tensor], groups
     )
 
 
-def _judged(asked_B: Tensor, judged: Sequence[Tensor], groups: int) -> Judged:
+def summarise_judged(asked_B: Tensor, judged: Sequence[Tensor], groups: int) -> Judged:
+    """Figures of one direction from the judged groups, one tensor (B,) per seed."""
     return Judged(
         items=len(asked_B),
         right=Spread.of([metrics.share(judged_B == asked_B) for judged_B in judged]),
@@ -184,7 +198,8 @@ def _diversity(ratios: Sequence[Tensor]) -> Diversity:
     )
 
 
-def _mean_level(levels: Sequence[Level]) -> Level:
+def mean_level(levels: Sequence[Level]) -> Level:
+    """Mean over the seeds."""
     return Level(**{name: fmean(getattr(level, name) for level in levels) for name in Level.model_fields})
 
 

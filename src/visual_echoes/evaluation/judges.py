@@ -8,7 +8,8 @@ Shapes: B batch, C channels, H rows, W columns, N samples, G groups, D features.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -80,21 +81,54 @@ def judge_input(modality: Modality, items: Tensor, layout: Layout) -> Tensor:
 
 @dataclass(frozen=True)
 class Judge:
-    """A trained judge, ready to use."""
+    """A trained judge, ready to use.
+
+    Attributes:
+        groups: what it chooses between.
+        scores: which of the network's scores are those of `groups`; None for all of them in order.
+    """
 
     config: JudgeConfig
     network: JudgeNetwork
     layout: Layout
     groups: list[str]
+    scores: tuple[int, ...] | None = None
+
+    def restricted(self, groups: Sequence[str]) -> Judge:
+        """The same judge when nothing but these groups can be the answer.
+
+        Its probabilities are the softmax over their scores alone, which is what the full judge's become given that
+        the item is of one of them.
+
+        Raises:
+            EchoesError: a group it was not trained on.
+        """
+        unknown = [group for group in groups if group not in self.groups]
+        if unknown:
+            raise EchoesError(
+                f"The {self.config.modality} judge knows other groups than the data (not {unknown[0]!r}); give one "
+                "trained on this data."
+            )
+        known = range(len(self.groups)) if self.scores is None else self.scores
+        return replace(self, groups=list(groups), scores=tuple(known[self.groups.index(group)] for group in groups))
 
     @torch.inference_mode()
+    def look(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, D) and probability of each group (B, G), in one pass.
+
+        Args:
+            items: uint8 pictures (B, C, H, W) or float32 waveforms (B, N).
+        """
+        features, probabilities = [], []
+        for part in items.split(JUDGE_BATCH):
+            features.append(self.network.features(judge_input(self.config.modality, part, self.layout)))
+            scores_BG = self.network.head(features[-1])
+            probabilities.append(F.softmax(scores_BG if self.scores is None else scores_BG[:, self.scores], -1))
+        return torch.cat(features), torch.cat(probabilities)
+
     def probabilities(self, items: Tensor) -> Tensor:
-        """Probability of each group, (B, G), for uint8 pictures (B, C, H, W) or float32 waveforms (B, N)."""
-        rows = [
-            F.softmax(self.network(judge_input(self.config.modality, part, self.layout)), -1)
-            for part in items.split(JUDGE_BATCH)
-        ]
-        return torch.cat(rows)
+        """Probability of each group, (B, G)."""
+        return self.look(items)[1]
 
     def classes(self, items: Tensor) -> Tensor:
         """The most probable group of each item, int64 (B,)."""

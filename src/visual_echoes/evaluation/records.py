@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from visual_echoes.pipeline import PairOrder
 from visual_echoes.sampling import SamplingSettings
+from visual_echoes.transformer import Modality
 
 
 class Record(BaseModel):
@@ -152,3 +153,49 @@ class Measures(Record):
     round_trip: RoundTrip
     generated: Generated
     unguided: Generated | None  # the same with guidance 1; None if `generated` has no guidance
+
+
+class Distance(Record):
+    """Between a set of items and the real test items, in the features of the own judge: neither FID nor FAD."""
+
+    frechet_judge: float
+    kid_judge: float
+    kid_interval: tuple[float, float]  # 95 %, bootstrap
+    items: int
+    references: int
+    dimensions: int  # features of an item
+    warning: str | None  # where there are too few items for the figure to be compared with that of other numbers
+
+
+class Look(Record):
+    """One modality of one column of the report, beyond what the judge takes it for."""
+
+    distance: Distance
+    second_opinion: Spread | None  # share that it takes for the true group; None if it is not installed
+
+
+class JudgedSounds(Record):
+    judged: Judged
+    level: Level
+
+
+class JudgedPictures(Record):
+    judged: Judged
+
+
+class Against(Record):
+    """A baseline on the same tokens: its tokens through the same decoders, to the same judges."""
+
+    picture_to_sound: JudgedSounds
+    sound_to_picture: JudgedPictures
+
+
+class ScenesMeasures(Measures):
+    """The same with baselines, distances and second opinions.
+
+    `looks` has the columns "real" (half of the training split, or as many as were generated), "round trip",
+    "generated", "unguided" and one for each baseline. The second opinion on "real" is that on the test split.
+    """
+
+    baselines: dict[str, Against]
+    looks: dict[str, dict[Modality, Look]]

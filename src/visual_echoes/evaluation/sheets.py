@@ -53,14 +53,14 @@ def write_sheets(
 def picture_sheet(result: Result, rows: int, path: Path) -> None:
     """Write the pictures of a result as a PNG of so many rows, row by row."""
     assert result.images is not None
-    write_png(path, tile(result.images, rows), _metadata(result))
+    write_png(path, tile(result.images, rows), sheet_metadata(result))
 
 
 def mel_sheet(result: Result, rows: int, path: Path) -> None:
     """Write the mels of a result as a PNG of so many rows: time to the right, low frequencies at the bottom."""
     assert result.mels is not None
     cells_BHWC = (result.mels[:, ::-1, :, None] * 255.0).round().astype(np.uint8)
-    write_png(path, tile(cells_BHWC, rows), _metadata(result))
+    write_png(path, tile(cells_BHWC, rows), sheet_metadata(result))
 
 
 def spread_items(groups_B: Tensor, groups: int, rows: int) -> Tensor:
@@ -87,7 +87,7 @@ def tile(cells_BHWC: np.ndarray, rows: int) -> np.ndarray:
     return sheet.repeat(ENLARGE, 0).repeat(ENLARGE, 1)
 
 
-def _metadata(result: Result) -> dict[str, str]:
+def sheet_metadata(result: Result) -> dict[str, str]:
     """How to make the cells again: the seed of the first, the others count on, and the sampling settings."""
     settings = {} if result.settings is None else result.settings.model_dump()
     return {"Software": "Visual Echoes", "first_seed": str(result.seeds[0]), "settings": json.dumps(settings)}

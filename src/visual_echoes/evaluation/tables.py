@@ -8,11 +8,14 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from visual_echoes.evaluation.records import Generated, Level, RealData, RoundTrip, Spread
-from visual_echoes.evaluation.report import DigitsReport, TargetResult
+from visual_echoes.evaluation.records import Against, Generated, Judged, Level, Look, Pairs, RealData, RoundTrip, Spread
+from visual_echoes.evaluation.report import NOT_INSTALLED, ClassesReport, ScenesReport
+from visual_echoes.evaluation.targets import TargetResult
 from visual_echoes.pipeline import PairOrder
+from visual_echoes.transformer import Modality
 
 NOTHING = "-"
+ITEMS: dict[Modality, str] = {"image": "pictures", "audio": "sounds"}
 ORDER_WORDS: dict[PairOrder, str] = {"together": "both at once", "image_first": "picture first"}
 
 
@@ -23,7 +26,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def print_report(report: DigitsReport, console: Console | None = None) -> None:
+def print_report(report: ClassesReport, console: Console | None = None) -> None:
     """Print the targets, then all figures side by side."""
     console = console or Console()
     for table in report_tables(report):
@@ -33,18 +36,19 @@ def print_report(report: DigitsReport, console: Console | None = None) -> None:
         console.print(rich)
 
 
-def markdown_table(report: DigitsReport) -> str:
+def markdown_table(report: ClassesReport) -> str:
     """The same tables in Markdown."""
     return "\n".join(_markdown(table) for table in report_tables(report))
 
 
-def report_tables(report: DigitsReport) -> tuple[Table, Table]:
-    """The targets; and the figures of real data, round trip and generated items side by side."""
+def report_tables(report: ClassesReport) -> tuple[Table, ...]:
+    """The targets; the figures of real data, round trip and generated items side by side; of scenes, all there is."""
     rows = tuple((t.name, _number(t.value), _bound(t), "yes" if t.met else "no") for t in report.targets)
-    return Table("Targets", ("measure", "value", "target", "met"), rows), _comparison(report)
+    tables = Table("Targets", ("measure", "value", "target", "met"), rows), _comparison(report)
+    return (*tables, _distances(report), *_confusions(report)) if isinstance(report, ScenesReport) else tables
 
 
-def _comparison(report: DigitsReport) -> Table:
+def _comparison(report: ClassesReport) -> Table:
     measures = report.measures
     columns = {
         "real": _real_cells(measures.real),
@@ -53,6 +57,10 @@ def _comparison(report: DigitsReport) -> Table:
     }
     if measures.unguided is not None:
         columns["unguided"] = _generated_cells(measures.unguided)
+    if isinstance(report, ScenesReport):
+        columns |= {name: _against_cells(against) for name, against in report.measures.baselines.items()}
+        for name, looks in report.measures.looks.items():
+            columns[name] |= _opinion_cells(looks, report.second_opinions)
     # Rows in the order in which they are first named, from the right-hand column to the left.
     labels = dict.fromkeys(label for cells in reversed(columns.values()) for label in cells)
     return Table(
@@ -61,6 +69,39 @@ def _comparison(report: DigitsReport) -> Table:
         f"guidance {measures.generated.settings.guidance:g}",
         columns=("measure", *columns),
         rows=tuple((label, *(cells.get(label, NOTHING) for cells in columns.values())) for label in labels),
+    )
+
+
+def _distances(report: ScenesReport) -> Table:
+    """Distances from real test items, with how many items they are of."""
+    rows = []
+    for modality, items in ITEMS.items():
+        for name, looks in report.measures.looks.items():
+            d = looks[modality].distance
+            kid = f"{d.kid_judge:.4f} ({d.kid_interval[0]:.4f} to {d.kid_interval[1]:.4f})"
+            counts = f"{d.items} / {d.references}"
+            rows.append((items, name, _number(d.frechet_judge), kid, counts, d.warning or NOTHING))
+    return Table(
+        "Distances from real test items, in the features of this project's judges (not FID, not FAD)",
+        ("items", "of", "frechet_judge", "kid_judge (95 %)", "n / real n", "warning"),
+        tuple(rows),
+    )
+
+
+def _confusions(report: ScenesReport) -> tuple[Table, ...]:
+    made, groups = report.measures.generated, report.groups
+    matrices: dict[str, Judged | Pairs] = {
+        "Picture to sound: class of the picture (rows), judged class of the sound": made.picture_to_sound.judged,
+        "Sound to picture: class of the sound (rows), judged class of the picture": made.sound_to_picture.judged,
+        "Pairs from nothing: judged class of the picture (rows) and of the sound": made.pairs["together"],
+    }
+    return tuple(
+        Table(
+            f"{title}; all seeds",
+            ("", *groups),
+            tuple((group, *map(str, row)) for group, row in zip(groups, figures.confusion, strict=True)),
+        )
+        for title, figures in matrices.items()
     )
 
 
@@ -123,6 +164,23 @@ def _real_cells(real: RealData) -> dict[str, str]:
         "nearest training picture, closest": _number(real.nearest.smallest),
         **_level_cells(real.level),
     }
+
+
+def _against_cells(against: Against) -> dict[str, str]:
+    return {
+        "pictures judged right": _spread(against.sound_to_picture.judged.right),
+        "sounds judged right": _spread(against.picture_to_sound.judged.right),
+        **_level_cells(against.picture_to_sound.level),
+    }
+
+
+def _opinion_cells(looks: dict[Modality, Look], names: dict[Modality, str]) -> dict[str, str]:
+    cells = {}
+    for modality, items in ITEMS.items():
+        opinion, name = looks[modality].second_opinion, names[modality]
+        label = f"{items} right by " + ("a second opinion" if name == NOT_INSTALLED else name)
+        cells[label] = NOT_INSTALLED if opinion is None else _spread(opinion)
+    return cells
 
 
 def _level_cells(level: Level) -> dict[str, str]:

@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
+from visual_echoes.baselines.autoregressive import AutoregressiveConfig
 from visual_echoes.data.clip_sources import ClipPictureSource, ClipWaveSource
 from visual_echoes.data.manifest import is_clip_folder, read_description, read_manifest
-from visual_echoes.data.pairs import read_split
+from visual_echoes.data.pairs import Wanted, read_split
 from visual_echoes.data.sources import MelSource, PictureSource, Source, WaveSource
 from visual_echoes.data.token_store import TokenStore
 from visual_echoes.data.tokens import Tokens
@@ -19,14 +20,17 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.judge_training import JudgeTask
 from visual_echoes.layout import Layout
 from visual_echoes.tokenizer import Tokenizer, TokenizerName, check_fits
+from visual_echoes.training.autoregressive import AutoregressiveTask
 from visual_echoes.training.fine_tuning import freeze, start_from
+from visual_echoes.training.inputs import tokenizer_sources
 from visual_echoes.training.recipe import (
     AudioVQGANRecipe,
+    AutoregressiveRecipe,
     ImageVQGANRecipe,
     JudgeRecipe,
     Recipe,
     TokenizerModel,
-    TransformerRecipe,
+    TokensRecipe,
 )
 from visual_echoes.training.task import Task
 from visual_echoes.training.tokenizing import cached_tokens
@@ -35,8 +39,7 @@ from visual_echoes.training.vocoder import VocoderTask
 from visual_echoes.training.vqgan import VQGANTask
 from visual_echoes.transformer import Modality, TransformerConfig
 from visual_echoes.vqgan import VQGANConfig
-from visual_echoes.weights import PartName, find_model, load_model
-from visual_echoes.weights import read_description as read_model_description
+from visual_echoes.weights import PartName, load_model
 
 VALIDATION_CLIPS = 256  # of a folder of clips, spread over the whole split: their files are read at every validation
 
@@ -67,7 +70,7 @@ def build_task(recipe: Recipe) -> Task:
         task = _build(recipe)
     except ValidationError as error:
         raise EchoesError(f"The recipe's [model] makes no network: {error.errors()[0]['msg']}.") from error
-    if not isinstance(recipe, JudgeRecipe) and recipe.start_from is not None:
+    if not isinstance(recipe, JudgeRecipe | AutoregressiveRecipe) and recipe.start_from is not None:
         start_from(task.modules["model"], recipe.start_from, PARTS[recipe.kind])
         freeze(task.modules["model"], recipe.freeze)
         _check_balance(task)
@@ -107,10 +110,11 @@ def audio_config(recipe: AudioVQGANRecipe) -> VQGANConfig:
 def _build(recipe: Recipe) -> Task:
     layout = recipe.get_layout()
     if isinstance(recipe, JudgeRecipe):
-        pairs = {name: read_split(recipe.data, name, layout) for name in ("train", "valid")}
+        wanted: Wanted = "pictures" if recipe.model.modality == "image" else "sounds"
+        pairs = {name: read_split(recipe.data, name, layout, [wanted]) for name in ("train", "valid")}
         return JudgeTask(recipe.model, layout, pairs["train"], pairs["valid"], recipe.augmentation)
-    if isinstance(recipe, TransformerRecipe):
-        return _transformer_task(recipe)
+    if isinstance(recipe, TokensRecipe):
+        return _token_task(recipe)
     train, valid = (_open_split(recipe, name, layout) for name in ("train", "valid"))
     if isinstance(recipe, ImageVQGANRecipe):
         return VQGANTask(image_config(recipe), recipe.loss, train.pictures, valid.pictures)
@@ -134,7 +138,8 @@ def _check_balance(task: Task) -> None:
 
 def _open_split(recipe: Recipe, name: str, layout: Layout) -> _Split:
     if not is_clip_folder(recipe.data):
-        split = read_split(recipe.data, name, layout)
+        wanted: Wanted = "pictures" if isinstance(recipe, ImageVQGANRecipe) else "sounds"
+        split = read_split(recipe.data, name, layout, [wanted])
         return _Split(PictureSource(split, recipe.augmentation), WaveSource(split, layout, recipe.augmentation))
     clips = read_manifest(recipe.data, name)
     if not clips:
@@ -154,12 +159,15 @@ def _load_tokenizer(folder: Path, name: TokenizerName, layout: Layout) -> Tokeni
     return part
 
 
-def _transformer_task(recipe: TransformerRecipe) -> TransformerTask:
+def _token_task(recipe: TokensRecipe) -> TransformerTask | AutoregressiveTask:
     layout = recipe.get_layout()
     image = _load_tokenizer(recipe.image_vqgan, "image_vqgan", layout)
     audio = _load_tokenizer(recipe.audio_vqgan, "audio_vqgan", layout)
     train, valid = (_open_tokens(recipe, layout, image, audio, name) for name in ("train", "valid"))
     layout = replace(layout, image_codes=image.config.codes, audio_codes=audio.config.codes)
+    if isinstance(recipe, AutoregressiveRecipe):
+        sizes = AutoregressiveConfig.for_layout(layout, **recipe.model.model_dump())
+        return AutoregressiveTask(sizes, train, valid)
     config = TransformerConfig.for_layout(layout, **recipe.model.model_dump())
     codebooks: dict[Modality, torch.Tensor] = {
         "image": image.quantize.embedding.weight.detach(), "audio": audio.quantize.embedding.weight.detach(),
@@ -168,21 +176,17 @@ def _transformer_task(recipe: TransformerRecipe) -> TransformerTask:
     return TransformerTask(config, recipe.objective, train, valid, start)
 
 
-def _open_tokens(recipe: TransformerRecipe, layout: Layout, image: Tokenizer, audio: Tokenizer, name: str) -> Tokens:
+def _open_tokens(recipe: TokensRecipe, layout: Layout, image: Tokenizer, audio: Tokenizer, name: str) -> Tokens:
     if not is_clip_folder(recipe.data):
         return cached_tokens(recipe, layout, image, audio, name, read_split(recipe.data, name, layout))
     if (recipe.image_copies, recipe.audio_copies) != (1, 1):
         raise EchoesError(
             f"{recipe.data} brings its own tokens, several a clip; leave image_copies and audio_copies out."
         )
-    tokenizers = {"image_vqgan": recipe.image_vqgan, "audio_vqgan": recipe.audio_vqgan}
-    return TokenStore.open(recipe.data, name, {part: _checksum(folder, part) for part, folder in tokenizers.items()})
+    sources = tokenizer_sources(recipe)
+    return TokenStore.open(recipe.data, name, {part: _checksum(folder, part) for part, folder in sources.items()})
 
 
-def _checksum(folder: Path, part: str) -> str:
-    """SHA-256 of a part's weights; `EchoesError` if the folder has none."""
-    parts = read_model_description(find_model(str(folder))).parts
-    found = {str(name): description.sha256 for name, description in parts.items()}.get(part)
-    if found is None:
-        raise EchoesError(f"{folder} has no weights of {part}; choose a model folder that has them.")
-    return found
+def _checksum(folder: Path, part: TokenizerName) -> str:
+    """SHA-256 of the file a part's weights are in; `EchoesError` if the folder has none."""
+    return load_model(folder, wanted=[part]).files[part].sha256

@@ -5,7 +5,7 @@ Tensors and manifest are written aside, synced and renamed, so a kill or a full 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -25,6 +25,21 @@ from visual_echoes.run_folder import (
     read_manifest,
     whole_checkpoints,
 )
+from visual_echoes.training.shards import split_like, whole
+
+
+def stored_tensors(
+    modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> Iterator[tuple[str, Tensor]]:
+    """What a checkpoint holds, by name, one tensor at a time; where they are sharded, all ranks have to go through."""
+    for name, module in modules.items():
+        for key, value in module.state_dict().items():
+            yield f"module/{name}/{key}", whole(value.detach())
+    for name, optimizer in optimizers.items():
+        for index, state in optimizer.state_dict()["state"].items():
+            for key, value in state.items():
+                if isinstance(value, Tensor):
+                    yield f"optimizer/{name}/{index}/{key}", whole(value.detach())
 
 
 def save_checkpoint(
@@ -42,15 +57,7 @@ def save_checkpoint(
     Raises:
         EchoesError: the disk is full, or the folder cannot be written. Older checkpoints are as they were.
     """
-    tensors: dict[str, Tensor] = {}
-    for name, module in modules.items():
-        for key, value in module.state_dict().items():
-            tensors[f"module/{name}/{key}"] = value.detach().cpu().clone()
-    for name, optimizer in optimizers.items():
-        for index, state in optimizer.state_dict()["state"].items():
-            for key, value in state.items():
-                if isinstance(value, Tensor):
-                    tensors[f"optimizer/{name}/{index}/{key}"] = value.detach().cpu().clone()
+    tensors = {name: tensor.cpu().clone() for name, tensor in stored_tensors(modules, optimizers)}
     folder.mkdir(parents=True, exist_ok=True)
     path = checkpoint_path(folder, step)
     manifest_path(path).unlink(missing_ok=True)  # of a torn checkpoint of this step, which it would make look damaged
@@ -124,12 +131,16 @@ def load_checkpoint(
         keys = list(file.keys())
         for name, module in modules.items():
             prefix = f"module/{name}/"
-            module.load_state_dict({k.removeprefix(prefix): file.get_tensor(k) for k in keys if k.startswith(prefix)})
+            found = {k.removeprefix(prefix): file.get_tensor(k) for k in keys if k.startswith(prefix)}
+            present = module.state_dict()
+            module.load_state_dict({k: split_like(v, present[k]) if k in present else v for k, v in found.items()})
         for name, optimizer in optimizers.items():
             prefix = f"optimizer/{name}/"
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             state: dict[int, dict[str, Tensor]] = {}
             for key in keys:
                 if key.startswith(prefix):
                     index, field = key.removeprefix(prefix).split("/")
-                    state.setdefault(int(index), {})[field] = file.get_tensor(key)
+                    value = split_like(file.get_tensor(key), parameters[int(index)])
+                    state.setdefault(int(index), {})[field] = value
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -14,12 +14,13 @@ from tempfile import TemporaryDirectory
 import torch
 
 from visual_echoes.training.build import build_task
+from visual_echoes.training.devices import Device
 from visual_echoes.training.loop import time_steps
 from visual_echoes.training.recipe import (
     AudioVQGANRecipe,
     ImageVQGANRecipe,
     Recipe,
-    TransformerRecipe,
+    TokensRecipe,
     VocoderRecipe,
 )
 
@@ -61,21 +62,21 @@ class DryRun:
         return sum(stretch.steps * stretch.seconds_per_step for stretch in self.stretches)
 
 
-def dry_run(recipe: Recipe) -> DryRun:
+def dry_run(recipe: Recipe, device: Device = "auto") -> DryRun:
     """Try a recipe; `EchoesError` for whatever would keep it from starting."""
-    if isinstance(recipe, TransformerRecipe):  # copies change how long tokens take to make, not how long training does
+    if isinstance(recipe, TokensRecipe):  # copies change how long tokens take to make, not how long training does
         recipe = recipe.model_copy(update={"image_copies": 1, "audio_copies": 1})
     with TemporaryDirectory() as folder:
         task = build_task(recipe.model_copy(update={"output": Path(folder)}))
         parameters = {name: sum(p.numel() for p in module.parameters()) for name, module in task.modules.items()}
         starts = _stretch_starts(recipe)
         taken = [step for first in starts for step in range(first, first + STEPS)]
-        seconds = time_steps(task, recipe.train, taken)[STEPS - 1 :: STEPS]
+        seconds = time_steps(task, recipe.train, taken, device)[STEPS - 1 :: STEPS]
     ends = [*starts[1:], recipe.train.steps]
     return DryRun(
         parameters={name: count for name, count in parameters.items() if count},
         batch_size=recipe.train.batch_size,
-        tokens_per_item=recipe.get_layout().tokens if isinstance(recipe, TransformerRecipe) else None,
+        tokens_per_item=recipe.get_layout().tokens if isinstance(recipe, TokensRecipe) else None,
         stretches=tuple(
             Stretch(first, end - first, each) for first, end, each in zip(starts, ends, seconds, strict=True)
         ),

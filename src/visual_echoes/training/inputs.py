@@ -10,13 +10,13 @@ from visual_echoes.data.token_store import DESCRIPTION as TOKENS_DESCRIPTION
 from visual_echoes.data.token_store import TOKENS_FOLDER
 from visual_echoes.run_folder import file_digest
 from visual_echoes.tokenizer import TokenizerName
-from visual_echoes.training.recipe import Recipe, TransformerRecipe, VocoderRecipe
-from visual_echoes.weights import find_model
+from visual_echoes.training.recipe import Recipe, TokensRecipe, VocoderRecipe
+from visual_echoes.weights import load_model
 
 
 def tokenizer_sources(recipe: Recipe) -> dict[TokenizerName, Path]:
     """The tokenizers that a recipe trains with, by part."""
-    if isinstance(recipe, TransformerRecipe):
+    if isinstance(recipe, TokensRecipe):
         return {"image_vqgan": recipe.image_vqgan, "audio_vqgan": recipe.audio_vqgan}
     if isinstance(recipe, VocoderRecipe) and recipe.audio_vqgan is not None:
         return {"audio_vqgan": recipe.audio_vqgan}
@@ -31,10 +31,11 @@ def inputs_digest(recipe: Recipe) -> str:
     """
     if is_clip_folder(recipe.data):
         files = [recipe.data / MANIFEST]
-        if isinstance(recipe, TransformerRecipe):
+        if isinstance(recipe, TokensRecipe):
             files.append(recipe.data / TOKENS_FOLDER / TOKENS_DESCRIPTION)
     else:
         files = [recipe.data / f"{split}.safetensors" for split in ("train", "valid")]
-    files += [find_model(str(source)) / f"{part}.safetensors" for part, source in tokenizer_sources(recipe).items()]
     digests = [file_digest(path) if path.is_file() else "" for path in files]
+    for part, source in tokenizer_sources(recipe).items():
+        digests.append(load_model(source, wanted=[part]).files[part].sha256)
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()

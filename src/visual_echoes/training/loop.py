@@ -1,8 +1,10 @@
 """The training loop, the same for all four parts.
 
 Every random draw of step n follows from (seed, n), so a run that is killed and resumed is bit for bit the run that was
-never killed, and several processes (ranks) share the batches that one process would draw. Ctrl-C, SIGTERM or SIGUSR1
-finishes the step, writes a checkpoint and says how to go on.
+never killed, and several processes (ranks) share the batches that one process would draw. Each rank takes its share in
+`accumulate` pieces. What is drawn for a piece follows from its place in the batch, and what the losses need to know of
+the whole batch is averaged over all pieces, so two ranks with a piece each compute what one computes with two. Ctrl-C,
+SIGTERM or SIGUSR1 finishes the step, writes a checkpoint and says how to go on.
 """
 
 from __future__ import annotations
@@ -10,27 +12,35 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import write_text
 from visual_echoes.run_folder import CHECKPOINTS
-from visual_echoes.training.checkpoint import find_checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
+from visual_echoes.training.checkpoint import (
+    find_checkpoint,
+    load_checkpoint,
+    prune_checkpoints,
+    save_checkpoint,
+    stored_tensors,
+)
+from visual_echoes.training.devices import Device, check_shardable, is_sharded, open_accelerator
 from visual_echoes.training.guards import Watch, check_finite
 from visual_echoes.training.log import RunLog
-from visual_echoes.training.ranks import gather_rows, mean_over_ranks, sum_over_ranks
-from visual_echoes.training.settings import TrainSettings, build_optimizers, deterministic_algorithms, mixed_precision
+from visual_echoes.training.pieces import check_sizes, cut, own_rows
+from visual_echoes.training.ranks import any_rank, gather_rows, mean_over_ranks
+from visual_echoes.training.settings import TrainSettings, build_optimizers, deterministic_algorithms
+from visual_echoes.training.shards import WholeNetwork, whole
 from visual_echoes.training.signals import TrainingStopped, stop_flag
 from visual_echoes.training.task import Phase, Task, Validation
 
@@ -47,9 +57,9 @@ def data_stream(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(step_seed(seed, step, 1))
 
 
-def dropout_seed(seed: int, step: int, rank: int) -> int:
-    """The seed of all that the networks draw in a step."""
-    return step_seed(seed, step, rank + 1 if rank else 0)
+def dropout_seed(seed: int, step: int, piece: int = 0, phase: int = 0) -> int:
+    """The seed of what the networks draw in a phase of a step, for a piece of its batch, counted over all ranks."""
+    return step_seed(seed, step, (piece + 1 if piece else 0) + (phase << 32))
 
 
 def fit(
@@ -61,6 +71,8 @@ def fit(
     inputs: str = "",
     accept_changed_inputs: bool = False,
     records: Mapping[str, str] | None = None,
+    device: Device = "auto",
+    wandb_project: str | None = None,
 ) -> nn.Module:
     """Train a task, or finish a run that was cut short.
 
@@ -72,28 +84,33 @@ def fit(
         inputs: identifies what is trained on; checkpoints of other inputs are refused unless accepted.
         accept_changed_inputs: go on although the inputs changed.
         records: text files, by name, that are put into the run folder at the start.
+        device: where to train; "auto" takes a GPU where there is one.
+        wandb_project: the project of Weights & Biases to log to as well; None: none.
 
     Returns:
         The averaged model, in eval mode.
 
     Raises:
         TrainingStopped: the run was interrupted, after saving.
-        EchoesError: too little data, a checkpoint of something else, a full disk, or a loss that is no longer finite.
+        EchoesError: too little data, a checkpoint of something else, a full disk, a loss that is no longer finite, a
+            device that is not there, or no Weights & Biases.
     """
-    run = _Run(task, settings, output, (fingerprint, inputs), accept_changed_inputs, _accelerator(settings))
+    accelerator = open_accelerator(settings.precision, device)
+    run = _Run(task, settings, output, (fingerprint, inputs), accept_changed_inputs, accelerator)
     if run.accelerator.is_main_process:
         output.mkdir(parents=True, exist_ok=True)
         for name, text in (records or {}).items():
             write_text(output / name, text)
     with deterministic_algorithms(settings.deterministic), stop_flag() as stop:
-        run.train(stop)
+        run.train(stop, wandb_project)
     return run.average.module
 
 
-def time_steps(task: Task, settings: TrainSettings, steps: Sequence[int]) -> list[float]:
+def time_steps(task: Task, settings: TrainSettings, steps: Sequence[int], device: Device = "auto") -> list[float]:
     """How many seconds each of some steps takes, in this order; nothing is written."""
+    accelerator = open_accelerator(settings.precision, device)
     with TemporaryDirectory() as nothing_to_resume:
-        run = _Run(task, settings, Path(nothing_to_resume), ("", ""), False, _accelerator(settings))
+        run = _Run(task, settings, Path(nothing_to_resume), ("", ""), False, accelerator)
     seconds = []
     for step in steps:
         begin = time.perf_counter()
@@ -102,14 +119,6 @@ def time_steps(task: Task, settings: TrainSettings, steps: Sequence[int]) -> lis
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begin)
     return seconds
-
-
-def _accelerator(settings: TrainSettings) -> Accelerator:
-    AcceleratorState._reset_state()  # one process may train several parts, each at its own precision
-    accelerator = Accelerator(mixed_precision=mixed_precision(settings.precision), cpu=not torch.cuda.is_available())
-    if accelerator.distributed_type == DistributedType.FSDP:
-        raise EchoesError("Checkpoints hold whole tensors, so FSDP cannot be used; launch the training without it.")
-    return accelerator
 
 
 class _Run:
@@ -125,7 +134,10 @@ class _Run:
         """`identity`: fingerprint of the recipe, and of the inputs."""
         self.task, self.settings, self.output, self.accelerator = task, settings, output, accelerator
         self.fingerprint, self.inputs = identity
-        _check_sizes(task, settings, accelerator.num_processes)
+        check_sizes(task, settings, accelerator.num_processes)
+        self.own_rows = own_rows(settings, accelerator.process_index, accelerator.num_processes)
+        if is_sharded(accelerator):
+            check_shardable(list(task.modules), settings.optimizer)
         self.console = Console(stderr=True, quiet=not accelerator.is_main_process)
         self.watch = Watch()
         task.modules.to(accelerator.device)
@@ -136,10 +148,15 @@ class _Run:
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         for name, networks in task.optimizers.items():
             for index, optimizer in enumerate(build_optimizers([task.modules[n] for n in networks], settings)):
-                self.optimizers[f"{name}.{index}"] = accelerator.prepare(optimizer)
-        for name, module in task.modules.items():
-            trained = any(parameter.requires_grad for parameter in module.parameters())
-            task.modules[name] = accelerator.prepare(module) if trained else module
+                self.optimizers[f"{name}.{index}"] = optimizer
+        trained = [name for name, module in task.modules.items() if any(p.requires_grad for p in module.parameters())]
+        # In one call, so that the optimisers get the parameters as FSDP splits them.
+        prepared = iter(accelerator.prepare(*(task.modules[name] for name in trained), *self.optimizers.values()))
+        for name in trained:
+            task.modules[name] = next(prepared)
+        self.optimizers = dict(zip(self.optimizers, prepared, strict=True))
+        self.averaged = WholeNetwork(accelerator.unwrap_model(task.modules["model"]))
+        task.share(self.own_rows)
         self.base_rates = {
             name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in self.optimizers.items()
         }
@@ -174,25 +191,30 @@ class _Run:
         return start
 
     def _save(self, step: int) -> None:
+        stored = self._stored_modules(), self._stored_optimizers()
         if self.accelerator.is_main_process:
             folder, settings = self.output / CHECKPOINTS, self.settings
             try:
                 save_checkpoint(
-                    folder, step, self._stored_modules(), self._stored_optimizers(),
+                    folder, step, *stored,
                     fingerprint=self.fingerprint, inputs=self.inputs, watch=self.watch.state(),
                 )  # fmt: skip
             except EchoesError as error:
                 kept = "" if self.saved is None else f" The checkpoint of step {self.saved} is untouched."
                 raise EchoesError(f"{error}{kept} Then run the same command again.") from error
             prune_checkpoints(folder, step, settings.keep_last, settings.keep_every)
+        elif is_sharded(self.accelerator):
+            for _ in stored_tensors(*stored):
+                pass  # this rank's shards go to the main process
         self.saved = step
         self.accelerator.wait_for_everyone()
 
     # The run
 
-    def train(self, stop: list[bool]) -> None:
+    def train(self, stop: list[bool], wandb_project: str | None) -> None:
         settings, show = self.settings, self.accelerator.is_main_process
-        with RunLog(self.output, self.start, show) as log, self._progress() as (progress, note):
+        log = RunLog(self.output, self.start, show, wandb_project)
+        with log, self._progress() as (progress, note):
             for step in range(self.start, settings.steps):
                 metrics = self.step(step)
                 done = step + 1
@@ -204,53 +226,75 @@ class _Run:
                     note(" ".join(f"{k} {v:.3g}" for k, v in list(metrics.items())[:2]))
                 if done % settings.validate_every == 0 or done == settings.steps:
                     self._validate(log, done)
-                stopped = self._agreed(stop)
+                stopped = any_rank(stop[0], self.accelerator.device)
                 if done % settings.checkpoint_every == 0 or done == settings.steps or stopped:
                     self._save(done)
                 progress(done)
                 if stopped and done < settings.steps:
                     raise TrainingStopped(f"Stopped after step {done}; run the same command again to go on from there.")
 
-    def _agreed(self, stop: list[bool]) -> bool:
-        """Whether any process was asked to stop."""
-        return bool(sum_over_ranks(torch.tensor(float(stop[0]), device=self.accelerator.device)))
-
     def step(self, step: int) -> dict[str, float]:
         """Take one step, counted from 0; returns its metrics, means over all ranks."""
         settings, accelerator = self.settings, self.accelerator
-        torch.manual_seed(dropout_seed(settings.seed, step, accelerator.process_index))
         rate = settings.rate(step)
         for name, optimizer in self.optimizers.items():
             for group, base in zip(optimizer.param_groups, self.base_rates[name], strict=True):
                 group["lr"] = base * rate
         self.task.modules.train()
-        pieces = [self.task.phases(piece, step) for piece in self._pieces(step)]
+        batches = self._pieces(step)
         metrics: dict[str, float] = {}
         with accelerator.autocast():
-            while phases := self._backward(pieces):
+            self.task.surveyed = self._survey(batches, step)
+            pieces = [self.task.phases(batch, step) for batch in batches]
+            numbers = count()
+            while phases := self._backward(pieces, step, next(numbers)):
                 self._update(phases, step, metrics)
-        self.task.after_step(step)
-        self.average.update_parameters(accelerator.unwrap_model(self.task.modules["model"]))
+        torch.manual_seed(dropout_seed(settings.seed, step))
+        metrics.update(self.task.after_step(step))
+        self.average.update_parameters(self.averaged)
         metrics["rate"] = rate
         return metrics
 
     def _pieces(self, step: int) -> list[Any]:
         """This rank's share of the step's batch, in as many pieces as gradients are accumulated over."""
-        settings, accelerator = self.settings, self.accelerator
-        batch = self.task.batch(settings.batch_size, data_stream(settings.seed, step))
-        size = settings.batch_size // (accelerator.num_processes * settings.accumulate)
-        first = accelerator.process_index * settings.accumulate * size
-        starts = range(first, first + settings.accumulate * size, size)
-        return [_rows(batch, slice(start, start + size), accelerator.device) for start in starts]
+        batch, problem = None, None
+        try:
+            batch = self.task.batch(self.settings.batch_size, data_stream(self.settings.seed, step))
+        except EchoesError as error:
+            problem = error
+        # Together, since a rank that ends alone leaves the others waiting for it.
+        if any_rank(problem is not None, self.accelerator.device):
+            raise problem or EchoesError("Another process cannot read its share of the batch; its message says why.")
+        return cut(batch, self.own_rows, self.settings.accumulate, self.accelerator.device)
 
-    def _backward(self, pieces: Sequence[Iterator[Phase]]) -> list[Phase]:
-        """Gradients of the next phase of every piece; nothing when there is no further phase."""
+    def _survey(self, batches: Sequence[Any], step: int) -> Tensor | None:
+        """What the task has to know of all pieces before their first phase: one more pass, whose graphs are dropped."""
+        if len(batches) == 1:
+            return None
+        found = []
+        for place, batch in enumerate(batches):
+            with self._piece(step, place, alone=True):
+                values = self.task.survey(batch, step)
+            if values is None:
+                return None
+            found.append(values)
+        return mean_over_ranks(torch.stack(found).mean(0))
+
+    @contextmanager
+    def _piece(self, step: int, place: int, phase: int = 0, *, alone: bool) -> Iterator[None]:
+        """Seed the draws of a piece of this rank; `alone`: gradients are not yet added up over the ranks."""
+        piece = self.accelerator.process_index * self.settings.accumulate + place
+        torch.manual_seed(dropout_seed(self.settings.seed, step, piece, phase))
+        with ExitStack() as stack:
+            for module in self.task.modules.values() if alone else ():
+                stack.enter_context(self.accelerator.no_sync(module))
+            yield
+
+    def _backward(self, pieces: Sequence[Iterator[Phase]], step: int, number: int) -> list[Phase]:
+        """Gradients of the next phase, the `number`-th, of every piece; nothing when there is no further phase."""
         phases = []
-        for place, piece in enumerate(pieces, start=1):
-            with ExitStack() as stack:
-                if place < len(pieces):  # the ranks add up their gradients with the last piece
-                    for module in self.task.modules.values():
-                        stack.enter_context(self.accelerator.no_sync(module))
+        for place, piece in enumerate(pieces):
+            with self._piece(step, place, number, alone=place + 1 < len(pieces)):
                 phase = next(piece, None)
                 if phase is None:
                     return []
@@ -267,7 +311,8 @@ class _Run:
         parameters = [parameter for network in networks for parameter in network.parameters()]
         norm = self.accelerator.clip_grad_norm_(parameters, self.settings.clip_norm)
         if norm is not None:
-            self._check_finite(f"gradient of {owner!r}", float(norm), step)
+            norm = float(whole(norm))
+            self._check_finite(f"gradient of {owner!r}", norm, step)
         for name, optimizer in self.optimizers.items():
             if name.split(".")[0] == owner:
                 optimizer.step()
@@ -276,7 +321,7 @@ class _Run:
         metrics[f"loss/{owner}"] = loss
         metrics.update(figures)
         if norm is not None:
-            metrics[f"gradient_norm/{owner}"] = float(norm)
+            metrics[f"gradient_norm/{owner}"] = norm
 
     def _means(self, phases: Sequence[Phase]) -> tuple[float, dict[str, float]]:
         """Loss and metrics of a phase, averaged over pieces and ranks."""
@@ -321,29 +366,3 @@ class _Run:
         with Progress(*columns, console=self.console, disable=quiet) as progress:
             bar = progress.add_task("training", total=self.settings.steps, completed=self.start, note="")
             yield lambda done: progress.update(bar, completed=done), lambda text: progress.update(bar, note=text)
-
-
-def _check_sizes(task: Task, settings: TrainSettings, ranks: int) -> None:
-    """`EchoesError` where the data is too little, or the batch cannot be shared evenly."""
-    size, items = settings.batch_size, len(task.train)
-    if items < 2 or not len(task.valid):
-        raise EchoesError(
-            f"There are {items} items to train on and {len(task.valid)} to validate with, but it takes at least 2 and "
-            "1; prepare more data."
-        )
-    if size > items:
-        raise EchoesError(f"batch_size is {size}, but there are only {items} items to train on; lower it.")
-    if size % (ranks * settings.accumulate):
-        raise EchoesError(
-            f"batch_size {size} cannot be shared evenly by {ranks} processes with accumulate {settings.accumulate}; "
-            f"make it a multiple of {ranks * settings.accumulate}."
-        )
-
-
-def _rows(batch: Any, rows: slice, device: torch.device) -> Any:
-    """Some rows of every tensor in a structure of tuples and dicts, on a device."""
-    if isinstance(batch, torch.Tensor):
-        return batch[rows].to(device)
-    if isinstance(batch, dict):
-        return {key: _rows(value, rows, device) for key, value in batch.items()}
-    return tuple(_rows(value, rows, device) for value in batch)

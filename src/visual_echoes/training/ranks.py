@@ -25,6 +25,11 @@ def mean_over_ranks(values: Tensor) -> Tensor:
     return sum_over_ranks(values) / rank_count()
 
 
+def any_rank(here: bool, device: torch.device) -> bool:
+    """Whether something holds in any process; `device` is this one's."""
+    return here if rank_count() == 1 else bool(sum_over_ranks(torch.tensor(float(here), device=device)))
+
+
 def gather_rows(rows: Tensor) -> Tensor:
     """The rows of all processes, in the order of their ranks; each must bring as many."""
     if rank_count() == 1:

@@ -136,6 +136,32 @@ class TransformerRecipe(_PartRecipe):
     start_from_codebook: bool = False  # token embeddings start from the tokenizers' code vectors
 
 
+class AutoregressiveModel(BaseModel):
+    """Sizes of the autoregressive baseline; grids and codebooks come from the tokenizers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int = Field(default=768, gt=0)
+    heads: int = Field(default=12, gt=0)
+    layers: int = Field(default=20, gt=0)
+    mlp_ratio: int = Field(default=4, gt=0)
+    dropout: float = 0.1
+
+
+class AutoregressiveRecipe(_Recipe):
+    """Trains the autoregressive baseline on the tokens that a transformer's recipe with these keys trains on."""
+
+    kind: Literal["autoregressive"]
+    image_vqgan: Path
+    audio_vqgan: Path
+    model: AutoregressiveModel
+    image_copies: int = Field(default=1, ge=1)  # varied versions of each picture in the token cache
+    audio_copies: int = Field(default=1, ge=1)
+
+
+TokensRecipe = TransformerRecipe | AutoregressiveRecipe  # those that train on the tokens of two tokenizers
+
+
 class JudgeRecipe(_Recipe):
     """Trains a classifier of pictures or sounds that judges what is generated."""
 
@@ -144,7 +170,8 @@ class JudgeRecipe(_Recipe):
 
 
 Recipe = Annotated[
-    ImageVQGANRecipe | AudioVQGANRecipe | VocoderRecipe | TransformerRecipe | JudgeRecipe, Field(discriminator="kind")
+    ImageVQGANRecipe | AudioVQGANRecipe | VocoderRecipe | TransformerRecipe | AutoregressiveRecipe | JudgeRecipe,
+    Field(discriminator="kind"),
 ]
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Recipe)
 

@@ -6,43 +6,63 @@ import json
 from pathlib import Path
 
 from visual_echoes import __version__
+from visual_echoes.baselines.autoregressive import save_autoregressive
 from visual_echoes.data.pairs import read_groups
 from visual_echoes.evaluation.judges import save_judge
 from visual_echoes.run_folder import MODEL_FOLDER, PART_FILE, RECIPE_FILE, TrainedPart
 from visual_echoes.sampling import SamplingSettings
+from visual_echoes.training.autoregressive import AutoregressiveTask
 from visual_echoes.training.build import PARTS, build_task, run_layout
+from visual_echoes.training.devices import Device, on_gpu
 from visual_echoes.training.inputs import inputs_digest, tokenizer_sources
+from visual_echoes.training.log import import_wandb
 from visual_echoes.training.loop import fit
 from visual_echoes.training.recipe import JudgeRecipe, Recipe, VocoderRecipe
 from visual_echoes.training.task import Task
 from visual_echoes.weights import Model, save_model
 
 
-def train(recipe: Recipe, accept_changed_data: bool = False) -> Path:
+def train(
+    recipe: Recipe,
+    accept_changed_data: bool = False,
+    *,
+    device: Device = "auto",
+    wandb_project: str | None = None,
+) -> Path:
     """Run a recipe to its end, or go on where it stopped.
 
     Args:
         recipe: what to train.
         accept_changed_data: go on although data set or tokenizers are not those the run began with.
+        device: where to train; "auto" takes a GPU where there is one.
+        wandb_project: the project of Weights & Biases to log to as well; None: none.
 
     Returns:
-        The folder of what was trained: a model folder with one part, or a judge's folder.
+        The folder of what was trained: a model folder with one part, or the folder of a judge or a baseline.
 
     Raises:
         TrainingStopped: Ctrl-C, SIGTERM or SIGUSR1; a checkpoint was written.
-        EchoesError: unusable data or inputs, a full disk, a loss that is not finite.
+        EchoesError: unusable data or inputs, a full disk, a loss that is not finite, a device that is not there, or no
+            Weights & Biases.
     """
+    on_gpu(device)  # refused before minutes are spent on data, as is the next
+    if wandb_project is not None:
+        import_wandb()
     task = build_task(recipe)
     records = {RECIPE_FILE: json.dumps({"kind": recipe.kind, **recipe.model_dump(mode="json")}, indent=2) + "\n"}
-    if not isinstance(recipe, JudgeRecipe):
+    if recipe.kind in PARTS:
         records[PART_FILE] = _trained_part(recipe, task).model_dump_json(indent=2) + "\n"
     trained = fit(
         task, recipe.train, recipe.output, recipe.fingerprint(),
-        inputs=inputs_digest(recipe), accept_changed_inputs=accept_changed_data, records=records,
+        inputs=inputs_digest(recipe), accept_changed_inputs=accept_changed_data, records=records, device=device,
+        wandb_project=wandb_project,
     )  # fmt: skip
     folder = recipe.output / MODEL_FOLDER
     if isinstance(recipe, JudgeRecipe):
         save_judge(folder, trained, recipe.model, recipe.get_layout(), read_groups(recipe.data))
+        return folder
+    if isinstance(task, AutoregressiveTask):
+        save_autoregressive(folder, trained, task.config)
         return folder
     name, kind = PARTS[recipe.kind], _part_kind(recipe)
     model = Model(

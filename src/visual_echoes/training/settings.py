@@ -52,10 +52,10 @@ class TrainSettings(BaseModel):
         return self.final_rate + (1 - self.final_rate) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def mixed_precision(precision: str) -> Literal["no", "bf16"]:
+def mixed_precision(precision: str, on_gpu: bool) -> Literal["no", "bf16"]:
     """Accelerate's name for a precision; "auto" takes bfloat16 only where the hardware multiplies it natively."""
     if precision == "auto":
-        native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_amx_tile_supported()
+        native = torch.cuda.is_bf16_supported() if on_gpu else torch.cpu._is_amx_tile_supported()
         return "bf16" if native else "no"
     return "bf16" if precision == "bf16" else "no"
 

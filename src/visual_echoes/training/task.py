@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from visual_echoes.data.sources import Source
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -43,20 +45,35 @@ class Task(ABC):
         train: the items to learn from.
         valid: the held-out ones.
         optimizers: names of the networks each optimiser updates; the first is the main one.
+        surveyed: the mean of what `survey` found in all pieces of a step's batch; None where it is not asked.
     """
 
     modules: nn.ModuleDict
     train: Sized
     valid: Sized
     optimizers: Mapping[str, tuple[str, ...]] = {"model": ("model",)}
+    surveyed: Tensor | None = None
 
     def items(self, size: int, generator: torch.Generator) -> Tensor:
         """The training items of a batch as indices, (size,): the first that `batch` draws from the generator."""
         return torch.randint(len(self.train), (size,), generator=generator)
 
+    def share(self, rows: slice) -> None:
+        """Say which rows of every training batch this process will use; of the others, no files need to be read."""
+        if isinstance(self.train, Source):
+            self.train.share(rows)
+
     @abstractmethod
     def batch(self, size: int, generator: torch.Generator) -> Any:
         """Draw one training batch on the CPU: tensors, or a tuple or dict of them, each with one row an item."""
+
+    def survey(self, batch: Any, step: int) -> Tensor | None:
+        """What the losses of a step have to know of its whole batch, of one of several pieces; None: nothing.
+
+        The loop asks for every piece before the first phase, and only where a process takes its share in several
+        pieces. Where its share is one piece, `phases` finds the same, averaged over the ranks, on its way.
+        """
+        return None
 
     @abstractmethod
     def phases(self, batch: Any, step: int) -> Iterator[Phase]:
@@ -73,5 +90,9 @@ class Task(ABC):
     def export_config(self) -> dict[str, Any]:
         """The config that rebuilds `modules["model"]`, JSON-serialisable."""
 
-    def after_step(self, step: int) -> None:  # noqa: B027  most tasks have nothing to do here
-        """Upkeep between steps, for instance reviving dead codes."""
+    def after_step(self, step: int) -> Mapping[str, float]:
+        """Upkeep between steps, for instance reviving dead codes; returns what there is to log of the whole batch.
+
+        Torch's global generator is in the same state on every rank.
+        """
+        return {}

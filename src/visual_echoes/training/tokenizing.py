@@ -1,4 +1,4 @@
-"""The tokens a transformer trains on, where its data are arrays: made once, kept in the run folder."""
+"""The tokens a transformer or its baseline trains on, where its data are arrays: made once, kept in the run folder."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from visual_echoes.data.sources import MelSource, PictureSource, Source, WaveSou
 from visual_echoes.data.tokens import TokenCache, encode_all
 from visual_echoes.layout import Layout
 from visual_echoes.tokenizer import Tokenizer
-from visual_echoes.training.recipe import TransformerRecipe
+from visual_echoes.training.recipe import TokensRecipe
 
 TOKENS_FILE = "tokens-{split}-{digest}.safetensors"
 
 
 def cached_tokens(
-    recipe: TransformerRecipe, layout: Layout, image: Tokenizer, audio: Tokenizer, name: str, split: PairSplit
+    recipe: TokensRecipe, layout: Layout, image: Tokenizer, audio: Tokenizer, name: str, split: PairSplit
 ) -> TokenCache:
     """The token cache of a split, made once per tokenizers, data and augmentation; only training data is varied."""
     copies = (recipe.image_copies, recipe.audio_copies) if name == "train" else (1, 1)
@@ -51,7 +51,7 @@ def cached_tokens(
 
 
 def _digest(
-    recipe: TransformerRecipe, copies: tuple[int, int], tokenizers: tuple[Tokenizer, Tokenizer], split: PairSplit
+    recipe: TokensRecipe, copies: tuple[int, int], tokenizers: tuple[Tokenizer, Tokenizer], split: PairSplit
 ) -> str:
     """Identifies everything that the tokens follow from."""
     digest = hashlib.sha256(repr((recipe.augmentation, copies, recipe.train.seed)).encode())

@@ -1,5 +1,7 @@
 """Training a vocoder: mel and multi-resolution STFT losses, then a discriminator with feature matching.
 
+Which mel loss and which discriminator follows from the kind: a HiFi-GAN has its own, a Vocos one that looks at spectra.
+
 The input is the true mel of the target sound or, for a share of the items, the mel that the audio VQGAN made
 of it, so that the vocoder learns to cope with what it will be given.
 
@@ -8,11 +10,11 @@ Shapes: B batch, N samples, M mel bands, T mel frames.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from visual_echoes.data.sources import Source
@@ -20,36 +22,43 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 from visual_echoes.mel import mel_to_unit, unit_to_mel, wave_to_mel
 from visual_echoes.tokenizer import Tokenizer
+from visual_echoes.training.hifigan_discriminators import follow_weights
 from visual_echoes.training.task import Phase, Task, Validation
-from visual_echoes.training.vocoder_losses import (
-    MultiResolutionDiscriminator,
-    adversarial_loss,
-    discriminator_loss,
-    feature_loss,
-    log_mel_distance,
-    stft_distance,
-)
+from visual_echoes.training.vocoder_critics import CRITICS
+from visual_echoes.training.vocoder_losses import log_mel_distance, stft_distance
 from visual_echoes.vocoder import GriffinLim, build_vocoder
 
 VALIDATION_BATCH = 32
 SOUNDS_SHOWN = 3
 
+# HiFi-GAN's weights and width (Kong et al. 2020, sec. 2.4 and 3), where a recipe leaves them out.
+HIFIGAN_DEFAULTS = {
+    "mel_weight": 45.0, "stft_weight": 0.0, "adversarial_weight": 1.0, "feature_weight": 2.0, "discriminator_width": 32,
+}  # fmt: skip
+
 
 class VocoderTrainConfig(BaseModel):
-    """What to train and on which losses."""
+    """What to train and on which losses; the defaults are those of a Vocos, `HIFIGAN_DEFAULTS` those of a HiFi-GAN."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["hifigan", "vocos"] = "vocos"
     model: dict[str, Any] = {}  # config values of the vocoder, without those that follow from the layout
     segment_frames: int = Field(default=32, gt=0)  # mel frames of a training item
-    mel_weight: float = Field(default=15.0, ge=0)  # of the log-mel in [0, 1]
+    mel_weight: float = Field(default=15.0, ge=0)  # of a mel in [0, 1]; of one in natural logarithms for a HiFi-GAN
     stft_weight: float = Field(default=1.0, ge=0)
     adversarial_from: int | None = None  # step at which the discriminator starts; None: never
     adversarial_weight: float = Field(default=0.1, ge=0)
     feature_weight: float = Field(default=2.0, ge=0)
-    discriminator_width: int = Field(default=8, gt=0)
+    discriminator_width: int = Field(default=8, gt=0)  # channels of its first layer
     reconstructed_share: float = Field(default=0.5, ge=0, le=1)  # of items that start from the VQGAN's mel
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_kind(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("kind") == "hifigan":
+            return {**HIFIGAN_DEFAULTS, **values}
+        return values
 
 
 class VocoderTask(Task):
@@ -84,11 +93,12 @@ class VocoderTask(Task):
             )
         self.config, self.layout = config, layout
         self.train, self.valid, self.tokenizer = train, valid, tokenizer
+        self.critic = CRITICS[config.kind]
         self.model = build_vocoder(config.kind, config.model, layout)
         self.modules = nn.ModuleDict({"model": self.model})
         self.optimizers = {"model": ("model",)}
         if config.adversarial_from is not None:
-            self.modules["discriminator"] = MultiResolutionDiscriminator(layout, config.discriminator_width)
+            self.modules["discriminator"] = self.critic.build(layout, config.discriminator_width)
             self.optimizers = {"model": ("model",), "discriminator": ("discriminator",)}
         self._griffin_lim: Validation | None = None
 
@@ -114,30 +124,36 @@ class VocoderTask(Task):
         return torch.stack(mels), torch.stack(waves)
 
     def phases(self, batch: tuple[Tensor, Tensor, Tensor], step: int) -> Iterator[Phase]:
-        config, layout = self.config, self.layout
+        config, layout, critic = self.config, self.layout, self.critic
         # Spectra in float32: bfloat16 has too few digits for them.
         with torch.autocast(batch[0].device.type, enabled=False):
             mel_BMT, wave_BN = self.segments(batch)
         made_BN = self.modules["model"](mel_BMT)
         with torch.autocast(wave_BN.device.type, enabled=False):
-            mel_l1 = log_mel_distance(made_BN, wave_BN, layout)
+            mel = critic.mel_distance(made_BN, wave_BN, layout)
             stft = stft_distance(made_BN, wave_BN, layout)
-        total = config.mel_weight * mel_l1 + config.stft_weight * stft
-        metrics = {"mel_l1": mel_l1, "stft": stft}
+        total = config.mel_weight * mel + config.stft_weight * stft
+        metrics = {critic.mel_name: mel, "stft": stft}
         adversarial = config.adversarial_from is not None and step >= config.adversarial_from
         if adversarial:
             discriminator = self.modules["discriminator"]
             with torch.no_grad():
                 judged_real = discriminator(wave_BN)
             judged_fake = discriminator(made_BN)
-            metrics["adversarial"] = adversarial_loss(judged_fake)
-            metrics["features"] = feature_loss(judged_real, judged_fake)
+            metrics["adversarial"] = critic.adversarial_loss(judged_fake)
+            metrics["features"] = critic.feature_loss(judged_real, judged_fake)
             total = total + config.adversarial_weight * metrics["adversarial"]
             total = total + config.feature_weight * metrics["features"]
         yield Phase("model", total, metrics)
         if adversarial:
             judged = discriminator(torch.cat([wave_BN, made_BN.detach()]))
-            yield Phase("discriminator", discriminator_loss(judged))
+            # A draw is 1 for every kind, which is what alarms go by; to Adam the scale makes no difference.
+            yield Phase("discriminator", critic.discriminator_loss(judged) / critic.draw)
+
+    def after_step(self, step: int) -> Mapping[str, float]:
+        if "discriminator" in self.modules:
+            follow_weights(self.modules["discriminator"])
+        return {}
 
     def validate(self, model: nn.Module, device: torch.device) -> Validation:
         """Distances of round trips on the held-out sounds; the same of Griffin-Lim under `griffin_lim/`."""

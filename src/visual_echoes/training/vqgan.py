@@ -8,7 +8,7 @@ Shapes: B batch, C channels, H rows, W columns, h x w token grid, D code dimensi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from visual_echoes.data.pairs import unit_to_pixels
 from visual_echoes.data.sources import Source
 from visual_echoes.training.perceptual import build_perceptual
-from visual_echoes.training.ranks import from_main, gather_rows, mean_over_ranks, sum_over_ranks
+from visual_echoes.training.ranks import from_main, gather_rows, mean_over_ranks
 from visual_echoes.training.task import Phase, Task, Validation
 from visual_echoes.vqgan import VQGAN, VQGANConfig, code_usage
 
@@ -36,7 +36,7 @@ class VQGANLoss(BaseModel):
     codebook_weight: float = 1.0
     commitment_weight: float = 0.25
     squared_weight: float = Field(default=0.0, ge=0)  # of the squared error, beside the absolute error's 1
-    perceptual: Literal["none", "edges"] = "none"
+    perceptual: Literal["none", "edges", "efficientnet"] = "none"
     perceptual_weight: float = Field(default=1.0, ge=0)
     adversarial_from: int | None = None  # step at which the discriminator starts; None: never
     adversarial_weight: float = 0.8
@@ -71,7 +71,7 @@ def hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
 class CodeTracker(nn.Module):
     """Running use of each code, and the encoder outputs of a step to revive dead codes with. Part of the checkpoint.
 
-    All ranks hold the same: counts are added up over them and revivals are the main one's.
+    All ranks hold the same: codes are gathered from them and revivals are the main one's.
     """
 
     use_K: Tensor
@@ -89,15 +89,18 @@ class CodeTracker(nn.Module):
         self._seen.append((indices_Bhw.flatten(), z_BDhw.movedim(1, -1).flatten(0, -2).float()))
 
     @torch.no_grad()
-    def settle(self) -> None:
-        """Count what was observed since the last call; `use_K` of 1 is a fair share."""
+    def settle(self) -> dict[str, float]:
+        """Count what was observed since the last call, into `use_K` (1 is a fair share); returns figures to log."""
         if not self._seen:
-            return
+            return {}
         codes = len(self.use_K)
-        indices_N, self._outputs_ND = (torch.cat(pieces) for pieces in zip(*self._seen, strict=True))
+        own_N, self._outputs_ND = (torch.cat(pieces) for pieces in zip(*self._seen, strict=True))
         self._seen = []
-        counts_K = sum_over_ranks(torch.bincount(indices_N, minlength=codes).float())
+        indices_N = gather_rows(own_N)
+        counts_K = torch.bincount(indices_N, minlength=codes).float()
         self.use_K.lerp_(counts_K * codes / counts_K.sum(), 1.0 - self.decay)
+        usage, perplexity = code_usage(indices_N.cpu(), codes)
+        return {"usage": usage, "perplexity": perplexity}
 
     @torch.no_grad()
     def revive(self, codebook_KD: Tensor, below: float) -> int:
@@ -132,6 +135,14 @@ class VQGANTask(Task):
     def batch(self, size: int, generator: torch.Generator) -> Tensor:
         return self.train.take(self.items(size, generator), generator)
 
+    def survey(self, batch: Tensor, step: int) -> Tensor | None:
+        """The gradients that the adaptive weight follows from, (2, ...); None before the discriminator joins."""
+        if not self._adversarial(step):
+            return None
+        reconstruction = self.modules["model"](batch).reconstruction_BCHW.float()
+        fidelity, _ = self._fidelity(reconstruction, batch)
+        return self._last_gradients(fidelity, self._judged(reconstruction))
+
     def phases(self, batch: Tensor, step: int) -> Iterator[Phase]:
         loss = self.loss_config
         x_BCHW = batch
@@ -139,22 +150,17 @@ class VQGANTask(Task):
         reconstruction = output.reconstruction_BCHW.float()
         z_BDhw, codes_BDhw = output.z_BDhw.float(), output.codes_BDhw.float()
         self.tracker.observe(output.indices_Bhw, z_BDhw.detach())
-        absolute = F.l1_loss(reconstruction, x_BCHW)
-        squared = F.mse_loss(reconstruction, x_BCHW)
-        perceptual = self.perceptual(reconstruction, x_BCHW)
+        fidelity, metrics = self._fidelity(reconstruction, x_BCHW)
         codebook = F.mse_loss(codes_BDhw, z_BDhw.detach())
-        commitment = F.mse_loss(z_BDhw, codes_BDhw.detach())
-        fidelity = absolute + loss.squared_weight * squared + loss.perceptual_weight * perceptual
+        metrics["commitment"] = commitment = F.mse_loss(z_BDhw, codes_BDhw.detach())
         total = fidelity + loss.codebook_weight * codebook + loss.commitment_weight * commitment
-        usage, perplexity = code_usage(output.indices_Bhw.cpu(), self.config.codes)
-        metrics: dict[str, float | Tensor] = {
-            "l1": absolute, "squared": squared, "perceptual": perceptual, "commitment": commitment,
-            "usage": usage, "perplexity": perplexity,
-        }  # fmt: skip
-        adversarial = loss.adversarial_from is not None and step >= loss.adversarial_from
+        adversarial = self._adversarial(step)
         if adversarial:
-            judged = -self.modules["discriminator"](reconstruction).float().mean()
-            weight = self._adaptive_weight(fidelity, judged)
+            judged = self._judged(reconstruction)
+            found = self.surveyed
+            weight = self._adaptive_weight(
+                mean_over_ranks(self._last_gradients(fidelity, judged)) if found is None else found
+            )
             total = total + weight * loss.adversarial_weight * judged
             metrics["adversarial"], metrics["adaptive_weight"] = judged, weight
         yield Phase("model", total, metrics)
@@ -163,21 +169,43 @@ class VQGANTask(Task):
             fake = self.modules["discriminator"](reconstruction.detach()).float()
             yield Phase("discriminator", hinge_loss(real, fake), {"real": real.mean(), "fake": fake.mean()})
 
-    def _adaptive_weight(self, fidelity: Tensor, judged: Tensor) -> Tensor:
-        """Balances both losses by their gradients at the decoder's last layer (taming, eq. 7)."""
-        last = self.model.decoder.last_layer
-        (from_fidelity,) = torch.autograd.grad(fidelity, last, retain_graph=True)
-        (from_judged,) = torch.autograd.grad(judged, last, retain_graph=True)
-        weight = mean_over_ranks(from_fidelity).norm() / (mean_over_ranks(from_judged).norm() + 1e-4)
-        return weight.clamp(0.0, self.loss_config.adversarial_limit).detach()
+    def _adversarial(self, step: int) -> bool:
+        """Whether the discriminator takes part."""
+        return self.loss_config.adversarial_from is not None and step >= self.loss_config.adversarial_from
 
-    def after_step(self, step: int) -> None:
+    def _fidelity(self, reconstruction_BCHW: Tensor, x_BCHW: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """How far a reconstruction is from its original: the weighted sum, and what it is made of."""
+        loss = self.loss_config
+        absolute = F.l1_loss(reconstruction_BCHW, x_BCHW)
+        squared = F.mse_loss(reconstruction_BCHW, x_BCHW)
+        perceptual = self.perceptual(reconstruction_BCHW, x_BCHW)
+        total = absolute + loss.squared_weight * squared + loss.perceptual_weight * perceptual
+        return total, {"l1": absolute, "squared": squared, "perceptual": perceptual}
+
+    def _judged(self, reconstruction_BCHW: Tensor) -> Tensor:
+        """The generator's side of the hinge loss."""
+        return -self.modules["discriminator"](reconstruction_BCHW).float().mean()
+
+    def _last_gradients(self, fidelity: Tensor, judged: Tensor) -> Tensor:
+        """The gradients of both losses at the decoder's last layer, (2, ...)."""
+        last = self.model.decoder.last_layer
+        losses = (fidelity, judged)
+        return torch.stack([torch.autograd.grad(loss, last, retain_graph=True)[0] for loss in losses])
+
+    def _adaptive_weight(self, gradients: Tensor) -> Tensor:
+        """Balances both losses by the norms of their gradients over the whole batch (taming, eq. 7)."""
+        from_fidelity, from_judged = gradients
+        weight = from_fidelity.norm() / (from_judged.norm() + 1e-4)
+        return weight.clamp(0.0, self.loss_config.adversarial_limit)
+
+    def after_step(self, step: int) -> Mapping[str, float]:
         loss = self.loss_config
         codebook_KD = self.model.quantize.embedding.weight
-        self.tracker.settle()
+        figures = self.tracker.settle()
         ended = loss.restart_until is not None and step > loss.restart_until
         if (step + 1) % loss.restart_every == 0 and codebook_KD.requires_grad and not ended:
             self.tracker.revive(codebook_KD.data, loss.restart_below)
+        return figures
 
     def validate(self, model: nn.Module, device: torch.device) -> Validation:
         assert isinstance(model, VQGAN)

@@ -97,6 +97,11 @@ def test_finished_tokens_are_left_alone_until_manifest_or_model_changes(
         TokenStore.open(prepared, "train", tokenizers.checksums)
 
 
+def test_a_run_folder_brings_the_tokenizers_it_trains_with(tokenizers: Tokenizers, training: Path) -> None:
+    brought = Tokenizers.load(str(training), torch.device("cpu"))
+    assert (brought.checksums, brought.layout) == (tokenizers.checksums, tokenizers.layout)
+
+
 def test_a_file_that_has_gone_is_named(prepared: Path, tokenizers: Tokenizers) -> None:
     (prepared.parent / "in" / "v.mp4").unlink()
     with pytest.raises(EchoesError, match=r"v\.mp4 does not exist"):

@@ -11,6 +11,7 @@ from pathlib import Path
 from visual_echoes.data.manifest import Clip, Split
 from visual_echoes.data.prepare.candidates import Found, Outcome, Rejected
 from visual_echoes.data.prepare.reasons import Reason
+from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path
 
 REJECTED = "rejected.csv"
@@ -43,6 +44,12 @@ class Splitting:
         return "valid" if _place(origin) < self.valid else "train"
 
 
+def check_shares(valid: float, test: float) -> None:
+    """Raise `EchoesError` for shares of validation and test that leave nothing."""
+    if valid + test >= 1:
+        raise EchoesError("The shares for validation and test leave nothing to train on; make them smaller.")
+
+
 def _place(origin: str) -> float:
     """A number in [0, 1), as good as random."""
     return int.from_bytes(hashlib.sha256(origin.encode()).digest()[:8]) / 2**64
@@ -52,6 +59,14 @@ def finish(
     outcomes: Iterable[Outcome], splitting: Splitting, by_class: bool, root: Path
 ) -> tuple[list[Clip], list[Rejected]]:
     """The clips of the manifest, sorted by id, and everything that is left out, sorted by file."""
+    found, rejected = settle(outcomes, splitting)
+    if by_class:
+        found = _pair_by_class(found, rejected)
+    return [_clip(clip, root) for clip in found], below_root(rejected, root)
+
+
+def settle(outcomes: Iterable[Outcome], splitting: Splitting) -> tuple[list[Found], list[Rejected]]:
+    """What is kept, each with its split and sorted by id, and all that is left out: without duplicates, no leaks."""
     rejected: list[Rejected] = []
     found: list[Found] = []
     for outcome in outcomes:
@@ -60,11 +75,12 @@ def finish(
         else:
             rejected.append(outcome)
     found.sort(key=lambda clip: (clip.id, clip.picture or "", clip.sound or ""))
-    found = _assign_splits(_merge_origins(_drop_duplicates(found, rejected)), splitting, rejected)
-    if by_class:
-        found = _pair_by_class(found, rejected)
-    clips = [_clip(clip, root) for clip in found]
-    return clips, sorted(
+    return _assign_splits(_merge_origins(_drop_duplicates(found, rejected)), splitting, rejected), rejected
+
+
+def below_root(rejected: Iterable[Rejected], root: Path) -> list[Rejected]:
+    """Rejections sorted by file, their paths as they go on from the root."""
+    return sorted(
         (replace(one, file=_below(one.file, root)) for one in rejected),
         key=lambda one: (one.file, one.id, one.reason, one.detail),
     )

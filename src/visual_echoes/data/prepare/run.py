@@ -15,7 +15,7 @@ from typing import Any, Literal
 from visual_echoes.data.manifest import DESCRIPTION, Description, write_description, write_manifest
 from visual_echoes.data.prepare.candidates import Candidate, Outcome, Rules
 from visual_echoes.data.prepare.find import Findings, find_classes, find_in_folder, is_classes
-from visual_echoes.data.prepare.finish import Splitting, finish, write_rejected
+from visual_echoes.data.prepare.finish import Splitting, check_shares, finish, write_rejected
 from visual_echoes.data.prepare.journal import Journal
 from visual_echoes.data.prepare.lists import find_listed, find_vggsound, is_vggsound, read_split_list
 from visual_echoes.data.prepare.pool import examine_in_pool
@@ -132,8 +132,7 @@ def _rules(settings: Settings) -> Rules:
     shortest = min(SHORTEST, window / 2) if settings.shortest is None else settings.shortest
     if not 0 < shortest <= window:
         raise EchoesError(f"A shortest clip of {shortest:g} s does not fit a window of {window:g} s; correct them.")
-    if settings.valid_share + settings.test_share >= 1:
-        raise EchoesError("The shares for validation and test leave nothing to train on; make them smaller.")
+    check_shares(settings.valid_share, settings.test_share)
     return Rules(settings.layout.sample_rate, window, shortest, settings.frames)
 
 

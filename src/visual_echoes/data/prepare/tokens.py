@@ -21,8 +21,7 @@ from visual_echoes.data.manifest import MANIFEST, SPLITS, Clip, Description, rea
 from visual_echoes.data.token_store import FORMAT, StoreDescription, TokenStoreWriter, read_store_description
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
-from visual_echoes.weights import CONFIG_FILE, PartName, find_model, load_model
-from visual_echoes.weights import read_description as read_model
+from visual_echoes.weights import PartName, load_model
 
 SOUND_WINDOWS = 3  # of each clip
 CLIPS_AT_ONCE = 8  # between commits; their files are read while the ones before are encoded
@@ -39,17 +38,11 @@ class Tokenizers:
 
     @classmethod
     def load(cls, source: str, device: torch.device) -> Tokenizers:
-        """Those of a model folder, a packaged model or a hub repository; `EchoesError` if it has not both."""
-        folder = find_model(source)
-        model = load_model(folder, wanted=TOKENIZERS)
-        checksums: dict[str, str] = {}
-        for name in TOKENIZERS:
-            digest = read_model(folder).parts[name].sha256
-            if digest is None:
-                raise EchoesError(f"{folder / CONFIG_FILE} has no checksum of {name}; get the folder again.")
-            checksums[name] = digest
-            model.parts[name].to(device)
-        return cls(Codec(model, device), checksums)
+        """Those of anything that `load_model` takes; `EchoesError` if it has not both."""
+        model = load_model(source, wanted=TOKENIZERS)
+        for part in model.parts.values():
+            part.to(device)
+        return cls(Codec(model, device), {name: model.files[name].sha256 for name in TOKENIZERS})
 
     @property
     def layout(self) -> Layout:

@@ -14,9 +14,10 @@ import torch
 from evaluation import toys
 from visual_echoes.data.pairs import PairSplit
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.digits import evaluate_digits
+from visual_echoes.evaluation.classes import evaluate_classes
 from visual_echoes.evaluation.exam import Exam
-from visual_echoes.evaluation.report import DigitsReport
+from visual_echoes.evaluation.report import ClassesReport
+from visual_echoes.evaluation.targets import DIGITS
 from visual_echoes.layout import get_layout
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.weights import Model, read_description
@@ -25,11 +26,11 @@ SMALL: dict[str, Any] = {"seeds": (0, 1), "pairs": 20, "sound_repeats": 2}
 LITTLE: dict[str, Any] = {"pairs": 5, "sound_repeats": 1, "settings": {"steps": 2}}
 
 
-def evaluate(echoes: VisualEchoes, data: Path, **options: Any) -> DigitsReport:
-    return evaluate_digits(echoes, data, toys.judge("image"), toys.judge("audio"), **{**SMALL, **options})
+def evaluate(echoes: VisualEchoes, data: Path, **options: Any) -> ClassesReport:
+    return evaluate_classes(echoes, data, toys.judge("image"), toys.judge("audio"), DIGITS, **{**SMALL, **options})
 
 
-def test_a_model_without_fault(perfect_report: DigitsReport) -> None:
+def test_a_model_without_fault(perfect_report: ClassesReport) -> None:
     measures = perfect_report.measures
     made = measures.generated
     assert (measures.real.picture_accuracy, measures.real.sound_accuracy) == (1.0, 1.0)
@@ -47,7 +48,7 @@ def test_a_model_without_fault(perfect_report: DigitsReport) -> None:
     assert measures.unguided.settings.guided is False
 
 
-def test_a_lossless_round_trip(perfect_report: DigitsReport) -> None:
+def test_a_lossless_round_trip(perfect_report: ClassesReport) -> None:
     trip = perfect_report.measures.round_trip
     assert (trip.pictures.kept, trip.sounds.kept, trip.vocoder.kept) == (1.0, 1.0, 1.0)
     assert (trip.mel_l1, trip.sounds.mel_l1) == (0.0, pytest.approx(0.0, abs=1e-6))
@@ -141,7 +142,7 @@ def test_a_random_model_gives_the_same_report_twice(echoes: VisualEchoes, data: 
 
 
 def test_the_report_names_model_data_and_judges(echoes: VisualEchoes, model_folder: Path, data: Path) -> None:
-    report = evaluate(echoes, data, **LITTLE, seeds=(0,), model_folder=model_folder)
+    report = evaluate(echoes, data, **LITTLE, seeds=(0,))
     parts = read_description(model_folder).parts
     assert report.model.checksums == {name: part.sha256 for name, part in parts.items()}
     assert report.model.name == "tiny"
@@ -201,11 +202,11 @@ def test_impossible_requests_are_refused(
 def test_unfit_judges_are_refused(echoes: VisualEchoes, data: Path) -> None:
     image, audio = toys.judge("image"), toys.judge("audio")
     with pytest.raises(EchoesError, match="judges audio"):
-        evaluate_digits(echoes, data, audio, audio)
+        evaluate_classes(echoes, data, audio, audio, DIGITS)
     with pytest.raises(EchoesError, match="another shape or rate"):
-        evaluate_digits(echoes, data, image, toys.judge("audio", get_layout("digits")))
+        evaluate_classes(echoes, data, image, toys.judge("audio", get_layout("digits")), DIGITS)
     with pytest.raises(EchoesError, match="other groups"):
-        evaluate_digits(echoes, data, toys.judge("image", groups=["a", "b"]), audio)
+        evaluate_classes(echoes, data, toys.judge("image", groups=["a", "b"]), audio, DIGITS)
 
 
 def test_generated_sounds_are_judged_in_their_place_of_the_clip(whole_model: Model, data: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from visual_echoes.evaluation import metrics
 from visual_echoes.evaluation.exam import Exam, measure_level
+from visual_echoes.evaluation.gallery import Gallery
 from visual_echoes.evaluation.records import Codebook, PictureRoundTrip, RealData, RoundTrip, SoundRoundTrip
 from visual_echoes.vqgan import code_usage
 
@@ -30,8 +31,11 @@ def measure_real(exam: Exam) -> RealData:
     )
 
 
-def measure_round_trip(exam: Exam) -> RoundTrip:
-    """The test split through the tokenizers, and its sounds through the vocoder with and without theirs."""
+def measure_round_trip(exam: Exam, gallery: Gallery | None = None) -> RoundTrip:
+    """The test split through the tokenizers, and its sounds through the vocoder with and without theirs.
+
+    A gallery is shown what went through both.
+    """
     codec = exam.echoes.codec
     tokens, mels, decoded, vocoded = [], [], [], []
     for rows in exam.batches(len(exam.mels_BMT)):
@@ -43,9 +47,9 @@ def measure_round_trip(exam: Exam) -> RoundTrip:
         decoded.append(codec.vocode(decoded_BMT))
         vocoded.append(codec.vocode(mel_BMT))
     waves_BN, mels_BMT = np.concatenate(decoded), torch.cat(mels)
-    judged_B = exam.judge_sounds(waves_BN)
+    judged_B = exam.judge_sounds(waves_BN, exam.sound_groups_B, gallery)
     return RoundTrip(
-        pictures=_picture_round_trip(exam),
+        pictures=_picture_round_trip(exam, gallery),
         sounds=_sound_round_trip(exam, waves_BN),
         vocoder=_sound_round_trip(exam, np.concatenate(vocoded)),
         mel_l1=float((mels_BMT - exam.mels_BMT).abs().mean()),
@@ -54,7 +58,7 @@ def measure_round_trip(exam: Exam) -> RoundTrip:
     )
 
 
-def _picture_round_trip(exam: Exam) -> PictureRoundTrip:
+def _picture_round_trip(exam: Exam, gallery: Gallery | None) -> PictureRoundTrip:
     codec = exam.echoes.codec
     tokens, pictures = [], []
     for rows in exam.batches(len(exam.pictures_BHWC)):
@@ -62,7 +66,7 @@ def _picture_round_trip(exam: Exam) -> PictureRoundTrip:
         tokens.append(tokens_BI.cpu())
         pictures.append(codec.decode_images(tokens_BI))
     pictures_BHWC = np.concatenate(pictures)
-    judged_B = exam.judge_pictures(pictures_BHWC)
+    judged_B = exam.judge_pictures(pictures_BHWC, exam.picture_groups_B, gallery)
     return PictureRoundTrip(
         kept=metrics.share(judged_B == exam.judged_pictures_B),
         right=metrics.share(judged_B == exam.picture_groups_B),

@@ -1,0 +1,1 @@
+"""What the model is compared with, on the same tokens: an autoregressive transformer and retrieval."""

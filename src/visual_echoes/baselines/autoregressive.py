@@ -1,0 +1,255 @@
+"""The autoregressive baseline: a GPT over the tokens of both modalities, in SpecVQGAN's way (Iashin and Rahtu 2021).
+
+Features:
+- the sequence is a start slot, all tokens of the condition, then those of the target; each place sees what is before it
+- one network for both directions, told apart by the start slot
+- pictures are read row by row, sounds frame by frame (all bands of a frame first, SpecVQGAN's column-major order)
+- sampling place by place with a cache of keys and values
+
+Block, positions and head are those of the paper's model, so that the two differ in how they generate, not in size or
+parts. The reading order stays inside: tokens and logits are in row-major order of the grid everywhere else.
+
+Shapes: B batch, P places of one modality, T target places, L places of both, S places at hand, D width, K codes,
+H heads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from visual_echoes.errors import EchoesError
+from visual_echoes.files import atomic_path, write_text
+from visual_echoes.sampling import draw_tokens
+from visual_echoes.transformer import (
+    EMBEDDING_STD,
+    MODALITIES,
+    NORM_EPS,
+    Block,
+    Head,
+    Modality,
+    Pair,
+    Positions,
+    SequenceConfig,
+    initialise,
+)
+
+CONFIG = "autoregressive.json"
+WEIGHTS = "autoregressive.safetensors"
+SAMPLING_BATCH = 64
+
+
+class AutoregressiveConfig(SequenceConfig):
+    """Size of the network; by default as many layers as encoder and decoder of the paper's model have together."""
+
+    layers: int = Field(default=20, gt=0)
+
+
+class AutoregressiveSampling(BaseModel):
+    """How to draw a token; the defaults are SpecVQGAN's.
+
+    Attributes:
+        temperature: the logits are divided by it.
+        top_k: only so many of the most probable codes can be drawn; None: all.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    temperature: float = Field(default=1.0, gt=0)
+    top_k: int | None = Field(default=100, ge=1)
+
+    def draw(self, logits_BK: Tensor, uniform_B: Tensor) -> Tensor:
+        """One token an item, int64 (B,), by uniform numbers in [0, 1)."""
+        if self.top_k is not None and self.top_k < logits_BK.shape[-1]:
+            least_B1 = logits_BK.topk(self.top_k).values[:, -1:]
+            logits_BK = logits_BK.masked_fill(logits_BK < least_B1, -torch.inf)
+        return draw_tokens((logits_BK / self.temperature)[:, None], uniform_B[:, None])[:, 0]
+
+
+class Cache:
+    """Keys and values of one block at the places it has seen."""
+
+    def __init__(self, places: int) -> None:
+        self.places, self.seen = places, 0
+        self._keys_BHLd = self._values_BHLd = torch.empty(0)
+
+    def extend(self, k_BHSd: Tensor, v_BHSd: Tensor) -> tuple[Tensor, Tensor]:
+        """Take in the next places; returns keys and values of all places so far."""
+        if not self.seen:
+            shape = (*k_BHSd.shape[:2], self.places, k_BHSd.shape[-1])
+            self._keys_BHLd, self._values_BHLd = k_BHSd.new_empty(shape), v_BHSd.new_empty(shape)
+        start, self.seen = self.seen, self.seen + k_BHSd.shape[2]
+        self._keys_BHLd[:, :, start : self.seen] = k_BHSd
+        self._values_BHLd[:, :, start : self.seen] = v_BHSd
+        return self._keys_BHLd[:, :, : self.seen], self._values_BHLd[:, :, : self.seen]
+
+
+class CausalBlock(Block):
+    """The paper's model's block, in which a place sees itself and what is before it."""
+
+    def forward(self, x_BSD: Tensor, cache: Cache | None = None) -> Tensor:  # type: ignore[override]
+        q_BHSd, k_BHSd, v_BHSd = self.attention.project(self.norm1(x_BSD))
+        if cache is not None:
+            k_BHSd, v_BHSd = cache.extend(k_BHSd, v_BHSd)
+        queries, keys = q_BHSd.shape[2], k_BHSd.shape[2]
+        mask = torch.ones(queries, keys, dtype=torch.bool, device=x_BSD.device).tril(keys - queries)
+        x_BSD = x_BSD + self.dropout(self.attention.mix(q_BHSd, k_BHSd, v_BHSd, mask))
+        return x_BSD + self.dropout(self.mlp(self.norm2(x_BSD)))
+
+
+class AutoregressiveTransformer(nn.Module):
+    """Causal transformer that predicts one modality's tokens from all of the other's and its own so far."""
+
+    def __init__(self, config: AutoregressiveConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.start = nn.Parameter(torch.randn(2, width) * EMBEDDING_STD)  # by what is made
+        self.embeddings = nn.ModuleDict({m: nn.Embedding(config.codes(m), width) for m in MODALITIES})
+        self.positions = Positions(config)
+        self.embed_dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(CausalBlock(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.heads = nn.ModuleDict({m: Head(width, config.codes(m)) for m in MODALITIES})
+        initialise(self)
+
+    def forward(self, tokens: Pair, to_audio_B: Tensor) -> Tensor:
+        """Features that predict, at each place, the next one (teacher forcing).
+
+        Args:
+            tokens: int64 (B, I) and (B, A).
+            to_audio_B: bool, True where the picture is the condition and the sound the target, False the other way.
+
+        Returns:
+            Features (B, L, D); `logits` picks those of the target and turns them into scores.
+        """
+        image_BID, audio_BAD = (self._embed(m, tokens_BP) for m, tokens_BP in zip(MODALITIES, tokens, strict=True))
+        joint_BLD = torch.where(
+            to_audio_B[:, None, None], torch.cat([image_BID, audio_BAD], 1), torch.cat([audio_BAD, image_BID], 1)
+        )
+        start_B1D = self.start[to_audio_B.long()][:, None]
+        return self._features(torch.cat([start_B1D, joint_BLD[:, :-1]], 1))
+
+    def logits(self, target: Modality, features_BLD: Tensor) -> Tensor:
+        """Scores of the target's codes at each of its places, (B, T, K), of sequences whose target it is."""
+        features_BTD = features_BLD[:, -self.config.places(target) :]
+        return self._from_reading_order(target, self._scores(target, features_BTD))
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        target: Modality,
+        condition_BP: Tensor,
+        settings: AutoregressiveSampling,
+        generators: Sequence[torch.Generator],
+    ) -> Pair:
+        """Make the target for a condition, place by place; to be called in eval mode.
+
+        Args:
+            target: the modality to make.
+            condition_BP: int64, tokens of the other one.
+            settings: how to draw.
+            generators: one CPU generator per sample; each is advanced by one draw.
+
+        Returns:
+            Tokens of both, the condition as it was.
+        """
+        condition: Modality = "audio" if target == "image" else "image"
+        places = self.config.places(target)
+        uniform_BT = torch.stack([torch.rand(places, generator=generator) for generator in generators])
+        uniform_BT = uniform_BT.to(condition_BP.device)
+        caches = [Cache(1 + sum(map(self.config.places, MODALITIES))) for _ in self.blocks]
+        start_B1D = self.start[MODALITIES.index(target)].expand(len(condition_BP), 1, -1)
+        x_BSD = torch.cat([start_B1D, self._embed(condition, condition_BP)], 1)
+        table_TD, drawn = self._places(target), []
+        for place in range(places):
+            logits_BK = self._scores(target, self._features(x_BSD, caches)[:, -1]).float()
+            drawn.append(settings.draw(logits_BK, uniform_BT[:, place]))
+            x_BSD = (self.embeddings[target](drawn[-1]) + table_TD[place])[:, None]
+        target_BT = self._from_reading_order(target, torch.stack(drawn, 1))
+        return Pair(condition_BP, target_BT) if target == "audio" else Pair(target_BT, condition_BP)
+
+    def _features(self, x_BSD: Tensor, caches: Sequence[Cache] | None = None) -> Tensor:
+        x_BSD = self.embed_dropout(x_BSD)
+        for index, block in enumerate(self.blocks):
+            x_BSD = block(x_BSD, None if caches is None else caches[index])
+        return self.norm(x_BSD)
+
+    def _scores(self, modality: Modality, features_D: Tensor) -> Tensor:
+        return self.heads[modality](features_D, self.embeddings[modality].weight)
+
+    def _embed(self, modality: Modality, tokens_BP: Tensor) -> Tensor:
+        """Tokens with their places, in reading order, (B, P, D)."""
+        return self.embeddings[modality](self._to_reading_order(modality, tokens_BP)) + self._places(modality)
+
+    def _places(self, modality: Modality) -> Tensor:
+        """Position and modality embeddings in reading order, (P, D)."""
+        positions_PD: Tensor = self.positions.image if modality == "image" else self.positions.audio
+        positions_PD = self._to_reading_order(modality, positions_PD[None])[0]
+        return positions_PD + self.positions.modality[MODALITIES.index(modality)]
+
+    def _to_reading_order(self, modality: Modality, x_BP: Tensor) -> Tensor:
+        """Values of the places, (B, P, ...), from row-major order."""
+        if modality == "image":
+            return x_BP
+        return x_BP.unflatten(1, self.config.audio_grid).transpose(1, 2).flatten(1, 2)
+
+    def _from_reading_order(self, modality: Modality, x_BP: Tensor) -> Tensor:
+        if modality == "image":
+            return x_BP
+        rows, columns = self.config.audio_grid
+        return x_BP.unflatten(1, (columns, rows)).transpose(1, 2).flatten(1, 2)
+
+
+@dataclass(frozen=True)
+class AutoregressiveBaseline:
+    """A trained network as a `Baseline`."""
+
+    model: AutoregressiveTransformer
+    settings: AutoregressiveSampling = field(default_factory=AutoregressiveSampling)
+    batch_size: int = SAMPLING_BATCH
+
+    def image_to_audio(self, image_tokens_BI: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Sound tokens for picture tokens; see `Baseline`."""
+        return self._sample("audio", image_tokens_BI, seeds)
+
+    def audio_to_image(self, audio_tokens_BA: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Picture tokens for sound tokens; see `Baseline`."""
+        return self._sample("image", audio_tokens_BA, seeds)
+
+    def _sample(self, target: Modality, condition_BP: Tensor, seeds: Sequence[int]) -> Tensor:
+        made = []
+        for first in range(0, len(condition_BP), self.batch_size):
+            rows = slice(first, first + self.batch_size)
+            generators = [torch.Generator().manual_seed(seed) for seed in seeds[rows]]
+            condition = condition_BP[rows].to(self.model.start.device)
+            made.append(getattr(self.model.sample(target, condition, self.settings, generators), target).cpu())
+        return torch.cat(made)
+
+
+def save_autoregressive(folder: Path, model: nn.Module, config: AutoregressiveConfig) -> None:
+    """Write the network's folder: float32 weights and, last, `autoregressive.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / WEIGHTS) as temporary:
+        save_file({name: value.float().contiguous() for name, value in model.state_dict().items()}, temporary)
+    write_text(folder / CONFIG, json.dumps(config.model_dump(mode="json"), indent=2) + "\n")
+
+
+def load_autoregressive(folder: Path) -> AutoregressiveTransformer:
+    """Read a folder that `save_autoregressive` wrote, in eval mode; `EchoesError` when it is incomplete or damaged."""
+    try:
+        config = AutoregressiveConfig.model_validate_json((folder / CONFIG).read_bytes())
+        model = AutoregressiveTransformer(config)
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise EchoesError(f"{folder} holds no usable autoregressive baseline ({reason}); train it again.") from error
+    return model.eval()

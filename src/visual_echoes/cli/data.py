@@ -1,0 +1,124 @@
+"""The commands `data`: prepare arrays for training and evaluation, and look at their augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from visual_echoes.cli.console import needs_extra, progress_bar, say, working
+
+DIGITS_SOURCE = Path("data/digits")
+DIGITS_DATA = Path("data/prepared/digits")
+SCENES_LISTS = Path("data/scenes")
+SCENES_DATA = Path("data/prepared/scenes")
+ALL_FOLDS = "-all-folds"  # added to the name, so that no test sound gets into the data that a run was begun with
+
+data = typer.Typer(no_args_is_help=True, help="Prepare data for training and evaluation.")
+
+SourceOption = Annotated[Path, typer.Option("--source", help="Folder with images.npz and spoken.tar.gz.")]
+
+
+@data.command("digits")
+def prepare_digits(
+    source: SourceOption = DIGITS_SOURCE,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = DIGITS_DATA,
+    layout: Annotated[str, typer.Option("--layout", help="Layout to fit the digits to.")] = "digits",
+) -> None:
+    """Prepare handwritten and spoken digits: training, validation and test split."""
+    from visual_echoes.data import digits
+    from visual_echoes.layout import get_layout
+
+    with working("Preparing digits"):
+        counts = digits.prepare_digits(source, output, get_layout(layout))
+    _say_counts(output, counts)
+
+
+@data.command("scenes")
+def prepare_scenes(
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder with images_train.tar and images_test.tar.")
+    ] = None,
+    sounds: Annotated[
+        Path | None, typer.Option("--sounds", help="Folder with sounds.tar, more_sounds.tar and their lists.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", show_default=str(SCENES_DATA), help="Folder to write; NAME-sounds beside it."),
+    ] = None,
+    layout: Annotated[str, typer.Option("--layout", help="Layout to fit pictures and sounds to.")] = "scenes",
+    all_folds: Annotated[
+        bool, typer.Option("--all-folds", help="Train on the test sounds, too; by default into a folder of its own.")
+    ] = False,
+    lists: Annotated[Path, typer.Option("--lists", help="For downloads: the lists of sounds.")] = SCENES_LISTS,
+    accept_unverified: Annotated[
+        bool, typer.Option("--accept-unverified", help="Take a download of sounds that no checksum vouches for.")
+    ] = False,
+) -> None:
+    """Prepare photographs and recordings of six classes, from local copies or from the published originals.
+
+    Without --images and --sounds, CIFAR-10 (170 MB) and ESC-50 (600 MB) are downloaded to `downloads` beside the
+    output.
+    """
+    from visual_echoes.data import originals, scenes
+    from visual_echoes.errors import EchoesError
+    from visual_echoes.layout import get_layout
+
+    target = output or (SCENES_DATA.with_name(SCENES_DATA.name + ALL_FOLDS) if all_folds else SCENES_DATA)
+    chosen = get_layout(layout)
+    if images is not None and sounds is not None:
+        with progress_bar("Preparing", 1) as bar:
+            counts = scenes.prepare_scenes(images, sounds, target, chosen, bar.show, all_folds=all_folds)
+    elif images is None and sounds is None:
+        with progress_bar("Downloading", 1) as bar:
+            archives = originals.fetch_originals(
+                target.with_name("downloads"), bar.show, accept_unverified=accept_unverified
+            )
+        with progress_bar("Preparing", 1) as bar:
+            counts = originals.prepare_originals(*archives, lists, target, chosen, bar.show, all_folds=all_folds)
+    else:
+        raise EchoesError("Local copies need both --images and --sounds; give both, or none to download the originals.")
+    _say_counts(target, counts)
+
+
+@data.command("classes")
+def prepare_classes(
+    folder: Annotated[Path, typer.Argument(help="A folder with pictures/CLASS/... and sounds/CLASS/...")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; made if needed.")],
+    layout: Annotated[str, typer.Option("--layout", help="Layout to fit pictures and sounds to.")] = "scenes",
+    valid_share: Annotated[float, typer.Option("--valid-share", min=0, max=1, help="Of files, by name.")] = 0.1,
+    test_share: Annotated[float, typer.Option("--test-share", min=0, max=1, help="Of files, by name.")] = 0.1,
+) -> None:
+    """Prepare class folders of your own; what cannot be used is left out, counted, and listed in rejected.csv."""
+    from visual_echoes.data.class_folders import prepare_class_folder
+    from visual_echoes.data.prepare import WORDING
+    from visual_echoes.layout import get_layout
+
+    with progress_bar("Preparing", 1) as bar:
+        prepared = prepare_class_folder(folder, output, get_layout(layout), valid_share, test_share, bar.show)
+    _say_counts(output, prepared.counts)
+    for reason, count in prepared.reasons.most_common():
+        say(f"left out: {count} {reason.value} ({WORDING[reason]})")
+
+
+@data.command("sheet")
+def contact_sheet(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, for instance one of recipes/scenes.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="What the variations are drawn with.")] = 0,
+) -> None:
+    """Show how a recipe varies its training pictures and sounds: each row plain first, then varied."""
+    with needs_extra("train"):
+        from visual_echoes.training.contact_sheet import write_contact_sheet
+        from visual_echoes.training.recipe import read_recipe
+
+    with working("Drawing the sheet"):
+        write_contact_sheet(read_recipe(recipe), output, seed)
+    say(str(output))
+
+
+def _say_counts(output: Path, counts: Mapping[str, tuple[int, int]]) -> None:
+    for split, (pictures, sounds) in counts.items():
+        say(f"{output / split}.safetensors: {pictures} pictures, {sounds} sounds")

@@ -1,0 +1,130 @@
+"""`echoes evaluate`: measure a model against the targets of its kind of data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from visual_echoes.cli.console import progress_bar, say, working
+from visual_echoes.cli.data import DIGITS_DATA, DIGITS_SOURCE, SourceOption
+from visual_echoes.cli.options import BatchSizeOption, DeviceOption, ModelOption, load
+
+if TYPE_CHECKING:
+    from visual_echoes.evaluation.judges import Judge
+
+DIGITS_REPORT = Path("reports/digits")
+SCENES_DATA = Path("data/prepared/scenes")
+SCENES_REPORT = Path("reports/scenes")
+
+evaluate = typer.Typer(no_args_is_help=True, help="Measure a model.")
+
+ImageJudgeOption = Annotated[
+    Path | None, typer.Option("--image-judge", show_default="the packaged one", help="A judge's folder.")
+]
+AudioJudgeOption = Annotated[
+    Path | None, typer.Option("--audio-judge", show_default="the packaged one", help="A judge's folder.")
+]
+ReportOption = Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")]
+SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="How many seeds to repeat it with.")]
+PairsOption = Annotated[int, typer.Option("--pairs", min=1, help="Pairs from nothing for each seed.")]
+RepeatsOption = Annotated[int, typer.Option("--sound-repeats", min=1, help="Pictures for each test sound.")]
+
+
+@evaluate.command("digits")
+def evaluate_digits(
+    model: ModelOption = None,
+    data: Annotated[Path, typer.Option("--data", help="Prepared digits; made from --source if missing.")] = DIGITS_DATA,
+    source: SourceOption = DIGITS_SOURCE,
+    output: ReportOption = DIGITS_REPORT,
+    image_judge: ImageJudgeOption = None,
+    audio_judge: AudioJudgeOption = None,
+    seeds: SeedsOption = 3,
+    pairs: PairsOption = 1000,
+    sound_repeats: RepeatsOption = 4,
+    batch_size: BatchSizeOption = 64,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure a digits model on the test split; writes a report, and sheets to look at."""
+    from visual_echoes.data import digits
+    from visual_echoes.data.pairs import DESCRIPTION
+    from visual_echoes.evaluation.classes import evaluate_classes
+    from visual_echoes.evaluation.report import write_report
+    from visual_echoes.evaluation.sheets import write_sheets
+    from visual_echoes.evaluation.tables import print_report
+    from visual_echoes.evaluation.targets import DIGITS
+
+    judges = _judges("digits", image_judge, audio_judge)
+    echoes = load(model, device)
+    if not (data / DESCRIPTION).is_file():
+        with working("Preparing digits"):
+            digits.prepare_digits(source, data, echoes.layout)
+    with progress_bar("Evaluating", 1) as bar:
+        report = evaluate_classes(
+            echoes, data, *judges, DIGITS, seeds=range(seeds), pairs=pairs, sound_repeats=sound_repeats,
+            batch_size=batch_size, progress=lambda _, done, total: bar.show(done, total),
+        )  # fmt: skip
+    print_report(report)
+    say(str(write_report(report, output)))
+    for sheet in write_sheets(echoes, data, output):
+        say(str(sheet))
+
+
+@evaluate.command("scenes")
+def evaluate_scenes(
+    model: ModelOption = None,
+    data: Annotated[Path, typer.Option("--data", help="Prepared scenes.")] = SCENES_DATA,
+    output: ReportOption = SCENES_REPORT,
+    image_judge: ImageJudgeOption = None,
+    audio_judge: AudioJudgeOption = None,
+    autoregressive: Annotated[
+        Path | None, typer.Option("--autoregressive", show_default="none", help="Trained folder, measured beside.")
+    ] = None,
+    seeds: SeedsOption = 3,
+    pictures: Annotated[
+        int, typer.Option("--pictures", min=1, help="Test pictures, the first and as many of each class.")
+    ] = 600,
+    pairs: PairsOption = 600,
+    sound_repeats: RepeatsOption = 10,
+    batch_size: BatchSizeOption = 64,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure a scenes model beside baselines; writes a report, sheets to look at, and examples to listen to."""
+    from visual_echoes.data.pairs import read_groups
+    from visual_echoes.evaluation import scenes
+    from visual_echoes.evaluation.against import autoregressive_baseline, retrieval_baselines
+    from visual_echoes.evaluation.examples import write_coloured_sheets, write_examples
+    from visual_echoes.evaluation.report import write_report
+    from visual_echoes.evaluation.second_opinions import second_opinions
+    from visual_echoes.evaluation.tables import print_report
+
+    judges = _judges("scenes", image_judge, audio_judge)
+    echoes = load(model, device)
+    baselines = {} if autoregressive is None else {"autoregressive": autoregressive_baseline(echoes, autoregressive)}
+    with progress_bar("Encoding the training split", 1) as bar:
+        baselines |= retrieval_baselines(echoes, data, batch_size, bar.show)
+    opinions = second_opinions(read_groups(data), echoes.layout)
+    with progress_bar("Evaluating", 1) as bar:
+        report = scenes.evaluate_scenes(
+            echoes, data, *judges, baselines, opinions, seeds=range(seeds), pictures=pictures, pairs=pairs,
+            sound_repeats=sound_repeats, batch_size=batch_size,
+            progress=lambda _, done, total: bar.show(done, total),
+        )  # fmt: skip
+    print_report(report)
+    say(str(write_report(report, output)))
+    with working("Making sheets and examples"):
+        files = [*write_coloured_sheets(echoes, data, output), *write_examples(echoes, data, output)]
+    for file in files:
+        say(str(file))
+
+
+def _judges(name: str, image: Path | None, audio: Path | None) -> tuple[Judge, Judge]:
+    """The judges in the folders; where there is none, the packaged ones of that name."""
+    from visual_echoes.evaluation.judges import load_judge
+    from visual_echoes.evaluation.packaged import packaged_judge
+
+    return (
+        packaged_judge(f"{name}-image") if image is None else load_judge(image),
+        packaged_judge(f"{name}-audio") if audio is None else load_judge(audio),
+    )

@@ -1,0 +1,77 @@
+"""Fitting how sure a model is, on items it has not learnt from, judged as in an evaluation.
+
+Shapes: B items, I and A token places.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from visual_echoes.confidence import Calibration, information
+from visual_echoes.evaluation.exam import Exam
+from visual_echoes.evaluation.judges import Judge
+from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.transformer import EchoTransformer, Modality, Pair
+
+Outcomes = dict[Modality, tuple[Tensor, Tensor]]  # by what is made: information (B,), and whether it is right (B,)
+
+
+def measure_outcomes(
+    echoes: VisualEchoes,
+    data: Path,
+    image_judge: Judge,
+    audio_judge: Judge,
+    split: str,
+    *,
+    pictures: int | None = None,
+    sound_repeats: int = 1,
+    batch_size: int = 64,
+) -> Outcomes:
+    """Make sounds for the pictures of a split and pictures for its sounds, and judge them.
+
+    Args:
+        split: "valid" to fit a calibration, "test" to see how well it holds.
+        pictures: as in `Exam`.
+        sound_repeats: pictures made for each sound.
+
+    Raises:
+        EchoesError: unusable data or judges.
+    """
+    exam = Exam(echoes, data, image_judge, audio_judge, batch_size, pictures, split)
+    sounds = echoes.image_to_audio(list(exam.pictures_BHWC), batch_size=batch_size)
+    waves = [(wave_N, echoes.layout.sample_rate) for wave_N in exam.waves_BN] * sound_repeats
+    images = echoes.audio_to_image(waves, batch_size=batch_size)
+    assert sounds.audio is not None
+    assert images.images is not None
+    return {
+        "audio": (_information(exam, "audio"), exam.judge_sounds(sounds.audio) == exam.picture_groups_B),
+        "image": (
+            _information(exam, "image").repeat(sound_repeats),
+            exam.judge_pictures(images.images) == exam.sound_groups_B.repeat(sound_repeats),
+        ),
+    }
+
+
+def fit_calibration(outcomes: Outcomes) -> dict[Modality, Calibration]:
+    """One curve for each modality that is made."""
+    return {target: Calibration.fit(*outcome) for target, outcome in outcomes.items()}
+
+
+def _information(exam: Exam, target: Modality) -> Tensor:
+    """What each picture or sound of the exam tells about the other modality, nats per place, (B,)."""
+    codec = exam.echoes.codec
+    transformer = cast(EchoTransformer, codec.part("transformer"))
+    found = []
+    for rows in exam.batches(len(exam.pictures_BHWC if target == "audio" else exam.waves_BN)):
+        if target == "audio":
+            image_BI = codec.encode_images(exam.pictures_BHWC[rows])
+            tokens = Pair(image_BI, image_BI.new_zeros(len(image_BI), transformer.places["audio"]))
+        else:
+            audio_BA = codec.encode_mels(exam.mels_BMT[rows].to(codec.device))
+            tokens = Pair(audio_BA.new_zeros(len(audio_BA), transformer.places["image"]), audio_BA)
+        found.append(information(transformer, tokens, target).cpu())
+    return torch.cat(found)

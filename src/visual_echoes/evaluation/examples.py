@@ -1,0 +1,111 @@
+"""A few examples to look at and to listen to, and sheets of what was given beside what was made of it.
+
+Shapes: R rows of the sheet, G groups, H rows, W columns and C channels of a cell, M mel bands, T mel frames.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visual_echoes.data.pairs import pcm_to_wave, read_groups, read_split
+from visual_echoes.demo.spectrogram import spectrogram
+from visual_echoes.evaluation.generated import SEED_STRIDE
+from visual_echoes.evaluation.sheets import sheet_metadata, spread_items, tile
+from visual_echoes.media import write_png, write_wav
+from visual_echoes.pipeline import Result, VisualEchoes
+
+TO_SOUND_FILE = "picture-to-sound.png"
+TO_PICTURE_FILE = "sound-to-picture.png"
+EXAMPLES_FOLDER = "examples"
+ROWS = 4
+OTHERS = 6  # pairs from nothing among the examples
+
+
+def write_coloured_sheets(
+    echoes: VisualEchoes,
+    data: Path,
+    folder: Path,
+    *,
+    rows: int = ROWS,
+    seed: int = 0,
+    batch_size: int = 16,
+    settings: Mapping[str, Any] | None = None,
+) -> tuple[Path, Path]:
+    """Write one sheet for each direction, a column for each class: what was given, and under it what was made.
+
+    Sounds are shown as spectrograms. Returns the paths of both.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    split, groups = read_split(data, "test", echoes.layout), len(read_groups(data))
+    request = {"seed": seed * SEED_STRIDE, "batch_size": batch_size, **(settings or {})}
+    images_BHWC = split.images[spread_items(split.image_groups, groups, rows)].movedim(1, -1).numpy()
+    waves_BN = pcm_to_wave(split.sounds[spread_items(split.sound_groups, groups, rows)]).numpy()
+    sounds = echoes.image_to_audio(list(images_BHWC), **request)
+    pictures = echoes.audio_to_image([(wave_N, echoes.layout.sample_rate) for wave_N in waves_BN], **request)
+    assert sounds.mels is not None
+    assert pictures.images is not None
+    given_BMT = echoes.codec.mels(waves_BN).cpu().numpy()
+    sheets = (
+        (TO_SOUND_FILE, [stack(*pair) for pair in zip(images_BHWC, sounds.mels, strict=True)], sounds),
+        (TO_PICTURE_FILE, [stack(*pair, True) for pair in zip(pictures.images, given_BMT, strict=True)], pictures),
+    )
+    for name, cells, result in sheets:
+        write_png(folder / name, tile(np.stack(cells), rows), sheet_metadata(result))
+    return folder / TO_SOUND_FILE, folder / TO_PICTURE_FILE
+
+
+def write_examples(
+    echoes: VisualEchoes,
+    data: Path,
+    folder: Path,
+    *,
+    seed: int = 0,
+    batch_size: int = 16,
+    settings: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write a test picture of each class with the sound made for it, and `OTHERS` pairs from nothing; return the paths.
+
+    Each is a PNG and a WAV of one name. No recording is copied, whose licence the folder would have to carry.
+    """
+    folder = folder / EXAMPLES_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    split, groups = read_split(data, "test", echoes.layout), read_groups(data)
+    request = {"seed": seed * SEED_STRIDE, "batch_size": batch_size, **(settings or {})}
+    images_BHWC = split.images[spread_items(split.image_groups, len(groups), 1)].movedim(1, -1).numpy()
+    sounds = echoes.image_to_audio(list(images_BHWC), **request)
+    pairs = echoes.generate_pair(OTHERS, **request)
+    assert pairs.images is not None
+    written = _write(folder, [Path(group).name for group in groups], images_BHWC, sounds)
+    return written + _write(folder, [f"pair-{number + 1}" for number in range(OTHERS)], pairs.images, pairs)
+
+
+def _write(folder: Path, names: list[str], images_BHWC: np.ndarray, result: Result) -> list[Path]:
+    assert result.audio is not None
+    written = []
+    for item, (name, image_HWC, wave_N) in enumerate(zip(names, images_BHWC, result.audio, strict=True)):
+        settings = {} if result.settings is None else result.settings.model_dump()
+        made_with = {"seed": str(result.seeds[item]), "settings": json.dumps(settings)}
+        write_png(folder / f"{name}.png", image_HWC, made_with)
+        write_wav(folder / f"{name}.wav", wave_N, result.sample_rate, made_with)
+        written += [folder / f"{name}.png", folder / f"{name}.wav"]
+    return written
+
+
+def stack(image_HWC: np.ndarray, mel_MT: np.ndarray, mel_first: bool = False) -> np.ndarray:
+    """A picture and a spectrogram under each other, uint8 (H, W, 3), the picture as large as fits and centred."""
+    mel_HWC = spectrogram(mel_MT)
+    factor = max(1, min(mel_HWC.shape[0] // image_HWC.shape[0], mel_HWC.shape[1] // image_HWC.shape[1]))
+    large_HWC = np.broadcast_to(image_HWC, (*image_HWC.shape[:2], 3)).repeat(factor, 0).repeat(factor, 1)
+    width = max(large_HWC.shape[1], mel_HWC.shape[1])
+    parts = [mel_HWC, large_HWC] if mel_first else [large_HWC, mel_HWC]
+    return np.concatenate([_widened(part, width) for part in parts])
+
+
+def _widened(part_HWC: np.ndarray, width: int) -> np.ndarray:
+    left = (width - part_HWC.shape[1]) // 2
+    return np.pad(part_HWC, ((0, 0), (left, width - part_HWC.shape[1] - left), (0, 0)))

@@ -1,0 +1,83 @@
+"""A contact sheet of augmentation: what a recipe's training pictures and sounds look like, plain and varied.
+
+Shapes: B items, C channels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from visual_echoes.data.clip_sources import ClipPictureSource, ClipWaveSource
+from visual_echoes.data.manifest import is_clip_folder, read_description, read_manifest
+from visual_echoes.data.pairs import Wanted, read_split, unit_to_pixels
+from visual_echoes.data.sources import MelSource, PictureSource, Source, WaveSource
+from visual_echoes.demo.spectrogram import spectrogram
+from visual_echoes.errors import EchoesError
+from visual_echoes.evaluation.sheets import tile
+from visual_echoes.media import write_png
+from visual_echoes.training.recipe import AudioVQGANRecipe, ImageVQGANRecipe, JudgeRecipe, Recipe, VocoderRecipe
+
+ROWS = 6  # items of each kind
+COLUMNS = 6  # the first is plain
+
+
+def write_contact_sheet(recipe: Recipe, path: Path, seed: int = 0) -> None:
+    """Write a PNG of `ROWS` pictures and as many mels of a recipe's training data, each plain and then varied.
+
+    Only what the recipe trains on is shown. The same seed draws the same variations.
+
+    Raises:
+        EchoesError: data that is missing or of another layout, or a file that cannot be written.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    blocks = []
+    for kind, source in _sources(recipe):
+        cells_BCHW = _varied(source, generator)
+        cells_BHWC = unit_to_pixels(cells_BCHW).movedim(1, -1).numpy() if kind == "pictures" else _mels(cells_BCHW)
+        if cells_BHWC.shape[-1] == 1:
+            cells_BHWC = cells_BHWC.repeat(3, -1)
+        blocks.append(tile(cells_BHWC, ROWS))
+    width = max(block.shape[1] for block in blocks)
+    sheet = np.concatenate([np.pad(block, ((0, 0), (0, width - block.shape[1]), (0, 0))) for block in blocks])
+    write_png(path, sheet, {"Software": "Visual Echoes", "seed": str(seed)})
+
+
+def _sources(recipe: Recipe) -> list[tuple[Wanted, Source]]:
+    """What the recipe trains on, its mels as one channel."""
+    layout, wanted = recipe.get_layout(), _wanted(recipe)
+    pictures: Source
+    waves: Source
+    if is_clip_folder(recipe.data):
+        clips = read_manifest(recipe.data, "train")
+        if not clips:
+            raise EchoesError(f"{recipe.data} has no clip in the split 'train'; prepare more clips.")
+        files = clips, read_description(recipe.data).root, layout, recipe.augmentation
+        pictures, waves = ClipPictureSource(*files), ClipWaveSource(*files)
+    else:
+        split = read_split(recipe.data, "train", layout, wanted)
+        pictures, waves = PictureSource(split, recipe.augmentation), WaveSource(split, layout, recipe.augmentation)
+    found: dict[Wanted, Source] = {"pictures": pictures, "sounds": MelSource(waves, layout)}
+    return [(kind, found[kind]) for kind in wanted]
+
+
+def _wanted(recipe: Recipe) -> list[Wanted]:
+    if isinstance(recipe, ImageVQGANRecipe) or (isinstance(recipe, JudgeRecipe) and recipe.model.modality == "image"):
+        return ["pictures"]
+    if isinstance(recipe, AudioVQGANRecipe | VocoderRecipe | JudgeRecipe):
+        return ["sounds"]
+    return ["pictures", "sounds"]
+
+
+def _varied(source: Source, generator: torch.Generator) -> Tensor:
+    """Items from all over the data, row by row: plain, then varied, (ROWS * COLUMNS, C, H, W)."""
+    index_B = torch.arange(ROWS) * len(source) // ROWS
+    columns = [source.take(index_B, generator if column else None) for column in range(COLUMNS)]
+    return torch.stack(columns, 1).flatten(0, 1)
+
+
+def _mels(cells_BCHW: Tensor) -> np.ndarray:
+    return np.stack([spectrogram(mel_MT) for mel_MT in ((cells_BCHW[:, 0] + 1.0) / 2.0).numpy()])

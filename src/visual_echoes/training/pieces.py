@@ -1,0 +1,48 @@
+"""How a step's batch is shared: each rank has rows of its own, and takes them in `accumulate` pieces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from visual_echoes.errors import EchoesError
+from visual_echoes.training.settings import TrainSettings
+from visual_echoes.training.task import Task
+
+
+def check_sizes(task: Task, settings: TrainSettings, ranks: int) -> None:
+    """`EchoesError` where the data is too little, or the batch cannot be shared evenly."""
+    size, items = settings.batch_size, len(task.train)
+    if items < 2 or not len(task.valid):
+        raise EchoesError(
+            f"There are {items} items to train on and {len(task.valid)} to validate with, but it takes at least 2 and "
+            "1; prepare more data."
+        )
+    if size > items:
+        raise EchoesError(f"batch_size is {size}, but there are only {items} items to train on; lower it.")
+    if size % (ranks * settings.accumulate):
+        raise EchoesError(
+            f"batch_size {size} cannot be shared evenly by {ranks} processes with accumulate {settings.accumulate}; "
+            f"make it a multiple of {ranks * settings.accumulate}."
+        )
+
+
+def own_rows(settings: TrainSettings, rank: int, ranks: int) -> slice:
+    """The rows of every batch that a rank trains on."""
+    size = settings.batch_size // ranks
+    return slice(rank * size, (rank + 1) * size)
+
+
+def cut(batch: Any, rows: slice, pieces: int, device: torch.device) -> list[Any]:
+    """Some rows of every tensor in a structure of tuples and dicts, in equal pieces, on a device."""
+    size = (rows.stop - rows.start) // pieces
+    return [_rows(batch, slice(start, start + size), device) for start in range(rows.start, rows.stop, size)]
+
+
+def _rows(batch: Any, rows: slice, device: torch.device) -> Any:
+    if isinstance(batch, torch.Tensor):
+        return batch[rows].to(device)
+    if isinstance(batch, dict):
+        return {key: _rows(value, rows, device) for key, value in batch.items()}
+    return tuple(_rows(value, rows, device) for value in batch)

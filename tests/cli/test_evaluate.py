@@ -1,0 +1,92 @@
+"""`echoes evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny
+from cli.conftest import Command
+from evaluation import toys
+from visual_echoes.baselines.autoregressive import AutoregressiveConfig, AutoregressiveTransformer, save_autoregressive
+from visual_echoes.evaluation.judges import JudgeConfig, build_judge, save_judge
+from visual_echoes.evaluation.report import ClassesReport, ScenesReport, read_report
+from visual_echoes.weights import load_model
+
+
+@pytest.fixture
+def judges(tmp_path: Path) -> list[Any]:
+    """Two untrained judges, as options."""
+    options: list[Any] = []
+    for modality in ("image", "audio"):
+        config = JudgeConfig(modality=modality, width=4)  # type: ignore[arg-type]
+        options += [f"--{modality}-judge", tmp_path / modality]
+        save_judge(tmp_path / modality, build_judge(config, tiny.LAYOUT, 10), config, tiny.LAYOUT, toys.GROUPS)
+    return options
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As many items of each class as a sheet has rows."""
+    for amount in ("PICTURES", "SOUNDS"):
+        monkeypatch.setattr(toys, amount, 8)
+    return toys.write_data(tmp_path / "data", toys.split(0), toys.split(1))
+
+
+@pytest.mark.parametrize(("model", "name"), [("model_folder", "tiny"), ("training", "run")])
+def test_an_evaluation_leaves_a_report_and_sheets(
+    command: Command, request: pytest.FixtureRequest, tmp_path: Path, judges: list[Any], data: Path, model: str,
+    name: str,
+) -> None:  # fmt: skip
+    folder = request.getfixturevalue(model)
+    result = command(
+        "evaluate", "digits", "--model", folder, "--data", data, "-o", tmp_path / "report", *judges,
+        "--seeds", 1, "--pairs", 3, "--sound-repeats", 1,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    report = read_report(tmp_path / "report" / "report.json", ClassesReport)
+    assert (report.seeds, report.pairs, report.model.name) == ((0,), 3, name)
+    files = load_model(folder).files
+    assert {part for part, digest in report.model.checksums.items() if digest} == set(files)
+    assert report.model.checksums["transformer"] == files["transformer"].sha256
+    assert "Targets" in result.stdout
+    assert result.stdout.splitlines()[-3:] == [
+        str(tmp_path / "report" / file) for file in ("report.json", "pictures.png", "mels.png")
+    ]
+
+
+def test_scenes_are_measured_beside_baselines(
+    command: Command, model_folder: Path, tmp_path: Path, judges: list[Any], data: Path
+) -> None:
+    config = AutoregressiveConfig.for_layout(tiny.LAYOUT, width=16, heads=2, layers=1)
+    save_autoregressive(tmp_path / "baseline", AutoregressiveTransformer(config), config)
+    result = command(
+        "evaluate", "scenes", "--model", model_folder, "--data", data, "-o", tmp_path / "report", *judges,
+        "--autoregressive", tmp_path / "baseline", "--seeds", 1, "--pictures", 20, "--pairs", 3, "--sound-repeats", 1,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    report = read_report(tmp_path / "report" / "report.json", ScenesReport)
+    assert list(report.measures.baselines) == ["autoregressive", "retrieval", "class mean"]
+    assert (report.seeds, report.pairs, report.data.pictures) == ((0,), 3, 20)
+    for expected in ("Targets", "Distances from real test items", "Picture to sound", "Pairs from nothing"):
+        assert expected in result.stdout
+    printed = [Path(line) for line in result.stdout.splitlines()[-35:]]
+    assert printed[0] == tmp_path / "report" / "report.json"
+    assert [path.name for path in printed[1:3]] == ["picture-to-sound.png", "sound-to-picture.png"]
+    assert sorted(printed[3:]) == sorted((tmp_path / "report" / "examples").iterdir())
+
+
+def test_scenes_without_data_say_what_to_do(
+    command: Command, model_folder: Path, tmp_path: Path, judges: list[Any]
+) -> None:
+    result = command("evaluate", "scenes", "--model", model_folder, "--data", tmp_path / "none", *judges)
+    assert result.exit_code == 1
+    assert "prepare it first" in result.stderr
+
+
+def test_missing_judges_are_named(command: Command, model_folder: Path, data: Path) -> None:
+    result = command("evaluate", "scenes", "--model", model_folder, "--data", data, "--image-judge", data)
+    assert result.exit_code == 1
+    assert "no usable judge" in result.stderr
