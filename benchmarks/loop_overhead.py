@@ -1,7 +1,8 @@
 """What the training loop costs over a bare forward, backward and step, and what the drawing of batches costs.
 
-Both take the same steps on the same batches, in turns of some steps so that a busy machine weighs on both alike. The
-bare one does what no training can go without: forward, backward, clipping, the optimiser's step. All in float32.
+All take the same steps on the same batches, in turns of some steps, by the clock of the process, so that a busy machine
+weighs on them alike; a second bare run shows what such a comparison is good for. A bare step is what no training can go
+without: forward, backward, clipping, the optimiser's step. All in float32.
 
 The digits recipes need their data (`echoes data digits`) and, for the later ones, the tokenizers they name.
 
@@ -11,6 +12,7 @@ Usage: python benchmarks/loop_overhead.py [--turns 10] [--steps 5] [--recipe rec
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -43,37 +45,40 @@ def measure(path: Path, turns: int, steps: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         recipe = read_recipe(path)
         recipe = recipe.model_copy(update={"output": Path(name)})
-        looped, bare = build_task(recipe), build_task(recipe)
+        tasks = {which: build_task(recipe) for which in ("loop", "bare", "control")}
         settings = recipe.train.model_copy(update={"precision": "fp32"})
-        loop_seconds, bare_seconds, data_seconds = [], [], []
+        ratios: dict[str, list[float]] = {"loop": [], "control": [], "data": []}
         for turn in range(turns + 1):
             some = range(turn * steps, (turn + 1) * steps)
-            found = time_steps(looped, settings, some)
-            plain, data = time_bare(bare, settings, some)
+            found: dict[str, float] = {}
+            for which in tasks if turn % 2 else reversed(tasks):
+                if which == "loop":
+                    found[which] = sum(time_steps(tasks[which], settings, some, "cpu", time.process_time))
+                else:
+                    found[which], found["data"] = time_bare(tasks[which], settings, some)
             if turn:  # the first one also allocates
-                loop_seconds += found
-                bare_seconds += plain
-                data_seconds += data
-    # The least of many is what the work costs; the rest is the machine's other business.
-    loop, plain, data = (sorted(values)[len(values) // 4] for values in (loop_seconds, bare_seconds, data_seconds))
+                for which in ratios:
+                    ratios[which].append(found[which] / found["bare"])
+    loop, control, data = (statistics.median(ratios[which]) for which in ("loop", "control", "data"))
     print(
-        f"{path.stem}: {loop * 1e3:.1f} ms a step in the loop, {(plain + data) * 1e3:.1f} ms bare, so the loop costs "
-        f"{loop / (plain + data) - 1:+.1%}; drawing the batch {data * 1e3:.2f} ms, {data / loop:.1%} of the step"
+        f"{path.stem}: the loop costs {loop - 1:+.1%} over bare steps, a second bare run {control - 1:+.1%}; drawing "
+        f"the batches takes {data:.1%} of a step (medians of {turns} turns of {steps} steps)",
+        flush=True,
     )
 
 
-def time_bare(task: Task, settings: TrainSettings, steps: range) -> tuple[list[float], list[float]]:
-    """Seconds of each step without its batch, and of drawing the batch."""
+def time_bare(task: Task, settings: TrainSettings, steps: range) -> tuple[float, float]:
+    """Processor seconds of bare steps in all, and of drawing their batches."""
     optimizers = {
         name: build_optimizers([task.modules[n] for n in networks], settings)
         for name, networks in task.optimizers.items()
     }
     task.modules.train()
-    step_seconds, data_seconds = [], []
+    total = drawing = 0.0
     for step in steps:
-        began = time.perf_counter()
+        began = time.process_time()
         batch = task.batch(settings.batch_size, data_stream(settings.seed, step))
-        drawn = time.perf_counter()
+        drawing += time.process_time() - began
         for phase in task.phases(batch, step):
             phase.loss.backward()
             networks = [task.modules[name] for name in task.optimizers[phase.optimizer]]
@@ -82,9 +87,8 @@ def time_bare(task: Task, settings: TrainSettings, steps: range) -> tuple[list[f
                 optimizer.step()
             task.modules.zero_grad()
         task.after_step(step)
-        data_seconds.append(drawn - began)
-        step_seconds.append(time.perf_counter() - drawn)
-    return step_seconds, data_seconds
+        total += time.process_time() - began
+    return total, drawing
 
 
 if __name__ == "__main__":

@@ -136,7 +136,17 @@ def save_model(folder: Path, model: Model, half: bool) -> None:
     )  # fmt: skip
     if model.card:
         write_text(folder / CARD_FILE, model.card)
-    left_out = None if model.calibration else {"calibration"}  # which older versions do not know
+    _write_description(folder, description)
+
+
+def set_calibration(folder: Path, calibration: dict[Modality, Calibration]) -> None:
+    """Put into a model folder's config how sure the model is; `EchoesError` if it is no model folder."""
+    description = read_description(folder)
+    _write_description(folder, description.model_copy(update={"calibration": calibration}))
+
+
+def _write_description(folder: Path, description: ModelDescription) -> None:
+    left_out = None if description.calibration else {"calibration"}  # which older versions do not know
     write_text(folder / CONFIG_FILE, json.dumps(description.model_dump(mode="json", exclude=left_out), indent=2) + "\n")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import tiny
 from cli.conftest import Command
 from evaluation import toys
 from visual_echoes.baselines.autoregressive import AutoregressiveConfig, AutoregressiveTransformer, save_autoregressive
+from visual_echoes.data.pairs import write_split
 from visual_echoes.evaluation.judges import JudgeConfig, build_judge, save_judge
 from visual_echoes.evaluation.report import ClassesReport, ScenesReport, read_report
 from visual_echoes.weights import load_model
@@ -90,3 +93,20 @@ def test_missing_judges_are_named(command: Command, model_folder: Path, data: Pa
     result = command("evaluate", "scenes", "--model", model_folder, "--data", data, "--image-judge", data)
     assert result.exit_code == 1
     assert "no usable judge" in result.stderr
+
+
+def test_a_calibrated_model_says_how_sure_it_is(
+    command: Command, model_folder: Path, tmp_path: Path, judges: list[Any], data: Path, pictures: list[Path]
+) -> None:
+    folder = tmp_path / "calibrated"
+    shutil.copytree(model_folder, folder)
+    write_split(data, "valid", toys.split(2))
+    result = command("calibrate", folder, "--data", data, *judges, "--pictures", 20, "--sound-repeats", 1)
+    assert result.exit_code == 0, result.output
+    assert [line.split(":")[0] for line in result.stdout.splitlines()] == ["audio", "image"]
+    assert set(load_model(folder).calibration) == {"audio", "image"}
+    made = command("sound", pictures[0], "-o", tmp_path, "--model", folder, "--no-video")
+    assert re.search(r"\d+ ?% (sure|of the time)", made.stderr), made.output
+    told = command("info", tmp_path / f"{pictures[0].stem}.wav").stdout
+    assert re.search(r"^model_confidence: [01]\.\d\d$", told, re.MULTILINE)
+    assert "sure" not in command("sound", pictures[0], "-o", tmp_path / "other", "--model", model_folder).stderr

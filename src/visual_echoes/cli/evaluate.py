@@ -128,3 +128,38 @@ def _judges(name: str, image: Path | None, audio: Path | None) -> tuple[Judge, J
         packaged_judge(f"{name}-image") if image is None else load_judge(image),
         packaged_judge(f"{name}-audio") if audio is None else load_judge(audio),
     )
+
+
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="A model folder; its config is changed.")],
+    data: Annotated[Path, typer.Option("--data", help="Prepared data by class, with a validation split.")],
+    judges: Annotated[str, typer.Option("--judges", help="Packaged judges where no folder is given.")] = "scenes",
+    image_judge: ImageJudgeOption = None,
+    audio_judge: AudioJudgeOption = None,
+    pictures: Annotated[
+        int | None, typer.Option("--pictures", min=1, show_default="all", help="The first and as many of each class.")
+    ] = None,
+    sound_repeats: RepeatsOption = 10,
+    batch_size: BatchSizeOption = 64,
+    device: DeviceOption = "auto",
+) -> None:
+    """Teach a model to say how sure it is, by what judges say on the validation split; tells how well it holds."""
+    from visual_echoes.confidence import expected_calibration_error
+    from visual_echoes.evaluation.calibration import fit_calibration, measure_outcomes
+    from visual_echoes.weights import set_calibration
+
+    echoes = load(str(model), device)
+    chosen = _judges(judges, image_judge, audio_judge)
+    with working("Making sounds and pictures of the validation split"):
+        outcomes = measure_outcomes(
+            echoes, data, *chosen, "valid", pictures=pictures, sound_repeats=sound_repeats, batch_size=batch_size
+        )
+    curves = fit_calibration(outcomes)
+    set_calibration(model, curves)
+    for target, (information_B, right_B) in outcomes.items():
+        chance_B = curves[target].probability(information_B)
+        error = expected_calibration_error(chance_B, right_B)
+        say(
+            f"{target}: right in {right_B.double().mean():.1%} of {len(right_B)}, "
+            f"sure between {chance_B.min():.0%} and {chance_B.max():.0%}, calibration error {error:.3f}"
+        )

@@ -42,9 +42,9 @@ def measure_outcomes(
         EchoesError: unusable data or judges.
     """
     exam = Exam(echoes, data, image_judge, audio_judge, batch_size, pictures, split)
-    sounds = echoes.image_to_audio(list(exam.pictures_BHWC), batch_size=batch_size)
+    sounds = echoes.image_to_audio(list(exam.pictures_BHWC), seed=0, batch_size=batch_size)
     waves = [(wave_N, echoes.layout.sample_rate) for wave_N in exam.waves_BN] * sound_repeats
-    images = echoes.audio_to_image(waves, batch_size=batch_size)
+    images = echoes.audio_to_image(waves, seed=0, batch_size=batch_size)
     assert sounds.audio is not None
     assert images.images is not None
     return {

@@ -1,0 +1,37 @@
+"""Fitting how sure a model is, on models that are always right or always wrong."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import tiny
+from evaluation import toys
+from visual_echoes.confidence import information
+from visual_echoes.evaluation.calibration import fit_calibration, measure_outcomes
+from visual_echoes.transformer import Pair
+
+
+@pytest.mark.parametrize(("offset", "right"), [(0, True), (1, False)])
+def test_outcomes_and_their_curves(data: Path, offset: int, right: bool) -> None:
+    model = toys.Copier(tiny.whole_model(), toys.split(0), offset)
+    outcomes = measure_outcomes(
+        model, data, toys.judge("image"), toys.judge("audio"), "test", pictures=20, sound_repeats=2
+    )
+    pictures, sounds = 20, 2 * 10 * toys.SOUNDS
+    for target, count in (("audio", pictures), ("image", sounds)):
+        nats_B, right_B = outcomes[target]  # type: ignore[index]
+        assert len(nats_B) == len(right_B) == count
+        assert bool((right_B == right).all())
+        assert bool((fit_calibration(outcomes)[target].probability(nats_B) > 0.5).all()) is right  # type: ignore[index]
+
+
+def test_the_information_is_that_of_the_item_that_was_given(data: Path) -> None:
+    model = toys.Copier(tiny.whole_model(), toys.split(0))
+    nats_B, _ = measure_outcomes(model, data, toys.judge("image"), toys.judge("audio"), "test")["audio"]
+    pictures = toys.split(0).images.movedim(1, -1).numpy()
+    image_BI = model.codec.encode_images(pictures)
+    blank_BA = torch.zeros(len(image_BI), toys.LAYOUT.audio_tokens, dtype=torch.int64)
+    expected_B = information(model.model.parts["transformer"], Pair(image_BI, blank_BA), "audio")  # type: ignore[arg-type]
+    assert torch.allclose(nats_B, expected_B, atol=1e-6)
+    assert len(nats_B.unique()) > 1
