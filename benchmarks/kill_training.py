@@ -4,7 +4,7 @@ Of each debug recipe one run is left alone. Others of the same recipe are killed
 kills are spent; whenever one comes to its end, its last checkpoint and its log are compared with the first run's, bit
 for bit. Then the newest checkpoint is cut short at random offsets, and none may be chosen.
 
-Usage: python benchmarks/kill_training.py [--kills 50] [--cuts 100] [--steps 60] [--seed 0]
+Usage: python benchmarks/kill_training.py [--kills 50] [--cuts 100] [--steps 60] [--seed 0] [--kinds transformer ...]
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def main() -> None:
     arguments.add_argument("--cuts", type=int, default=100)
     arguments.add_argument("--steps", type=int, default=60)
     arguments.add_argument("--seed", type=int, default=0)
+    arguments.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS, help="which are killed; all are trained")
     options = arguments.parse_args()
     torch.set_num_threads(1)
     chance = random.Random(options.seed)
@@ -48,6 +49,8 @@ def main() -> None:
             began = time.perf_counter()
             train(whole)
             seconds = time.perf_counter() - began
+            if kind not in options.kinds:
+                continue
             ends = kill(whole, folder / "killed", options.kills, seconds, chance)
             cut(whole, options.cuts, chance)
             print(

@@ -6,7 +6,7 @@ without: forward, backward, clipping, the optimiser's step. All in float32.
 
 The digits recipes need their data (`echoes data digits`) and, for the later ones, the tokenizers they name.
 
-Usage: python benchmarks/loop_overhead.py [--turns 10] [--steps 5] [--recipe recipes/digits/image-vqgan.toml ...]
+Usage: python benchmarks/loop_overhead.py [--turns 8] [--steps 12] [--recipe recipes/digits/image-vqgan.toml ...]
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ RECIPES = [
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--turns", type=int, default=10)
-    arguments.add_argument("--steps", type=int, default=5)
+    arguments.add_argument("--turns", type=int, default=8)
+    arguments.add_argument("--steps", type=int, default=12)
     arguments.add_argument("--recipe", type=Path, nargs="*", default=RECIPES)
     options = arguments.parse_args()
     for path in options.recipe:

@@ -62,6 +62,13 @@ def dropout_seed(seed: int, step: int, piece: int = 0, phase: int = 0) -> int:
     return step_seed(seed, step, (piece + 1 if piece else 0) + (phase << 32))
 
 
+def seed_draws(seed: int) -> None:
+    """Seed what the networks draw from: `torch.manual_seed`, without a millisecond for devices that are not there."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
+
+
 def fit(
     task: Task,
     settings: TrainSettings,
@@ -163,6 +170,7 @@ class _Run:
         self.optimizers = dict(zip(self.optimizers, prepared, strict=True))
         self.averaged = WholeNetwork(accelerator.unwrap_model(task.modules["model"]))
         task.share(self.own_rows)
+        task.modules.train()
         self.base_rates = {
             name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in self.optimizers.items()
         }
@@ -246,7 +254,6 @@ class _Run:
         for name, optimizer in self.optimizers.items():
             for group, base in zip(optimizer.param_groups, self.base_rates[name], strict=True):
                 group["lr"] = base * rate
-        self.task.modules.train()
         batches = self._pieces(step)
         metrics: dict[str, float] = {}
         with accelerator.autocast():
@@ -255,7 +262,7 @@ class _Run:
             numbers = count()
             while phases := self._backward(pieces, step, next(numbers)):
                 self._update(phases, step, metrics)
-        torch.manual_seed(dropout_seed(settings.seed, step))
+        seed_draws(dropout_seed(settings.seed, step))
         metrics.update(self.task.after_step(step))
         self.average.update_parameters(self.averaged)
         metrics["rate"] = rate
@@ -290,7 +297,7 @@ class _Run:
     def _piece(self, step: int, place: int, phase: int = 0, *, alone: bool) -> Iterator[None]:
         """Seed the draws of a piece of this rank; `alone`: gradients are not yet added up over the ranks."""
         piece = self.accelerator.process_index * self.settings.accumulate + place
-        torch.manual_seed(dropout_seed(self.settings.seed, step, piece, phase))
+        seed_draws(dropout_seed(self.settings.seed, step, piece, phase))
         with ExitStack() as stack:
             for module in self.task.modules.values() if alone else ():
                 stack.enter_context(self.accelerator.no_sync(module))
@@ -353,6 +360,7 @@ class _Run:
         self._say(f"step {done}: " + "  ".join(f"{key} {value:.4g}" for key, value in result.metrics.items()))
         for alarm in result.alarms:
             self._alarm(log, alarm, done)
+        self.task.modules.train()
 
     def _alarm(self, log: RunLog, text: str, done: int) -> None:
         log.alarm(text, done)
