@@ -87,6 +87,14 @@ def test_the_sounds_of_all_classes_lie_beside(prepared: Path) -> None:
     assert sum(map(len, every.values())) == len(made.FILES)
 
 
+def test_whoever_made_what_is_trained_on_is_credited(prepared: Path) -> None:
+    with (prepared.with_name(f"{prepared.name}-sounds") / scenes.CREDITS).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    trained = sounds(prepared)["train"] | sounds(prepared.with_name(f"{prepared.name}-sounds"))["train"]
+    assert sorted(row["file"] for row in rows) == sorted(trained)
+    assert all(row["licence"] in scenes.TRAINED_LICENCES for row in rows)
+
+
 @pytest.mark.parametrize("all_folds", [False, True])
 def test_no_recording_is_in_two_splits(source: Path, tmp_path: Path, all_folds: bool) -> None:
     prepare_scenes(source, source, tmp_path / "s", made.LAYOUT, all_folds=all_folds)

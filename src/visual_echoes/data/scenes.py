@@ -12,18 +12,21 @@ import csv
 import hashlib
 import re
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from visual_echoes.data.classes import ClassFile, Counts, Report, prepare_classes
 from visual_echoes.data.manifest import Split
 from visual_echoes.errors import EchoesError
+from visual_echoes.files import write_text
 from visual_echoes.layout import Layout
 from visual_echoes.run_folder import file_digest
 
 IMAGE_ARCHIVES = ("images_train.tar", "images_test.tar")
+CREDITS = "CREDITS.csv"
 SOUND_LISTS = ("sounds.csv", "more_sounds.csv")
 VALID_PICTURES = 200  # of each class, the first by name
 TEST_FOLD = "4"
@@ -55,7 +58,7 @@ def prepare_scenes(
     *,
     all_folds: bool = False,
 ) -> Counts:
-    """Write the six classes' pairs, and beside them, in `<target>-sounds`, the sounds of all classes.
+    """Write the six classes' pairs, and beside them, in `<target>-sounds`, the sounds of all classes and their credits.
 
     Args:
         images: folder with `images_train.tar` and `images_test.tar`.
@@ -103,7 +106,19 @@ def prepare_unpacked(
     counts = prepare_classes(pictures, six, target, layout, sources, part(0))
     beside = target.with_name(f"{target.name}-sounds")
     prepare_classes([], [*six, *more], beside, layout, sources, part(len(pictures) + len(six)))
+    _write_credits(beside / CREDITS, lists, {file.path.name for file in (*six, *more) if file.split == "train"})
     return counts
+
+
+def _write_credits(path: Path, lists: Sequence[Path], trained: Set[str]) -> None:
+    """Who made the sounds that are trained on, as their licences ask to be told: those rows of the lists, whole."""
+    rows = [row for listing in lists for row in csv.DictReader(listing.read_text(encoding="utf-8").splitlines())]
+    named = [row for row in rows if Path(row["file"]).name in trained]
+    text = StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(named)
+    write_text(path, text.getvalue())
 
 
 def read_list(path: Path) -> list[ListedSound]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -113,25 +113,24 @@ def fit(
     return run.average.module
 
 
-def time_steps(
-    task: Task,
-    settings: TrainSettings,
-    steps: Sequence[int],
-    device: Device = "auto",
-    clock: Callable[[], float] = time.perf_counter,
-) -> list[float]:
-    """How many seconds of a clock each of some steps takes, in this order; nothing is written."""
-    accelerator = open_accelerator(settings.precision, device)
-    with TemporaryDirectory() as nothing_to_resume:
-        run = _Run(task, settings, Path(nothing_to_resume), ("", ""), False, accelerator)
+def time_steps(task: Task, settings: TrainSettings, steps: Sequence[int], device: Device = "auto") -> list[float]:
+    """How many seconds each of some steps takes, in this order; nothing is written."""
+    take = stepper(task, settings, device)
     seconds = []
     for step in steps:
-        begin = clock()
-        run.step(step)
+        begin = time.perf_counter()
+        take(step)
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        seconds.append(clock() - begin)
+        seconds.append(time.perf_counter() - begin)
     return seconds
+
+
+def stepper(task: Task, settings: TrainSettings, device: Device = "auto") -> Callable[[int], dict[str, float]]:
+    """A training of which single steps can be taken, for their metrics; nothing is written."""
+    accelerator = open_accelerator(settings.precision, device)
+    with TemporaryDirectory() as nothing_to_resume:
+        return _Run(task, settings, Path(nothing_to_resume), ("", ""), False, accelerator).step
 
 
 class _Run:
@@ -169,6 +168,13 @@ class _Run:
             task.modules[name] = next(prepared)
         self.optimizers = dict(zip(self.optimizers, prepared, strict=True))
         self.averaged = WholeNetwork(accelerator.unwrap_model(task.modules["model"]))
+        self.pairs: tuple[list[Tensor], list[Tensor]] | None = None  # tensors of the average, and of what it follows
+        if not is_sharded(accelerator):
+            mine, theirs = (
+                [tensor.detach() for tensor in chain(network.parameters(), network.buffers())]
+                for network in (self.average.module, self.averaged)
+            )
+            self.pairs = (mine, theirs) if all(tensor.is_floating_point() for tensor in mine) else None
         task.share(self.own_rows)
         task.modules.train()
         self.base_rates = {
@@ -264,9 +270,17 @@ class _Run:
                 self._update(phases, step, metrics)
         seed_draws(dropout_seed(settings.seed, step))
         metrics.update(self.task.after_step(step))
-        self.average.update_parameters(self.averaged)
+        self._follow()
         metrics["rate"] = rate
         return metrics
+
+    def _follow(self) -> None:
+        """Let the average follow the network, over lists of tensors that are gathered once where none is split."""
+        if self.pairs is None or not int(self.average.n_averaged):
+            self.average.update_parameters(self.averaged)
+        else:
+            torch._foreach_lerp_(*self.pairs, 1.0 - self.settings.ema_decay)
+            self.average.n_averaged += 1
 
     def _pieces(self, step: int) -> list[Any]:
         """This rank's share of the step's batch, in as many pieces as gradients are accumulated over."""
