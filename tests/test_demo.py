@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import base64
+import csv
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from PIL import Image
 
 import tiny
 from cli.conftest import Command
 from cli.conftest import command as command
-from visual_echoes.demo import EXAMPLES, PAIRS, demo_files, make_demo
+from visual_echoes.confidence import Calibration
+from visual_echoes.demo import PAIRS, demo_files, make_demo
+from visual_echoes.demo.examples import EXAMPLES
 from visual_echoes.demo.page import Card, Section, View, render_page
 from visual_echoes.demo.spectrogram import spectrogram
+from visual_echoes.inputs import picture_array, sound_array
+from visual_echoes.layout import LAYOUTS
 from visual_echoes.media import read_audio, read_frames, read_image, read_metadata
 from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.transformer import MODALITIES
+from visual_echoes.weights import Model, save_model
 
+ROOT = Path(__file__).parents[1]
 VOID = {"meta", "link", "img", "br"}
 
 
@@ -60,20 +70,42 @@ def content(uri: str | None, media_type: str) -> io.BytesIO:
     return io.BytesIO(base64.b64decode(data, validate=True))
 
 
-@pytest.fixture(scope="module")
-def folder(echoes: VisualEchoes, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("demo")
-    assert make_demo(echoes, output, seed=3) == output / "index.html"
+def relabelled(layout: str) -> Model:
+    """The tiny model, said to be of another layout."""
+    model = tiny.whole_model()
+    model.layout = replace(model.layout, name=layout)
+    return model
+
+
+def shown(model: Model, output: Path) -> Path:
+    assert make_demo(VisualEchoes(model, torch.device("cpu")), output, seed=3) == output / "index.html"
     return output
 
 
 @pytest.fixture(scope="module")
-def page(folder: Path) -> Page:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shown(relabelled("digits"), tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is written for a calibrated model of the layout `scenes`."""
+    model = relabelled("scenes")
+    model.calibration = {modality: Calibration(offset=1.0, slope=0.5) for modality in MODALITIES}
+    return shown(model, tmp_path_factory.mktemp("scenes"))
+
+
+def read_page(folder: Path) -> Page:
     return Page((folder / "index.html").read_text(encoding="utf-8"))
 
 
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Page:
+    return read_page(folder)
+
+
 def test_all_files_are_there_and_say_where_they_come_from(folder: Path) -> None:
-    assert {path.name for path in folder.iterdir()} == set(demo_files())
+    assert {path.name for path in folder.iterdir()} == set(demo_files(EXAMPLES["digits"]))
     for path in folder.iterdir():
         if path.suffix == ".png":
             assert read_image(path).size == (tiny.LAYOUT.image_size,) * 2
@@ -166,27 +198,87 @@ def test_louder_is_lighter_and_low_frequencies_lie_at_the_bottom() -> None:
     assert spectrogram(mel)[-1].min() > spectrogram(mel)[0].max()
 
 
+def test_a_scenes_model_is_shown_photographs_and_recordings(scenes: Path) -> None:
+    assert {path.name for path in scenes.iterdir()} == set(demo_files(EXAMPLES["scenes"]))
+    assert (scenes / "sound-of-picture-cat.wav").exists()
+    page = read_page(scenes)
+    assert "Picture of an airplane" in page.texts["h3"]
+    assert "Photographs the model has never seen." in page.texts["p"]
+    assert not any("digit" in text or "spoken" in text for text in page.texts["p"])
+    alts = [image["alt"] for image in page.all("img")]
+    assert "Mel spectrogram: sound for a photograph of a cat" in alts
+    assert "photograph of a dog after the round trip" in alts
+    sources = {element["src"] for tag in ("img", "audio") for element in page.all(tag)}
+    for item in EXAMPLES["scenes"].items:
+        for suffix, kind in ((".png", "image/png"), (".wav", "audio/wav")):
+            given = EXAMPLES["scenes"].file(item, suffix).read_bytes()
+            assert f"data:{kind};base64,{base64.b64encode(given).decode()}" in sources
+
+
+def test_the_page_says_how_sure_a_calibrated_model_is(scenes: Path, page: Page) -> None:
+    notes = read_page(scenes).texts["p"]
+    for row, item in enumerate(EXAMPLES["scenes"].items):
+        for file in (f"sound-of-picture-{item}.wav", f"picture-of-sound-{item}.png"):
+            confidence = float(read_metadata(scenes / file)["model_confidence"])
+            assert f"seed {3 + row}, the model is {confidence:.0%} sure" in notes
+    assert f"seed {3 + PAIRS - 1}" in notes  # of a pair, which has no condition
+    assert not any("sure" in text for text in page.texts["p"])
+
+
+def test_the_page_names_who_made_the_scenes(scenes: Path) -> None:
+    folder = ROOT / "src" / "visual_echoes" / EXAMPLES["scenes"].folder
+    with (folder / "CREDITS.csv").open(newline="", encoding="utf-8") as file:
+        credits = {row["file"]: row for row in csv.DictReader(file)}
+    assert set(credits) == {path.name for path in folder.iterdir()} - {"CREDITS.csv", "README.md"}
+    footer = read_page(scenes).texts["p"][-1]
+    attributed, dedicated = footer.split("under CC BY 3.0")
+    for item in EXAMPLES["scenes"].items:
+        row = credits[f"{item}.wav"]
+        assert f"{item} ({row['author']})" in {"CC-BY": attributed, "CC0": dedicated}[row["licence"]]
+
+
+def test_the_scenes_are_the_first_of_the_sample() -> None:
+    sample, layout = ROOT / "data" / "scenes-sample", LAYOUTS["scenes"]
+    assert set(EXAMPLES["scenes"].items) == {path.name for path in (sample / "pictures").iterdir()}
+    for item in EXAMPLES["scenes"].items:
+        picture, sound = (min((sample / kind / item).iterdir()) for kind in ("pictures", "sounds"))
+        packaged, clip = EXAMPLES["scenes"].file(item, ".png"), EXAMPLES["scenes"].file(item, ".wav")
+        assert (picture_array(packaged, layout) == picture_array(picture, layout)).all()
+        assert (soundfile.info(clip).samplerate, soundfile.info(clip).frames) == (16_000, layout.clip_samples)
+        assert np.abs(sound_array(clip, layout) - sound_array(sound, layout).clip(-1, 1)).max() < 1e-4
+
+
 def test_the_examples_are_the_first_of_the_test_split() -> None:
-    root = Path(__file__).parents[1]
-    source, examples = root / "data" / "digits" / "images.npz", root / "src" / "visual_echoes" / EXAMPLES
+    source = ROOT / "data" / "digits" / "images.npz"
     with np.load(source, allow_pickle=False) as archive:
         pixels, labels = archive["images"], archive["labels"]
     for digit in range(10):
         first = int(np.flatnonzero(labels == digit)[0])
-        assert (np.asarray(Image.open(examples / f"{digit}.png")) == pixels[first]).all()
-        assert soundfile.info(examples / f"{digit}.wav").samplerate == 8000
+        assert (np.asarray(Image.open(EXAMPLES["digits"].file(str(digit), ".png"))) == pixels[first]).all()
+        assert soundfile.info(EXAMPLES["digits"].file(str(digit), ".wav")).samplerate == 8000
 
 
-def test_the_command_prints_the_page_last_and_does_not_overwrite_unasked(
-    command: Command, model_folder: Path, tmp_path: Path
-) -> None:
-    arguments = ("demo", "-o", tmp_path, "--model", model_folder, "--seed", 1)
+def test_the_command_prints_the_page_last_and_does_not_overwrite_unasked(command: Command, tmp_path: Path) -> None:
+    save_model(tmp_path / "model", relabelled("digits"), half=False)
+    output = tmp_path / "demo"
+    arguments = ("demo", "-o", output, "--model", tmp_path / "model", "--seed", 1)
     result = command(*arguments)
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[-1] == str(tmp_path / "index.html")
-    before = (tmp_path / "index.html").read_bytes()
+    assert result.stdout.splitlines()[-1] == str(output / "index.html")
+    before = (output / "index.html").read_bytes()
     refused = command(*arguments)
     assert refused.exit_code == 1
     assert "--overwrite" in refused.stderr
     assert command(*arguments, "--overwrite").exit_code == 0
-    assert (tmp_path / "index.html").read_bytes() == before
+    assert (output / "index.html").read_bytes() == before
+
+
+def test_a_model_of_another_layout_is_refused_in_one_sentence(
+    command: Command, model_folder: Path, tmp_path: Path
+) -> None:
+    refused = command("demo", "-o", tmp_path / "demo", "--model", model_folder)
+    assert refused.exit_code == 1
+    message = " ".join(refused.stderr.split())
+    assert "no examples to show the model tiny of layout debug" in message
+    assert "digits or scenes" in message
+    assert not (tmp_path / "demo").exists()

@@ -19,11 +19,12 @@ def demo(
     device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Send real held-out digits through the model both ways, make pairs, and show all on one page; prints its path."""
+    """Send held-out examples through the model both ways, make pairs, and show all on one page; prints its path."""
     from visual_echoes.demo import demo_files, make_demo
+    from visual_echoes.demo.examples import examples_for
 
-    claim_outputs(output, demo_files(), [], overwrite)
     echoes = load(model, device)
+    claim_outputs(output, demo_files(examples_for(echoes.model)), [], overwrite)
     with working("Making the demonstration") as show:
         page = make_demo(echoes, output, seed, show)
     say(str(page))

@@ -1,0 +1,99 @@
+"""Packaged pictures and sounds to show a model with, by its layout; no packaged model was trained on any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from visual_echoes.data.digits import GROUPS
+from visual_echoes.errors import EchoesError
+from visual_echoes.weights import Model
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One picture and one sound of each of some things, and how the page speaks of them.
+
+    Attributes:
+        folder: where `{item}.png` and `{item}.wav` lie, within the package.
+        items: what the page calls each thing, by its name.
+        picture: what one picture is, with {} for the thing.
+        sound: what one sound is, with {} for the thing.
+        pictures: what all pictures are.
+        sounds: what all sounds are.
+        both: what pictures and sounds are together.
+        origin: who made them and under which licence; ends a sentence.
+        round_trips: items whose round trip is shown.
+    """
+
+    folder: str
+    items: Mapping[str, str]
+    picture: str
+    sound: str
+    pictures: str
+    sounds: str
+    both: str
+    origin: str
+    round_trips: tuple[str, ...]
+
+    def file(self, item: str, suffix: str) -> Path:
+        """The picture (".png") or sound (".wav") of an item."""
+        return Path(str(resources.files("visual_echoes") / self.folder / (item + suffix)))
+
+    def picture_of(self, item: str) -> str:
+        """As in "handwritten 3"."""
+        return self.picture.format(self.items[item])
+
+    def sound_of(self, item: str) -> str:
+        """As in "spoken 3"."""
+        return self.sound.format(self.items[item])
+
+
+EXAMPLES = {
+    "digits": Examples(
+        folder="examples/digits",
+        items={digit: digit for digit in GROUPS},
+        picture="handwritten {}",
+        sound="spoken {}",
+        pictures="handwritten digits",
+        sounds="spoken digits",
+        both="digits",
+        origin="handwritten digits from MNIST, spoken digits from the Free Spoken Digit Dataset (CC BY-SA 4.0)",
+        round_trips=("3", "7"),
+    ),
+    "scenes": Examples(
+        folder="examples/scenes",
+        items={
+            "airplane": "an airplane",
+            "automobile": "an automobile",
+            "bird": "a bird",
+            "cat": "a cat",
+            "dog": "a dog",
+            "frog": "a frog",
+        },
+        picture="photograph of {}",
+        sound="recording of {}",
+        pictures="photographs",
+        sounds="recordings",
+        both="photographs and recordings",
+        origin="photographs from CIFAR-10 (Krizhevsky 2009; published for research, no licence stated), recordings "
+        "from freesound.org by way of ESC-50 (Piczak 2015), cut to their loudest part and resampled: airplane "
+        "(cliftonmcarlson), dog (pgonsilva) and frog (casemundy) under CC BY 3.0 "
+        "(https://creativecommons.org/licenses/by/3.0/), automobile (toiletrolltube), bird (UncleSigmund) and cat "
+        "(Oneirophile) under CC0; examples/scenes/CREDITS.csv in the package links to each",
+        round_trips=("bird", "dog"),
+    ),
+}
+
+
+def examples_for(model: Model) -> Examples:
+    """The examples that fit a model's layout; `EchoesError` if there are none."""
+    layout = model.layout.name
+    if layout not in EXAMPLES:
+        raise EchoesError(
+            f"There are no examples to show the model {model.name} of layout {layout} with; "
+            f"choose a model of layout {' or '.join(EXAMPLES)}."
+        )
+    return EXAMPLES[layout]
