@@ -5,11 +5,11 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 echoes=${ECHOES:-.venv/bin/echoes}
 "$echoes" data scenes ${IMAGES:+--images "$IMAGES"} ${SOUNDS:+--sounds "$SOUNDS"}
-for part in judge-image judge-audio image-vqgan audio-vqgan vocoder transformer; do
+for part in judge-image judge-audio image-vqgan audio-vqgan audio-decoder vocoder transformer; do
   "$echoes" train "recipes/scenes/$part.toml"
 done
 "$echoes" assemble runs/scenes/model --overwrite --name scenes --card recipes/scenes/card.md --steps 16 --temperature 4 --guidance 3 \
-  --part runs/scenes/image-vqgan/model --part runs/scenes/audio-vqgan/model \
+  --part runs/scenes/image-vqgan/model --part runs/scenes/audio-decoder/model \
   --part runs/scenes/transformer/model --part runs/scenes/vocoder/model
 judges=(--image-judge runs/scenes/judge-image/model --audio-judge runs/scenes/judge-audio/model)
 "$echoes" calibrate runs/scenes/model --data data/prepared/scenes "${judges[@]}"
