@@ -64,8 +64,9 @@ def test_examples_are_one_of_each_class_and_pairs(whole_model: Model, data: Path
 def test_examples_name_their_seed_and_can_be_made_again(echoes: VisualEchoes, data: Path, tmp_path: Path) -> None:
     first, second = (write_examples(echoes, data, tmp_path / name, settings={"steps": 2}) for name in ("a", "b"))
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
-    assert read_metadata(first[4])["seed"] == "2"
+    assert read_metadata(first[5])["seed"] == "2"
     assert read_metadata(first[-1])["seed"] == str(OTHERS - 1)
+    assert [read_metadata(path).get("synthetic") for path in first] == [None, "true"] * 10 + ["true"] * 2 * OTHERS
 
 
 def test_a_sheet_needs_test_items_of_each_class(echoes: VisualEchoes, data: Path, tmp_path: Path) -> None:

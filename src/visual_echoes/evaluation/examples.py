@@ -5,7 +5,6 @@ Shapes: R rows of the sheet, G groups, H rows, W columns and C channels of a cel
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from visual_echoes.data.pairs import pcm_to_wave, read_groups, read_split
 from visual_echoes.demo.spectrogram import spectrogram
 from visual_echoes.evaluation.generated import SEED_STRIDE
 from visual_echoes.evaluation.sheets import sheet_metadata, spread_items, tile
-from visual_echoes.media import write_png, write_wav
-from visual_echoes.pipeline import Result, VisualEchoes
+from visual_echoes.exports import export_item
+from visual_echoes.media import write_png
+from visual_echoes.pipeline import VisualEchoes
 
 TO_SOUND_FILE = "picture-to-sound.png"
 TO_PICTURE_FILE = "sound-to-picture.png"
@@ -79,20 +79,15 @@ def write_examples(
     images_BHWC = split.images[spread_items(split.image_groups, len(groups), 1)].movedim(1, -1).numpy()
     sounds = echoes.image_to_audio(list(images_BHWC), **request)
     pairs = echoes.generate_pair(OTHERS, **request)
-    assert pairs.images is not None
-    written = _write(folder, [Path(group).name for group in groups], images_BHWC, sounds)
-    return written + _write(folder, [f"pair-{number + 1}" for number in range(OTHERS)], pairs.images, pairs)
-
-
-def _write(folder: Path, names: list[str], images_BHWC: np.ndarray, result: Result) -> list[Path]:
-    assert result.audio is not None
     written = []
-    for item, (name, image_HWC, wave_N) in enumerate(zip(names, images_BHWC, result.audio, strict=True)):
-        settings = {} if result.settings is None else result.settings.model_dump()
-        made_with = {"seed": str(result.seeds[item]), "settings": json.dumps(settings)}
-        write_png(folder / f"{name}.png", image_HWC, made_with)
-        write_wav(folder / f"{name}.wav", wave_N, result.sample_rate, made_with)
-        written += [folder / f"{name}.png", folder / f"{name}.wav"]
+    for row, name in enumerate(Path(group).name for group in groups):
+        write_png(folder / f"{name}.png", images_BHWC[row], {})  # a real one
+        written += [
+            folder / f"{name}.png",
+            *export_item(echoes.model, sounds, row, folder / name, [".wav"], task="sound"),
+        ]
+    for row in range(OTHERS):
+        written += export_item(echoes.model, pairs, row, folder / f"pair-{row + 1}", [".png", ".wav"], task="pair")
     return written
 
 
