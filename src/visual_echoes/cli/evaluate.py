@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from visual_echoes.cli.console import progress_bar, say, working
-from visual_echoes.cli.data import DIGITS_DATA, DIGITS_SOURCE, SourceOption
+from visual_echoes.cli.data import DIGITS_DATA, DIGITS_SOURCE, SCENES_DATA, SourceOption
 from visual_echoes.cli.options import BatchSizeOption, DeviceOption, ModelOption, load
 
 if TYPE_CHECKING:
     from visual_echoes.evaluation.judges import Judge
 
 DIGITS_REPORT = Path("reports/digits")
-SCENES_DATA = Path("data/prepared/scenes")
 SCENES_REPORT = Path("reports/scenes")
 
 evaluate = typer.Typer(no_args_is_help=True, help="Measure a model.")

