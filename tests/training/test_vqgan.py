@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 import tiny
+from visual_echoes.evaluation.judges import JudgeConfig, build_judge, save_judge
 from visual_echoes.training.fine_tuning import freeze
 from visual_echoes.training.loop import fit
 from visual_echoes.training.perceptual import edge_distance, no_perceptual
@@ -152,6 +153,33 @@ def test_the_discriminator_is_still_until_then(tmp_path: Any) -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, task.discriminator.parameters(), strict=True))
     fit(task := tiny.vqgan_task(adversarial_from=3), tiny.train_settings(4), tmp_path, "f")
     assert not any(torch.equal(a, b) for a, b in list(zip(before, task.discriminator.parameters(), strict=True))[:-1])
+
+
+def test_losses_followed_back_have_the_gradients_of_the_plain_ones() -> None:
+    task = tiny.vqgan_task(adversarial_from=0, codebook_weight=0.0, commitment_weight=0.0, perceptual="edges")
+    batch = task.batch(4, tiny.generator())
+    task.model.eval()  # no dropout
+    phase, _ = task.phases(batch, 0)
+    found = torch.autograd.grad(phase.loss, list(task.model.decoder.parameters()))
+    reconstruction = task.model(batch).reconstruction_BCHW
+    fidelity, _ = task._fidelity(reconstruction, batch)
+    weight = float(phase.metrics["adaptive_weight"]) * task.loss_config.adversarial_weight
+    plain = fidelity - weight * task.discriminator(reconstruction).mean()
+    torch.testing.assert_close(phase.loss, plain)
+    for one, other in zip(found, torch.autograd.grad(plain, list(task.model.decoder.parameters())), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+
+
+def test_the_classifier_s_distance_counts_by_its_weight(tmp_path: Any) -> None:
+    config = JudgeConfig(modality="image", width=8)
+    save_judge(tmp_path, build_judge(config, tiny.LAYOUT, 3), config, tiny.LAYOUT, ["a", "b", "c"])
+    first, double = (tiny.vqgan_task(classifier=tmp_path, classifier_weight=weight) for weight in (1.0, 2.0))
+    double.model.load_state_dict(first.model.state_dict())
+    batch = first.batch(4, tiny.generator())
+    first.model.eval(), double.model.eval()  # no dropout
+    (one,), (two,) = first.phases(batch, 0), double.phases(batch, 0)
+    assert one.metrics["classified"].item() > 0
+    torch.testing.assert_close(two.loss - one.loss, one.metrics["classified"])
 
 
 def test_the_adaptive_weight_balances_both_gradients() -> None:

@@ -27,3 +27,30 @@ def test_vocos_survives_overflowing_magnitudes() -> None:
     wave_BN.sum().backward()
     assert wave_BN.isfinite().all()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in vocoder.parameters())
+
+
+def test_untrained_it_is_the_griffin_lim_it_starts_from() -> None:
+    mel_BMT = random_mel(2, 9)
+    vocos = build_vocoder("vocos", {"width": 16, "blocks": 1, "griffin_lim_iterations": 3}, DEBUG)
+    torch.testing.assert_close(vocos(mel_BMT), build_vocoder("griffin-lim", {"iterations": 3}, DEBUG)(mel_BMT))
+
+
+def test_its_start_can_be_improved_on_in_magnitude_and_phase() -> None:
+    vocos = build_vocoder("vocos", {"width": 16, "blocks": 1, "griffin_lim_iterations": 2}, DEBUG)
+    assert isinstance(vocos, Vocos)
+    quiet_BMT = 0.5 * random_mel(1, 9)
+    with torch.no_grad():
+        before_BN = vocos(quiet_BMT)
+        loudness_F, phase_F = vocos.head.bias.chunk(2)
+        loudness_F.fill_(-1.0)
+        torch.testing.assert_close(vocos(quiet_BMT), before_BN / torch.e)
+        phase_F.fill_(torch.pi)
+        torch.testing.assert_close(vocos(quiet_BMT), -before_BN / torch.e, atol=1e-5, rtol=1e-4)
+
+
+def test_every_weight_of_one_that_starts_from_griffin_lim_learns() -> None:
+    vocos = build_vocoder("vocos", {"width": 16, "blocks": 1, "griffin_lim_iterations": 2}, DEBUG)
+    assert isinstance(vocos, Vocos)
+    torch.nn.init.normal_(vocos.head.weight, std=0.02)
+    vocos(random_mel(1, 9)).square().sum().backward()
+    assert all(p.grad is not None and float(p.grad.abs().sum()) > 0 for p in vocos.parameters())

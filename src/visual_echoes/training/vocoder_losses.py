@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from visual_echoes.layout import Layout
-from visual_echoes.mel import layout_filterbank, magnitude_to_log, stft
+from visual_echoes.mel import compress_magnitudes, layout_filterbank, magnitude_to_log, stft
 from visual_echoes.training.vqgan import hinge_loss
 
 OVERLAP = 4  # hops per window
@@ -80,8 +80,7 @@ class STFTDiscriminator(nn.Module):
     def _spectrum(self, wave_BN: Tensor) -> Tensor:
         """Real and imaginary part as channels, the magnitude compressed to its power 0.3."""
         spectrum_BFT = stft(wave_BN, self.length, self.length // OVERLAP)
-        spectrum_BFT = spectrum_BFT * (spectrum_BFT.abs() + 1e-3).pow(-0.7)
-        return torch.view_as_real(spectrum_BFT).movedim(-1, 1)
+        return torch.view_as_real(compress_magnitudes(spectrum_BFT)).movedim(-1, 1)
 
     def forward(self, wave_BN: Tensor) -> tuple[Tensor, list[Tensor]]:
         x_BCFT = self._spectrum(wave_BN)

@@ -9,6 +9,7 @@ Shapes: B batch, C channels, H rows, W columns, h x w token grid, D code dimensi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -18,7 +19,7 @@ from torch.nn import functional as F
 
 from visual_echoes.data.pairs import unit_to_pixels
 from visual_echoes.data.sources import Source
-from visual_echoes.training.perceptual import build_perceptual
+from visual_echoes.training.perceptual import build_perceptual, classifier_distance
 from visual_echoes.training.ranks import from_main, gather_rows, mean_over_ranks
 from visual_echoes.training.task import Phase, Task, Validation
 from visual_echoes.vqgan import VQGAN, VQGANConfig, code_usage
@@ -38,6 +39,8 @@ class VQGANLoss(BaseModel):
     squared_weight: float = Field(default=0.0, ge=0)  # of the squared error, beside the absolute error's 1
     perceptual: Literal["none", "edges", "efficientnet"] = "none"
     perceptual_weight: float = Field(default=1.0, ge=0)
+    classifier: Path | None = None  # a classifier trained here whose features are compared as well
+    classifier_weight: float = Field(default=1.0, ge=0)
     adversarial_from: int | None = None  # step at which the discriminator starts; None: never
     adversarial_weight: float = 0.8
     adversarial_limit: float = Field(default=1e4, gt=0)  # bound of the adaptive weight; taming's 1e4
@@ -125,6 +128,7 @@ class VQGANTask(Task):
         self.model = VQGAN(config)
         self.tracker = CodeTracker(config)
         self.perceptual = build_perceptual(loss.perceptual)
+        self.classified = classifier_distance(loss.classifier, config.channels)
         self.modules = nn.ModuleDict({"model": self.model, "tracker": self.tracker})
         self.optimizers = {"model": ("model",)}
         if loss.adversarial_from is not None:
@@ -153,16 +157,17 @@ class VQGANTask(Task):
         fidelity, metrics = self._fidelity(reconstruction, x_BCHW)
         codebook = F.mse_loss(codes_BDhw, z_BDhw.detach())
         metrics["commitment"] = commitment = F.mse_loss(z_BDhw, codes_BDhw.detach())
-        total = fidelity + loss.codebook_weight * codebook + loss.commitment_weight * commitment
         adversarial = self._adversarial(step)
         if adversarial:
             judged = self._judged(reconstruction)
+            fidelity, judged = (_followed_back(value, reconstruction) for value in (fidelity, judged))
             found = self.surveyed
             weight = self._adaptive_weight(
                 mean_over_ranks(self._last_gradients(fidelity, judged)) if found is None else found
             )
-            total = total + weight * loss.adversarial_weight * judged
+            fidelity = fidelity + weight * loss.adversarial_weight * judged
             metrics["adversarial"], metrics["adaptive_weight"] = judged, weight
+        total = fidelity + loss.codebook_weight * codebook + loss.commitment_weight * commitment
         yield Phase("model", total, metrics)
         if adversarial:
             real = self.modules["discriminator"](x_BCHW).float()
@@ -180,7 +185,11 @@ class VQGANTask(Task):
         squared = F.mse_loss(reconstruction_BCHW, x_BCHW)
         perceptual = self.perceptual(reconstruction_BCHW, x_BCHW)
         total = absolute + loss.squared_weight * squared + loss.perceptual_weight * perceptual
-        return total, {"l1": absolute, "squared": squared, "perceptual": perceptual}
+        metrics = {"l1": absolute, "squared": squared, "perceptual": perceptual}
+        if loss.classifier is not None:
+            metrics["classified"] = classified = self.classified(reconstruction_BCHW, x_BCHW)
+            total = total + loss.classifier_weight * classified
+        return total, metrics
 
     def _judged(self, reconstruction_BCHW: Tensor) -> Tensor:
         """The generator's side of the hinge loss."""
@@ -232,6 +241,15 @@ class VQGANTask(Task):
 
     def export_config(self) -> dict[str, Any]:
         return self.config.model_dump(mode="json")
+
+
+def _followed_back(value: Tensor, point: Tensor) -> Tensor:
+    """The same value and gradient, its way back to `point` gone through already.
+
+    The networks between the two are then traversed once, however often the gradient is asked for before `point`.
+    """
+    (gradient,) = torch.autograd.grad(value, point)
+    return value.detach() + ((point - point.detach()) * gradient).sum()
 
 
 def _sheet(top_BCHW: Tensor, bottom_BCHW: Tensor) -> Tensor:

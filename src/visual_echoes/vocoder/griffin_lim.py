@@ -65,14 +65,18 @@ class GriffinLim(Vocoder):
         turns_TF = torch.rand((frames, self.layout.n_fft // 2 + 1), generator=generator)
         return torch.polar(torch.ones_like(turns_TF), 2.0 * math.pi * turns_TF).mT.to(device)
 
-    @torch.no_grad()
     def forward(self, mel_BMT: Tensor) -> Tensor:
+        return inverse_stft(self.find_spectrum(mel_BMT), self.layout.n_fft, self.hop).clamp(-1.0, 1.0)
+
+    @torch.no_grad()
+    def find_spectrum(self, mel_BMT: Tensor) -> Tensor:
+        """The complex STFT whose inverse is the sound, (B, F, T + 1)."""
         # Everything in float32: the phases would not survive bfloat16.
         with torch.autocast(mel_BMT.device.type, enabled=False):
             # One by one: rounding differs with the size of a batch, and the iterations amplify it.
-            return torch.cat([self._find_wave(mel_1MT) for mel_1MT in mel_BMT.float().split(1)])
+            return torch.cat([self._iterate(mel_1MT) for mel_1MT in mel_BMT.float().split(1)])
 
-    def _find_wave(self, mel_BMT: Tensor) -> Tensor:
+    def _iterate(self, mel_BMT: Tensor) -> Tensor:
         magnitude_BFT = repeat_last_frame(self._linear_magnitude(log_to_magnitude(mel_BMT, self.layout)))
         n_fft, hop = self.layout.n_fft, self.layout.hop
         phase_BFT = self._first_phase(magnitude_BFT.shape[-1], magnitude_BFT.device)
@@ -82,4 +86,4 @@ class GriffinLim(Vocoder):
             ahead_BFT = consistent_BFT + self.momentum * (consistent_BFT - previous_BFT)
             phase_BFT = ahead_BFT / ahead_BFT.abs().clamp_min(self.smallest)
             previous_BFT = consistent_BFT
-        return inverse_stft(magnitude_BFT * phase_BFT, n_fft, hop).clamp(-1.0, 1.0)
+        return magnitude_BFT * phase_BFT

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visual_echoes.layout import Layout
+from visual_echoes.mel import compress_magnitudes
 from visual_echoes.vocoder.base import Vocoder, inverse_stft, repeat_last_frame
+from visual_echoes.vocoder.griffin_lim import GriffinLim
 
 
 class VocosConfig(BaseModel):
@@ -29,6 +31,7 @@ class VocosConfig(BaseModel):
     width: PositiveInt = 160
     mlp_ratio: PositiveInt = 3
     blocks: PositiveInt = 6
+    griffin_lim_iterations: NonNegativeInt = 0  # that make the spectrum it starts from; 0: from nothing, as published
 
     @model_validator(mode="after")
     def _consistent(self) -> VocosConfig:
@@ -55,13 +58,17 @@ class ConvNeXtBlock(nn.Module):
 
 
 class Vocos(Vocoder):
-    """Vocos (Siuzdak 2023): magnitude and phase of an STFT, predicted frame by frame, then inverted."""
+    """Vocos (Siuzdak 2023): magnitude and phase of an STFT, predicted frame by frame, then inverted.
+
+    With `griffin_lim_iterations` it sees the spectrum that Griffin-Lim finds in so many iterations and predicts how to
+    change its magnitudes and phases. Untrained it then is that Griffin-Lim, so a short training only adds to it.
+    """
 
     kind = "vocos"
 
-    def __init__(self, config: VocosConfig) -> None:
+    def __init__(self, config: VocosConfig, griffin_lim: GriffinLim | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.griffin_lim = config, griffin_lim
         self.n_mels, self.hop, self.n_fft = config.n_mels, config.hop, config.n_fft
         self.embed = nn.Conv1d(config.n_mels, config.width, 7, padding=3)
         self.norm_in = nn.LayerNorm(config.width)
@@ -71,6 +78,10 @@ class Vocos(Vocoder):
         # No signal in [-1, 1] has a larger magnitude: the sum of the Hann window.
         self.log_ceiling = math.log(config.n_fft / 2)
         self.apply(self._initialise)
+        if griffin_lim is not None:
+            self.embed_start = nn.Linear(config.n_fft + 2, config.width)
+            self._initialise(self.embed_start)
+            nn.init.zeros_(self.head.weight)
 
     @staticmethod
     def _initialise(module: nn.Module) -> None:
@@ -82,13 +93,22 @@ class Vocos(Vocoder):
     @classmethod
     def for_layout(cls, values: Mapping[str, Any], layout: Layout) -> Self:
         derived = {"n_mels": layout.n_mels, "n_fft": layout.n_fft, "hop": layout.hop}
-        return cls(VocosConfig(**{**derived, **values}))
+        config = VocosConfig(**{**derived, **values})
+        iterations = config.griffin_lim_iterations
+        return cls(config, GriffinLim(layout, iterations) if iterations else None)
 
     def forward(self, mel_BMT: Tensor) -> Tensor:
-        x_BTC = self.norm_in(self.embed(repeat_last_frame(mel_BMT)).mT)
+        x_BTC = self.embed(repeat_last_frame(mel_BMT)).mT
+        start_BFT = None if self.griffin_lim is None else self.griffin_lim.find_spectrum(mel_BMT)
+        if start_BFT is not None:
+            compressed = compress_magnitudes(start_BFT)
+            x_BTC = x_BTC + self.embed_start(torch.cat([compressed.real, compressed.imag], 1).mT)
+        x_BTC = self.norm_in(x_BTC)
         for block in self.blocks:
             x_BTC = block(x_BTC)
         log_magnitude_BFT, phase_BFT = self.head(self.norm_out(x_BTC)).float().mT.chunk(2, dim=1)
         magnitude_BFT = torch.exp(log_magnitude_BFT.clamp_max(self.log_ceiling))
         spectrum_BFT = torch.complex(magnitude_BFT * phase_BFT.cos(), magnitude_BFT * phase_BFT.sin())
+        if start_BFT is not None:
+            spectrum_BFT = start_BFT * spectrum_BFT
         return inverse_stft(spectrum_BFT, self.n_fft, self.hop).clamp(-1.0, 1.0)
