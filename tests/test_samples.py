@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from visual_echoes.demo.examples import EXAMPLES
 from visual_echoes.layout import LAYOUTS, Layout
 from visual_echoes.samples import sample_material
 
@@ -12,7 +13,7 @@ from visual_echoes.samples import sample_material
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_samples_fit_their_layout_and_differ(layout: Layout) -> None:
     name, pictures, sounds = sample_material(layout)
-    assert ("digits" in name) == (layout.name == "digits")
+    assert name == (f"packaged {layout.name}" if layout.name in EXAMPLES else "synthetic patterns and tones")
     assert pictures.shape[1:] == (layout.image_size, layout.image_size, layout.image_channels)
     assert pictures.dtype == np.uint8
     assert sounds.shape[1:] == (layout.clip_samples,)

@@ -5,12 +5,13 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 echoes=${ECHOES:-.venv/bin/echoes}
 "$echoes" data scenes ${IMAGES:+--images "$IMAGES"} ${SOUNDS:+--sounds "$SOUNDS"}
-for part in judge-image judge-audio image-vqgan audio-vqgan audio-decoder vocoder transformer; do
+for part in judge-image judge-audio viewer listener image-vqgan audio-vqgan image-vqgan-sharp audio-vqgan-sharp vocoder \
+    transformer autoregressive; do
   "$echoes" train "recipes/scenes/$part.toml"
 done
 "$echoes" assemble runs/scenes/model --overwrite --name scenes --card recipes/scenes/card.md --steps 16 --temperature 4 --guidance 3 \
-  --part runs/scenes/image-vqgan/model --part runs/scenes/audio-decoder/model \
+  --part runs/scenes/image-vqgan-sharp/model --part runs/scenes/audio-vqgan-sharp/model \
   --part runs/scenes/transformer/model --part runs/scenes/vocoder/model
 judges=(--image-judge runs/scenes/judge-image/model --audio-judge runs/scenes/judge-audio/model)
 "$echoes" calibrate runs/scenes/model --data data/prepared/scenes "${judges[@]}"
-"$echoes" evaluate scenes --model runs/scenes/model "${judges[@]}" -o reports/scenes
+"$echoes" evaluate scenes --model runs/scenes/model "${judges[@]}" --autoregressive runs/scenes/autoregressive/model -o reports/scenes

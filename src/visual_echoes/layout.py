@@ -162,7 +162,7 @@ LAYOUTS: dict[str, Layout] = {
         Layout(
             name="scenes", image_size=32, image_channels=3, image_factor=4, image_codes=512,
             sample_rate=16_000, seconds=2.56, n_fft=1024, hop=256, n_mels=80, fmin=60.0, fmax=7800.0,
-            trim_frames=1, audio_factor=(16, 16), audio_codes=512,
+            trim_frames=1, audio_factor=(8, 16), audio_codes=512,
         ),
         Layout(
             name="digits", image_size=32, image_channels=1, image_factor=8, image_codes=256,

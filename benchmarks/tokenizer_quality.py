@@ -1,0 +1,124 @@
+"""How far the tokenizers' quality bounds what is generated: smaller codebooks, the same small transformer.
+
+Both tokenizers get a codebook of fewer codes, fitted to what their encoders make of training items (k-means), and stay
+as they are otherwise. For each size the transformer of recipes/scenes/quality.toml is trained on the tokens, and the
+judges say which class they take the round trip and the generated items for; sounds are made by Griffin-Lim throughout.
+Every training resumes. Run from the repository's root, after recipes/scenes/run.sh:
+
+    python benchmarks/tokenizer_quality.py --image-vqgan runs/scenes/model --audio-vqgan runs/scenes/model \\
+        --output reports/tokenizer-quality
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from scipy.cluster.vq import kmeans2
+
+from visual_echoes import __version__
+from visual_echoes.assemble import assemble
+from visual_echoes.data.pairs import read_split
+from visual_echoes.data.sources import Augmentation, MelSource, PictureSource, Source, WaveSource
+from visual_echoes.evaluation.ceiling import measure_round_trip
+from visual_echoes.evaluation.exam import Exam
+from visual_echoes.evaluation.generated import Amounts, Meter, measure_generated
+from visual_echoes.evaluation.judges import load_judge
+from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.sampling import SamplingSettings
+from visual_echoes.tokenizer import Tokenizer, TokenizerName
+from visual_echoes.training.recipe import TransformerRecipe, read_recipe
+from visual_echoes.training.run import train
+from visual_echoes.vqgan import VQGAN
+from visual_echoes.weights import Model, load_model, save_model
+
+RECIPE = Path("recipes/scenes/quality.toml")
+SAMPLING = SamplingSettings(steps=16, temperature=4.0, guidance=3.0)
+ITEMS = 2000  # training items whose latents a codebook is fitted to
+ROUNDS = 20  # of k-means
+AMOUNTS = Amounts(seeds=(0, 1, 2), pairs=60, sound_repeats=3)
+PICTURES = 120
+BATCH = 64
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--image-vqgan", required=True, help="model that has the tokenizer of pictures")
+    parser.add_argument("--audio-vqgan", required=True, help="model that has the tokenizer of sounds")
+    parser.add_argument("--codes", type=int, nargs="+", default=[512, 64, 8])
+    parser.add_argument("--image-judge", type=Path, default=Path("runs/scenes/judge-image/model"))
+    parser.add_argument("--audio-judge", type=Path, default=Path("runs/scenes/judge-audio/model"))
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    recipe = read_recipe(RECIPE)
+    assert isinstance(recipe, TransformerRecipe)
+    rows = []
+    for codes in arguments.codes:
+        folders = {
+            name: fewer_codes(recipe, source, name, codes, arguments.output / f"{codes}-{name}")
+            for name, source in (("image_vqgan", arguments.image_vqgan), ("audio_vqgan", arguments.audio_vqgan))
+        }
+        own = recipe.model_copy(update={**folders, "output": arguments.output / f"{codes}-transformer"})
+        parts = [*folders.values(), train(own)]
+        model = assemble(parts, "quality", "", SAMPLING)
+        exam = Exam(
+            VisualEchoes(model), recipe.data, load_judge(arguments.image_judge), load_judge(arguments.audio_judge),
+            BATCH, PICTURES,
+        )  # fmt: skip
+        trip, made = measure_round_trip(exam), measure_generated(exam, AMOUNTS, SAMPLING, Meter(None, 0))
+        rows.append(
+            {
+                "codes": codes,
+                "round_trip": {"pictures": trip.pictures.right, "sounds": trip.sounds.right},
+                "psnr_db": trip.pictures.psnr_db,
+                "mel_l1": trip.mel_l1,
+                "picture_to_sound": made.picture_to_sound.judged.right.model_dump(),
+                "sound_to_picture": made.sound_to_picture.judged.right.model_dump(),
+                "pairs_agree": made.pairs["together"].agree.model_dump(),
+            }
+        )
+        print(json.dumps(rows[-1]))
+    (arguments.output / "report.json").write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def fewer_codes(recipe: TransformerRecipe, source: str, name: TokenizerName, codes: int, folder: Path) -> Path:
+    """A model folder with the tokenizer of `source` and a codebook of so many codes."""
+    loaded = load_model(source, wanted=[name])
+    part = loaded.parts[name]
+    assert isinstance(part, VQGAN)
+    fewer = VQGAN(part.config.model_copy(update={"codes": codes}))
+    weights = part.state_dict()
+    if codes != part.config.codes:
+        weights["quantize.embedding.weight"] = fitted_codebook(latents(recipe, name, part), codes)
+    fewer.load_state_dict(weights)
+    model = Model(
+        name=folder.name, version=__version__, parts={name: fewer}, sampling=SAMPLING,
+        layout=replace(loaded.layout, image_codes=codes, audio_codes=codes),
+        kinds={name: loaded.kinds[name]}, configs={name: fewer.config.model_dump(mode="json")},
+    )  # fmt: skip
+    save_model(folder, model, half=False)
+    return folder
+
+
+def latents(recipe: TransformerRecipe, name: TokenizerName, tokenizer: Tokenizer) -> torch.Tensor:
+    """What the encoder makes of training items, (places, D)."""
+    layout = recipe.get_layout()
+    split = read_split(recipe.data, "train", layout)
+    sounds = WaveSource(split, layout, Augmentation())
+    source: Source = PictureSource(split, Augmentation()) if name == "image_vqgan" else MelSource(sounds, layout)
+    index_B = torch.randperm(len(source), generator=torch.Generator().manual_seed(0))[:ITEMS]
+    with torch.inference_mode():
+        found = [tokenizer.features(source.take(part, None)) for part in index_B.split(BATCH)]
+    return torch.cat([z_BDhw.movedim(1, -1).flatten(0, -2) for z_BDhw in found])
+
+
+def fitted_codebook(z_ND: torch.Tensor, codes: int) -> torch.Tensor:
+    centres_KD, _ = kmeans2(z_ND.numpy(), codes, iter=ROUNDS, minit="++", rng=0)
+    return torch.from_numpy(centres_KD)
+
+
+if __name__ == "__main__":
+    main()
