@@ -9,6 +9,7 @@ import typer
 
 from visual_echoes.cli.console import progress_bar, say, working
 from visual_echoes.cli.data import DIGITS_DATA, DIGITS_SOURCE, SCENES_DATA, SourceOption
+from visual_echoes.cli.evaluate_files import evaluate_pairs, evaluate_pictures, evaluate_sounds
 from visual_echoes.cli.options import BatchSizeOption, DeviceOption, ModelOption, load
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 DIGITS_REPORT = Path("reports/digits")
 SCENES_REPORT = Path("reports/scenes")
 
-evaluate = typer.Typer(no_args_is_help=True, help="Measure a model.")
+evaluate = typer.Typer(no_args_is_help=True, help="Measure a model, or the files of any system.")
+evaluate.command("sounds")(evaluate_sounds)
+evaluate.command("pictures")(evaluate_pictures)
+evaluate.command("pairs")(evaluate_pairs)
 
 ImageJudgeOption = Annotated[
     Path | None, typer.Option("--image-judge", show_default="the packaged one", help="A judge's folder.")

@@ -1,0 +1,224 @@
+"""The protocol from files to report: rows, problems, pairs, and what a page carries."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation.files.material import Blocks, write_nan, write_pictures, write_silence, write_sounds
+from visual_echoes.errors import EchoesError
+from visual_echoes.evaluation.files import protocol
+from visual_echoes.evaluation.files.case import Case, Trip, UnusableFiles
+from visual_echoes.evaluation.files.listing import Listing, list_folder
+from visual_echoes.evaluation.files.page import page, write_reports
+from visual_echoes.evaluation.files.protocol import evaluate_files
+from visual_echoes.evaluation.files.records import FilesReport
+from visual_echoes.evaluation.files.round_trip import model_round_trip
+from visual_echoes.evaluation.files.summary import lines, warnings
+from visual_echoes.layout import LAYOUTS
+from visual_echoes.pipeline import VisualEchoes
+
+
+def sounds_case(folder: Path, count: int = 12, round_trip: bool = True) -> Case:
+    real, made, trip = (
+        list_folder(write_sounds(folder / name, count, seed), "audio")
+        for name, seed in (("real", 0), ("made", 1), ("trip", 0))
+    )
+    rows = {"real": {"audio": real}, "made": {"audio": made}}
+    if round_trip:
+        rows["round trip"] = {"audio": trip}
+    return Case("sounds", ("audio",), rows, layout=LAYOUTS["digits"])  # type: ignore[arg-type]
+
+
+def test_rows_stand_side_by_side(tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    report, _ = evaluate_files(sounds_case(tmp_path), [Blocks()], progress=lambda *step: steps.append(step))
+    assert list(report.rows) == ["real", "round trip", "made"]
+    real, trip, made = (row.judged["audio"]["blocks"] for row in report.rows.values() if row is not None)
+    for judged, items in ((real, 6), (trip, 12), (made, 12)):
+        assert judged.frechet is not None
+        assert judged.frechet.items == items
+    assert trip.frechet is not None
+    assert trip.frechet.value == pytest.approx(0, abs=1e-6)
+    assert trip.kl is not None
+    assert made.kl is not None
+    assert abs(trip.kl.softmax) < 1e-5 < made.kl.softmax
+    assert real.kl is None
+    assert real.inception is not None
+    assert real.inception.items == 12
+    row = report.rows["round trip"]
+    assert row is not None
+    assert row.fidelity["mel L1"].mean == 0.0
+    assert steps[-1][0] == steps[-1][1]
+    assert [step[0] for step in steps] == sorted(step[0] for step in steps)
+
+
+def test_two_runs_give_the_same_json_but_for_the_times(tmp_path: Path) -> None:
+    case = sounds_case(tmp_path)
+    texts = []
+    for cache in (tmp_path / "cache", tmp_path / "cache", None):
+        report, _ = evaluate_files(case, [Blocks()], cache=cache)
+        content = json.loads(report.model_dump_json())
+        assert content.pop("seconds")
+        texts.append(json.dumps(content))
+        assert FilesReport.model_validate_json(report.model_dump_json()) == report
+    assert len(set(texts)) == 1
+
+
+def test_missing_broken_silent_and_extra_files_are_listed_and_fail(tmp_path: Path) -> None:
+    case = sounds_case(tmp_path, round_trip=False)
+    folder = tmp_path / "made"
+    (folder / "000.wav").unlink()
+    write_nan(folder / "001.wav")
+    write_silence(folder / "002.wav")
+    shutil.copy(folder / "003.wav", folder / "other.wav")
+    case = replace(case, rows={**case.rows, "made": {"audio": list_folder(folder, "audio")}})
+    with pytest.raises(UnusableFiles, match="4 of the files cannot be judged") as caught:
+        evaluate_files(case, [Blocks()])
+    assert {(p.id, p.kind) for p in caught.value.problems} == {
+        ("000", "missing"), ("001", "unreadable"), ("002", "silent"), ("other", "extra"),
+    }  # fmt: skip
+    assert all("made" in p.detail for p in caught.value.problems)
+    with pytest.raises(UnusableFiles, match="1 of the files"):
+        evaluate_files(case, [Blocks()], allowed=["000", "001.wav", "002"])
+    report, left = evaluate_files(case, [Blocks()], allowed=["000", "001.wav", "002.wav", "other.wav", "other"])
+    row = report.rows["made"]
+    assert row is not None
+    assert row.files["audio"] == 10  # the silent one counts, so that nobody gains by leaving it out
+    assert row.judged["audio"]["blocks"].kl is not None
+    assert row.judged["audio"]["blocks"].kl.pairs == 10
+    assert len(report.problems) == 4
+    assert not report.failed
+    assert "is silent" in page(report, left)
+
+
+def test_other_rates_are_resampled(tmp_path: Path) -> None:
+    import soundfile
+
+    case = sounds_case(tmp_path, round_trip=False)
+    for path in (tmp_path / "made").iterdir():
+        wave, rate = soundfile.read(path)
+        soundfile.write(path, np.repeat(wave, 2), 2 * rate)
+    report, _ = evaluate_files(case, [Blocks()])
+    row = report.rows["made"]
+    assert row is not None
+    assert row.files["audio"] == 12
+
+
+def test_few_files_are_warned_of(tmp_path: Path) -> None:
+    report, _ = evaluate_files(sounds_case(tmp_path, 3, round_trip=False), [Blocks()])
+    texts = warnings(report)
+    assert any("3 files are fewer than the 5" in text for text in texts)
+    assert any("no round trip was given" in text for text in texts)
+    assert any("real, blocks: no distances" in text for text in texts)
+    cells = {line.measure: line.cells for line in lines(report)}
+    assert cells["Fréchet distance (blocks)"][2].endswith("! (n = 3 and 3 files)")
+    assert cells["Fréchet distance (blocks)"][:2] == ("-", "-")
+
+
+def pairs_case(folder: Path, real: bool = True) -> Case:
+    rows = {
+        row: {
+            "image": list_folder(write_pictures(folder / row / "p", 12, seed), "image"),
+            "audio": list_folder(write_sounds(folder / row / "s", 12, seed), "audio"),
+        }
+        for seed, row in enumerate(("real", "made"))
+        if real or row == "made"
+    }
+    return Case("pairs", ("image", "audio"), rows)  # type: ignore[arg-type]
+
+
+def test_pairs_are_compared_with_each_other_and_with_real_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "OwnJudge", Blocks)
+    image, audio = Blocks("image", "clip"), Blocks("audio", "wav2clip")
+    report, _ = evaluate_files(pairs_case(tmp_path), [image, audio])
+    row = report.rows["made"]
+    assert row is not None
+    assert row.pairs is not None
+    assert row.pairs.clip_score is not None
+    folders = tmp_path / "made/p", tmp_path / "made/s"
+    looks = [
+        [judge.look([judge.read(path)])[0].features_FD[0].double().numpy() for path in sorted(folder.iterdir())]
+        for judge, folder in zip((image, audio), folders, strict=True)
+    ]
+    cosines = [100 * a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(*looks, strict=True)]
+    assert row.pairs.clip_score.mean == pytest.approx(np.mean(cosines))
+    assert row.judged["image"]["clip"].frechet is not None
+    assert row.judged["image"]["clip"].kl is None  # from nothing: no real file belongs to a made one
+    others, _ = evaluate_files(pairs_case(tmp_path / "more"), [Blocks("image", "a"), Blocks("audio", "b")])
+    row = others.rows["made"]
+    assert row is not None
+    assert row.pairs is not None
+    assert row.pairs.confusion is not None
+    assert sum(map(sum, row.pairs.confusion.counts)) == 12
+
+
+def test_pairs_alone_have_no_distances(tmp_path: Path) -> None:
+    report, _ = evaluate_files(pairs_case(tmp_path, real=False), [Blocks("image", "a"), Blocks("audio", "b")])
+    row = report.rows["made"]
+    assert row is not None
+    assert row.judged["audio"]["b"].frechet is None
+    assert row.judged["audio"]["b"].inception is not None
+
+
+def test_a_half_without_the_other_is_a_problem(tmp_path: Path) -> None:
+    case = pairs_case(tmp_path)
+    (tmp_path / "made/s/003.wav").unlink()
+    made = {**case.rows["made"], "audio": list_folder(tmp_path / "made/s", "audio")}
+    with pytest.raises(UnusableFiles) as caught:
+        evaluate_files(replace(case, rows={**case.rows, "made": made}), [Blocks("image", "a")])
+    assert [(p.id, p.kind, p.modality) for p in caught.value.problems] == [("003", "missing", "audio")]
+
+
+def test_names_that_never_match_are_one_sentence(tmp_path: Path) -> None:
+    case = sounds_case(tmp_path, 3, round_trip=False)
+    other = Listing("elsewhere", "audio", {f"x{id}": path for id, path in case.rows["made"]["audio"].files.items()})
+    with pytest.raises(EchoesError, match="No file of elsewhere .x000, x001, x002. has the name"):
+        evaluate_files(replace(case, rows={**case.rows, "made": {"audio": other}}), [Blocks()])
+
+
+@pytest.mark.parametrize("modality", ["image", "audio"])
+def test_a_models_round_trip_is_judged_from_files(tmp_path: Path, echoes: VisualEchoes, modality: str) -> None:
+    write = write_pictures if modality == "image" else write_sounds
+    real = list_folder(write(tmp_path / "real" / "deeper", 5), modality)  # type: ignore[arg-type]
+    trip = Trip(*model_round_trip(echoes, real, tmp_path / "trip", "tiny", 2, lambda done: None))
+    assert list(trip.made.files) == list(trip.given.files) == list(real.files)
+    assert trip.codebook is not None
+    assert trip.codebook.tokens == 5 * (16 if modality == "image" else trip.codebook.tokens // 5)
+    case = Case(
+        "pictures" if modality == "image" else "sounds", (modality,), {"real": {modality: real}},  # type: ignore[arg-type, dict-item]
+        trip=lambda listing, progress: trip, layout=echoes.layout,
+    )  # fmt: skip
+    report, _ = evaluate_files(case, [Blocks(modality)])  # type: ignore[arg-type]
+    row = report.rows["round trip"]
+    assert row is not None
+    assert row.codebook[modality].usage > 0  # type: ignore[index]
+    assert set(row.fidelity) == ({"PSNR (dB)", "SSIM"} if modality == "image" else {"mel L1", "STFT distance"})
+    assert report.rows["made"] is None
+
+
+def test_a_page_needs_nothing_beside_itself(tmp_path: Path) -> None:
+    case = pairs_case(tmp_path)
+    made = case.rows["made"]["audio"]
+    path = made.files["000"]
+    named = Listing("<script>alert(1)</script>", "audio", {**made.files, "000": path})
+    case = replace(case, rows={**case.rows, "made": {**case.rows["made"], "audio": named}})
+    report, case = evaluate_files(case, [Blocks("image", "a"), Blocks("audio", "b")])
+    files = write_reports(report, case, tmp_path / "report")
+    assert [file.name for file in files] == ["report.json", "report.html"]
+    text = files[1].read_text()
+    assert "<script>" not in text
+    assert 'src="data:audio/wav;base64,' in text
+    assert 'src="data:image/png;base64,' in text
+    assert "<svg" in text
+    assert 'class="matrix"' not in text  # made from nothing, and no own judges: nothing to confuse
+    assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert "https://" not in text
+    assert text.count("<audio") <= 2 * 6
+    sounds, left = evaluate_files(sounds_case(tmp_path / "sounds"), [Blocks()])
+    assert 'class="matrix"' in page(sounds, left)
