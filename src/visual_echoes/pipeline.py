@@ -29,7 +29,7 @@ from visual_echoes.sampling import SamplingSettings
 from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair
 from visual_echoes.weights import Model, load_model, save_model
 
-DEFAULT_MODEL = "digits"
+DEFAULT_MODEL = "scenes"
 MAX_SEED = 1 << 63
 # Called with (sampling steps done, steps in all) over the whole request.
 StepProgress = Callable[[int, int], None]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
+import tiny
+from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.vocoder import Vocos, VocosConfig, build_vocoder
+from visual_echoes.weights import save_model
 from vocoder.small import DEBUG, DIGITS, random_mel, small
 
 
@@ -46,6 +51,17 @@ def test_its_start_can_be_improved_on_in_magnitude_and_phase() -> None:
         torch.testing.assert_close(vocos(quiet_BMT), before_BN / torch.e)
         phase_F.fill_(torch.pi)
         torch.testing.assert_close(vocos(quiet_BMT), -before_BN / torch.e, atol=1e-5, rtol=1e-4)
+
+
+def test_one_that_starts_from_griffin_lim_survives_its_folder(tmp_path: Path) -> None:
+    config = {"width": 16, "blocks": 1, "griffin_lim_iterations": 2}
+    vocos = build_vocoder("vocos", config, tiny.LAYOUT)
+    model = tiny.whole_model()
+    model.parts["vocoder"], model.kinds["vocoder"], model.configs["vocoder"] = vocos, "vocos", config
+    save_model(tmp_path, model, half=False)
+    mel_BMT = random_mel(1, 9, tiny.LAYOUT)
+    read = VisualEchoes.from_pretrained(tmp_path, device="cpu").codec.vocode(mel_BMT)
+    torch.testing.assert_close(torch.from_numpy(read), vocos(mel_BMT).detach())
 
 
 def test_every_weight_of_one_that_starts_from_griffin_lim_learns() -> None:

@@ -42,7 +42,7 @@ BatchSizeOption = Annotated[
 ModelOption = Annotated[
     str | None,
     typer.Option(
-        "--model", show_default="digits", help="A model folder, a run folder, a packaged model, or a hub repository."
+        "--model", show_default="scenes", help="A model folder, a run folder, a packaged model, or a hub repository."
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")]

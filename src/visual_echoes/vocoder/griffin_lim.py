@@ -38,25 +38,24 @@ class GriffinLim(Vocoder):
     fit_updates = 50
     momentum = 0.99
     smallest = 1e-8  # keeps divisions finite; far below any magnitude that matters
-    filters_MF: Tensor
 
     def __init__(self, layout: Layout, iterations: int = GRIFFIN_LIM_ITERATIONS) -> None:
         super().__init__()
         self.config = GriffinLimConfig(iterations=iterations)
         self.layout, self.iterations = layout, iterations
         self.n_mels, self.hop = layout.n_mels, layout.hop
-        self.register_buffer("filters_MF", layout_filterbank(layout).clone(), persistent=False)
 
     @classmethod
     def for_layout(cls, values: Mapping[str, Any], layout: Layout) -> Self:
         return cls(layout, **GriffinLimConfig(**values).model_dump())
 
     def _linear_magnitude(self, mel_BMT: Tensor) -> Tensor:
-        filters_FM = self.filters_MF.mT
+        filters_MF = layout_filterbank(self.layout).to(mel_BMT.device)
+        filters_FM = filters_MF.mT
         wanted_BFT = filters_FM @ mel_BMT
         magnitude_BFT = torch.ones_like(wanted_BFT)
         for _ in range(self.fit_updates):
-            reached_BFT = filters_FM @ (self.filters_MF @ magnitude_BFT)
+            reached_BFT = filters_FM @ (filters_MF @ magnitude_BFT)
             magnitude_BFT = magnitude_BFT * wanted_BFT / reached_BFT.clamp_min(self.smallest)
         return magnitude_BFT
 
