@@ -191,3 +191,14 @@ def test_the_batch_split_does_not_matter(order: str, encoder_input: str) -> None
     together = run(slice(0, 4))
     assert torch.equal(together, torch.cat([run(slice(0, 1)), run(slice(1, 4))]))
     assert torch.equal(together, torch.cat([run(slice(i, i + 1)) for i in range(4)]))
+
+
+@pytest.mark.parametrize(("schedule", "blind"), [("constant", 4), ("rising", 3), ("interval", 2)])
+def test_steps_without_guidance_ask_only_once(schedule: Any, blind: int) -> None:
+    model = watched()
+    sample(
+        random_tokens(1), unknown_where(1, False, True), model, IMAGE_TO_AUDIO,
+        steps=4, guidance=3.0, schedule=schedule,
+    )  # fmt: skip
+    assert sum(bool(masked.image.all()) for masked in model.calls) == blind
+    assert len(model.calls) == 4 + blind

@@ -60,6 +60,28 @@ def test_ratios_follow_the_truncated_gaussian(
     assert float((ratios > 0.9).double().mean()) == pytest.approx(expected_tail, abs=0.003)
 
 
+# Closed forms: the uniform one's mean is the middle; arcsin gives the quantiles of the other.
+@pytest.mark.parametrize(
+    ("distribution", "low", "expected_mean", "expected_median"),
+    [("uniform", 0.5, 0.75, 0.75), ("uniform", 0.0, 0.5, 0.5), ("arccos", 0.0, 2 / math.pi, math.sqrt(0.5)),
+     ("arccos", 0.5, 3 * math.cos(math.pi / 6) / math.pi, math.sin(math.pi / 3))],
+)  # fmt: skip
+def test_ratios_without_a_mean_fill_their_bounds(
+    distribution: Any, low: float, expected_mean: float, expected_median: float
+) -> None:
+    ratios = MaskRatio(distribution=distribution, low=low).sample(200_000, tiny.generator())
+    assert low <= float(ratios.min()) < low + 0.01
+    assert 0.99 < float(ratios.max()) <= 1.0
+    assert float(ratios.mean()) == pytest.approx(expected_mean, abs=0.002)
+    assert float(ratios.median()) == pytest.approx(expected_median, abs=0.003)
+
+
+def test_what_a_recipe_does_not_use_is_not_written_down() -> None:
+    assert "distribution" not in MaskRatio(mean=0.55).model_dump()
+    uniform = MaskRatio(distribution="uniform")
+    assert MaskRatio.model_validate_json(uniform.model_dump_json()) == uniform
+
+
 @given(st.floats(-1, 2), st.floats(0.01, 2), bounds, st.floats(0.01, 1), st.integers(0, 99))
 def test_ratios_stay_within_their_bounds(mean: float, deviation: float, low: float, span: float, seed: int) -> None:
     high = min(1.0, low + span)

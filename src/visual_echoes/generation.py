@@ -59,9 +59,9 @@ def generate(
         blank = {modality: bool(sampler.open_BL.all()) for modality, sampler in samplers.items()}
         for modality in active:
             hidden: Modality = "audio" if modality == "image" else "image"
-            if settings.guided and not blank[hidden]:
+            if settings.scale(step) != 1.0 and not blank[hidden]:
                 unconditional = _logits(model, samplers, [modality], hidden)[modality]
-                guided_BLK = settings.guide(conditional[modality], unconditional)
+                guided_BLK = settings.guide(conditional[modality], unconditional, step)
             else:
                 guided_BLK = conditional[modality]
             read = conditional[modality] if settings.confidence == "conditional" else None

@@ -18,6 +18,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+GUIDED_STRETCH = (0.25, 0.75)  # shares of the steps between which the schedule "interval" guides
+
 
 class SamplingSettings(BaseModel):
     """How to sample; the defaults are the paper's. Where the paper is silent the choice is named.
@@ -27,6 +29,9 @@ class SamplingSettings(BaseModel):
         temperature: T, scale of the Gumbel noise on the confidence, falling linearly to 0.
         guidance: s, strength of classifier-free guidance; 1 is none.
         convention: what s means: "interpolate" u + s (c - u) (Im2Wav), "extrapolate" (1 + s) c - s u.
+        schedule: "constant" s at every step (the paper); "rising" linearly from none at the first step to s at the last
+            (as Besnier et al.'s sampler by confidence does); "interval", s in the middle of the steps, none elsewhere
+            (after Kynkäänniemi et al. 2024).
         order: "confidence" (the paper) or "halton" (Besnier et al. 2025), which spreads the places evenly.
         confidence: whether the confidence reads the "guided" or the "conditional" probabilities.
     """
@@ -37,18 +42,32 @@ class SamplingSettings(BaseModel):
     temperature: float = Field(default=9.0, ge=0, le=1000)
     guidance: float = Field(default=3.0, ge=0, le=100)
     convention: Literal["interpolate", "extrapolate"] = "interpolate"
+    schedule: Literal["constant", "rising", "interval"] = "constant"
     order: Literal["confidence", "halton"] = "confidence"
     confidence: Literal["guided", "conditional"] = "guided"
 
     @property
     def guided(self) -> bool:
         """Whether a second, unconditional pass is needed."""
-        return self.guidance != (1.0 if self.convention == "interpolate" else 0.0)
+        return self._strongest != 1.0
 
-    def guide(self, conditional: Tensor, unconditional: Tensor) -> Tensor:
-        """Classifier-free guidance (Ho and Salimans 2022) on logits."""
-        scale = self.guidance if self.convention == "interpolate" else 1.0 + self.guidance
-        return unconditional + scale * (conditional - unconditional)
+    def scale(self, step: int) -> float:
+        """How far from the unconditional logits towards the conditional ones a step goes; 1 is no guidance."""
+        if self.schedule == "rising":
+            # A single step is the last one.
+            return 1.0 + (self._strongest - 1.0) * (step / (self.steps - 1) if self.steps > 1 else 1.0)
+        first, last = GUIDED_STRETCH
+        if self.schedule == "interval" and not first <= step / self.steps < last:
+            return 1.0
+        return self._strongest
+
+    def guide(self, conditional: Tensor, unconditional: Tensor, step: int) -> Tensor:
+        """Classifier-free guidance (Ho and Salimans 2022) on logits, at a step from 0."""
+        return unconditional + self.scale(step) * (conditional - unconditional)
+
+    @property
+    def _strongest(self) -> float:
+        return self.guidance if self.convention == "interpolate" else 1.0 + self.guidance
 
 
 def remaining_places(step: int, steps: int, unknown_B: Tensor, open_B: Tensor) -> Tensor:

@@ -90,6 +90,7 @@ def test_the_files_say_where_they_come_from(
             "guidance": "2.5",
             "convention": "interpolate",
             "order": "halton",
+            "schedule": "constant",
             "confidence": "guided",
         }
 

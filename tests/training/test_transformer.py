@@ -59,6 +59,31 @@ def test_a_share_of_the_samples_shows_one_modality_whole() -> None:
     assert all(m.any(1).all() for m in masked)
 
 
+def test_one_ratio_may_hold_for_a_whole_batch() -> None:
+    task = task_with(ratios="batch")
+    for seed in range(3):
+        _, masked, *_ = task.batch(50, tiny.generator(seed))
+        counts = [set(m.sum(1).tolist()) for m in masked]
+        assert [len(found) for found in counts] == [1, 1]
+    assert len({int(task.batch(2, tiny.generator(seed))[1].audio[0].sum()) for seed in range(20)}) > 3
+
+
+@pytest.mark.parametrize(("direction", "shown"), [("image_to_audio", "image"), ("audio_to_image", "audio")])
+def test_one_direction_shows_its_condition_and_learns_the_other(direction: str, shown: str) -> None:
+    task = task_with(direction=direction, shown_share=0.6)
+    batch = task.batch(50, tiny.generator())
+    phase = only_phase(task, batch)
+    for modality, masked in zip(MODALITIES, batch[1], strict=True):
+        assert bool(masked.any(1).all()) == (modality != shown)
+        assert bool(masked.any()) == (modality != shown)
+        assert (float(phase.metrics[f"loss/{modality}"].detach()) == 0.0) == (modality == shown)
+
+
+def test_a_recipe_keeps_its_fingerprint_where_it_uses_nothing_new() -> None:
+    assert set(MaskingObjective().model_dump()) == {"image", "audio", "shown_share", "label_smoothing", "average"}
+    assert MaskingObjective(ratios="batch").model_dump()["ratios"] == "batch"
+
+
 def test_batches_pair_within_groups_and_repeat() -> None:
     task = tiny.transformer_task()
     tokens, *_ = task.batch(50, tiny.generator(3))

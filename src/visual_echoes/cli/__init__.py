@@ -14,6 +14,7 @@ from visual_echoes.cli.data import data
 from visual_echoes.cli.demo import demo
 from visual_echoes.cli.doctor import doctor
 from visual_echoes.cli.evaluate import calibrate, evaluate
+from visual_echoes.cli.experiment import experiment
 from visual_echoes.cli.prepare import prepare
 from visual_echoes.cli.reconstruct import reconstruct
 from visual_echoes.cli.runs import runs
@@ -53,6 +54,7 @@ app.add_typer(training.config, name="config", rich_help_panel=TRAIN)
 app.command(rich_help_panel=TRAIN)(training.train)
 app.command(rich_help_panel=TRAIN)(runs)
 app.add_typer(evaluate, name="evaluate", rich_help_panel=TRAIN)
+app.command(rich_help_panel=TRAIN)(experiment)
 app.command(rich_help_panel=TRAIN)(calibrate)
 
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visual_echoes.data.tokens import Tokens
-from visual_echoes.masking import Mask, MaskRatio, dropped_count, random_mask
+from visual_echoes.masking import LaterFields, Mask, MaskRatio, dropped_count, random_mask
 from visual_echoes.training.task import Phase, Task, Validation
 from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair, TransformerConfig
 
@@ -27,10 +27,11 @@ VALIDATION_SEED = 1234
 VALIDATION_RATIO = MaskRatio()  # the paper's masks, whatever the training's, so that runs can be compared
 
 
-class MaskingObjective(BaseModel):
+class MaskingObjective(LaterFields):
     """Masks and loss; a recipe's `[objective]` table."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    LATER = ("ratios", "direction")
 
     image: MaskRatio = MaskRatio()
     audio: MaskRatio = MaskRatio()
@@ -40,9 +41,21 @@ class MaskingObjective(BaseModel):
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     # Average over all masked tokens together, or the mean of the two modalities' means.
     average: Literal["tokens", "modalities"] = "tokens"
+    # Whether each sample draws its own mask ratio, or one holds for the batch as in MAGE.
+    ratios: Literal["sample", "batch"] = "sample"
+    # What is learnt. In one direction only, the condition is always shown whole and never scored.
+    direction: Literal["both", "image_to_audio", "audio_to_image"] = "both"
 
     def ratio(self, modality: Modality) -> MaskRatio:
         return self.image if modality == "image" else self.audio
+
+    def shown(self, coin_B: Tensor) -> dict[Modality, Tensor]:
+        """Which samples show a modality whole, bool (B,), by their coins in [0, 1)."""
+        if self.direction != "both":
+            always_B = torch.ones_like(coin_B, dtype=torch.bool)
+            return {m: always_B if self.direction.startswith(m) else ~always_B for m in MODALITIES}
+        half = 0.5 * self.shown_share
+        return {"image": coin_B < half, "audio": (coin_B >= half) & (coin_B < 2.0 * half)}
 
 
 class TransformerTask(Task):
@@ -69,13 +82,14 @@ class TransformerTask(Task):
     def batch(self, size: int, generator: torch.Generator) -> tuple[Pair, Pair, Pair, Pair]:
         """Tokens, masked places, dropped places, and how many masked places an item has on average, (B,) each."""
         tokens, _ = self.train.draw(size, generator)
-        coin_B = torch.rand(size, generator=generator)
-        half = 0.5 * self.objective.shown_share
-        shown = {"image": coin_B < half, "audio": (coin_B >= half) & (coin_B < 2.0 * half)}
+        shown = self.objective.shown(torch.rand(size, generator=generator))
         masks = []
         for modality in MODALITIES:
             ratio = self.objective.ratio(modality)
-            ratio_B = ratio.sample(size, generator).masked_fill(shown[modality], 0.0)
+            ratio_B = ratio.sample(size, generator)
+            if self.objective.ratios == "batch":
+                ratio_B = ratio_B[:1].expand(size)
+            ratio_B = ratio_B.masked_fill(shown[modality], 0.0)
             masks.append(self._draw_mask(ratio, ratio_B, modality, generator))
         masked = [mask.masked_BL for mask in masks]
         scored = [(masked_BL.sum().clamp_min(1).double() / size).expand(size) for masked_BL in masked]

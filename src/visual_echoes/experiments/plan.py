@@ -1,0 +1,121 @@
+"""What an experiment consists of: variants, each with the work that measures it, and how they are told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from visual_echoes.evaluation.records import Record
+from visual_echoes.sampling import SamplingSettings
+
+Target = Literal["sound", "picture", "pairs"]
+Kind = Literal["real", "black", "white", "noise", "unrelated", "abstract"]
+
+ALL_TARGETS: tuple[Target, ...] = ("sound", "picture", "pairs")
+
+
+class Work(Record):
+    """What is measured once per seed; written down, it is part of a cell's name.
+
+    Attributes:
+        training: key of `TRAININGS`, whose result is measured; None: the shipped model itself.
+    """
+
+    training: str | None = None
+
+
+class Generate(Work):
+    """Sounds for test pictures, pictures for test sounds, and pairs from nothing."""
+
+    kind: Literal["generate"] = "generate"
+    settings: SamplingSettings
+    targets: tuple[Target, ...] = ALL_TARGETS
+
+
+class Mislead(Work):
+    """Sounds for pictures that the model was not trained for."""
+
+    kind: Literal["mislead"] = "mislead"
+    settings: SamplingSettings
+    pictures: Kind
+
+
+class Reconstruct(Work):
+    """Test items as they are, through tokenizers and vocoder, or their sounds through the vocoder alone."""
+
+    kind: Literal["reconstruct"] = "reconstruct"
+    stage: Literal["real", "round trip", "vocoder"]
+
+
+class Baseline(Work):
+    """A baseline on the same tokens. The autoregressive one is what its training left."""
+
+    kind: Literal["baseline"] = "baseline"
+    name: Literal["retrieval", "class mean", "autoregressive"]
+
+
+class Chance(Work):
+    """What guessing would reach; nothing is run."""
+
+    kind: Literal["chance"] = "chance"
+
+
+AnyWork = Generate | Mislead | Reconstruct | Baseline | Chance
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of an experiment.
+
+    Attributes:
+        x: place on the horizontal axis, where the experiment has one.
+        series: the line it belongs to there.
+    """
+
+    label: str
+    work: AnyWork
+    x: float | None = None
+    series: str = ""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training, as changes to a recipe.
+
+    Attributes:
+        changes: values that differ, in the tables of the recipe.
+        recipe: its file's stem.
+    """
+
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    recipe: str = "base"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One question.
+
+    Attributes:
+        headline: figures that the plot shows and the finding speaks of, keys of `FIGURES`.
+        reference: label of the variant that the others are compared with.
+        role: what the reference is.
+        ranked: whether the finding says which variant is best; else, how each differs from the reference.
+        axis: what `Variant.x` is.
+        timed: whether the plot shows the time, too.
+    """
+
+    name: str
+    question: str
+    variants: tuple[Variant, ...]
+    headline: tuple[str, ...]
+    reference: str
+    role: str = "the paper's choice"
+    ranked: bool = True
+    axis: str | None = None
+    timed: bool = False
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains models, which is done in one setting alone."""
+        return any(variant.work.training is not None for variant in self.variants)
