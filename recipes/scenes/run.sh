@@ -12,6 +12,7 @@ done
 "$echoes" assemble runs/scenes/model --overwrite --name scenes --card recipes/scenes/card.md --steps 16 --temperature 4 --guidance 3 \
   --part runs/scenes/image-vqgan-sharp/model --part runs/scenes/audio-vqgan-sharp/model \
   --part runs/scenes/transformer/model --part runs/scenes/vocoder/model
+cp data/prepared/scenes-sounds/CREDITS.csv runs/scenes/model/  # the licences of the sounds ask for it
 judges=(--image-judge runs/scenes/judge-image/model --audio-judge runs/scenes/judge-audio/model)
 "$echoes" calibrate runs/scenes/model --data data/prepared/scenes "${judges[@]}"
 "$echoes" evaluate scenes --model runs/scenes/model "${judges[@]}" --autoregressive runs/scenes/autoregressive/model -o reports/scenes

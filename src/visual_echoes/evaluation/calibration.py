@@ -48,9 +48,9 @@ def measure_outcomes(
     assert sounds.audio is not None
     assert images.images is not None
     return {
-        "audio": (_information(exam, "audio"), exam.judge_sounds(sounds.audio) == exam.picture_groups_B),
+        "audio": (condition_information(exam, "audio"), exam.judge_sounds(sounds.audio) == exam.picture_groups_B),
         "image": (
-            _information(exam, "image").repeat(sound_repeats),
+            condition_information(exam, "image").repeat(sound_repeats),
             exam.judge_pictures(images.images) == exam.sound_groups_B.repeat(sound_repeats),
         ),
     }
@@ -61,7 +61,7 @@ def fit_calibration(outcomes: Outcomes) -> dict[Modality, Calibration]:
     return {target: Calibration.fit(*outcome) for target, outcome in outcomes.items()}
 
 
-def _information(exam: Exam, target: Modality) -> Tensor:
+def condition_information(exam: Exam, target: Modality) -> Tensor:
     """What each picture or sound of the exam tells about the other modality, nats per place, (B,)."""
     codec = exam.echoes.codec
     transformer = cast(EchoTransformer, codec.part("transformer"))

@@ -103,14 +103,14 @@ class Evaluation:
             "torch_version": torch.__version__,
             "threads": torch.get_num_threads(),
             "device": str(exam.echoes.device),
-            "model": _model_facts(exam.echoes.model),
+            "model": model_facts(exam.echoes.model),
             "data": DataFacts(
                 sources=_sources(self.data),
                 pictures=len(exam.pictures_BHWC),
                 sounds=len(exam.waves_BN),
                 training_pictures=len(exam.training.images),
             ),
-            "judges": {modality: _weights_digest(judge.network) for modality, judge in self.judges.items()},
+            "judges": {modality: weights_digest(judge.network) for modality, judge in self.judges.items()},
             "seeds": self.amounts.seeds,
             "pairs": self.amounts.pairs,
             "sound_repeats": self.amounts.sound_repeats,
@@ -168,7 +168,7 @@ def _check_amounts(amounts: Amounts, pictures: int, sounds: int) -> None:
         raise EchoesError(f"More than {SEED_STRIDE} items per seed would share noise with the next; ask for fewer.")
 
 
-def _model_facts(model: Model) -> ModelFacts:
+def model_facts(model: Model) -> ModelFacts:
     checksums = {str(name): model.files[name].sha256 if name in model.files else None for name in model.parts}
     return ModelFacts(name=model.name, version=model.version, layout=model.layout, checksums=checksums)
 
@@ -181,7 +181,7 @@ def _sources(data: Path) -> dict[str, str]:
         raise EchoesError(f"{data / DESCRIPTION} names no sources ({error}); prepare the data again.") from error
 
 
-def _weights_digest(network: nn.Module) -> str:
+def weights_digest(network: nn.Module) -> str:
     """SHA-256 over all tensors of a network, in order of their names."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):

@@ -115,7 +115,7 @@ class Exam:
         self, waves_BN: np.ndarray, asked_B: Tensor | None = None, gallery: Gallery | None = None
     ) -> Tensor:
         """Judged group of generated sounds (B, layout.samples) as they are, at their own level, int64 (B,)."""
-        features_BD, probabilities_BG = self.audio_judge.look(torch.from_numpy(self._clips(waves_BN)))
+        features_BD, probabilities_BG = self.audio_judge.look(torch.from_numpy(self.clips(waves_BN)))
         if gallery is not None and asked_B is not None:
             gallery.show("audio", features_BD)
             gallery.ask("audio", torch.from_numpy(waves_BN), asked_B)
@@ -127,12 +127,12 @@ class Exam:
 
     def mel_l1(self, waves_BN: np.ndarray) -> float:
         """Mean distance of the log-mels of sounds (B, layout.samples) from those of the test sounds."""
-        return float((self._mels(self._clips(waves_BN)) - self.mels_BMT).abs().mean())
+        return float((self._mels(self.clips(waves_BN)) - self.mels_BMT).abs().mean())
 
     def _mels(self, clips_BN: np.ndarray) -> Tensor:
         return torch.cat([self.echoes.codec.mels(clips_BN[rows]).cpu() for rows in self.batches(len(clips_BN))])
 
-    def _clips(self, waves_BN: np.ndarray) -> np.ndarray:
+    def clips(self, waves_BN: np.ndarray) -> np.ndarray:
         """Generated sounds in the place of the clip that their mel frames are cropped from."""
         layout = self.echoes.layout
         first = layout.mel_offset * layout.hop

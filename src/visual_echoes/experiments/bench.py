@@ -20,7 +20,7 @@ from visual_echoes.baselines.interface import Baseline
 from visual_echoes.data.pairs import DESCRIPTION
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.against import retrieval_baselines
-from visual_echoes.evaluation.classes import _model_facts, _weights_digest
+from visual_echoes.evaluation.classes import model_facts, weights_digest
 from visual_echoes.evaluation.exam import Exam
 from visual_echoes.evaluation.generated import SEED_STRIDE
 from visual_echoes.evaluation.judges import Judge
@@ -60,14 +60,14 @@ class Bench:
         for name, count in asdict(counts).items():
             if not 1 <= count <= SEED_STRIDE:
                 raise EchoesError(f"There must be from 1 to {SEED_STRIDE} {name} for each seed, not {count}.")
-        model = _model_facts(echoes.model)
+        model = model_facts(echoes.model)
         self.facts: dict[str, Any] = {
             "version": __version__,
             "torch_version": torch.__version__,
             "device": str(echoes.device),
             "model": model.model_dump(mode="json"),
             "data": {name: file_digest(data / name) for name in (DESCRIPTION, "train.safetensors", "test.safetensors")},
-            "judges": {"image": _weights_digest(image_judge.network), "audio": _weights_digest(audio_judge.network)},
+            "judges": {"image": weights_digest(image_judge.network), "audio": weights_digest(audio_judge.network)},
             "counts": asdict(counts),
         }
 

@@ -13,7 +13,7 @@ import torch
 from visual_echoes.baselines.interface import Baseline as BaselineModel
 from visual_echoes.evaluation import metrics
 from visual_echoes.evaluation.against import measure_baseline
-from visual_echoes.evaluation.calibration import _information
+from visual_echoes.evaluation.calibration import condition_information
 from visual_echoes.evaluation.ceiling import measure_round_trip
 from visual_echoes.evaluation.exam import Exam
 from visual_echoes.evaluation.gallery import Gallery, measure_distance
@@ -77,10 +77,10 @@ def measure_mislead(exam: Exam, work: Mislead, seed: int) -> tuple[Figures, floa
     )
     seconds = (time.perf_counter() - start) / len(result.seeds)
     assert result.audio is not None
-    features_BD, probabilities_BG = exam.audio_judge.look(torch.from_numpy(exam._clips(result.audio)))
+    features_BD, probabilities_BG = exam.audio_judge.look(torch.from_numpy(exam.clips(result.audio)))
     distance = measure_distance(features_BD, exam.features["audio"])
     figures = {
-        "information": float(_information(exam, "audio").mean()),
+        "information": float(condition_information(exam, "audio").mean()),
         "sound_certainty": float(probabilities_BG.amax(-1).mean()),
         "largest_share": float(metrics.group_shares(probabilities_BG.argmax(-1), exam.groups).max()),
         "sound_frechet": distance.frechet_judge,
