@@ -78,4 +78,4 @@ class Codec:
     @torch.inference_mode()
     def vocode(self, mel_BMT: Tensor) -> np.ndarray:
         """Log-mels to waveforms (B, layout.samples), float32 in [-1, 1]."""
-        return self.vocoder(mel_BMT).clamp(-1.0, 1.0).cpu().numpy()
+        return self.vocoder(mel_BMT).cpu().numpy()

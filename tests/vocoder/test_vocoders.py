@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.vocoder import VOCODERS, build_vocoder
+from visual_echoes.vocoder.base import HIGHEST_PEAK, within_full_scale
 from vocoder.small import DEBUG, DIGITS, SMALL, random_mel, small
 
 
@@ -36,6 +37,20 @@ def test_extreme_mels_give_finite_sounds_within_range(kind: str) -> None:
             wave_BN = small(kind)(mel_BMT)
         assert wave_BN.isfinite().all()
         assert wave_BN.abs().max() <= 1.0
+
+
+def test_a_sound_too_loud_is_turned_down_as_a_whole_and_the_others_are_not() -> None:
+    loud_BN = torch.tensor([[0.5, -2.0, 1.0], [0.5, -0.2, 0.1]])
+    limited_BN = within_full_scale(loud_BN)
+    torch.testing.assert_close(limited_BN[0], loud_BN[0] * HIGHEST_PEAK / 2.0)
+    assert torch.equal(limited_BN[1], loud_BN[1])
+
+
+@pytest.mark.parametrize("kind", ["griffin-lim", "vocos"])
+def test_the_loudest_mel_is_not_cut_off(kind: str) -> None:
+    with torch.no_grad():
+        wave_BN = small(kind)(torch.ones(1, DEBUG.n_mels, DEBUG.mel_frames))
+    assert (wave_BN.abs() > 0.999 * HIGHEST_PEAK).sum() <= 2  # a sound that is cut off stays at its end
 
 
 @pytest.mark.parametrize("kind", VOCODERS)

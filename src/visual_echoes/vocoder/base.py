@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from visual_echoes.layout import Layout
 from visual_echoes.vocoder.weight_norm import WeightNormConv
 
+HIGHEST_PEAK = 0.98  # leaves room for what lossy formats add
+
 
 class Vocoder(nn.Module, ABC):
     """Log-mel (B, n_mels, T) in [0, 1], any T >= 1, to waveform (B, T * hop) in [-1, 1], float32.
@@ -43,6 +45,12 @@ class Vocoder(nn.Module, ABC):
             if isinstance(module, WeightNormConv):
                 module.fold()
         return self
+
+
+def within_full_scale(wave_BN: Tensor) -> Tensor:
+    """Each sound as it is, or turned down as a whole to `HIGHEST_PEAK`: loud, but never cut off."""
+    peak_B1 = wave_BN.abs().amax(-1, keepdim=True)
+    return wave_BN / (peak_B1 / HIGHEST_PEAK).clamp_min(1.0)
 
 
 def repeat_last_frame(x_BCT: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from visual_echoes.layout import Layout
 from visual_echoes.mel import layout_filterbank, log_to_magnitude, stft
-from visual_echoes.vocoder.base import Vocoder, inverse_stft, repeat_last_frame
+from visual_echoes.vocoder.base import Vocoder, inverse_stft, repeat_last_frame, within_full_scale
 
 GRIFFIN_LIM_ITERATIONS = 32
 
@@ -65,7 +65,7 @@ class GriffinLim(Vocoder):
         return torch.polar(torch.ones_like(turns_TF), 2.0 * math.pi * turns_TF).mT.to(device)
 
     def forward(self, mel_BMT: Tensor) -> Tensor:
-        return inverse_stft(self.find_spectrum(mel_BMT), self.layout.n_fft, self.hop).clamp(-1.0, 1.0)
+        return within_full_scale(inverse_stft(self.find_spectrum(mel_BMT), self.layout.n_fft, self.hop))
 
     @torch.no_grad()
     def find_spectrum(self, mel_BMT: Tensor) -> Tensor:

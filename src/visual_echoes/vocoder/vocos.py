@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from visual_echoes.layout import Layout
 from visual_echoes.mel import compress_magnitudes
-from visual_echoes.vocoder.base import Vocoder, inverse_stft, repeat_last_frame
+from visual_echoes.vocoder.base import Vocoder, inverse_stft, repeat_last_frame, within_full_scale
 from visual_echoes.vocoder.griffin_lim import GriffinLim
 
 
@@ -111,4 +111,4 @@ class Vocos(Vocoder):
         spectrum_BFT = torch.complex(magnitude_BFT * phase_BFT.cos(), magnitude_BFT * phase_BFT.sin())
         if start_BFT is not None:
             spectrum_BFT = start_BFT * spectrum_BFT
-        return inverse_stft(spectrum_BFT, self.n_fft, self.hop).clamp(-1.0, 1.0)
+        return within_full_scale(inverse_stft(spectrum_BFT, self.n_fft, self.hop))
