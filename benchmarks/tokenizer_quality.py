@@ -36,7 +36,7 @@ from visual_echoes.vqgan import VQGAN
 from visual_echoes.weights import Model, load_model, save_model
 
 RECIPE = Path("recipes/scenes/quality.toml")
-SAMPLING = SamplingSettings(steps=16, temperature=4.0, guidance=3.0)
+SAMPLING = SamplingSettings(steps=10, temperature=9.0, guidance=5.0)
 ITEMS = 2000  # training items whose latents a codebook is fitted to
 ROUNDS = 20  # of k-means
 AMOUNTS = Amounts(seeds=(0, 1, 2), pairs=60, sound_repeats=3)

@@ -6,12 +6,12 @@ cd "$(dirname "$0")/../.."
 echoes=${ECHOES:-.venv/bin/echoes}
 "$echoes" data scenes ${IMAGES:+--images "$IMAGES"} ${SOUNDS:+--sounds "$SOUNDS"}
 for part in judge-image judge-audio viewer listener image-vqgan audio-vqgan image-vqgan-sharp audio-vqgan-sharp vocoder \
-    transformer autoregressive; do
+    transformer transformer-longer autoregressive; do
   "$echoes" train "recipes/scenes/$part.toml"
 done
-"$echoes" assemble runs/scenes/model --overwrite --name scenes --card recipes/scenes/card.md --steps 16 --temperature 4 --guidance 3 \
+"$echoes" assemble runs/scenes/model --overwrite --name scenes --card recipes/scenes/card.md --steps 10 --temperature 9 --guidance 5 \
   --part runs/scenes/image-vqgan-sharp/model --part runs/scenes/audio-vqgan-sharp/model \
-  --part runs/scenes/transformer/model --part runs/scenes/vocoder/model
+  --part runs/scenes/transformer-longer/model --part runs/scenes/vocoder/model
 cp data/prepared/scenes-sounds/CREDITS.csv runs/scenes/model/  # the licences of the sounds ask for it
 judges=(--image-judge runs/scenes/judge-image/model --audio-judge runs/scenes/judge-audio/model)
 "$echoes" calibrate runs/scenes/model --data data/prepared/scenes "${judges[@]}"
