@@ -1,0 +1,83 @@
+"""A model's vocoder against Griffin-Lim on held-out sounds: distance, judged class, speed.
+
+Both make sounds of the true mels and of those that come out of the tokenizer. Medians of interleaved repeats for the
+speed. Run from the repository's root:
+
+    python benchmarks/vocoder_quality.py --output reports/vocoder-quality.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from visual_echoes.data.pairs import read_groups
+from visual_echoes.evaluation.exam import Exam
+from visual_echoes.evaluation.judges import load_judge
+from visual_echoes.evaluation.second_opinions import second_opinions
+from visual_echoes.files import write_text
+from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.training.vocoder_losses import stft_distance
+from visual_echoes.vocoder import GriffinLim, Vocoder
+
+WEIGHTS = Path("src/visual_echoes/evaluation/weights")
+BATCH = 8
+REPEATS = 5
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="scenes")
+    parser.add_argument("--data", type=Path, default=Path("data/prepared/scenes"))
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    echoes = VisualEchoes.from_pretrained(arguments.model, device="cpu")
+    judges = load_judge(WEIGHTS / "scenes-image"), load_judge(WEIGHTS / "scenes-audio")
+    exam = Exam(echoes, arguments.data, *judges, BATCH, pictures=60)
+    codec, layout = echoes.codec, echoes.layout
+    yamnet = second_opinions(read_groups(arguments.data), layout).get("audio")
+    first = layout.mel_offset * layout.hop
+    real_BN = torch.from_numpy(exam.waves_BN)[:, first : first + layout.samples]
+    mels = {"true": exam.mels_BMT, "tokenizer's": codec.decode_mels(codec.encode_mels(exam.mels_BMT))}
+    vocoders: dict[str, Vocoder] = {"vocoder": codec.vocoder, "griffin-lim": GriffinLim(layout)}
+    rows = []
+    for source, mel_BMT in mels.items():
+        sounds, seconds = vocode_in_turn(vocoders, mel_BMT)
+        for name, made_BN in sounds.items():
+            row = {
+                "mels": source, "by": name, "stft": float(stft_distance(made_BN, real_BN, layout)),
+                "judge": share(exam.judge_sounds(made_BN.numpy()), exam.sound_groups_B),
+                "yamnet": None if yamnet is None else share(yamnet.classes(made_BN), exam.sound_groups_B),
+                "times_real_time": len(made_BN) * layout.seconds / seconds[name],
+            }  # fmt: skip
+            print(row, flush=True)
+            rows.append(row)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    write_text(arguments.output, json.dumps({"sounds": len(real_BN), "rows": rows}, indent=2) + "\n")
+
+
+def vocode_in_turn(vocoders: dict[str, Vocoder], mel_BMT: Tensor) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """The sounds each vocoder makes, and its median seconds for all of them."""
+    taken: dict[str, list[float]] = {name: [] for name in vocoders}
+    sounds = {}
+    for _ in range(REPEATS):
+        for name, vocoder in vocoders.items():
+            start = time.perf_counter()
+            sounds[name] = torch.cat([vocoder(part_BMT) for part_BMT in mel_BMT.split(BATCH)])
+            taken[name].append(time.perf_counter() - start)
+    return sounds, {name: statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def share(judged_B: Tensor, asked_B: Tensor) -> float:
+    return float((judged_B == asked_B).float().mean())
+
+
+if __name__ == "__main__":
+    main()
