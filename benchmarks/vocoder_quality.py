@@ -19,14 +19,14 @@ from torch import Tensor
 
 from visual_echoes.data.pairs import read_groups
 from visual_echoes.evaluation.exam import Exam
-from visual_echoes.evaluation.judges import load_judge
+from visual_echoes.evaluation.metrics import share
+from visual_echoes.evaluation.packaged import packaged_judge
 from visual_echoes.evaluation.second_opinions import second_opinions
 from visual_echoes.files import write_text
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.training.vocoder_losses import stft_distance
 from visual_echoes.vocoder import GriffinLim, Vocoder
 
-WEIGHTS = Path("src/visual_echoes/evaluation/weights")
 BATCH = 8
 REPEATS = 5
 
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     echoes = VisualEchoes.from_pretrained(arguments.model, device="cpu")
-    judges = load_judge(WEIGHTS / "scenes-image"), load_judge(WEIGHTS / "scenes-audio")
+    judges = packaged_judge("scenes-image"), packaged_judge("scenes-audio")
     exam = Exam(echoes, arguments.data, *judges, BATCH, pictures=60)
     codec, layout = echoes.codec, echoes.layout
     yamnet = second_opinions(read_groups(arguments.data), layout).get("audio")
@@ -53,8 +53,8 @@ def main() -> None:
         for name, made_BN in sounds.items():
             row = {
                 "mels": source, "by": name, "stft": float(stft_distance(made_BN, real_BN, layout)),
-                "judge": share(exam.judge_sounds(made_BN.numpy()), exam.sound_groups_B),
-                "yamnet": None if yamnet is None else share(yamnet.classes(made_BN), exam.sound_groups_B),
+                "judge": share(exam.judge_sounds(made_BN.numpy()) == exam.sound_groups_B),
+                "yamnet": None if yamnet is None else share(yamnet.classes(made_BN) == exam.sound_groups_B),
                 "times_real_time": len(made_BN) * layout.seconds / seconds[name],
             }  # fmt: skip
             print(row, flush=True)
@@ -73,10 +73,6 @@ def vocode_in_turn(vocoders: dict[str, Vocoder], mel_BMT: Tensor) -> tuple[dict[
             sounds[name] = torch.cat([vocoder(part_BMT) for part_BMT in mel_BMT.split(BATCH)])
             taken[name].append(time.perf_counter() - start)
     return sounds, {name: statistics.median(seconds) for name, seconds in taken.items()}
-
-
-def share(judged_B: Tensor, asked_B: Tensor) -> float:
-    return float((judged_B == asked_B).float().mean())
 
 
 if __name__ == "__main__":

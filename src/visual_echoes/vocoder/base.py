@@ -61,4 +61,7 @@ def repeat_last_frame(x_BCT: Tensor) -> Tensor:
 def inverse_stft(spectrum_BFT: Tensor, n_fft: int, hop: int) -> Tensor:
     """Inverse of `mel.stft`, shape (B, (T - 1) * hop)."""
     window = torch.hann_window(n_fft, device=spectrum_BFT.device)
+    # Strided frames are transformed in an order that depends on how many there are; contiguous ones give the same bits
+    # in any batch.
+    spectrum_BFT = spectrum_BFT.mT.contiguous().mT
     return torch.istft(spectrum_BFT, n_fft, hop, window=window, center=True)
