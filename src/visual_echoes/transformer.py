@@ -222,6 +222,11 @@ class EchoTransformer(nn.Module):
         features_BLD = self._decode(encoded_BLD, class_BD, masked_BL)
         return Pair(*features_BLD.split([self.places["image"], self.places["audio"]], dim=1))
 
+    def summary(self, modality: Modality, tokens: Pair) -> Tensor:
+        """What the encoder makes of one modality alone, shown whole: the class slot's feature, (B, D)."""
+        unseen = Pair(*(torch.full_like(t, m != modality, dtype=torch.bool) for m, t in zip(MODALITIES, tokens, strict=True)))
+        return self._encode(tokens, unseen, ~torch.cat(unseen, 1))[1]
+
     def logits(self, modality: Modality, features_D: Tensor) -> Tensor:
         """Scores of the modality's codes, shape (..., K), for features (..., D)."""
         return self.heads[modality](features_D, self._table(modality)[:-1])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.vocoder import VOCODERS, build_vocoder
-from visual_echoes.vocoder.base import HIGHEST_PEAK, within_full_scale
+from visual_echoes.vocoder.base import HIGHEST_PEAK, LIMITER_REACH, within_full_scale
 from vocoder.small import DEBUG, DIGITS, SMALL, random_mel, small
 
 
@@ -39,11 +39,27 @@ def test_extreme_mels_give_finite_sounds_within_range(kind: str) -> None:
         assert wave_BN.abs().max() <= 1.0
 
 
-def test_a_sound_too_loud_is_turned_down_as_a_whole_and_the_others_are_not() -> None:
-    loud_BN = torch.tensor([[0.5, -2.0, 1.0], [0.5, -0.2, 0.1]])
+def test_a_sound_too_loud_is_turned_down_where_it_is_and_the_others_are_not() -> None:
+    tone_N = 0.9 * torch.sin(torch.arange(4000) * 0.3)
+    loud_BN = torch.stack([tone_N, tone_N])
+    loud_BN[0, 2000:2100] *= 3.0
     limited_BN = within_full_scale(loud_BN)
-    torch.testing.assert_close(limited_BN[0], loud_BN[0] * HIGHEST_PEAK / 2.0)
+    assert limited_BN[0].abs().max() <= HIGHEST_PEAK + 1e-6
+    far = 2 * LIMITER_REACH + 1
+    torch.testing.assert_close(limited_BN[0, : 2000 - far], loud_BN[0, : 2000 - far])
+    torch.testing.assert_close(limited_BN[0, 2100 + far :], loud_BN[0, 2100 + far :])
+    gain_N = limited_BN[0] / loud_BN[0].where(loud_BN[0] != 0, torch.ones(()))
+    assert gain_N[1:].diff().abs().max() < 0.01  # no step that would click
     assert torch.equal(limited_BN[1], loud_BN[1])
+
+
+@given(st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=600))
+def test_no_sound_passes_full_scale_and_none_is_turned_up(samples: list[float]) -> None:
+    wave_BN = torch.tensor([samples])
+    limited_BN = within_full_scale(wave_BN)
+    assert limited_BN.shape == wave_BN.shape
+    assert limited_BN.abs().max() <= HIGHEST_PEAK + 1e-5
+    assert (limited_BN.abs() <= wave_BN.abs() + 1e-5).all()
 
 
 @pytest.mark.parametrize("kind", ["griffin-lim", "vocos"])

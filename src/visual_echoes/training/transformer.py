@@ -24,6 +24,8 @@ from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pai
 VALIDATION_PAIRS = 512
 VALIDATION_BATCH = 128
 VALIDATION_SEED = 1234
+CONTRAST_WIDTH = 64
+CONTRAST_TEMPERATURE = 0.1
 VALIDATION_RATIO = MaskRatio()  # the paper's masks, whatever the training's, so that runs can be compared
 
 
@@ -31,7 +33,7 @@ class MaskingObjective(LaterFields):
     """Masks and loss; a recipe's `[objective]` table."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    LATER = ("ratios", "direction")
+    LATER = ("ratios", "direction", "contrast_weight")
 
     image: MaskRatio = MaskRatio()
     audio: MaskRatio = MaskRatio()
@@ -45,6 +47,9 @@ class MaskingObjective(LaterFields):
     ratios: Literal["sample", "batch"] = "sample"
     # What is learnt. In one direction only, the condition is always shown whole and never scored.
     direction: Literal["both", "image_to_audio", "audio_to_image"] = "both"
+    # Weight of telling each picture's own sound from the batch's others by what the encoder makes of each alone, and
+    # the other way round (InfoNCE, as CAV-MAE, Gong et al. 2023, adds to masked modelling). 0 in the paper.
+    contrast_weight: float = Field(default=0.0, ge=0)
 
     def ratio(self, modality: Modality) -> MaskRatio:
         return self.image if modality == "image" else self.audio
@@ -78,6 +83,10 @@ class TransformerTask(Task):
         for modality, codebook_KC in (codebooks or {}).items():
             self.model.start_from_codebook(modality, codebook_KC)
         self.modules = nn.ModuleDict({"model": self.model})
+        if objective.contrast_weight:
+            self.contrast = nn.ModuleDict({m: nn.Linear(config.width, CONTRAST_WIDTH, bias=False) for m in MODALITIES})
+            self.modules["contrast"] = self.contrast
+            self.optimizers = {"model": ("model", "contrast")}
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[Pair, Pair, Pair, Pair]:
         """Tokens, masked places, dropped places, and how many masked places an item has on average, (B,) each."""
@@ -119,7 +128,20 @@ class TransformerTask(Task):
             loss = torch.stack(sums).sum() / sum(counts)
         else:
             loss = torch.stack([total / count for total, count in zip(sums, counts, strict=True)]).mean()
+        if self.objective.contrast_weight:
+            metrics["contrast"] = contrast = self._contrast(tokens)
+            loss = loss + self.objective.contrast_weight * contrast
         yield Phase("model", loss, metrics)
+
+    def _contrast(self, tokens: Pair) -> Tensor:
+        """InfoNCE in both directions over the pairs of a batch (van den Oord et al. 2018)."""
+        image_BE, audio_BE = (
+            F.normalize(self.contrast[modality](self.model.summary(modality, tokens)).float(), dim=-1)
+            for modality in MODALITIES
+        )
+        scores_BB = image_BE @ audio_BE.mT / CONTRAST_TEMPERATURE
+        own_B = torch.arange(len(scores_BB), device=scores_BB.device)
+        return 0.5 * (F.cross_entropy(scores_BB, own_B) + F.cross_entropy(scores_BB.mT, own_B))
 
     def validate(self, model: nn.Module, device: torch.device) -> Validation:
         assert isinstance(model, EchoTransformer)

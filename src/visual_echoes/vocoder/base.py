@@ -15,11 +15,13 @@ from typing import Any, ClassVar, Self
 import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from visual_echoes.layout import Layout
 from visual_echoes.vocoder.weight_norm import WeightNormConv
 
 HIGHEST_PEAK = 0.98  # leaves room for what lossy formats add
+LIMITER_REACH = 128  # samples, 6 to 16 ms at the layouts' rates
 
 
 class Vocoder(nn.Module, ABC):
@@ -48,9 +50,16 @@ class Vocoder(nn.Module, ABC):
 
 
 def within_full_scale(wave_BN: Tensor) -> Tensor:
-    """Each sound as it is, or turned down as a whole to `HIGHEST_PEAK`: loud, but never cut off."""
-    peak_B1 = wave_BN.abs().amax(-1, keepdim=True)
-    return wave_BN / (peak_B1 / HIGHEST_PEAK).clamp_min(1.0)
+    """Each sound as it is, but turned down to `HIGHEST_PEAK` around the samples that would pass it: never cut off.
+
+    A limiter that looks ahead: the gain that every sample needs, its least over `LIMITER_REACH` samples on either side,
+    smoothed over as many, which keeps it below what the sample in the middle needs.
+    """
+    needed_BN = HIGHEST_PEAK / wave_BN.abs().clamp_min(HIGHEST_PEAK)
+    window = 2 * LIMITER_REACH + 1
+    padded_B1N = F.pad(needed_BN[:, None], (2 * LIMITER_REACH, 2 * LIMITER_REACH), value=1.0)
+    least_B1N = -F.max_pool1d(-padded_B1N, window, stride=1)
+    return wave_BN * F.avg_pool1d(least_B1N, window, stride=1)[:, 0]
 
 
 def repeat_last_frame(x_BCT: Tensor) -> Tensor:
