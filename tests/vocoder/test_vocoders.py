@@ -66,7 +66,8 @@ def test_no_sound_passes_full_scale_and_none_is_turned_up(samples: list[float]) 
 def test_the_loudest_mel_is_not_cut_off(kind: str) -> None:
     with torch.no_grad():
         wave_BN = small(kind)(torch.ones(1, DEBUG.n_mels, DEBUG.mel_frames))
-    assert (wave_BN.abs() > 0.999 * HIGHEST_PEAK).sum() <= 2  # a sound that is cut off stays at its end
+    at_end_N = wave_BN[0].abs() > 0.999 * HIGHEST_PEAK
+    assert not (at_end_N[1:] & at_end_N[:-1]).any()  # a sound that is cut off stays at its end
 
 
 @pytest.mark.parametrize("kind", VOCODERS)
