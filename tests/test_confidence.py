@@ -6,12 +6,25 @@ import pytest
 import torch
 
 import tiny
-from visual_echoes.confidence import Calibration, expected_calibration_error, information
+from visual_echoes.confidence import (
+    Calibration,
+    Evidence,
+    Familiar,
+    expected_calibration_error,
+    in_words,
+    information,
+    surprise,
+)
 from visual_echoes.transformer import Pair
 
 
 def some_tokens(count: int) -> Pair:
     return tiny.token_cache().draw(count, tiny.generator())[0]
+
+
+def evidence(nats: torch.Tensor, surprise: float = 3.0, error: float = 0.1) -> Evidence:
+    """Of conditions that differ in what they tell alone."""
+    return Evidence(nats, torch.full_like(nats, surprise).double(), torch.full_like(nats, error).double())
 
 
 def outcomes(offset: float, slope: float, count: int = 20_000) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,23 +37,23 @@ def outcomes(offset: float, slope: float, count: int = 20_000) -> tuple[torch.Te
 
 def test_a_fit_finds_the_curve_that_the_outcomes_follow() -> None:
     nats, right = outcomes(offset=2.0, slope=1.5)
-    found = Calibration.fit(nats, right)
+    found = Calibration.fit(evidence(nats), right)
     assert found.offset == pytest.approx(2.0, abs=0.15)
     assert found.slope == pytest.approx(1.5, abs=0.08)
-    assert expected_calibration_error(found.probability(nats), right) < 0.02
+    assert expected_calibration_error(found.probability(evidence(nats)), right) < 0.02
 
 
 @pytest.mark.parametrize("always", [True, False])
 def test_outcomes_of_one_kind_give_a_finite_curve_on_their_side(always: bool) -> None:
     nats = torch.linspace(0.1, 1.0, 50)
-    found = Calibration.fit(nats, torch.full((50,), always))
-    chance = found.probability(nats)
+    found = Calibration.fit(evidence(nats), torch.full((50,), always))
+    chance = found.probability(evidence(nats))
     assert chance.isfinite().all()
     assert bool((chance > 0.5).all()) is always
 
 
 def test_no_information_at_all_has_a_probability() -> None:
-    assert Calibration(offset=0.0, slope=1.0).probability(torch.zeros(1)).isfinite().all()
+    assert Calibration(offset=0.0, slope=1.0).probability(evidence(torch.zeros(1))).isfinite().all()
 
 
 def test_the_calibration_error_is_the_distance_of_promise_and_outcome() -> None:
@@ -64,3 +77,47 @@ def test_the_targets_own_tokens_are_not_looked_at() -> None:
     other = Pair(tokens.image, tokens.audio.flip(1))
     assert torch.equal(information(model, tokens, "audio"), information(model, other, "audio"))
     assert not torch.equal(information(model, tokens, "image"), information(model, other, "image"))
+
+
+def test_of_conditions_unlike_the_fitted_ones_a_calibration_says_nothing() -> None:
+    draw = tiny.generator()
+    nats, spread = torch.rand(1000, generator=draw) + 0.1, torch.rand(1000, generator=draw, dtype=torch.float64)
+    fitted = Evidence(nats, 3.0 + spread, 0.1 * spread)
+    found = Calibration.fit(fitted, torch.rand(1000, generator=draw) < 0.5)
+    known = ~found.probability(fitted).isnan()
+    assert 0.95 < float(known.double().mean()) < 1.0  # the rarest are left out
+    for strange in (evidence(nats, surprise=2.0), evidence(nats, surprise=5.0), evidence(nats, 3.5, error=0.2)):
+        assert found.probability(strange).isnan().all()
+    assert found.probability(evidence(nats, 3.5, 0.05)).isfinite().all()
+    assert Calibration(offset=0.0, slope=1.0).probability(evidence(nats, 1e3, 1e3)).isfinite().all()
+
+
+def test_a_calibration_can_be_written_down_and_read_again() -> None:
+    curve = Calibration(offset=1.0, slope=2.0, familiar=Familiar(least_surprise=1, most_surprise=2, most_error=0.5))
+    assert Calibration.model_validate_json(curve.model_dump_json()) == curve
+    assert Calibration.model_validate({"offset": 1.0, "slope": 2.0}).familiar is None  # written by 0.1.0
+
+
+def test_surprise_is_the_loss_on_each_half_of_the_condition_given_the_other() -> None:
+    model, tokens = tiny.transformer().eval(), some_tokens(3)
+    rows, columns = model.config.grid("image")
+    even = torch.tensor([[(row + column) % 2 == 0 for column in range(columns)] for row in range(rows)]).flatten()
+    blind = torch.ones_like(tokens.audio, dtype=torch.bool)
+    total = torch.zeros(3, dtype=torch.float64)
+    with torch.inference_mode():
+        for hidden in (even, ~even):
+            masked = Pair(hidden.expand_as(tokens.image), blind)
+            chances = model.logits("image", model(tokens, masked).image).double().softmax(-1)
+            for item in range(3):
+                for place in hidden.nonzero()[:, 0]:
+                    total[item] -= chances[item, place, tokens.image[item, place]].log()
+    assert torch.allclose(surprise(model, tokens, "image"), total / len(even), atol=1e-5)
+    other = Pair(tokens.image, tokens.audio.flip(1))
+    assert torch.equal(surprise(model, tokens, "image"), surprise(model, other, "image"))
+
+
+@pytest.mark.parametrize(
+    ("chance", "words"), [(0.81, "81% sure"), (0.3, "unsure; in cases"), (math.nan, "unsure; this is unlike")]
+)
+def test_how_sure_the_model_is_is_said_in_words(chance: float, words: str) -> None:
+    assert in_words(chance).startswith(words)

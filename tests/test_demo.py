@@ -19,7 +19,7 @@ from PIL import Image
 import tiny
 from cli.conftest import Command
 from cli.conftest import command as command
-from visual_echoes.confidence import Calibration
+from visual_echoes.confidence import Calibration, in_words
 from visual_echoes.demo import PAIRS, demo_files, make_demo
 from visual_echoes.demo.examples import EXAMPLES
 from visual_echoes.demo.page import Card, Section, View, render_page
@@ -220,7 +220,7 @@ def test_the_page_says_how_sure_a_calibrated_model_is(scenes: Path, page: Page) 
     for row, item in enumerate(EXAMPLES["scenes"].items):
         for file in (f"sound-of-picture-{item}.wav", f"picture-of-sound-{item}.png"):
             confidence = float(read_metadata(scenes / file)["model_confidence"])
-            assert f"seed {3 + row}, the model is {confidence:.0%} sure" in notes
+            assert f"seed {3 + row}, the model is {in_words(confidence)}" in notes
     assert f"seed {3 + PAIRS - 1}" in notes  # of a pair, which has no condition
     assert not any("sure" in text for text in page.texts["p"])
 

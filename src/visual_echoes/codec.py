@@ -60,6 +60,13 @@ class Codec:
         return unit_to_pixels(self.image_vqgan.decode_unit(grid_Bhw)).movedim(1, -1).cpu().numpy()
 
     @torch.inference_mode()
+    def image_error(self, pictures_BHWC: np.ndarray, tokens_BI: Tensor) -> Tensor:
+        """What the tokens lose of uint8 pictures: root mean square on the scale of [-1, 1], float64 (B,)."""
+        pixels_BCHW = torch.from_numpy(pictures_BHWC).movedim(-1, 1).to(self.device)
+        decoded_BCHW = self.image_vqgan.decode_unit(tokens_BI.unflatten(1, self.layout.image_grid))
+        return _root_mean_square(decoded_BCHW.clamp(-1.0, 1.0) - pixels_to_unit(pixels_BCHW))
+
+    @torch.inference_mode()
     def mels(self, waves_BN: np.ndarray) -> Tensor:
         """Fitted waveforms to log-mels (B, M, T) in [0, 1]."""
         return wave_to_mel(torch.from_numpy(waves_BN).to(self.device), self.layout)
@@ -68,6 +75,12 @@ class Codec:
     def encode_mels(self, mel_BMT: Tensor) -> Tensor:
         """Log-mels to tokens (B, A), int64."""
         return self.audio_vqgan.encode_unit(mel_to_unit(mel_BMT)).flatten(1)
+
+    @torch.inference_mode()
+    def mel_error(self, mel_BMT: Tensor, tokens_BA: Tensor) -> Tensor:
+        """What the tokens lose of log-mels: root mean square on the scale of [-1, 1], float64 (B,)."""
+        decoded_B1MT = self.audio_vqgan.decode_unit(tokens_BA.unflatten(1, self.layout.audio_grid))
+        return _root_mean_square(decoded_B1MT.clamp(-1.0, 1.0) - mel_to_unit(mel_BMT))
 
     @torch.inference_mode()
     def decode_mels(self, tokens_BA: Tensor) -> Tensor:
@@ -79,3 +92,7 @@ class Codec:
     def vocode(self, mel_BMT: Tensor) -> np.ndarray:
         """Log-mels to waveforms (B, layout.samples), float32 in [-1, 1]."""
         return self.vocoder(mel_BMT).cpu().numpy()
+
+
+def _root_mean_square(difference_BCHW: Tensor) -> Tensor:
+    return difference_BCHW.double().square().mean((1, 2, 3)).sqrt()

@@ -5,10 +5,16 @@ probabilities for the still empty target from those without the condition. A mod
 it knows falls back on what it expects of any. A logistic curve, fitted where a judge tells whether the outcome was what
 was asked for, turns nats into a probability (Platt 1999).
 
-Shapes: B batch, P places of the target, K codes.
+The curve holds for conditions like those it was fitted on. Two figures tell others from them: how well the model
+foretells one half of the condition's tokens from the other, and how much of the condition its tokenizer loses.
+
+Shapes: B batch, P places of the target, C places of the condition, K codes.
 """
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -20,29 +26,67 @@ from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pai
 SMALLEST = 1e-6  # nats; keeps the logarithm finite
 RIDGE = 1e-2  # pulls the slope to 0, so that a fit to outcomes of one kind stays finite
 NEWTON_STEPS = 50
+UNSURE_BELOW = 0.5  # rather wrong than right
+FAMILIAR_SHARE = 0.99  # of the conditions that a calibration was fitted on, by each figure
+
+
+class Evidence(NamedTuple):
+    """What is known of conditions before anything is made for them, float64 (B,) each."""
+
+    information_B: Tensor  # what they tell about the target, nats per place
+    surprise_B: Tensor  # nats per place of their own
+    error_B: Tensor  # root mean square of what the tokenizer changes, on its scale of [-1, 1]
+
+
+class Familiar(BaseModel):
+    """What most of the conditions were like that a calibration was fitted on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    least_surprise: float
+    most_surprise: float
+    most_error: float
+
+    def holds(self, evidence: Evidence) -> Tensor:
+        """Which conditions are like them, bool (B,)."""
+        surprise_B = evidence.surprise_B
+        expected_B = (surprise_B >= self.least_surprise) & (surprise_B <= self.most_surprise)
+        return expected_B & (evidence.error_B <= self.most_error)
+
+    @classmethod
+    def fit(cls, evidence: Evidence) -> Familiar:
+        """Bounds that leave out the rarest on either side."""
+        tail = (1.0 - FAMILIAR_SHARE) / 2.0
+        least, most = evidence.surprise_B.quantile(torch.tensor([tail, 1.0 - tail], dtype=torch.float64)).tolist()
+        return cls(
+            least_surprise=least, most_surprise=most, most_error=float(evidence.error_B.quantile(FAMILIAR_SHARE))
+        )
 
 
 class Calibration(BaseModel):
-    """P(right) = sigmoid(offset + slope * ln(information))."""
+    """P(right) = sigmoid(offset + slope * ln(information)), for familiar conditions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     offset: float
     slope: float
+    familiar: Familiar | None = None  # None: of a model that was calibrated before there was such a bound
 
-    def probability(self, information_B: Tensor) -> Tensor:
-        """Probability that what is made is what was asked for, float64 (B,)."""
-        return torch.sigmoid(self.offset + self.slope * _scale(information_B))
+    def probability(self, evidence: Evidence) -> Tensor:
+        """Probability that what is made is what was asked for, float64 (B,); NaN for unfamiliar conditions."""
+        chance_B = torch.sigmoid(self.offset + self.slope * _scale(evidence.information_B))
+        return chance_B if self.familiar is None else chance_B.masked_fill(~self.familiar.holds(evidence), torch.nan)
 
     @classmethod
-    def fit(cls, information_B: Tensor, right_B: Tensor) -> Calibration:
+    def fit(cls, evidence: Evidence, right_B: Tensor) -> Calibration:
         """The most likely curve, with a slight pull of the slope to 0.
 
         Args:
-            information_B: nats, as `information` measures them.
+            evidence: of the conditions.
             right_B: bool, whether the outcome was what was asked for.
         """
-        inputs_B2 = torch.stack([torch.ones(len(right_B), dtype=torch.float64), _scale(information_B)], 1)
+        scale_B = _scale(evidence.information_B)
+        inputs_B2 = torch.stack([torch.ones_like(scale_B), scale_B], 1)
         ridge_2 = torch.tensor([1e-6, RIDGE], dtype=torch.float64)
         weights_2 = torch.zeros(2, dtype=torch.float64)
         for _ in range(NEWTON_STEPS):
@@ -51,7 +95,7 @@ class Calibration(BaseModel):
             curvature_22 = (inputs_B2 * (chance_B * (1 - chance_B))[:, None]).T @ inputs_B2 + torch.diag(ridge_2)
             weights_2 = weights_2 - torch.linalg.solve(curvature_22, gradient_2)
         offset, slope = weights_2.tolist()
-        return cls(offset=offset, slope=slope)
+        return cls(offset=offset, slope=slope, familiar=Familiar.fit(evidence))
 
 
 @torch.inference_mode()
@@ -68,6 +112,43 @@ def information(model: EchoTransformer, tokens: Pair, target: Modality) -> Tenso
         for masked in (_masked(tokens, [target]), _masked(tokens, MODALITIES))
     )
     return F.kl_div(blind_BPK, informed_BPK, reduction="none", log_target=True).sum(-1).mean(-1)
+
+
+@torch.inference_mode()
+def surprise(model: EchoTransformer, tokens: Pair, condition: Modality) -> Tensor:
+    """How little the model expects a condition's tokens, given every other one of them, in nats a place, float64 (B,).
+
+    Args:
+        model: in eval mode.
+        tokens: int64 (B, I) and (B, A); those of the other modality are ignored.
+        condition: the modality that is given.
+    """
+    rows, columns = model.config.grid(condition)
+    even_C = (torch.arange(rows)[:, None] + torch.arange(columns)).flatten() % 2 == 0
+    place = MODALITIES.index(condition)
+    total_B = torch.zeros(len(tokens[place]), dtype=torch.float64, device=tokens[place].device)
+    for hidden_C in (even_C.to(total_B.device), ~even_C.to(total_B.device)):
+        masked = list(_masked(tokens, MODALITIES))
+        masked[place] = hidden_C.expand_as(tokens[place])
+        features = model(tokens, Pair(*masked))[place][:, hidden_C]
+        expected = model.logits(condition, features).double().log_softmax(-1)
+        total_B -= expected.gather(-1, tokens[place][:, hidden_C, None]).sum((1, 2))
+    return total_B / (rows * columns)
+
+
+def weigh(model: EchoTransformer, tokens: Pair, target: Modality, error_B: Tensor) -> Evidence:
+    """The evidence of conditions for a target, with what their tokenizer changed in them."""
+    condition: Modality = "audio" if target == "image" else "image"
+    return Evidence(information(model, tokens, target), surprise(model, tokens, condition), error_B)
+
+
+def in_words(chance: float) -> str:
+    """How sure the model is, with the measured probability that it gets its task right."""
+    if math.isnan(chance):
+        return "unsure; this is unlike what the model knows"
+    if chance < UNSURE_BELOW:
+        return f"unsure; in cases like this the model is right {chance:.0%} of the time"
+    return f"{chance:.0%} sure"
 
 
 def expected_calibration_error(probability_B: Tensor, right_B: Tensor, bins: int = 10) -> float:

@@ -31,7 +31,7 @@ def export_item(
     """
     settings = {} if result.settings is None else result.settings.model_dump()
     seed = result.seeds[row] if result.seeds else None
-    confidence = None if result.confidence is None else f"{result.confidence[row]:.2f}"
+    confidence = None if result.confidence is None else f"{result.confidence[row]:.2f}".replace("nan", "unknown")
     metadata = provenance(model, **details, seed=seed, model_confidence=confidence, **settings)
     return [_write(result, row, stem.with_name(stem.name + suffix), suffix, metadata) for suffix in suffixes]
 

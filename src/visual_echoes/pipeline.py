@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from visual_echoes.codec import Codec
-from visual_echoes.confidence import information
+from visual_echoes.confidence import weigh
 from visual_echoes.errors import EchoesError
 from visual_echoes.generation import generate
 from visual_echoes.inputs import AudioLike, ImageLike, picture_array, sound_array
@@ -53,8 +53,8 @@ class Result:
         sample_rate: Hz.
         seeds: the seed of each item, `seed` plus its index unless told otherwise; with it one can be made again alone.
         settings: how it was sampled; None for a plain round trip.
-        confidence: float64 (n,), how likely each item is what its condition asks for; None where nothing is given, or
-            where the model was not calibrated.
+        confidence: float64 (n,), how likely each item is what its condition asks for, NaN where the condition is unlike
+            all the model was calibrated on; None where nothing is given, or where the model was not calibrated.
     """
 
     images: np.ndarray | None
@@ -265,7 +265,7 @@ class VisualEchoes:
             rows = slice(first, min(first + batch_size, given.count))
             tokens, unknown = self._start(given, rows, transformer)
             generators = [torch.Generator().manual_seed(item) for item in seeds[rows]]
-            sure.append(self._confidence(transformer, tokens, given.target))
+            sure.append(self._confidence(transformer, given, rows, tokens))
             filled = tokens
             open_now = unknown
             for stage, targets in enumerate(stages):
@@ -287,11 +287,18 @@ class VisualEchoes:
             confidence=np.concatenate([part for part in sure if part is not None]) if sure[0] is not None else None,
         )
 
-    def _confidence(self, transformer: EchoTransformer, tokens: Pair, target: Modality | None) -> np.ndarray | None:
+    def _confidence(self, transformer: EchoTransformer, given: Given, rows: slice, tokens: Pair) -> np.ndarray | None:
         """How likely what is made will be what is asked for, (B,); None without a condition or a calibration."""
+        target = given.target
         if target is None or target not in self.model.calibration:
             return None
-        return self.model.calibration[target].probability(information(transformer, tokens, target)).cpu().numpy()
+        if target == "audio":
+            assert given.pictures is not None
+            error_B = self.codec.image_error(given.pictures[rows], tokens.image)
+        else:
+            assert given.waves is not None
+            error_B = self.codec.mel_error(self.codec.mels(given.waves[rows]), tokens.audio)
+        return self.model.calibration[target].probability(weigh(transformer, tokens, target, error_B)).cpu().numpy()
 
     def _settings(self, changes: dict[str, Any]) -> SamplingSettings:
         try:

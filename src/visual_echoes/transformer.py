@@ -224,7 +224,9 @@ class EchoTransformer(nn.Module):
 
     def summary(self, modality: Modality, tokens: Pair) -> Tensor:
         """What the encoder makes of one modality alone, shown whole: the class slot's feature, (B, D)."""
-        unseen = Pair(*(torch.full_like(t, m != modality, dtype=torch.bool) for m, t in zip(MODALITIES, tokens, strict=True)))
+        unseen = Pair(
+            *(torch.full_like(t, m != modality, dtype=torch.bool) for m, t in zip(MODALITIES, tokens, strict=True))
+        )
         return self._encode(tokens, unseen, ~torch.cat(unseen, 1))[1]
 
     def logits(self, modality: Modality, features_D: Tensor) -> Tensor:

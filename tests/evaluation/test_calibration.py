@@ -20,18 +20,24 @@ def test_outcomes_and_their_curves(data: Path, offset: int, right: bool) -> None
     )
     pictures, sounds = 20, 2 * 10 * toys.SOUNDS
     for target, count in (("audio", pictures), ("image", sounds)):
-        nats_B, right_B = outcomes[target]  # type: ignore[index]
-        assert len(nats_B) == len(right_B) == count
+        evidence, right_B = outcomes[target]  # type: ignore[index]
+        assert {len(figure_B) for figure_B in evidence} == {len(right_B)} == {count}
         assert bool((right_B == right).all())
-        assert bool((fit_calibration(outcomes)[target].probability(nats_B) > 0.5).all()) is right  # type: ignore[index]
+        chance_B = fit_calibration(outcomes)[target].probability(evidence)  # type: ignore[index]
+        assert bool((chance_B[~chance_B.isnan()] > 0.5).all()) is right
+        assert float(chance_B.isnan().double().mean()) < 0.2
 
 
 def test_the_information_is_that_of_the_item_that_was_given(data: Path) -> None:
     model = toys.Copier(tiny.whole_model(), toys.split(0))
-    nats_B, _ = measure_outcomes(model, data, toys.judge("image"), toys.judge("audio"), "test")["audio"]
+    evidence, _ = measure_outcomes(model, data, toys.judge("image"), toys.judge("audio"), "test")["audio"]
     pictures = toys.split(0).images.movedim(1, -1).numpy()
     image_BI = model.codec.encode_images(pictures)
     blank_BA = torch.zeros(len(image_BI), toys.LAYOUT.audio_tokens, dtype=torch.int64)
     expected_B = information(model.model.parts["transformer"], Pair(image_BI, blank_BA), "audio")  # type: ignore[arg-type]
-    assert torch.allclose(nats_B, expected_B, atol=1e-6)
-    assert len(nats_B.unique()) > 1
+    assert torch.allclose(evidence.information_B, expected_B, atol=1e-6)
+    assert len(evidence.information_B.unique()) > 1
+    decoded = model.codec.decode_images(image_BI).astype(float)
+    # The decoded pictures are rounded to whole levels of 2 / 255.
+    by_hand_B = torch.from_numpy(((decoded - pictures) / 127.5) ** 2).mean((1, 2, 3)).sqrt()
+    assert torch.allclose(evidence.error_B, by_hand_B, atol=3e-3)

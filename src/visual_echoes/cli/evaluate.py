@@ -159,10 +159,12 @@ def calibrate(
         )
     curves = fit_calibration(outcomes)
     set_calibration(model, curves)
-    for target, (information_B, right_B) in outcomes.items():
-        chance_B = curves[target].probability(information_B)
+    for target, (evidence, right_B) in outcomes.items():
+        chance_B = curves[target].probability(evidence)
+        known_B = ~chance_B.isnan()
+        chance_B, right_B = chance_B[known_B], right_B[known_B]
         error = expected_calibration_error(chance_B, right_B)
         say(
-            f"{target}: right in {right_B.double().mean():.1%} of {len(right_B)}, "
-            f"sure between {chance_B.min():.0%} and {chance_B.max():.0%}, calibration error {error:.3f}"
+            f"{target}: right in {right_B.double().mean():.1%} of {len(right_B)}, sure between {chance_B.min():.0%} "
+            f"and {chance_B.max():.0%}, calibration error {error:.3f}; {int((~known_B).sum())} others are too unusual"
         )

@@ -40,7 +40,6 @@ from visual_echoes.provenance import source_name
 if TYPE_CHECKING:
     from visual_echoes.pipeline import Result
 
-UNSURE_BELOW = 0.5  # rather wrong than right
 
 VideoOption = Annotated[bool, typer.Option("--video/--no-video", help="Also write picture and sound together as MP4.")]
 
@@ -180,6 +179,8 @@ def _run(
         make: the pipeline's task, from what was read.
         write: writes an item, given the result and the item's row in it, and returns the files.
     """
+    from visual_echoes.confidence import in_words
+
     with failures_at_the_end() as failures, progress_bar("Working", len(items)) as bar:
         for batch in read_batches(items, lambda path: read(path, bar.note), batch_size, failures):
             finished = batch[-1][0].position + 1
@@ -192,14 +193,7 @@ def _run(
                 for path in write(item, result, row):
                     bar.say(str(path))
                 if result.confidence is not None:
-                    bar.note(f"{item.path}: {_in_words(float(result.confidence[row]))}")
-
-
-def _in_words(confidence: float) -> str:
-    """How sure the model is, with the measured probability that it got its task right."""
-    if confidence < UNSURE_BELOW:
-        return f"unsure; in cases like this the model is right {confidence:.0%} of the time"
-    return f"{confidence:.0%} sure"
+                    bar.note(f"{item.path}: {in_words(float(result.confidence[row]))}")
 
 
 def _share_of(bar: Bar, before: int, size: int) -> Callable[[int, int], None]:

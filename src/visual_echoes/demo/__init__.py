@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from visual_echoes.confidence import in_words
 from visual_echoes.demo.examples import Examples, examples_for
 from visual_echoes.demo.page import Card, Section, View, render_page
 from visual_echoes.exports import export_item
@@ -147,7 +148,7 @@ def _round_trips(echoes: VisualEchoes, examples: Examples, output: Path, seed: i
 
 def _note(result: Result, row: int) -> str:
     """How to make the item again, and how likely it is what its condition asks for."""
-    sure = "" if result.confidence is None else f", the model is {result.confidence[row]:.0%} sure"
+    sure = "" if result.confidence is None else f", the model is {in_words(float(result.confidence[row]))}"
     return f"seed {result.seeds[row]}{sure}"
 
 

@@ -11,13 +11,13 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from visual_echoes.confidence import Calibration, information
+from visual_echoes.confidence import Calibration, Evidence, weigh
 from visual_echoes.evaluation.exam import Exam
 from visual_echoes.evaluation.judges import Judge
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.transformer import EchoTransformer, Modality, Pair
 
-Outcomes = dict[Modality, tuple[Tensor, Tensor]]  # by what is made: information (B,), and whether it is right (B,)
+Outcomes = dict[Modality, tuple[Evidence, Tensor]]  # by what is made: of its conditions, and whether it is right (B,)
 
 
 def measure_outcomes(
@@ -48,9 +48,9 @@ def measure_outcomes(
     assert sounds.audio is not None
     assert images.images is not None
     return {
-        "audio": (condition_information(exam, "audio"), exam.judge_sounds(sounds.audio) == exam.picture_groups_B),
+        "audio": (condition_evidence(exam, "audio"), exam.judge_sounds(sounds.audio) == exam.picture_groups_B),
         "image": (
-            condition_information(exam, "image").repeat(sound_repeats),
+            Evidence(*(figure_B.repeat(sound_repeats) for figure_B in condition_evidence(exam, "image"))),
             exam.judge_pictures(images.images) == exam.sound_groups_B.repeat(sound_repeats),
         ),
     }
@@ -61,8 +61,8 @@ def fit_calibration(outcomes: Outcomes) -> dict[Modality, Calibration]:
     return {target: Calibration.fit(*outcome) for target, outcome in outcomes.items()}
 
 
-def condition_information(exam: Exam, target: Modality) -> Tensor:
-    """What each picture or sound of the exam tells about the other modality, nats per place, (B,)."""
+def condition_evidence(exam: Exam, target: Modality) -> Evidence:
+    """What there is to know of each picture or sound of the exam as a condition for the other modality."""
     codec = exam.echoes.codec
     transformer = cast(EchoTransformer, codec.part("transformer"))
     found = []
@@ -70,8 +70,11 @@ def condition_information(exam: Exam, target: Modality) -> Tensor:
         if target == "audio":
             image_BI = codec.encode_images(exam.pictures_BHWC[rows])
             tokens = Pair(image_BI, image_BI.new_zeros(len(image_BI), transformer.places["audio"]))
+            error_B = codec.image_error(exam.pictures_BHWC[rows], image_BI)
         else:
-            audio_BA = codec.encode_mels(exam.mels_BMT[rows].to(codec.device))
+            mel_BMT = exam.mels_BMT[rows].to(codec.device)
+            audio_BA = codec.encode_mels(mel_BMT)
             tokens = Pair(audio_BA.new_zeros(len(audio_BA), transformer.places["image"]), audio_BA)
-        found.append(information(transformer, tokens, target).cpu())
-    return torch.cat(found)
+            error_B = codec.mel_error(mel_BMT, audio_BA)
+        found.append(weigh(transformer, tokens, target, error_B))
+    return Evidence(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))

@@ -8,12 +8,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
 import torch
 
 from visual_echoes.baselines.interface import Baseline as BaselineModel
 from visual_echoes.evaluation import metrics
 from visual_echoes.evaluation.against import measure_baseline
-from visual_echoes.evaluation.calibration import condition_information
+from visual_echoes.evaluation.calibration import condition_evidence
 from visual_echoes.evaluation.ceiling import measure_round_trip
 from visual_echoes.evaluation.exam import Exam
 from visual_echoes.evaluation.gallery import Gallery, measure_distance
@@ -80,14 +81,16 @@ def measure_mislead(exam: Exam, work: Mislead, seed: int) -> tuple[Figures, floa
     features_BD, probabilities_BG = exam.audio_judge.look(torch.from_numpy(exam.clips(result.audio)))
     distance = measure_distance(features_BD, exam.features["audio"])
     figures = {
-        "information": float(condition_information(exam, "audio").mean()),
+        "information": float(condition_evidence(exam, "audio").information_B.mean()),
         "sound_certainty": float(probabilities_BG.amax(-1).mean()),
         "largest_share": float(metrics.group_shares(probabilities_BG.argmax(-1), exam.groups).max()),
         "sound_frechet": distance.frechet_judge,
         "sound_kid": distance.kid_judge,
     }
     if result.confidence is not None:
-        figures["confidence"] = float(result.confidence.mean())
+        unlike_B = np.isnan(result.confidence)
+        figures["confidence"] = float(np.where(unlike_B, 0.0, result.confidence).mean())
+        figures["unlike"] = float(unlike_B.mean())
     return figures, seconds
 
 

@@ -130,7 +130,7 @@ _ALL = (
             _misled("unrelated (letters)", "unrelated"),
             _misled("abstract patterns", "abstract"),
         ),
-        ("information", "confidence", "sound_certainty", "largest_share", "sound_frechet"),
+        ("information", "confidence", "unlike", "sound_certainty", "largest_share", "sound_frechet"),
         reference="test pictures", role="what the model was trained for", ranked=False,
     ),
     Experiment(
