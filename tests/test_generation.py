@@ -11,28 +11,61 @@ from torch import Tensor
 import tiny
 from visual_echoes.generation import generate
 from visual_echoes.sampling import SamplingSettings
-from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair
+from visual_echoes.transformer import MODALITIES, Counts, EchoTransformer, Modality, Pair, Wanted
 
 PLACES = {"image": tiny.LAYOUT.image_tokens, "audio": tiny.LAYOUT.audio_tokens}
 IMAGE_TO_AUDIO: tuple[Modality, ...] = ("audio",)
 
 
 class Watched(EchoTransformer):
-    """Notes what it is shown."""
+    """Notes what it is shown: the masks of each branch of each step."""
 
-    calls: list[Pair]
+    calls: list[list[Pair]]
+    size: int
 
-    def forward(self, tokens: Pair, masked: Pair, dropped: Pair | None = None) -> Pair:
-        self.calls.append(Pair(*(mask.clone() for mask in masked)))
-        return super().forward(tokens, masked, dropped)
+    def scores(self, tokens: Pair, masked: Pair, masked_counts: Counts, wanted: Wanted) -> Pair:
+        assert [tuple(row) for row in torch.stack([m.sum(1) for m in masked], 1).tolist()] == list(masked_counts)
+        self.calls.append([Pair(*parts) for parts in zip(*(m.split(self.size) for m in masked), strict=True)])
+        return super().scores(tokens, masked, masked_counts, wanted)
 
 
-def watched() -> Watched:
+def watched(size: int) -> Watched:
     model = tiny.transformer()
     model.__class__ = Watched
     assert isinstance(model, Watched)
-    model.calls = []
+    model.calls, model.size = [], size
     return model
+
+
+class Naive(EchoTransformer):
+    """The plain way: the whole network and all scores for each branch by itself."""
+
+    def scores(self, tokens: Pair, masked: Pair, masked_counts: Counts, wanted: Wanted) -> Pair:
+        rows = [
+            self(Pair(*(t[i : i + 1] for t in tokens)), Pair(*(m[i : i + 1] for m in masked)))
+            for i in range(len(wanted))
+        ]
+        features = Pair(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
+        return Pair(*(self.logits(m, f).float() for m, f in zip(MODALITIES, features, strict=True)))
+
+
+@pytest.mark.parametrize("encoder_input", ["masked", "visible"])
+@pytest.mark.parametrize("pad", ["mask_embedding", "class_feature"])
+@pytest.mark.parametrize("image", [True, False])
+@pytest.mark.parametrize("audio", [True, False])
+@pytest.mark.parametrize("schedule", ["constant", "interval"])
+def test_the_tokens_are_those_of_the_plain_way(
+    encoder_input: str, pad: str, image: bool, audio: bool, schedule: str
+) -> None:
+    """Whatever is given whole, in part or not at all."""
+    model = tiny.transformer(tiny.transformer_config(encoder_input=encoder_input, pad=pad))
+    tokens = random_tokens(3)
+    unknown = Pair(*(torch.rand(t.shape, generator=tiny.generator(3)) < 0.7 for t in tokens))
+    unknown = Pair(unknown.image | image, unknown.audio | audio)
+    fast = sample(tokens, unknown, model, schedule=schedule)
+    model.__class__ = Naive
+    plain = sample(tokens, unknown, model, schedule=schedule)
+    assert torch.equal(torch.cat(fast, 1), torch.cat(plain, 1))
 
 
 def random_tokens(batch: int) -> Pair:
@@ -85,31 +118,32 @@ def test_known_places_of_both_modalities_stay() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"guidance": 1.0}, {"guidance": 0.0, "convention": "extrapolate"}])
-def test_neutral_guidance_needs_one_pass_a_step(settings: dict[str, Any]) -> None:
-    model = watched()
+def test_neutral_guidance_needs_one_branch(settings: dict[str, Any]) -> None:
+    model = watched(2)
     sample(random_tokens(2), unknown_where(2, False, True), model, IMAGE_TO_AUDIO, **settings)
-    assert len(model.calls) == 6
+    assert [len(branches) for branches in model.calls] == [1] * 6
 
 
-def test_the_unconditional_pass_hides_the_other_modality_and_nothing_else() -> None:
-    model = watched()
+def test_the_unconditional_branch_hides_the_other_modality_and_nothing_else() -> None:
+    model = watched(2)
     sample(random_tokens(2), unknown_where(2, False, True), model, IMAGE_TO_AUDIO, guidance=3.0)
-    assert len(model.calls) == 12
-    for conditional, unconditional in zip(model.calls[::2], model.calls[1::2], strict=True):
+    assert len(model.calls) == 6
+    for conditional, unconditional in model.calls:
         assert not conditional.image.any()
         assert unconditional.image.all()
         assert torch.equal(conditional.audio, unconditional.audio)
-    opened = [int(call.audio[0].sum()) for call in model.calls[::2]]
+    opened = [int(conditional.audio[0].sum()) for conditional, _ in model.calls]
     assert opened[0] == PLACES["audio"]
     assert opened == sorted(opened, reverse=True)
 
 
-def test_a_pair_from_nothing_takes_one_unconditional_pass_for_each_modality() -> None:
-    model = watched()
+def test_a_pair_from_nothing_takes_one_unconditional_branch_for_each_modality() -> None:
+    model = watched(1)
     sample(random_tokens(1), unknown_where(1, True, True), model, guidance=3.0)
-    assert len(model.calls) == 16  # in the first step nothing is known, so there is nothing to hide
-    _, for_image, for_audio = model.calls[-3:]
-    # In the last step both are partly settled; each pass hides the modality it does not ask for.
+    # In the first step nothing is known, so there is nothing to hide.
+    assert [len(branches) for branches in model.calls] == [1, *[3] * 5]
+    _, for_image, for_audio = model.calls[-1]
+    # In the last step both are partly settled; each branch hides the modality it does not ask for.
     assert for_image.audio.all()
     assert not for_image.image.all()
     assert for_audio.image.all()
@@ -136,10 +170,10 @@ def test_the_confidence_can_be_read_from_the_conditional_pass() -> None:
 
 
 def test_only_targets_are_filled_and_the_rest_stays_masked() -> None:
-    model, tokens = watched(), random_tokens(2)
+    model, tokens = watched(2), random_tokens(2)
     result = sample(tokens, unknown_where(2, True, True), model, ("image",))
     assert torch.equal(result.audio, tokens.audio)
-    assert all(call.audio.all() for call in model.calls)
+    assert all(branch.audio.all() for branches in model.calls for branch in branches)
 
 
 @pytest.mark.parametrize("steps", [1, 6, 40])
@@ -168,7 +202,7 @@ def test_progress_tells_every_step_and_reaches_the_end(steps: int) -> None:
 
 
 def test_nothing_unknown_asks_the_network_nothing() -> None:
-    model, tokens = watched(), random_tokens(2)
+    model, tokens = watched(2), random_tokens(2)
     result = sample(tokens, unknown_where(2, False, False), model)
     assert not model.calls
     assert torch.equal(result.image, tokens.image)
@@ -195,10 +229,10 @@ def test_the_batch_split_does_not_matter(order: str, encoder_input: str) -> None
 
 @pytest.mark.parametrize(("schedule", "blind"), [("constant", 4), ("rising", 3), ("interval", 2)])
 def test_steps_without_guidance_ask_only_once(schedule: Any, blind: int) -> None:
-    model = watched()
+    model = watched(1)
     sample(
         random_tokens(1), unknown_where(1, False, True), model, IMAGE_TO_AUDIO,
         steps=4, guidance=3.0, schedule=schedule,
     )  # fmt: skip
-    assert sum(bool(masked.image.all()) for masked in model.calls) == blind
-    assert len(model.calls) == 4 + blind
+    assert sum(len(branches) - 1 for branches in model.calls) == blind
+    assert len(model.calls) == 4

@@ -206,3 +206,34 @@ def test_config_takes_grids_and_codes_from_the_layout() -> None:
 def test_refuses_unfit_configs(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         tiny.transformer_config(**changes)
+
+
+@BOTH_INPUTS
+@BOTH_PADS
+@given(seed=st.integers(0, 1000))
+def test_scores_are_the_logits_of_the_wanted_places(encoder_input: str, pad: str, seed: int) -> None:
+    model, tokens = model_of(encoder_input=encoder_input, pad=pad), random_tokens(4, seed)
+    masks = [random_masks(1, share, seed) for share in (0.2, 0.5, 0.8, 1.1)]
+    masked = Pair(*(torch.cat(rows) for rows in zip(*masks, strict=True)))
+    counts = [tuple(row) for row in torch.stack([m.sum(1) for m in masked], 1).tolist()]
+    wanted: list[Any] = [["image"], ["audio"], ["image", "audio"], []]
+    with torch.no_grad():
+        found = model.scores(tokens, masked, counts, wanted)
+        features = model(tokens, masked)
+    for modality, scores, m, f in zip(MODALITIES, found, masked, features, strict=True):
+        asked = m & torch.tensor([modality in modalities for modalities in wanted])[:, None]
+        torch.testing.assert_close(scores[asked], model.logits(modality, f)[asked], atol=1e-5, rtol=1e-5)
+        assert not scores[~asked].any()
+
+
+def test_attention_in_bfloat16_is_that_in_float32() -> None:
+    """The CPU takes another way for it, with and without a mask."""
+    attention = model_of().encoder[0].attention
+    noise = tiny.generator()
+    q, k, v = (torch.randn(2, 2, 5, 8, generator=noise) for _ in range(3))
+    causal = torch.ones(5, 5, dtype=torch.bool).tril()
+    for mask in (None, causal):
+        expected = attention.mix(q, k, v, mask)
+        found = attention.mix(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask)
+        assert found.dtype == torch.bfloat16
+        torch.testing.assert_close(found.float(), expected, atol=0.03, rtol=0.03)

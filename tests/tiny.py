@@ -145,10 +145,11 @@ def vqgan_task(**loss: Any) -> VQGANTask:
     return VQGANTask(vqgan_config(dropout=0.1), VQGANLoss.model_validate(changes), train, valid)
 
 
-def transformer_task(**config: Any) -> TransformerTask:
+def transformer_task(objective: MaskingObjective | None = None, **config: Any) -> TransformerTask:
     torch.manual_seed(0)
     changes = {"dropout": 0.1, **config}
-    return TransformerTask(transformer_config(**changes), MaskingObjective(), token_cache(), token_cache(seed=1))
+    objective = objective or MaskingObjective()
+    return TransformerTask(transformer_config(**changes), objective, token_cache(), token_cache(seed=1))
 
 
 def at_step(task: Task, step: int, action: Callable[[], None]) -> Task:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.nn import functional as F
 
-from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair
+from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair, other
 
 SMALLEST = 1e-6  # nats; keeps the logarithm finite
 RIDGE = 1e-2  # pulls the slope to 0, so that a fit to outcomes of one kind stays finite
@@ -138,7 +138,7 @@ def surprise(model: EchoTransformer, tokens: Pair, condition: Modality) -> Tenso
 
 def weigh(model: EchoTransformer, tokens: Pair, target: Modality, error_B: Tensor) -> Evidence:
     """The evidence of conditions for a target, with what their tokenizer changed in them."""
-    condition: Modality = "audio" if target == "image" else "image"
+    condition = other(target)
     return Evidence(information(model, tokens, target), surprise(model, tokens, condition), error_B)
 
 

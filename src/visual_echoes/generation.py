@@ -9,15 +9,22 @@ Shapes: B batch, I picture places, A sound places, K codes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from visual_echoes.sampling import Sampler, SamplingSettings
-from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair
+from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair, other
 
 # Called after each step with the steps done, the steps in all, and the state: tokens and what is still open.
 Progress = Callable[[int, int, Pair, Pair], None]
+
+
+class Branch(NamedTuple):
+    """One way to ask the model in a step."""
+
+    wanted: Sequence[Modality]
+    hidden: Modality | None = None  # masked wholly, whatever is known of it
 
 
 @torch.inference_mode()
@@ -54,18 +61,20 @@ def generate(
             if progress is not None:
                 progress(settings.steps, settings.steps, *_state(samplers))
             break
-        conditional = _logits(model, samplers, active, hidden=None)
-        # With nothing known of the other modality, the unconditional pass would be the same one.
-        blank = {modality: bool(sampler.open_BL.all()) for modality, sampler in samplers.items()}
+        branches = [Branch(active)]
+        if settings.scale(step) != 1.0:
+            # With nothing known of the other modality, the unconditional branch would be the same.
+            hideable = [(modality, other(modality)) for modality in active]
+            branches += [Branch([m], hidden) for m, hidden in hideable if not samplers[hidden].blank]
+        conditional, *unconditional = _scores(model, samplers, branches)
+        without = {branch.wanted[0]: scores for branch, scores in zip(branches[1:], unconditional, strict=True)}
         for modality in active:
-            hidden: Modality = "audio" if modality == "image" else "image"
-            if settings.scale(step) != 1.0 and not blank[hidden]:
-                unconditional = _logits(model, samplers, [modality], hidden)[modality]
-                guided_BLK = settings.guide(conditional[modality], unconditional, step)
-            else:
-                guided_BLK = conditional[modality]
-            read = conditional[modality] if settings.confidence == "conditional" else None
-            samplers[modality].step(step, guided_BLK, read)
+            place = MODALITIES.index(modality)
+            logits_BLK = conditional[place]
+            if modality in without:
+                logits_BLK = settings.guide(logits_BLK, without[modality][place], step)
+            read = conditional[place] if settings.confidence == "conditional" else None
+            samplers[modality].step(step, logits_BLK, read)
         if progress is not None:
             progress(step + 1, settings.steps, *_state(samplers))
     return _state(samplers)[0]
@@ -81,11 +90,18 @@ def _state(samplers: dict[Modality, Sampler]) -> tuple[Pair, Pair]:
     return tokens, Pair(*(samplers[modality].open_BL for modality in MODALITIES))
 
 
-def _logits(
-    model: EchoTransformer, samplers: dict[Modality, Sampler], wanted: Sequence[Modality], hidden: Modality | None
-) -> dict[Modality, Tensor]:
-    """Scores of the wanted modalities, (B, places, K) float32; the `hidden` modality is wholly masked."""
+def _scores(model: EchoTransformer, samplers: dict[Modality, Sampler], branches: Sequence[Branch]) -> list[Pair]:
+    """Scores of what each branch wants; all branches go through the model in one batch."""
     tokens, unknown = _state(samplers)
-    masked = Pair(*(m | (hidden == modality) for modality, m in zip(MODALITIES, unknown, strict=True)))
-    features = dict(zip(MODALITIES, model(tokens, masked), strict=True))
-    return {modality: model.logits(modality, features[modality]).float() for modality in wanted}
+    size = len(tokens.image)
+    masked, counts, wanted = [], [], []
+    for branch in branches:
+        masked.append(Pair(*(open_BP | (branch.hidden == m) for m, open_BP in zip(MODALITIES, unknown, strict=True))))
+        hidden_counts = (
+            [model.places[m]] * size if branch.hidden == m else samplers[m].open_counts for m in MODALITIES
+        )
+        counts += list(zip(*hidden_counts, strict=True))
+        wanted += [branch.wanted] * size
+    stacked = Pair(*(tokens_BP.repeat(len(branches), 1) for tokens_BP in tokens))
+    found = model.scores(stacked, Pair(*map(torch.cat, zip(*masked, strict=True))), counts, wanted)
+    return [Pair(*parts) for parts in zip(*(scores.split(size) for scores in found), strict=True)]

@@ -119,6 +119,7 @@ class Sampler:
 
     Attributes:
         tokens_BL, open_BL: the current state.
+        open_counts: open places of each sample, known without asking the device.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class Sampler:
     ) -> None:
         self.tokens_BL, self.open_BL = tokens_BL.clone(), open_BL.clone()
         self.settings, self.generators = settings, generators
-        self.unknown_B = open_BL.sum(1)
+        self.unknown_B = self._open_B = open_BL.sum(1).cpu()
         rank_L = torch.empty(tokens_BL.shape[1])
         rank_L[torch.tensor(halton_order(*grid))] = torch.arange(tokens_BL.shape[1], dtype=torch.float32)
         self.halton_L = rank_L.to(tokens_BL.device)
@@ -139,7 +140,16 @@ class Sampler:
     @property
     def done(self) -> bool:
         """Whether every place is settled."""
-        return not bool(self.open_BL.any())
+        return not any(self.open_counts)
+
+    @property
+    def blank(self) -> bool:
+        """Whether no place is settled."""
+        return all(count == self.tokens_BL.shape[1] for count in self.open_counts)
+
+    @property
+    def open_counts(self) -> list[int]:
+        return self._open_B.tolist()
 
     def step(self, step: int, logits_BLK: Tensor, confidence_BLK: Tensor | None = None) -> None:
         """Draw tokens for the open places and settle the best of them.
@@ -152,7 +162,7 @@ class Sampler:
         uniform_BL, noise_BL = self._noise(logits_BLK.device)
         drawn_BL = draw_tokens(logits_BLK, uniform_BL)
         drawn_BL = torch.where(self.open_BL, drawn_BL, self.tokens_BL)
-        remaining_B = remaining_places(step, self.settings.steps, self.unknown_B, self.open_BL.sum(1))
+        self._open_B = remaining_places(step, self.settings.steps, self.unknown_B, self._open_B)
         if self.settings.order == "halton":
             score_BL = -self.halton_L.expand_as(noise_BL)
         else:
@@ -163,7 +173,7 @@ class Sampler:
         # Settled places rank first, so "the lowest remaining" are open ones.
         score_BL = score_BL.masked_fill(~self.open_BL, math.inf)
         rank_BL = score_BL.argsort(dim=1, stable=True).argsort(1)
-        self.open_BL = self.open_BL & (rank_BL < remaining_B[:, None])
+        self.open_BL = self.open_BL & (rank_BL < self._open_B.to(rank_BL.device, non_blocking=True)[:, None])
         self.tokens_BL = drawn_BL
 
     def _noise(self, device: torch.device) -> tuple[Tensor, Tensor]:

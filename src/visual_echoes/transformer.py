@@ -6,13 +6,14 @@ Features:
 - an encoder over the kept tokens, a decoder over the full sequence with a pad vector at masked places (MAGE)
 - logits are dot products with the token embeddings, each modality over its own codebook
 
-Shapes: B batch, I picture places, A sound places, L = I + A, S kept places with the class slot, D width, K codes,
-H heads.
+Shapes: B batch, I picture places, A sound places, L = I + A, S = 1 + L with the class slot, N packed places, D width,
+K codes, H heads; of a run of samples R, of their places P.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, Self, cast
 
 import torch
@@ -21,9 +22,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visual_echoes.layout import Layout
+from visual_echoes.packing import Packing
 
 Modality = Literal["image", "audio"]
 MODALITIES: tuple[Modality, Modality] = ("image", "audio")
+
+
+def other(modality: Modality) -> Modality:
+    """The modality that is not this one."""
+    return "audio" if modality == "image" else "image"
+
 
 NORM_EPS = 1e-6
 EMBEDDING_STD = 0.02  # of every embedding at the start, so that tokens and positions weigh alike
@@ -88,8 +96,12 @@ class Pair(NamedTuple):
     audio: Tensor
 
 
+Counts = Sequence[tuple[int, int]]  # of picture and sound places, for each sample
+Wanted = Sequence[Sequence[Modality]]  # modalities, for each sample
+
+
 class Attention(nn.Module):
-    """Multi-head self-attention with an optional mask over keys."""
+    """Multi-head self-attention within each sample of a packed batch."""
 
     def __init__(self, config: SequenceConfig) -> None:
         super().__init__()
@@ -97,25 +109,39 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.width, 3 * config.width)
         self.out = nn.Linear(config.width, config.width)
 
-    def forward(self, x_BSD: Tensor, keys_BS: Tensor | None) -> Tensor:
-        return self.mix(*self.project(x_BSD), None if keys_BS is None else keys_BS[:, None, None, :])
+    def forward(self, x_ND: Tensor, packing: Packing) -> Tensor:
+        mixed = [self.mix(*self.by_head(qkv_RPE, 3)) for qkv_RPE in packing.split(self.qkv(x_ND))]
+        return self.out(torch.cat([mixed_RPD.flatten(0, 1) for mixed_RPD in mixed]))
 
-    def project(self, x_BSD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, (B, H, S, D / H) each."""
-        qkv_BSD = self.qkv(x_BSD)
-        if qkv_BSD.device.type == "cpu":
-            # The CPU's bfloat16 attention is ten times slower backwards than float32's.
-            qkv_BSD = qkv_BSD.float()
-        q_BHSd, k_BHSd, v_BHSd = qkv_BSD.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return q_BHSd, k_BHSd, v_BHSd
+    def look_up(self, x_ND: Tensor, wanted: Packing, everything_BLD: Tensor) -> Tensor:
+        """What some places, the wanted ones, gather from all places of their samples."""
+        (weight_q, weight_kv), (bias_q, bias_kv) = (
+            p.split([len(p) // 3, 2 * len(p) // 3]) for p in self.qkv.parameters()
+        )
+        kv_BLE = F.linear(everything_BLD, weight_kv, bias_kv)
+        if wanted.rows_B is not None:
+            kv_BLE = kv_BLE[wanted.rows_B]
+        queries = wanted.split(F.linear(x_ND, weight_q, bias_q))
+        pairs = zip(queries, kv_BLE.split([run.samples for run in wanted.runs]), strict=True)
+        mixed = [self.mix(*self.by_head(q_RPD, 1), *self.by_head(kv_RLE, 2)) for q_RPD, kv_RLE in pairs]
+        return self.out(torch.cat([mixed_RPD.flatten(0, 1) for mixed_RPD in mixed]))
 
-    def mix(self, q_BHSd: Tensor, k_BHSd: Tensor, v_BHSd: Tensor, mask: Tensor | None) -> Tensor:
-        """What each query gathers, (B, S, D); the mask is True where it may look, and broadcasts to (B, H, S, keys)."""
-        with torch.autocast(q_BHSd.device.type, enabled=q_BHSd.device.type != "cpu"):
-            mixed_BHSd = F.scaled_dot_product_attention(
-                q_BHSd, k_BHSd, v_BHSd, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0
-            )
-        return self.out(mixed_BHSd.transpose(1, 2).flatten(-2))
+    def by_head(self, x_BSE: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """Queries, keys or values that lie side by side, (B, H, S, D / H) each."""
+        return tuple(x_BSE.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4))
+
+    def mix(self, q_BHSd: Tensor, k_BHKd: Tensor, v_BHKd: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What each query gathers, (B, S, D); the mask is True where it may look, and broadcasts to (B, H, S, K)."""
+        dropout = self.dropout if self.training else 0.0
+        if q_BHSd.device.type == "cpu" and q_BHSd.dtype == torch.bfloat16:
+            # The CPU's fused kernel is three times slower backwards in bfloat16 than two products.
+            scores_BHSK = (q_BHSd * q_BHSd.shape[-1] ** -0.5) @ k_BHKd.mT
+            if mask is not None:
+                scores_BHSK = scores_BHSK.masked_fill(~mask, -torch.inf)
+            mixed_BHSd = F.dropout(scores_BHSK.softmax(-1), dropout).to(v_BHKd.dtype) @ v_BHKd
+        else:
+            mixed_BHSd = F.scaled_dot_product_attention(q_BHSd, k_BHKd, v_BHKd, attn_mask=mask, dropout_p=dropout)
+        return mixed_BHSd.transpose(1, 2).flatten(-2)
 
 
 class Block(nn.Module):
@@ -130,9 +156,15 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(config.width, hidden), nn.GELU(), nn.Linear(hidden, config.width))
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x_BSD: Tensor, keys_BS: Tensor | None = None) -> Tensor:
-        x_BSD = x_BSD + self.dropout(self.attention(self.norm1(x_BSD), keys_BS))
-        return x_BSD + self.dropout(self.mlp(self.norm2(x_BSD)))
+    def forward(self, x_ND: Tensor, packing: Packing) -> Tensor:
+        x_ND = x_ND + self.dropout(self.attention(self.norm1(x_ND), packing))
+        return x_ND + self.dropout(self.mlp(self.norm2(x_ND)))
+
+    def at(self, x_BLD: Tensor, wanted: Packing) -> Tensor:
+        """The outputs at the wanted places alone, packed; to be called in eval mode."""
+        normed_BLD = self.norm1(x_BLD)
+        x_ND = wanted.pack(x_BLD) + self.attention.look_up(wanted.pack(normed_BLD), wanted, normed_BLD)
+        return x_ND + self.mlp(self.norm2(x_ND))
 
 
 class Positions(nn.Module):
@@ -214,20 +246,62 @@ class EchoTransformer(nn.Module):
             Decoder features, (B, I, D) and (B, A, D); `logits` turns them into scores.
         """
         masked_BL = torch.cat(masked, 1)
+        x_BSD = self._embed(tokens, masked)
+        hidden = masked if self.config.encoder_input == "visible" else dropped
+        kept = Packing.whole(x_BSD) if hidden is None else Packing(_with_class_slot(~torch.cat(hidden, 1)))
+        x_BSD = self._decoder_input(self._encode(x_BSD, kept), masked_BL)
+        packing = Packing.whole(x_BSD)
+        x_ND = packing.pack(x_BSD)
+        for block in self.decoder:
+            x_ND = block(x_ND, packing)
+        return self._by_modality(self.decoder_norm(packing.unpack(x_ND)))
+
+    def scores(self, tokens: Pair, masked: Pair, masked_counts: Counts, wanted: Wanted) -> Pair:
+        """Scores of the codes at masked places, as sampling needs them; to be called in eval mode.
+
+        Equal to the `logits` of what `forward` returns, for less: the last block and the heads work on the wanted
+        places alone, and as the counts are known, nothing waits for the device.
+
+        Args:
+            tokens, masked: as for `forward`.
+            masked_counts: how many places of each modality a sample hides, for each sample.
+            wanted: the modalities whose masked places are wanted, for each sample.
+
+        Returns:
+            (B, I, K) and (B, A, K), float32; zeros where nothing is wanted.
+        """
+        x_BSD = self._embed(tokens, masked)
+        kept = Packing.whole(x_BSD)
         if self.config.encoder_input == "visible":
-            kept_BL = ~masked_BL
-        else:
-            kept_BL = torch.ones_like(masked_BL) if dropped is None else ~torch.cat(dropped, 1)
-        encoded_BLD, class_BD = self._encode(tokens, masked, kept_BL)
-        features_BLD = self._decode(encoded_BLD, class_BD, masked_BL)
-        return Pair(*features_BLD.split([self.places["image"], self.places["audio"]], dim=1))
+            seen_BS = _with_class_slot(~torch.cat(masked, 1))
+            kept = Packing(seen_BS, [seen_BS.shape[1] - sum(counts) for counts in masked_counts])
+        x_BSD = self._decoder_input(self._encode(x_BSD, kept), torch.cat(masked, 1))
+        *first, last = cast(list[Block], list(self.decoder))
+        packing = Packing.whole(x_BSD)
+        x_ND = packing.pack(x_BSD)
+        for block in first:
+            x_ND = block(x_ND, packing)
+        needed: list[tuple[Tensor, list[int]]] = []
+        for place, (modality, masked_BP) in enumerate(zip(MODALITIES, masked, strict=True)):
+            asked = [modality in modalities for modalities in wanted]
+            counts = [counts[place] * ask for counts, ask in zip(masked_counts, asked, strict=True)]
+            needed.append((masked_BP & torch.tensor(asked, device=masked_BP.device)[:, None], counts))
+        open_BS = F.pad(torch.cat([needed_BP for needed_BP, _ in needed], 1), (1, 0))
+        at = Packing(open_BS, [sum(counts) for counts in zip(*(counts for _, counts in needed), strict=True)])
+        features = self._by_modality(at.unpack(self.decoder_norm(last.at(packing.unpack(x_ND), at))))
+        found = []
+        for modality, features_BPD, part in zip(MODALITIES, features, needed, strict=True):
+            places = Packing(*part)
+            found.append(places.unpack(self.logits(modality, places.pack(features_BPD)).float()))
+        return Pair(*found)
 
     def summary(self, modality: Modality, tokens: Pair) -> Tensor:
         """What the encoder makes of one modality alone, shown whole: the class slot's feature, (B, D)."""
         unseen = Pair(
             *(torch.full_like(t, m != modality, dtype=torch.bool) for m, t in zip(MODALITIES, tokens, strict=True))
         )
-        return self._encode(tokens, unseen, ~torch.cat(unseen, 1))[1]
+        kept = Packing(_with_class_slot(~torch.cat(unseen, 1)), [1 + self.places[modality]] * len(tokens.image))
+        return self._encode(self._embed(tokens, unseen), kept)[:, 0]
 
     def logits(self, modality: Modality, features_D: Tensor) -> Tensor:
         """Scores of the modality's codes, shape (..., K), for features (..., D)."""
@@ -246,40 +320,27 @@ class EchoTransformer(nn.Module):
         class_B1D = self.class_slot.expand(len(places_BLD), 1, -1)
         return self.embed_dropout(self.embed_norm(torch.cat([class_B1D, places_BLD], 1)))
 
-    def _encode(self, tokens: Pair, masked: Pair, kept_BL: Tensor) -> tuple[Tensor, Tensor]:
-        """Encoder outputs put back at their places (zeros elsewhere), and the class slot's."""
-        x_BSD = self._embed(tokens, masked)
-        kept_BS = F.pad(kept_BL, (1, 0), value=True)
-        everything = bool(kept_BS.all())
-        if everything:
-            index_BS = keys_BS = None
-        else:
-            # Kept places first, in order; samples with fewer are padded and the padding is never attended to.
-            count_B = kept_BS.sum(1)
-            longest = int(count_B.max())
-            index_BS = kept_BS.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :longest]
-            keys_BS = None if int(count_B.min()) == longest else kept_BS.gather(1, index_BS)
-            x_BSD = x_BSD.gather(1, _wide(index_BS, x_BSD.shape[-1]))
+    def _encode(self, x_BSD: Tensor, kept: Packing) -> Tensor:
+        """Encoder outputs for the decoder, put back at their places, class slot first; zeros where nothing is kept."""
+        x_ND = kept.pack(x_BSD)
         for block in self.encoder:
-            x_BSD = block(x_BSD, keys_BS)
-        x_BSD = self.encoder_norm(x_BSD)
-        if index_BS is not None:
-            full_BLD = x_BSD.new_zeros(len(x_BSD), kept_BS.shape[1], x_BSD.shape[-1])
-            x_BSD = full_BLD.scatter(1, _wide(index_BS, x_BSD.shape[-1]), x_BSD)
-        return x_BSD[:, 1:], x_BSD[:, 0]
+            x_ND = block(x_ND, kept)
+        return kept.unpack(self.bridge(self.encoder_norm(x_ND)))
 
-    def _decode(self, encoded_BLD: Tensor, class_BD: Tensor, masked_BL: Tensor) -> Tensor:
-        bridged_BLD, class_BD = self.bridge(encoded_BLD), self.bridge(class_BD)
-        pad_BD = class_BD if self.config.pad == "class_feature" else self.mask_embedding.expand_as(class_BD)
-        x_BLD = torch.where(masked_BL[..., None], pad_BD[:, None].to(bridged_BLD.dtype), bridged_BLD)
-        x_BLD = torch.cat([class_BD[:, None], x_BLD + self.decoder_positions()], 1)
-        for block in self.decoder:
-            x_BLD = block(x_BLD)
-        return self.decoder_norm(x_BLD[:, 1:])
+    def _decoder_input(self, bridged_BSD: Tensor, masked_BL: Tensor) -> Tensor:
+        class_B1D, bridged_BLD = bridged_BSD[:, :1], bridged_BSD[:, 1:]
+        pad_B1D = class_B1D if self.config.pad == "class_feature" else self.mask_embedding.to(class_B1D.dtype)
+        x_BLD = torch.where(masked_BL[..., None], pad_B1D, bridged_BLD)
+        return torch.cat([class_B1D, x_BLD + self.decoder_positions()], 1)
+
+    def _by_modality(self, x_BSD: Tensor) -> Pair:
+        """Features of the places of each modality, without the class slot's."""
+        return Pair(*x_BSD[:, 1:].split([self.places["image"], self.places["audio"]], dim=1))
 
 
-def _wide(index_BS: Tensor, width: int) -> Tensor:
-    return index_BS[..., None].expand(-1, -1, width)
+def _with_class_slot(kept_BL: Tensor) -> Tensor:
+    """The class slot stands first and is always kept."""
+    return F.pad(kept_BL, (1, 0), value=True)
 
 
 def initialise(model: nn.Module) -> None:

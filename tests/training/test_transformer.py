@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -238,3 +239,30 @@ def test_training_makes_it_listen(tmp_path: Any) -> None:
 def test_refuses_unfit_objectives(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         MaskingObjective.model_validate(changes)
+
+
+def test_a_contrastive_loss_teaches_which_sound_is_a_picture_s_own() -> None:
+    config = {"contrast_weight": 1.0, "label_smoothing": 0.0}
+    task = tiny.transformer_task(dropout=0.0, objective=MaskingObjective.model_validate(config))
+    batch = task.batch(16, tiny.generator())
+    before = only_phase(task, batch)
+    plain = only_phase(task_with(label_smoothing=0.0), batch)
+    assert float(before.metrics["contrast"]) == pytest.approx(math.log(16), abs=0.6)  # it cannot tell them apart yet
+    assert float(before.loss) == pytest.approx(float(plain.loss) + float(before.metrics["contrast"]), rel=1e-5)
+    assert set(task.optimizers["model"]) == {"model", "contrast"}
+    optimizer = torch.optim.Adam(task.modules.parameters(), lr=3e-3)
+    for _ in range(40):
+        optimizer.zero_grad()
+        only_phase(task, batch).metrics["contrast"].backward()
+        optimizer.step()
+    # Its groups are all that the made-up tokens share, so the best there is is a choice within the group.
+    assert float(only_phase(task, batch).metrics["contrast"]) < 0.7 * float(before.metrics["contrast"])
+    assert set(task.export_config()) == set(task.config.model_dump())  # what only training needs is not exported
+
+
+def test_a_summary_knows_one_modality_alone() -> None:
+    model, tokens = tiny.transformer().eval(), tiny.token_cache().draw(3, tiny.generator())[0]
+    changed = Pair(tokens.image, tokens.audio.flip(1))
+    with torch.no_grad():
+        assert torch.equal(model.summary("image", tokens), model.summary("image", changed))
+        assert not torch.allclose(model.summary("audio", tokens), model.summary("audio", changed))

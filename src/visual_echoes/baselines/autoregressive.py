@@ -40,6 +40,7 @@ from visual_echoes.transformer import (
     Positions,
     SequenceConfig,
     initialise,
+    other,
 )
 
 CONFIG = "autoregressive.json"
@@ -96,12 +97,13 @@ class CausalBlock(Block):
     """The paper's model's block, in which a place sees itself and what is before it."""
 
     def forward(self, x_BSD: Tensor, cache: Cache | None = None) -> Tensor:  # type: ignore[override]
-        q_BHSd, k_BHSd, v_BHSd = self.attention.project(self.norm1(x_BSD))
+        attention = self.attention
+        q_BHSd, k_BHSd, v_BHSd = attention.by_head(attention.qkv(self.norm1(x_BSD)), 3)
         if cache is not None:
             k_BHSd, v_BHSd = cache.extend(k_BHSd, v_BHSd)
         queries, keys = q_BHSd.shape[2], k_BHSd.shape[2]
         mask = torch.ones(queries, keys, dtype=torch.bool, device=x_BSD.device).tril(keys - queries)
-        x_BSD = x_BSD + self.dropout(self.attention.mix(q_BHSd, k_BHSd, v_BHSd, mask))
+        x_BSD = x_BSD + self.dropout(attention.out(attention.mix(q_BHSd, k_BHSd, v_BHSd, mask)))
         return x_BSD + self.dropout(self.mlp(self.norm2(x_BSD)))
 
 
@@ -162,7 +164,7 @@ class AutoregressiveTransformer(nn.Module):
         Returns:
             Tokens of both, the condition as it was.
         """
-        condition: Modality = "audio" if target == "image" else "image"
+        condition = other(target)
         places = self.config.places(target)
         uniform_BT = torch.stack([torch.rand(places, generator=generator) for generator in generators])
         uniform_BT = uniform_BT.to(condition_BP.device)

@@ -1,0 +1,85 @@
+"""Sequences of different lengths in one tensor, without padding.
+
+Dense layers take all tokens of a batch at once; only attention has to know which of them belong together. So the kept
+places of a batch are laid end to end, samples that keep equally many next to each other: a run of them is a dense
+batch.
+
+Shapes: B batch, S places of a sample, N kept places of the whole batch, R samples of a run, P places each of them has.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Run(NamedTuple):
+    """Samples that keep equally many places."""
+
+    samples: int
+    length: int
+
+    @property
+    def tokens(self) -> int:
+        return self.samples * self.length
+
+
+class Packing:
+    """Which places of a batch are kept, and how they lie in the packed tensor.
+
+    Args:
+        kept_BS: bool, True where a place is kept.
+        counts: how many each sample keeps, where the caller knows it; counting them waits for the device.
+
+    Attributes:
+        runs: samples and length of each run, in packed order.
+        rows_B: the samples in that order, int64; None where it is their own.
+    """
+
+    def __init__(self, kept_BS: Tensor, counts: Sequence[int] | None = None) -> None:
+        batch, places = self.shape = tuple(kept_BS.shape)
+        samples_by_count: dict[int, list[int]] = defaultdict(list)
+        for sample, count in enumerate(kept_BS.sum(1).tolist() if counts is None else counts):
+            samples_by_count[count].append(sample)
+        found = sorted(samples_by_count.items())
+        self.runs = [Run(len(samples), count) for count, samples in found]
+        self.rows_B: Tensor | None = None
+        if len(found) > 1:
+            self.rows_B = torch.tensor([row for _, samples in found for row in samples], device=kept_BS.device)
+        self._index_N: Tensor | None = None  # None: everything is kept
+        if self.runs != [Run(batch, places)]:
+            self._index_N = torch.cat([self._indices(kept_BS, samples, count) for count, samples in found])
+
+    @classmethod
+    def whole(cls, x_BSD: Tensor) -> Packing:
+        """All places of a batch."""
+        return cls(x_BSD[..., 0], [x_BSD.shape[1]] * len(x_BSD))
+
+    def pack(self, x_BSD: Tensor) -> Tensor:
+        """The kept places end to end, (N, ...)."""
+        x_MD = x_BSD.flatten(0, 1)
+        return x_MD if self._index_N is None else x_MD.index_select(0, self._index_N)
+
+    def unpack(self, x_ND: Tensor) -> Tensor:
+        """The kept places back where they were, zeros elsewhere, (B, S, ...)."""
+        if self._index_N is not None:
+            batch, places = self.shape
+            x_ND = x_ND.new_zeros(batch * places, *x_ND.shape[1:]).index_copy(0, self._index_N, x_ND)
+        return x_ND.unflatten(0, self.shape)
+
+    def split(self, x_ND: Tensor) -> list[Tensor]:
+        """Each run as a dense batch, (R, P, ...)."""
+        parts = x_ND.split([run.tokens for run in self.runs])
+        return [part.unflatten(0, run) for part, run in zip(parts, self.runs, strict=True)]
+
+    @staticmethod
+    def _indices(kept_BS: Tensor, samples: list[int], count: int) -> Tensor:
+        """Places of some samples in the flattened batch, in their order, (R * P,)."""
+        rows_R1 = torch.tensor(samples, device=kept_BS.device)[:, None]
+        # Sorting has a result of a known shape, so that a device need not be waited for.
+        places_RP = kept_BS[rows_R1[:, 0]].to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :count]
+        return (rows_R1 * kept_BS.shape[1] + places_RP).flatten()

@@ -1,0 +1,48 @@
+"""Packed batches lose nothing, mix nothing up and hold no padding."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tiny
+from visual_echoes.packing import Packing
+
+SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 9), st.floats(0, 1), st.integers(0, 99))
+
+
+def kept_places(shape: tuple[int, int, float, int]) -> torch.Tensor:
+    batch, places, share, seed = shape
+    return torch.rand(batch, places, generator=tiny.generator(seed)) < share
+
+
+@given(SHAPES)
+def test_kept_places_come_back_and_all_others_are_zero(shape: tuple[int, int, float, int]) -> None:
+    kept_BS = kept_places(shape)
+    x_BSD = torch.arange(1, kept_BS.numel() * 3 + 1, dtype=torch.float32).view(*kept_BS.shape, 3)
+    packing = Packing(kept_BS)
+    x_ND = packing.pack(x_BSD)
+    assert len(x_ND) == int(kept_BS.sum())  # no padding
+    assert torch.equal(packing.unpack(x_ND), x_BSD * kept_BS[..., None])
+
+
+@given(SHAPES)
+def test_a_run_holds_the_kept_places_of_its_samples_in_order(shape: tuple[int, int, float, int]) -> None:
+    kept_BS = kept_places(shape)
+    x_BS = torch.arange(kept_BS.numel()).view(kept_BS.shape)
+    packing = Packing(kept_BS, kept_BS.sum(1).tolist())
+    runs = packing.split(packing.pack(x_BS))
+    found = [row.tolist() for run_RP in runs for row in run_RP]
+    order = range(len(kept_BS)) if packing.rows_B is None else packing.rows_B.tolist()
+    assert found == [x_BS[row][kept_BS[row]].tolist() for row in order]
+    assert [tuple(run_RP.shape) for run_RP in runs] == [tuple(run) for run in packing.runs]
+    lengths = [run.length for run in packing.runs]
+    assert lengths == sorted(set(lengths))
+
+
+def test_a_whole_batch_is_not_copied() -> None:
+    x_BSD = torch.randn(3, 4, 2)
+    packing = Packing.whole(x_BSD)
+    assert packing.pack(x_BSD).data_ptr() == x_BSD.data_ptr()
+    assert torch.equal(packing.unpack(packing.pack(x_BSD)), x_BSD)
