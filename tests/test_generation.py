@@ -49,16 +49,16 @@ class Naive(EchoTransformer):
         return Pair(*(self.logits(m, f).float() for m, f in zip(MODALITIES, features, strict=True)))
 
 
-@pytest.mark.parametrize("encoder_input", ["masked", "visible"])
+@pytest.mark.parametrize(("encoder_input", "decoder"), [("masked", "full"), ("visible", "full"), ("visible", "cross")])
 @pytest.mark.parametrize("pad", ["mask_embedding", "class_feature"])
 @pytest.mark.parametrize("image", [True, False])
 @pytest.mark.parametrize("audio", [True, False])
 @pytest.mark.parametrize("schedule", ["constant", "interval"])
 def test_the_tokens_are_those_of_the_plain_way(
-    encoder_input: str, pad: str, image: bool, audio: bool, schedule: str
+    encoder_input: str, decoder: str, pad: str, image: bool, audio: bool, schedule: str
 ) -> None:
     """Whatever is given whole, in part or not at all."""
-    model = tiny.transformer(tiny.transformer_config(encoder_input=encoder_input, pad=pad))
+    model = tiny.transformer(tiny.transformer_config(encoder_input=encoder_input, decoder=decoder, pad=pad))
     tokens = random_tokens(3)
     unknown = Pair(*(torch.rand(t.shape, generator=tiny.generator(3)) < 0.7 for t in tokens))
     unknown = Pair(unknown.image | image, unknown.audio | audio)

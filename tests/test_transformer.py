@@ -23,11 +23,14 @@ from visual_echoes.transformer import (
 )
 
 GRIDS = {"image_grid": (2, 3), "audio_grid": (2, 4), "image_codes": 5, "audio_codes": 7}
-BOTH_INPUTS = pytest.mark.parametrize("encoder_input", ["masked", "visible"])
+# What the encoder sees, and where it sees visible places alone also a decoder that looks at those alone.
+ALL_KINDS = pytest.mark.parametrize("encoder_input", ["masked", "visible", "cross"])
 BOTH_PADS = pytest.mark.parametrize("pad", ["mask_embedding", "class_feature"])
 
 
 def model_of(**changes: Any) -> EchoTransformer:
+    if changes.get("encoder_input") == "cross":
+        changes |= {"encoder_input": "visible", "decoder": "cross"}
     return tiny.transformer(tiny.transformer_config(**{**GRIDS, **changes}))
 
 
@@ -45,7 +48,7 @@ def joined(features: Pair) -> Tensor:
     return torch.cat(features, 1)
 
 
-@BOTH_INPUTS
+@ALL_KINDS
 @BOTH_PADS
 def test_tokens_at_masked_places_never_matter_and_visible_ones_do(encoder_input: str, pad: str) -> None:
     model = model_of(encoder_input=encoder_input, pad=pad)
@@ -63,7 +66,7 @@ def test_tokens_at_masked_places_never_matter_and_visible_ones_do(encoder_input:
     assert torch.equal(after[1:], before[1:])
 
 
-@BOTH_INPUTS
+@ALL_KINDS
 @BOTH_PADS
 def test_a_sample_does_not_depend_on_its_batch(encoder_input: str, pad: str) -> None:
     model = model_of(encoder_input=encoder_input, pad=pad)
@@ -117,7 +120,7 @@ def test_visible_input_never_reads_the_encoder_side_of_masked_places(pad: str) -
         assert not torch.allclose(joined(model(tokens, masked)), before)
 
 
-@BOTH_INPUTS
+@ALL_KINDS
 @BOTH_PADS
 def test_starts_from_everything_masked(encoder_input: str, pad: str) -> None:
     model = model_of(encoder_input=encoder_input, pad=pad)
@@ -130,7 +133,7 @@ def test_starts_from_everything_masked(encoder_input: str, pad: str) -> None:
     assert float(distances.min()) > 1e-4
 
 
-@BOTH_INPUTS
+@ALL_KINDS
 @BOTH_PADS
 def test_gradients_reach_every_parameter(encoder_input: str, pad: str) -> None:
     model = model_of(encoder_input=encoder_input, pad=pad)
@@ -202,13 +205,15 @@ def test_config_takes_grids_and_codes_from_the_layout() -> None:
     assert (config.grid("audio"), config.codes("audio"), config.width) == ((5, 53), 1024, 64)
 
 
-@pytest.mark.parametrize("changes", [{"width": 18}, {"heads": 3}, {"dropout": 1.0}, {"depth": 3}, {"pad": "zeros"}])
+@pytest.mark.parametrize(
+    "changes", [{"width": 18}, {"heads": 3}, {"dropout": 1.0}, {"depth": 3}, {"pad": "zeros"}, {"decoder": "cross"}]
+)
 def test_refuses_unfit_configs(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         tiny.transformer_config(**changes)
 
 
-@BOTH_INPUTS
+@ALL_KINDS
 @BOTH_PADS
 @given(seed=st.integers(0, 1000))
 def test_scores_are_the_logits_of_the_wanted_places(encoder_input: str, pad: str, seed: int) -> None:

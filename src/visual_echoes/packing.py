@@ -28,36 +28,46 @@ class Run(NamedTuple):
         return self.samples * self.length
 
 
+Choice = tuple[Tensor, Sequence[int] | None]  # places that are kept, (B, S), and how many of each sample, if known
+
+
 class Packing:
     """Which places of a batch are kept, and how they lie in the packed tensor.
 
     Args:
         kept_BS: bool, True where a place is kept.
         counts: how many each sample keeps, where the caller knows it; counting them waits for the device.
+        groups: samples of one group, which must keep equally many, make a run; None: all that keep equally many do.
 
     Attributes:
         runs: samples and length of each run, in packed order.
-        rows_B: the samples in that order, int64; None where it is their own.
     """
 
-    def __init__(self, kept_BS: Tensor, counts: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, kept_BS: Tensor, counts: Sequence[int] | None = None, groups: Sequence[tuple[int, ...]] | None = None
+    ) -> None:
         batch, places = self.shape = tuple(kept_BS.shape)
-        samples_by_count: dict[int, list[int]] = defaultdict(list)
-        for sample, count in enumerate(kept_BS.sum(1).tolist() if counts is None else counts):
-            samples_by_count[count].append(sample)
-        found = sorted(samples_by_count.items())
-        self.runs = [Run(len(samples), count) for count, samples in found]
-        self.rows_B: Tensor | None = None
-        if len(found) > 1:
-            self.rows_B = torch.tensor([row for _, samples in found for row in samples], device=kept_BS.device)
-        self._index_N: Tensor | None = None  # None: everything is kept
+        counts = kept_BS.sum(1).tolist() if counts is None else counts
+        samples_of: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for sample, count in enumerate(counts):
+            samples_of[(count,) if groups is None else groups[sample]].append(sample)
+        found = [(samples, counts[samples[0]]) for _, samples in sorted(samples_of.items())]
+        self.runs = [Run(len(samples), count) for samples, count in found]
+        self._index_N: Tensor | None = None  # None: everything is kept, in its own order
         if self.runs != [Run(batch, places)]:
-            self._index_N = torch.cat([self._indices(kept_BS, samples, count) for count, samples in found])
+            self._index_N = torch.cat([self._indices(kept_BS, samples, count) for samples, count in found])
 
     @classmethod
     def whole(cls, x_BSD: Tensor) -> Packing:
         """All places of a batch."""
         return cls(x_BSD[..., 0], [x_BSD.shape[1]] * len(x_BSD))
+
+    @classmethod
+    def pair(cls, first: Choice, second: Choice) -> tuple[Packing, Packing]:
+        """Two choices of places of the same samples, whose runs are of the same samples."""
+        counts = [kept_BS.sum(1).tolist() if known is None else known for kept_BS, known in (first, second)]
+        groups = list(zip(*counts, strict=True))
+        return cls(first[0], counts[0], groups), cls(second[0], counts[1], groups)
 
     def pack(self, x_BSD: Tensor) -> Tensor:
         """The kept places end to end, (N, ...)."""

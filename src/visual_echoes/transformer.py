@@ -21,8 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visual_echoes.attention import NORM_EPS, Block
 from visual_echoes.layout import Layout
-from visual_echoes.packing import Packing
+from visual_echoes.packing import Choice, Packing
 
 Modality = Literal["image", "audio"]
 MODALITIES: tuple[Modality, Modality] = ("image", "audio")
@@ -33,7 +34,6 @@ def other(modality: Modality) -> Modality:
     return "audio" if modality == "image" else "image"
 
 
-NORM_EPS = 1e-6
 EMBEDDING_STD = 0.02  # of every embedding at the start, so that tokens and positions weigh alike
 
 
@@ -84,9 +84,18 @@ class TransformerConfig(SequenceConfig):
     # What the encoder sees of the masked places: "masked" (MAGE) their mask ids, except for those dropped in training;
     # "visible" nothing, in training and sampling alike.
     encoder_input: Literal["masked", "visible"] = "masked"
+    # How the decoder works: "full" (MAGE) on the whole sequence; "cross" on the masked places alone, which look at the
+    # visible ones and not at each other (CrossMAE, Fu et al. 2024), so that those nobody asks for cost nothing.
+    decoder: Literal["full", "cross"] = "full"
     # What stands at masked places in the decoder: a learned embedding (the paper's wording) or the encoder's class
     # feature (MAGE's default).
     pad: Literal["mask_embedding", "class_feature"] = "mask_embedding"
+
+    @model_validator(mode="after")
+    def _nothing_masked_in_memory(self) -> Self:
+        if self.decoder == "cross" and self.encoder_input != "visible":
+            raise ValueError('decoder = "cross" looks at visible places alone; set encoder_input = "visible"')
+        return self
 
 
 class Pair(NamedTuple):
@@ -98,73 +107,6 @@ class Pair(NamedTuple):
 
 Counts = Sequence[tuple[int, int]]  # of picture and sound places, for each sample
 Wanted = Sequence[Sequence[Modality]]  # modalities, for each sample
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention within each sample of a packed batch."""
-
-    def __init__(self, config: SequenceConfig) -> None:
-        super().__init__()
-        self.heads, self.dropout = config.heads, config.dropout
-        self.qkv = nn.Linear(config.width, 3 * config.width)
-        self.out = nn.Linear(config.width, config.width)
-
-    def forward(self, x_ND: Tensor, packing: Packing) -> Tensor:
-        mixed = [self.mix(*self.by_head(qkv_RPE, 3)) for qkv_RPE in packing.split(self.qkv(x_ND))]
-        return self.out(torch.cat([mixed_RPD.flatten(0, 1) for mixed_RPD in mixed]))
-
-    def look_up(self, x_ND: Tensor, wanted: Packing, everything_BLD: Tensor) -> Tensor:
-        """What some places, the wanted ones, gather from all places of their samples."""
-        (weight_q, weight_kv), (bias_q, bias_kv) = (
-            p.split([len(p) // 3, 2 * len(p) // 3]) for p in self.qkv.parameters()
-        )
-        kv_BLE = F.linear(everything_BLD, weight_kv, bias_kv)
-        if wanted.rows_B is not None:
-            kv_BLE = kv_BLE[wanted.rows_B]
-        queries = wanted.split(F.linear(x_ND, weight_q, bias_q))
-        pairs = zip(queries, kv_BLE.split([run.samples for run in wanted.runs]), strict=True)
-        mixed = [self.mix(*self.by_head(q_RPD, 1), *self.by_head(kv_RLE, 2)) for q_RPD, kv_RLE in pairs]
-        return self.out(torch.cat([mixed_RPD.flatten(0, 1) for mixed_RPD in mixed]))
-
-    def by_head(self, x_BSE: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """Queries, keys or values that lie side by side, (B, H, S, D / H) each."""
-        return tuple(x_BSE.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4))
-
-    def mix(self, q_BHSd: Tensor, k_BHKd: Tensor, v_BHKd: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What each query gathers, (B, S, D); the mask is True where it may look, and broadcasts to (B, H, S, K)."""
-        dropout = self.dropout if self.training else 0.0
-        if q_BHSd.device.type == "cpu" and q_BHSd.dtype == torch.bfloat16:
-            # The CPU's fused kernel is three times slower backwards in bfloat16 than two products.
-            scores_BHSK = (q_BHSd * q_BHSd.shape[-1] ** -0.5) @ k_BHKd.mT
-            if mask is not None:
-                scores_BHSK = scores_BHSK.masked_fill(~mask, -torch.inf)
-            mixed_BHSd = F.dropout(scores_BHSK.softmax(-1), dropout).to(v_BHKd.dtype) @ v_BHKd
-        else:
-            mixed_BHSd = F.scaled_dot_product_attention(q_BHSd, k_BHKd, v_BHKd, attn_mask=mask, dropout_p=dropout)
-        return mixed_BHSd.transpose(1, 2).flatten(-2)
-
-
-class Block(nn.Module):
-    """Pre-norm attention and MLP (Vaswani et al. 2017; MAGE's block)."""
-
-    def __init__(self, config: SequenceConfig) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(config.width, eps=NORM_EPS)
-        self.attention = Attention(config)
-        self.norm2 = nn.LayerNorm(config.width, eps=NORM_EPS)
-        hidden = config.mlp_ratio * config.width
-        self.mlp = nn.Sequential(nn.Linear(config.width, hidden), nn.GELU(), nn.Linear(hidden, config.width))
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, x_ND: Tensor, packing: Packing) -> Tensor:
-        x_ND = x_ND + self.dropout(self.attention(self.norm1(x_ND), packing))
-        return x_ND + self.dropout(self.mlp(self.norm2(x_ND)))
-
-    def at(self, x_BLD: Tensor, wanted: Packing) -> Tensor:
-        """The outputs at the wanted places alone, packed; to be called in eval mode."""
-        normed_BLD = self.norm1(x_BLD)
-        x_ND = wanted.pack(x_BLD) + self.attention.look_up(wanted.pack(normed_BLD), wanted, normed_BLD)
-        return x_ND + self.mlp(self.norm2(x_ND))
 
 
 class Positions(nn.Module):
@@ -235,7 +177,7 @@ class EchoTransformer(nn.Module):
         self._table(modality)[:-1] = projected_KD * (EMBEDDING_STD / projected_KD.std())
 
     def forward(self, tokens: Pair, masked: Pair, dropped: Pair | None = None) -> Pair:
-        """Features of every place.
+        """Features of every place, or of the masked ones alone, and zeros elsewhere, where the decoder is "cross".
 
         Args:
             tokens: int64 (B, I) and (B, A).
@@ -246,15 +188,11 @@ class EchoTransformer(nn.Module):
             Decoder features, (B, I, D) and (B, A, D); `logits` turns them into scores.
         """
         masked_BL = torch.cat(masked, 1)
-        x_BSD = self._embed(tokens, masked)
         hidden = masked if self.config.encoder_input == "visible" else dropped
-        kept = Packing.whole(x_BSD) if hidden is None else Packing(_with_class_slot(~torch.cat(hidden, 1)))
-        x_BSD = self._decoder_input(self._encode(x_BSD, kept), masked_BL)
-        packing = Packing.whole(x_BSD)
-        x_ND = packing.pack(x_BSD)
-        for block in self.decoder:
-            x_ND = block(x_ND, packing)
-        return self._by_modality(self.decoder_norm(packing.unpack(x_ND)))
+        seen_BS = _after_class_slot(torch.ones_like(masked_BL) if hidden is None else ~torch.cat(hidden, 1), True)
+        cross = self.config.decoder == "cross"
+        asked_BS = _after_class_slot(masked_BL if cross else torch.ones_like(masked_BL), not cross)
+        return self._by_modality(self._run(tokens, masked, (seen_BS, None), (asked_BS, None)))
 
     def scores(self, tokens: Pair, masked: Pair, masked_counts: Counts, wanted: Wanted) -> Pair:
         """Scores of the codes at masked places, as sampling needs them; to be called in eval mode.
@@ -270,28 +208,21 @@ class EchoTransformer(nn.Module):
         Returns:
             (B, I, K) and (B, A, K), float32; zeros where nothing is wanted.
         """
-        x_BSD = self._embed(tokens, masked)
-        kept = Packing.whole(x_BSD)
-        if self.config.encoder_input == "visible":
-            seen_BS = _with_class_slot(~torch.cat(masked, 1))
-            kept = Packing(seen_BS, [seen_BS.shape[1] - sum(counts) for counts in masked_counts])
-        x_BSD = self._decoder_input(self._encode(x_BSD, kept), torch.cat(masked, 1))
-        *first, last = cast(list[Block], list(self.decoder))
-        packing = Packing.whole(x_BSD)
-        x_ND = packing.pack(x_BSD)
-        for block in first:
-            x_ND = block(x_ND, packing)
-        needed: list[tuple[Tensor, list[int]]] = []
+        hides = self.config.encoder_input == "visible"
+        masked_BL = torch.cat(masked, 1)
+        seen_BS = _after_class_slot(~masked_BL if hides else torch.ones_like(masked_BL), True)
+        seen_counts = [seen_BS.shape[1] - sum(counts) * hides for counts in masked_counts]
+        asked: list[tuple[Tensor, list[int]]] = []
         for place, (modality, masked_BP) in enumerate(zip(MODALITIES, masked, strict=True)):
-            asked = [modality in modalities for modalities in wanted]
-            counts = [counts[place] * ask for counts, ask in zip(masked_counts, asked, strict=True)]
-            needed.append((masked_BP & torch.tensor(asked, device=masked_BP.device)[:, None], counts))
-        open_BS = F.pad(torch.cat([needed_BP for needed_BP, _ in needed], 1), (1, 0))
-        at = Packing(open_BS, [sum(counts) for counts in zip(*(counts for _, counts in needed), strict=True)])
-        features = self._by_modality(at.unpack(self.decoder_norm(last.at(packing.unpack(x_ND), at))))
+            asks = [modality in modalities for modalities in wanted]
+            counts = [counts[place] * ask for counts, ask in zip(masked_counts, asks, strict=True)]
+            asked.append((masked_BP & torch.tensor(asks, device=masked_BP.device)[:, None], counts))
+        asked_BS = _after_class_slot(torch.cat([asked_BP for asked_BP, _ in asked], 1), False)
+        asked_counts = [sum(counts) for counts in zip(*(counts for _, counts in asked), strict=True)]
+        features = self._by_modality(self._run(tokens, masked, (seen_BS, seen_counts), (asked_BS, asked_counts)))
         found = []
-        for modality, features_BPD, part in zip(MODALITIES, features, needed, strict=True):
-            places = Packing(*part)
+        for modality, features_BPD, choice in zip(MODALITIES, features, asked, strict=True):
+            places = Packing(*choice)
             found.append(places.unpack(self.logits(modality, places.pack(features_BPD)).float()))
         return Pair(*found)
 
@@ -300,8 +231,9 @@ class EchoTransformer(nn.Module):
         unseen = Pair(
             *(torch.full_like(t, m != modality, dtype=torch.bool) for m, t in zip(MODALITIES, tokens, strict=True))
         )
-        kept = Packing(_with_class_slot(~torch.cat(unseen, 1)), [1 + self.places[modality]] * len(tokens.image))
-        return self._encode(self._embed(tokens, unseen), kept)[:, 0]
+        seen_BS = _after_class_slot(~torch.cat(unseen, 1), True)
+        kept = Packing(seen_BS, [1 + self.places[modality]] * len(seen_BS))
+        return kept.unpack(self._encode(self._embed(tokens, unseen), kept))[:, 0]
 
     def logits(self, modality: Modality, features_D: Tensor) -> Tensor:
         """Scores of the modality's codes, shape (..., K), for features (..., D)."""
@@ -320,27 +252,52 @@ class EchoTransformer(nn.Module):
         class_B1D = self.class_slot.expand(len(places_BLD), 1, -1)
         return self.embed_dropout(self.embed_norm(torch.cat([class_B1D, places_BLD], 1)))
 
+    def _run(self, tokens: Pair, masked: Pair, seen: Choice, asked: Choice) -> Tensor:
+        """Features of the places that are asked for, zeros elsewhere, (B, S, D), from those that the encoder sees."""
+        everything = torch.ones_like(seen[0])
+        memory, wanted = Packing.pair(
+            seen if self.config.decoder == "cross" else (everything, [everything.shape[1]] * len(everything)), asked
+        )
+        kept = memory if self.config.decoder == "cross" else Packing(*seen)
+        encoded_BSD = kept.unpack(self._encode(self._embed(tokens, masked), kept))
+        x_BSD = self._decoder_input(encoded_BSD, torch.cat(masked, 1))
+        return wanted.unpack(self.decoder_norm(self._decode(x_BSD, memory, wanted)))
+
     def _encode(self, x_BSD: Tensor, kept: Packing) -> Tensor:
-        """Encoder outputs for the decoder, put back at their places, class slot first; zeros where nothing is kept."""
+        """Encoder outputs for the decoder, packed."""
         x_ND = kept.pack(x_BSD)
         for block in self.encoder:
             x_ND = block(x_ND, kept)
-        return kept.unpack(self.bridge(self.encoder_norm(x_ND)))
+        return self.bridge(self.encoder_norm(x_ND))
 
-    def _decoder_input(self, bridged_BSD: Tensor, masked_BL: Tensor) -> Tensor:
-        class_B1D, bridged_BLD = bridged_BSD[:, :1], bridged_BSD[:, 1:]
+    def _decoder_input(self, encoded_BSD: Tensor, masked_BL: Tensor) -> Tensor:
+        class_B1D, encoded_BLD = encoded_BSD[:, :1], encoded_BSD[:, 1:]
         pad_B1D = class_B1D if self.config.pad == "class_feature" else self.mask_embedding.to(class_B1D.dtype)
-        x_BLD = torch.where(masked_BL[..., None], pad_B1D, bridged_BLD)
+        x_BLD = torch.where(masked_BL[..., None], pad_B1D, encoded_BLD)
         return torch.cat([class_B1D, x_BLD + self.decoder_positions()], 1)
 
+    def _decode(self, x_BSD: Tensor, memory: Packing, wanted: Packing) -> Tensor:
+        """Features of the wanted places, packed."""
+        memory_MD, x_ND = memory.pack(x_BSD), wanted.pack(x_BSD)
+        if self.config.decoder == "cross":
+            for block in self.decoder:
+                x_ND = block(x_ND, wanted, memory_MD, memory)
+            return x_ND
+        *first, last = self.decoder
+        for block in first:
+            memory_MD = block(memory_MD, memory)
+        if wanted.runs == memory.runs:  # all places are
+            return last(memory_MD, memory)
+        return last(wanted.pack(memory.unpack(memory_MD)), wanted, memory_MD, memory)
+
     def _by_modality(self, x_BSD: Tensor) -> Pair:
-        """Features of the places of each modality, without the class slot's."""
+        """What belongs to the places of each modality, without the class slot's."""
         return Pair(*x_BSD[:, 1:].split([self.places["image"], self.places["audio"]], dim=1))
 
 
-def _with_class_slot(kept_BL: Tensor) -> Tensor:
-    """The class slot stands first and is always kept."""
-    return F.pad(kept_BL, (1, 0), value=True)
+def _after_class_slot(places_BL: Tensor, slot: bool) -> Tensor:
+    """The choice of places with that of the class slot, which stands first."""
+    return F.pad(places_BL, (1, 0), value=slot)
 
 
 def initialise(model: nn.Module) -> None:

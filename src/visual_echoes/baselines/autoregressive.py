@@ -26,14 +26,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from visual_echoes.attention import NORM_EPS, Block
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path, write_text
 from visual_echoes.sampling import draw_tokens
 from visual_echoes.transformer import (
     EMBEDDING_STD,
     MODALITIES,
-    NORM_EPS,
-    Block,
     Head,
     Modality,
     Pair,
