@@ -17,6 +17,7 @@ from visual_echoes.data.sources import Augmentation
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.judges import JudgeConfig
 from visual_echoes.layout import LAYOUTS, Layout
+from visual_echoes.masking import LaterFields
 from visual_echoes.training.settings import FREE_TO_CHANGE, TrainSettings
 from visual_echoes.training.transformer import MaskingObjective
 from visual_echoes.training.vocoder import VocoderTrainConfig
@@ -108,10 +109,11 @@ class VocoderRecipe(_PartRecipe):
     audio_vqgan: Path | None = None
 
 
-class TransformerModel(BaseModel):
+class TransformerModel(LaterFields):
     """Sizes of the transformer and the choices the paper leaves open; grids and codebooks come from the layout."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    LATER = ("decoder",)
 
     width: int = Field(default=768, gt=0)
     heads: int = Field(default=12, gt=0)
@@ -120,6 +122,7 @@ class TransformerModel(BaseModel):
     mlp_ratio: int = Field(default=4, gt=0)
     dropout: float = 0.1
     encoder_input: Literal["masked", "visible"] = "masked"
+    decoder: Literal["full", "cross"] = "full"
     pad: Literal["mask_embedding", "class_feature"] = "mask_embedding"
 
 
