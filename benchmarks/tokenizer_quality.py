@@ -3,10 +3,9 @@
 Both tokenizers get a codebook of fewer codes, fitted to what their encoders make of training items (k-means), and stay
 as they are otherwise. For each size the transformer of recipes/scenes/quality.toml is trained on the tokens, and the
 judges say which class they take the round trip and the generated items for; sounds are made by Griffin-Lim throughout.
-Every training resumes. Run from the repository's root, after recipes/scenes/run.sh:
+Every training resumes. Run from the repository's root, after `echoes data scenes`:
 
-    python benchmarks/tokenizer_quality.py --image-vqgan runs/scenes/model --audio-vqgan runs/scenes/model \\
-        --output reports/tokenizer-quality
+    python benchmarks/tokenizer_quality.py --output reports/tokenizer-quality
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from scipy.cluster.vq import kmeans2
@@ -26,9 +26,8 @@ from visual_echoes.data.sources import Augmentation, MelSource, PictureSource, S
 from visual_echoes.evaluation.ceiling import measure_round_trip
 from visual_echoes.evaluation.exam import Exam
 from visual_echoes.evaluation.generated import Amounts, Meter, measure_generated
-from visual_echoes.evaluation.judges import load_judge
+from visual_echoes.evaluation.packaged import packaged_judge
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.sampling import SamplingSettings
 from visual_echoes.tokenizer import Tokenizer, TokenizerName
 from visual_echoes.training.recipe import TransformerRecipe, read_recipe
 from visual_echoes.training.run import train
@@ -36,7 +35,6 @@ from visual_echoes.vqgan import VQGAN
 from visual_echoes.weights import Model, load_model, save_model
 
 RECIPE = Path("recipes/scenes/quality.toml")
-SAMPLING = SamplingSettings(steps=10, temperature=9.0, guidance=5.0)
 ITEMS = 2000  # training items whose latents a codebook is fitted to
 ROUNDS = 20  # of k-means
 AMOUNTS = Amounts(seeds=(0, 1, 2), pairs=60, sound_repeats=3)
@@ -46,35 +44,32 @@ BATCH = 64
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--image-vqgan", required=True, help="model that has the tokenizer of pictures")
-    parser.add_argument("--audio-vqgan", required=True, help="model that has the tokenizer of sounds")
+    parser.add_argument("--model", default="scenes", help="whose tokenizers and sampling settings are used")
     parser.add_argument("--codes", type=int, nargs="+", default=[512, 64, 8])
-    parser.add_argument("--image-judge", type=Path, default=Path("runs/scenes/judge-image/model"))
-    parser.add_argument("--audio-judge", type=Path, default=Path("runs/scenes/judge-audio/model"))
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     recipe = read_recipe(RECIPE)
     assert isinstance(recipe, TransformerRecipe)
-    rows = []
+    source, names = load_model(arguments.model), ("image_vqgan", "audio_vqgan")
+    rows: list[dict[str, Any]] = []
     for codes in arguments.codes:
         folders = {
-            name: fewer_codes(recipe, source, name, codes, arguments.output / f"{codes}-{name}")
-            for name, source in (("image_vqgan", arguments.image_vqgan), ("audio_vqgan", arguments.audio_vqgan))
+            name: fewer_codes(recipe, source, name, codes, arguments.output / f"{codes}-{name}") for name in names
         }
         own = recipe.model_copy(update={**folders, "output": arguments.output / f"{codes}-transformer"})
         parts = [*folders.values(), train(own)]
-        model = assemble(parts, "quality", "", SAMPLING)
-        exam = Exam(
-            VisualEchoes(model), recipe.data, load_judge(arguments.image_judge), load_judge(arguments.audio_judge),
-            BATCH, PICTURES,
-        )  # fmt: skip
-        trip, made = measure_round_trip(exam), measure_generated(exam, AMOUNTS, SAMPLING, Meter(None, 0))
+        model = assemble(parts, "quality", "", source.sampling)
+        echoes = VisualEchoes(model, torch.device("cpu"))
+        judges = packaged_judge("scenes-image"), packaged_judge("scenes-audio")
+        exam = Exam(echoes, recipe.data, *judges, BATCH, PICTURES)
+        trip = measure_round_trip(exam)
+        made = measure_generated(exam, AMOUNTS, source.sampling, Meter(None, 0))
         rows.append(
             {
                 "codes": codes,
                 "round_trip": {"pictures": trip.pictures.right, "sounds": trip.sounds.right},
                 "psnr_db": trip.pictures.psnr_db,
-                "mel_l1": trip.mel_l1,
+                "mel_l1": trip.sounds.mel_l1,
                 "picture_to_sound": made.picture_to_sound.judged.right.model_dump(),
                 "sound_to_picture": made.sound_to_picture.judged.right.model_dump(),
                 "pairs_agree": made.pairs["together"].agree.model_dump(),
@@ -82,11 +77,29 @@ def main() -> None:
         )
         print(json.dumps(rows[-1]))
     (arguments.output / "report.json").write_text(json.dumps(rows, indent=2) + "\n")
+    draw(rows, arguments.output / "plot.png")
 
 
-def fewer_codes(recipe: TransformerRecipe, source: str, name: TokenizerName, codes: int, folder: Path) -> Path:
-    """A model folder with the tokenizer of `source` and a codebook of so many codes."""
-    loaded = load_model(source, wanted=[name])
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """What is generated against what the round trip keeps, with the number of codes at each point."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    for axes, trip, made in zip(
+        figure.subplots(1, 2), ("pictures", "sounds"), ("sound_to_picture", "picture_to_sound"), strict=True
+    ):
+        kept, right = [row["round_trip"][trip] for row in rows], [row[made] for row in rows]
+        means, deviations = [value["mean"] for value in right], [value["deviation"] for value in right]
+        axes.errorbar(kept, means, deviations, marker="o", capsize=3)
+        for row, x, y in zip(rows, kept, means, strict=True):
+            axes.annotate(f"{row['codes']} codes", (x, y), (4, 6), textcoords="offset points")
+        axes.set_xlabel(f"{trip} judged right after the round trip")
+        axes.set_ylabel(f"{made.replace('_', ' ')}: judged right")
+    figure.savefig(path, dpi=120)
+
+
+def fewer_codes(recipe: TransformerRecipe, loaded: Model, name: TokenizerName, codes: int, folder: Path) -> Path:
+    """A model folder with a tokenizer of the loaded model and a codebook of so many codes."""
     part = loaded.parts[name]
     assert isinstance(part, VQGAN)
     fewer = VQGAN(part.config.model_copy(update={"codes": codes}))
@@ -95,7 +108,7 @@ def fewer_codes(recipe: TransformerRecipe, source: str, name: TokenizerName, cod
         weights["quantize.embedding.weight"] = fitted_codebook(latents(recipe, name, part), codes)
     fewer.load_state_dict(weights)
     model = Model(
-        name=folder.name, version=__version__, parts={name: fewer}, sampling=SAMPLING,
+        name=folder.name, version=__version__, parts={name: fewer}, sampling=loaded.sampling,
         layout=replace(loaded.layout, image_codes=codes, audio_codes=codes),
         kinds={name: loaded.kinds[name]}, configs={name: fewer.config.model_dump(mode="json")},
     )  # fmt: skip
