@@ -52,7 +52,7 @@ def generate(
         Tokens; known places are as they were.
     """
     samplers = {
-        modality: Sampler(*state, settings, model.config.grid(modality), [_child(parent) for parent in generators])
+        modality: Sampler(*state, settings, model.config.grid(modality), [child(parent) for parent in generators])
         for modality, state in zip(MODALITIES, zip(tokens, unknown, strict=True), strict=True)
     }
     for step in range(settings.steps):
@@ -80,7 +80,7 @@ def generate(
     return _state(samplers)[0]
 
 
-def _child(parent: torch.Generator) -> torch.Generator:
+def child(parent: torch.Generator) -> torch.Generator:
     """A generator of one modality's own: one that is filled early must not shift the draws of the other."""
     return torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=parent)))
 

@@ -189,10 +189,10 @@ class EchoTransformer(nn.Module):
         """
         masked_BL = torch.cat(masked, 1)
         hidden = masked if self.config.encoder_input == "visible" else dropped
-        seen_BS = _after_class_slot(torch.ones_like(masked_BL) if hidden is None else ~torch.cat(hidden, 1), True)
+        seen_BS = after_class_slot(torch.ones_like(masked_BL) if hidden is None else ~torch.cat(hidden, 1), True)
         cross = self.config.decoder == "cross"
-        asked_BS = _after_class_slot(masked_BL if cross else torch.ones_like(masked_BL), not cross)
-        return self._by_modality(self._run(tokens, masked, (seen_BS, None), (asked_BS, None)))
+        asked_BS = after_class_slot(masked_BL if cross else torch.ones_like(masked_BL), not cross)
+        return self.by_modality(self._run(tokens, masked, (seen_BS, None), (asked_BS, None)))
 
     def scores(self, tokens: Pair, masked: Pair, masked_counts: Counts, wanted: Wanted) -> Pair:
         """Scores of the codes at masked places, as sampling needs them; to be called in eval mode.
@@ -210,16 +210,16 @@ class EchoTransformer(nn.Module):
         """
         hides = self.config.encoder_input == "visible"
         masked_BL = torch.cat(masked, 1)
-        seen_BS = _after_class_slot(~masked_BL if hides else torch.ones_like(masked_BL), True)
+        seen_BS = after_class_slot(~masked_BL if hides else torch.ones_like(masked_BL), True)
         seen_counts = [seen_BS.shape[1] - sum(counts) * hides for counts in masked_counts]
         asked: list[tuple[Tensor, list[int]]] = []
         for place, (modality, masked_BP) in enumerate(zip(MODALITIES, masked, strict=True)):
             asks = [modality in modalities for modalities in wanted]
             counts = [counts[place] * ask for counts, ask in zip(masked_counts, asks, strict=True)]
             asked.append((masked_BP & torch.tensor(asks, device=masked_BP.device)[:, None], counts))
-        asked_BS = _after_class_slot(torch.cat([asked_BP for asked_BP, _ in asked], 1), False)
+        asked_BS = after_class_slot(torch.cat([asked_BP for asked_BP, _ in asked], 1), False)
         asked_counts = [sum(counts) for counts in zip(*(counts for _, counts in asked), strict=True)]
-        features = self._by_modality(self._run(tokens, masked, (seen_BS, seen_counts), (asked_BS, asked_counts)))
+        features = self.by_modality(self._run(tokens, masked, (seen_BS, seen_counts), (asked_BS, asked_counts)))
         found = []
         for modality, features_BPD, choice in zip(MODALITIES, features, asked, strict=True):
             places = Packing(*choice)
@@ -231,9 +231,9 @@ class EchoTransformer(nn.Module):
         unseen = Pair(
             *(torch.full_like(t, m != modality, dtype=torch.bool) for m, t in zip(MODALITIES, tokens, strict=True))
         )
-        seen_BS = _after_class_slot(~torch.cat(unseen, 1), True)
+        seen_BS = after_class_slot(~torch.cat(unseen, 1), True)
         kept = Packing(seen_BS, [1 + self.places[modality]] * len(seen_BS))
-        return kept.unpack(self._encode(self._embed(tokens, unseen), kept))[:, 0]
+        return kept.unpack(self._encode(self.embed(tokens, unseen), kept))[:, 0]
 
     def logits(self, modality: Modality, features_D: Tensor) -> Tensor:
         """Scores of the modality's codes, shape (..., K), for features (..., D)."""
@@ -243,7 +243,8 @@ class EchoTransformer(nn.Module):
         """The modality's token embeddings, (K + 1, D); the last row is the mask id's."""
         return cast(nn.Embedding, self.embeddings[modality]).weight
 
-    def _embed(self, tokens: Pair, masked: Pair) -> Tensor:
+    def embed(self, tokens: Pair, masked: Pair) -> Tensor:
+        """What goes into the encoder, class slot first, (B, S, D)."""
         embedded = []
         for modality, tokens_BP, masked_BP in zip(MODALITIES, tokens, masked, strict=True):
             mask_id = self.config.codes(modality)
@@ -259,8 +260,8 @@ class EchoTransformer(nn.Module):
             seen if self.config.decoder == "cross" else (everything, [everything.shape[1]] * len(everything)), asked
         )
         kept = memory if self.config.decoder == "cross" else Packing(*seen)
-        encoded_BSD = kept.unpack(self._encode(self._embed(tokens, masked), kept))
-        x_BSD = self._decoder_input(encoded_BSD, torch.cat(masked, 1))
+        encoded_BSD = kept.unpack(self._encode(self.embed(tokens, masked), kept))
+        x_BSD = self.decoder_input(encoded_BSD, torch.cat(masked, 1))
         return wanted.unpack(self.decoder_norm(self._decode(x_BSD, memory, wanted)))
 
     def _encode(self, x_BSD: Tensor, kept: Packing) -> Tensor:
@@ -270,7 +271,8 @@ class EchoTransformer(nn.Module):
             x_ND = block(x_ND, kept)
         return self.bridge(self.encoder_norm(x_ND))
 
-    def _decoder_input(self, encoded_BSD: Tensor, masked_BL: Tensor) -> Tensor:
+    def decoder_input(self, encoded_BSD: Tensor, masked_BL: Tensor) -> Tensor:
+        """What goes into the decoder: encoder outputs, at masked places the pad instead, and positions, (B, S, D)."""
         class_B1D, encoded_BLD = encoded_BSD[:, :1], encoded_BSD[:, 1:]
         pad_B1D = class_B1D if self.config.pad == "class_feature" else self.mask_embedding.to(class_B1D.dtype)
         x_BLD = torch.where(masked_BL[..., None], pad_B1D, encoded_BLD)
@@ -290,12 +292,12 @@ class EchoTransformer(nn.Module):
             return last(memory_MD, memory)
         return last(wanted.pack(memory.unpack(memory_MD)), wanted, memory_MD, memory)
 
-    def _by_modality(self, x_BSD: Tensor) -> Pair:
+    def by_modality(self, x_BSD: Tensor) -> Pair:
         """What belongs to the places of each modality, without the class slot's."""
         return Pair(*x_BSD[:, 1:].split([self.places["image"], self.places["audio"]], dim=1))
 
 
-def _after_class_slot(places_BL: Tensor, slot: bool) -> Tensor:
+def after_class_slot(places_BL: Tensor, slot: bool) -> Tensor:
     """The choice of places with that of the class slot, which stands first."""
     return F.pad(places_BL, (1, 0), value=slot)
 
