@@ -236,3 +236,16 @@ def test_steps_without_guidance_ask_only_once(schedule: Any, blind: int) -> None
     )  # fmt: skip
     assert sum(len(branches) - 1 for branches in model.calls) == blind
     assert len(model.calls) == 4
+
+
+def test_the_difference_of_guidance_may_be_kept_for_some_steps() -> None:
+    tokens, unknown = random_tokens(2), unknown_where(2, False, True)
+    model = watched(2)
+    kept = sample(tokens, unknown, model, IMAGE_TO_AUDIO, guidance=3.0, guidance_every=3)
+    assert [len(branches) for branches in model.calls] == [2, 1, 1, 2, 1, 1]
+    assert not torch.equal(kept.audio, sample(tokens, unknown, targets=IMAGE_TO_AUDIO, guidance=3.0).audio)
+    assert not torch.equal(kept.audio, sample(tokens, unknown, targets=IMAGE_TO_AUDIO, guidance=1.0).audio)
+    # A condition that nothing is known of at first has no difference to keep until there is one.
+    model = watched(1)
+    sample(random_tokens(1), unknown_where(1, True, True), model, guidance=3.0, guidance_every=4)
+    assert [len(branches) for branches in model.calls] == [1, 3, 1, 1, 3, 1]

@@ -212,8 +212,9 @@ def test_places_are_settled_in_halton_order() -> None:
 @given(st.floats(0, 10))
 def test_the_two_guidance_conventions_differ_by_one(weight: float) -> None:
     conditional, unconditional = torch.randn(2, 3, 4, generator=tiny.generator())
-    interpolated = SamplingSettings(guidance=1 + weight).guide(conditional, unconditional, 0)
-    extrapolated = SamplingSettings(guidance=weight, convention="extrapolate").guide(conditional, unconditional, 0)
+    difference = conditional - unconditional
+    interpolated = SamplingSettings(guidance=1 + weight).guide(conditional, difference, 0)
+    extrapolated = SamplingSettings(guidance=weight, convention="extrapolate").guide(conditional, difference, 0)
     torch.testing.assert_close(interpolated, extrapolated)
     torch.testing.assert_close(extrapolated, (1 + weight) * conditional - weight * unconditional, atol=1e-4, rtol=1e-4)
 
@@ -222,7 +223,7 @@ def test_guidance_at_its_neutral_strength_is_the_condition_alone() -> None:
     conditional, unconditional = torch.randn(2, 3, 4, generator=tiny.generator())
     for neutral in (SamplingSettings(guidance=1.0), SamplingSettings(guidance=0.0, convention="extrapolate")):
         assert not neutral.guided
-        torch.testing.assert_close(neutral.guide(conditional, unconditional, 0), conditional)
+        torch.testing.assert_close(neutral.guide(conditional, conditional - unconditional, 0), conditional)
     assert SamplingSettings(guidance=0.0).guided
     assert SamplingSettings(guidance=1.0, convention="extrapolate").guided
 
@@ -242,7 +243,7 @@ def test_guidance_follows_its_schedule(schedule: Any, steps: int, expected: list
         SamplingSettings(steps=steps, schedule=schedule, guidance=2.0, convention="extrapolate"),
     ):
         assert [settings.scale(step) for step in range(steps)] == pytest.approx(expected)
-        guided = [float(settings.guide(torch.tensor(1.0), torch.tensor(0.0), step)) for step in range(steps)]
+        guided = [float(settings.guide(torch.tensor(1.0), torch.tensor(1.0), step)) for step in range(steps)]
         assert guided == pytest.approx(expected)
 
 

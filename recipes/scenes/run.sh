@@ -5,13 +5,13 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 echoes=${ECHOES:-.venv/bin/echoes}
 "$echoes" data scenes ${IMAGES:+--images "$IMAGES"} ${SOUNDS:+--sounds "$SOUNDS"}
-for part in judge-image judge-audio viewer listener image-vqgan audio-vqgan image-vqgan-sharp audio-vqgan-sharp vocoder \
-    transformer transformer-longer autoregressive; do
+for part in judge-image judge-audio viewer listener image-vqgan audio-vqgan image-vqgan-sharp audio-vqgan-sharp \
+    audio-decoder vocoder vocoder-longer transformer transformer-longer transformer-contrast autoregressive; do
   "$echoes" train "recipes/scenes/$part.toml"
 done
 "$echoes" assemble runs/scenes/model --overwrite --name scenes --card recipes/scenes/card.md --steps 10 --temperature 9 --guidance 5 \
-  --part runs/scenes/image-vqgan-sharp/model --part runs/scenes/audio-vqgan-sharp/model \
-  --part runs/scenes/transformer-longer/model --part runs/scenes/vocoder/model
+  --part runs/scenes/image-vqgan-sharp/model --part runs/scenes/audio-decoder/model \
+  --part runs/scenes/transformer-contrast/model --part runs/scenes/vocoder-longer/model
 cp data/prepared/scenes-sounds/CREDITS.csv runs/scenes/model/  # the licences of the sounds ask for it
 judges=(--image-judge runs/scenes/judge-image/model --audio-judge runs/scenes/judge-audio/model)
 "$echoes" calibrate runs/scenes/model --data data/prepared/scenes "${judges[@]}"

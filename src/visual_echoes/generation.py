@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from visual_echoes.sampling import Sampler, SamplingSettings
 from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair, other
@@ -55,26 +56,28 @@ def generate(
         modality: Sampler(*state, settings, model.config.grid(modality), [child(parent) for parent in generators])
         for modality, state in zip(MODALITIES, zip(tokens, unknown, strict=True), strict=True)
     }
+    differences: dict[Modality, Tensor] = {}  # of conditional and unconditional scores
     for step in range(settings.steps):
         active = [modality for modality in targets if not samplers[modality].done]
         if not active:
             if progress is not None:
                 progress(settings.steps, settings.steps, *_state(samplers))
             break
-        branches = [Branch(active)]
-        if settings.scale(step) != 1.0:
-            # With nothing known of the other modality, the unconditional branch would be the same.
-            hideable = [(modality, other(modality)) for modality in active]
-            branches += [Branch([m], hidden) for m, hidden in hideable if not samplers[hidden].blank]
+        guided = active if settings.scale(step) != 1.0 else []
+        # With nothing known of the other modality, the unconditional branch would be the same.
+        guided = [modality for modality in guided if not samplers[other(modality)].blank]
+        asked = [m for m in guided if m not in differences or step % settings.guidance_every == 0]
+        branches = [Branch(active), *(Branch([m], other(m)) for m in asked)]
         conditional, *unconditional = _scores(model, samplers, branches)
-        without = {branch.wanted[0]: scores for branch, scores in zip(branches[1:], unconditional, strict=True)}
-        for modality in active:
+        for modality, scores in zip(asked, unconditional, strict=True):
             place = MODALITIES.index(modality)
-            logits_BLK = conditional[place]
-            if modality in without:
-                logits_BLK = settings.guide(logits_BLK, without[modality][place], step)
-            read = conditional[place] if settings.confidence == "conditional" else None
-            samplers[modality].step(step, logits_BLK, read)
+            differences[modality] = conditional[place] - scores[place]
+        for modality in active:
+            scores_BLK = conditional[MODALITIES.index(modality)]
+            logits_BLK = scores_BLK
+            if modality in guided:
+                logits_BLK = settings.guide(scores_BLK, differences[modality], step)
+            samplers[modality].step(step, logits_BLK, scores_BLK if settings.confidence == "conditional" else None)
         if progress is not None:
             progress(step + 1, settings.steps, *_state(samplers))
     return _state(samplers)[0]

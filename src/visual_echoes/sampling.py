@@ -32,6 +32,8 @@ class SamplingSettings(BaseModel):
         schedule: "constant" s at every step (the paper); "rising" linearly from none at the first step to s at the last
             (as Besnier et al.'s sampler by confidence does); "interval", s in the middle of the steps, none elsewhere
             (after Kynkäänniemi et al. 2024).
+        guidance_every: the difference that guidance adds is found anew every so many steps and kept in between (as in
+            LazyMAR, Yan et al. 2025); 1 finds it at every step (the paper).
         order: "confidence" (the paper) or "halton" (Besnier et al. 2025), which spreads the places evenly.
         confidence: whether the confidence reads the "guided" or the "conditional" probabilities.
     """
@@ -43,6 +45,7 @@ class SamplingSettings(BaseModel):
     guidance: float = Field(default=3.0, ge=0, le=100)
     convention: Literal["interpolate", "extrapolate"] = "interpolate"
     schedule: Literal["constant", "rising", "interval"] = "constant"
+    guidance_every: int = Field(default=1, ge=1, le=1000)
     order: Literal["confidence", "halton"] = "confidence"
     confidence: Literal["guided", "conditional"] = "guided"
 
@@ -61,9 +64,14 @@ class SamplingSettings(BaseModel):
             return 1.0
         return self._strongest
 
-    def guide(self, conditional: Tensor, unconditional: Tensor, step: int) -> Tensor:
-        """Classifier-free guidance (Ho and Salimans 2022) on logits, at a step from 0."""
-        return unconditional + self.scale(step) * (conditional - unconditional)
+    def guide(self, conditional: Tensor, difference: Tensor, step: int) -> Tensor:
+        """Classifier-free guidance (Ho and Salimans 2022) on logits, at a step from 0.
+
+        Args:
+            conditional: the scores with the condition.
+            difference: by how much they exceed those without it.
+        """
+        return conditional + (self.scale(step) - 1.0) * difference
 
     @property
     def _strongest(self) -> float:

@@ -84,5 +84,5 @@ def plain_generate(
         conditional_BPK = model(*state, *masked)[place]
         masked[condition] = torch.ones_like(masked[condition])
         unconditional_BPK = model(*state, *masked)[place]
-        sampler.step(step, settings.guide(conditional_BPK, unconditional_BPK, step))
+        sampler.step(step, settings.guide(conditional_BPK, conditional_BPK - unconditional_BPK, step))
     return Pair(*(s.tokens_BL for s in samplers))

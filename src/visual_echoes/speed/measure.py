@@ -1,0 +1,119 @@
+"""Measuring a model: seconds of each stage, the plain way beside the fast one, and the share of the machine in use.
+
+Repeats of what is compared take turns, so that a busy moment falls on all of them; figures are medians with the least
+and the most beside them.
+
+Shapes: B batch, I picture places, A sound places.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from visual_echoes.evaluation.records import Record
+from visual_echoes.generation import generate
+from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.sampling import SamplingSettings
+from visual_echoes.speed.plain import PlainTransformer, plain_generate
+from visual_echoes.transformer import EchoTransformer, Pair
+
+MATMUL_SIDE = 2048  # of the square float32 matrices whose product says what the machine can do
+MATMULS = 4
+
+
+class Seconds(Record):
+    """Repeated measurements."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> Seconds:
+        return cls(median=statistics.median(values), least=min(values), most=max(values))
+
+
+def take_turns(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Seconds]:
+    """Seconds of each work, after one round that does not count."""
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(repeats + 1):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            if turn:
+                taken[name].append(time.perf_counter() - start)
+    return {name: Seconds.of(values) for name, values in taken.items()}
+
+
+def multiply_matrices() -> None:
+    """The work whose speed a machine is judged by: `MATMULS` products."""
+    matrix = torch.ones(MATMUL_SIDE, MATMUL_SIDE)
+    for _ in range(MATMULS):
+        matrix @ matrix
+
+
+MATMUL_OPERATIONS = MATMULS * 2 * MATMUL_SIDE**3
+
+
+def operations(work: Callable[[], object]) -> int:
+    """Floating-point operations of the matrix products and convolutions in some work."""
+    counter = FlopCounterMode(display=False)
+    with counter, sdpa_kernel(SDPBackend.MATH):  # whose products the counter knows on every device
+        work()
+    return counter.get_total_flops()
+
+
+class Sampling:
+    """Sounds for pictures with a transformer, the fast way and the plain way, from random tokens.
+
+    Args:
+        model: in eval mode, on the CPU.
+        count: sounds made at once.
+    """
+
+    def __init__(self, model: EchoTransformer, settings: SamplingSettings, count: int = 1) -> None:
+        self.model, self.plain, self.settings, self.count = model, PlainTransformer(model), settings, count
+        config, noise = model.config, torch.Generator().manual_seed(0)
+        image_BI = torch.randint(config.image_codes, (count, config.places("image")), generator=noise)
+        audio_BA = torch.zeros(count, config.places("audio"), dtype=torch.int64)
+        self.tokens = Pair(image_BI, audio_BA)
+        self.unknown = Pair(torch.zeros_like(image_BI, dtype=torch.bool), torch.ones_like(audio_BA, dtype=torch.bool))
+
+    def fast(self) -> Tensor:
+        """Sound tokens, (B, A)."""
+        return generate(self.model, self.tokens, self.unknown, self.settings, self._generators(), ("audio",)).audio
+
+    def slow(self) -> Tensor:
+        """The same tokens, the plain way."""
+        return plain_generate(self.plain, self.tokens, self.unknown, self.settings, self._generators(), "audio").audio
+
+    def _generators(self) -> list[torch.Generator]:
+        return [torch.Generator().manual_seed(seed) for seed in range(self.count)]
+
+
+def stages(echoes: VisualEchoes, repeats: int) -> dict[str, Seconds]:
+    """Seconds of each stage of one request, sampling by the model's own settings."""
+    codec, layout = echoes.codec, echoes.layout
+    pictures = torch.zeros(1, layout.image_size, layout.image_size, layout.image_channels, dtype=torch.uint8).numpy()
+    waves = torch.zeros(1, layout.clip_samples).numpy()
+    mel_BMT = codec.mels(waves)
+    image_BI, audio_BA = codec.encode_images(pictures), codec.encode_mels(mel_BMT)
+    transformer = cast(EchoTransformer, codec.part("transformer"))
+    works: dict[str, Callable[[], Any]] = {
+        "encode a picture": lambda: codec.encode_images(pictures),
+        "mel of a sound": lambda: codec.mels(waves),
+        "encode a sound": lambda: codec.encode_mels(mel_BMT),
+        "sample a sound": Sampling(transformer, echoes.defaults).fast,
+        "decode a picture": lambda: codec.decode_images(image_BI),
+        "decode a sound": lambda: codec.decode_mels(audio_BA),
+        "vocoder": lambda: codec.vocode(mel_BMT),
+    }
+    return take_turns(works, repeats)
