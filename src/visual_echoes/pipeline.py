@@ -78,7 +78,7 @@ class VisualEchoes:
         self.model, self.layout, self.defaults, self.device = model, model.layout, model.sampling, device
         self.codec = Codec(model, device)
         for part in model.parts.values():
-            part.to(device).eval()
+            part.to(device).eval().requires_grad_(False)
 
     @classmethod
     def from_pretrained(

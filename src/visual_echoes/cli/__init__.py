@@ -8,6 +8,7 @@ import typer
 
 from visual_echoes import __version__
 from visual_echoes.cli import generate, models, training
+from visual_echoes.cli.bench import bench
 from visual_echoes.cli.console import ReportingGroup
 from visual_echoes.cli.convert import convert
 from visual_echoes.cli.data import data
@@ -48,6 +49,7 @@ app.command(rich_help_panel=MODELS)(models.info)
 app.command(rich_help_panel=MODELS)(models.assemble)
 app.command(rich_help_panel=MODELS)(convert)
 app.command(rich_help_panel=MODELS)(doctor)
+app.command(rich_help_panel=MODELS)(bench)
 app.command(rich_help_panel=TRAIN)(prepare)
 app.add_typer(data, name="data", rich_help_panel=TRAIN)
 app.add_typer(training.config, name="config", rich_help_panel=TRAIN)

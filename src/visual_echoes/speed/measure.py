@@ -75,7 +75,7 @@ class Sampling:
     """Sounds for pictures with a transformer, the fast way and the plain way, from random tokens.
 
     Args:
-        model: in eval mode, on the CPU.
+        model: in eval mode, on the CPU, without gradients.
         count: sounds made at once.
     """
 

@@ -5,14 +5,13 @@ Where a discriminator joins later, two more steps are taken with it, and the est
 
 from __future__ import annotations
 
-import resource
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
+from visual_echoes.memory import peak_memory
 from visual_echoes.training.build import build_task
 from visual_echoes.training.devices import Device
 from visual_echoes.training.loop import time_steps
@@ -80,7 +79,7 @@ def dry_run(recipe: Recipe, device: Device = "auto") -> DryRun:
         stretches=tuple(
             Stretch(first, end - first, each) for first, end, each in zip(starts, ends, seconds, strict=True)
         ),
-        memory=_peak_memory(),
+        memory=peak_memory(),
         device_memory=torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
     )
 
@@ -93,8 +92,3 @@ def _stretch_starts(recipe: Recipe) -> list[int]:
     elif isinstance(recipe, VocoderRecipe):
         joins = recipe.model.adversarial_from
     return [0] if not joins or joins >= recipe.train.steps else [0, joins]
-
-
-def _peak_memory() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes everywhere else

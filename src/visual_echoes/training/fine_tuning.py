@@ -20,7 +20,7 @@ from visual_echoes.transformer import MODALITIES, EchoTransformer
 from visual_echoes.weights import PartName, load_model
 
 # Settings that change no tensor; and those for which tensors are fitted.
-_CHOICES = {"dropout", "encoder_input", "decoder", "pad", "strides"}
+_CHOICES = {"dropout", "encoder_input", "decoder", "pad", "strides", "griffin_lim_iterations"}
 _GRIDS = {f"{modality}_grid" for modality in MODALITIES}
 _CODES = {f"{modality}_codes" for modality in MODALITIES}
 
