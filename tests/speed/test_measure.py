@@ -25,8 +25,8 @@ def test_operations_are_counted() -> None:
 
 
 def test_the_fast_way_makes_the_same_tokens_with_fewer_operations() -> None:
-    model = tiny.transformer(tiny.transformer_config(encoder_input="visible", decoder="cross")).eval().requires_grad_(False)
-    sampling = Sampling(model, SamplingSettings(steps=4), count=2)
+    model = tiny.transformer(tiny.transformer_config(encoder_input="visible", decoder="cross"))
+    sampling = Sampling(model.eval().requires_grad_(False), SamplingSettings(steps=4), count=2)
     assert torch.equal(sampling.fast(), sampling.slow())
     assert operations(sampling.fast) < 0.7 * operations(sampling.slow)
 
