@@ -210,9 +210,7 @@ class Service:
 
     def _check_room(self) -> None:
         if self._closed or len(self._waiting) >= MAX_WAITING:
-            raise Busy(
-                f"{len(self._waiting)} jobs are waiting already, which is as many as fit; try again in a minute."
-            )
+            raise Busy(f"{len(self._waiting)} jobs are waiting already, as many as fit; try again in a minute.")
 
     def _place(self) -> None:
         for index, job in enumerate(self._waiting):
