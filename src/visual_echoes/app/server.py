@@ -1,4 +1,4 @@
-"""API and gate put together, and served."""
+"""Page, API and gate put together, and served."""
 
 from __future__ import annotations
 
@@ -30,8 +30,14 @@ def create_app(service: Service, uploads: Path, token: str | None, *, local: boo
         token: what visitors must show; None for nothing.
         local: whether only this machine can reach it.
     """
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    from visual_echoes.app.page import mount_page  # only now, as Gradio reads its environment when it is imported
+
+    api = create_api(service)
+    mount_page(api, service, uploads)
     names = LOOPBACK_NAMES if local else None
-    return Gate(create_api(service), names=names, token=token, has_room=lambda: _bytes_in(uploads) < MAX_STORED_BYTES)
+    return Gate(api, names=names, token=token, has_room=lambda: _bytes_in(uploads) < MAX_STORED_BYTES)
 
 
 def serve(service: Service, host: str, port: int, token: str | None, say: Callable[[str], None]) -> None:
