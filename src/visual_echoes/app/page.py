@@ -62,16 +62,16 @@ def create_page(service: Service, uploads: Path) -> gr.Blocks:
         gr.Markdown(_INTRODUCTION)
         chosen = settings(service)
         with gr.Tabs() as tabs:
-            with gr.Tab("Picture to sound", id="sound"):
+            with gr.Tab("To sound", id="sound"):
                 panels = [sound_tab(service, inbox, live, chosen)]
-            with gr.Tab("Sound to picture", id="picture"):
+            with gr.Tab("To picture", id="picture"):
                 panels.append(picture_tab(service, inbox, live, chosen))
-            with gr.Tab("Both from nothing", id="pair"):
+            with gr.Tab("Pairs", id="pair"):
                 panels.append(pair_tab(service, live, chosen))
             with gr.Tab("Edit", id="edit"):
                 panel, edited = edit_tab(service, inbox, live, chosen)
                 panels.append(panel)
-        gr.Markdown(f"{SOFTWARE}. Nothing you give leaves this server; what you send is removed within the hour or so.")
+        gr.Markdown(f"{SOFTWARE}. Nothing you give leaves this server; what you send is removed after an hour.")
         for panel in panels:
             _take_further(service, panel, edited, tabs)
     return page

@@ -31,14 +31,22 @@ img.picture { object-fit: contain; image-rendering: pixelated; }
 .seen { max-width: 14rem; position: relative; }
 .seen .stretch { position: relative; }
 .seen .mark { position: absolute; top: 0; bottom: 0; background: #ffd23f66; border: 2px solid #ffd23f; }
-.paint .wrap { display: grid !important; gap: 0 !important; max-width: 22rem; aspect-ratio: 1; touch-action: none;
-  background-color: #07072a; background-size: 100% 100%; image-rendering: pixelated; border-radius: 0.5rem; }
-.paint .wrap label { padding: 0 !important; margin: 0 !important; min-width: 0; border-radius: 0 !important;
-  background: transparent !important; border: 1px solid #ffffff30 !important; box-shadow: none !important; }
-.paint .wrap label span { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-.paint .wrap input { width: 100%; height: 100%; margin: 0; opacity: 0; cursor: crosshair; }
-.paint .wrap label:has(input:checked) { background: #ffd23f99 !important; }
-.paint .wrap label:has(input:focus-visible) { outline: 3px solid #a2295f; outline-offset: -3px; }
+.paint [data-testid=checkbox-group] {
+  display: grid !important; gap: 0 !important; max-width: 22rem; aspect-ratio: 1; touch-action: none;
+  background-color: #07072a; background-size: 100% 100%; image-rendering: pixelated; border-radius: 0.5rem;
+}
+.paint [data-testid=checkbox-group] label {
+  padding: 0 !important; margin: 0 !important; min-width: 0; border-radius: 0 !important;
+  background: transparent !important; border: 1px solid #ffffff30 !important; box-shadow: none !important;
+}
+.paint [data-testid=checkbox-group] label span {
+  position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
+}
+.paint [data-testid=checkbox-group] input { width: 100%; height: 100%; margin: 0; opacity: 0; cursor: crosshair; }
+.paint [data-testid=checkbox-group] label:has(input:checked) { background: #ffd23f99 !important; }
+.paint [data-testid=checkbox-group] label:has(input:focus-visible) {
+  outline: 3px solid #a2295f; outline-offset: -3px;
+}
 """
 
 # A stroke gives every place it passes the state that the first place takes. A click alone is the browser's own.
@@ -58,9 +66,9 @@ HEAD = """<script>
     stroke = true;
     set(first); set(input);
   });
-  document.addEventListener("pointerup", () => { first = null; });
+  document.addEventListener("pointerup", () => { first = null; setTimeout(() => { stroke = false; }); });
   document.addEventListener("click", (event) => {
-    if (stroke && event.isTrusted && place(event.target)) { stroke = false; event.preventDefault(); }
+    if (stroke && event.isTrusted && place(event.target)) event.preventDefault();  // a stroke that came back
   }, true);
 })();
 </script>"""
@@ -70,4 +78,5 @@ def paint_style(layout: Layout, background: str | None) -> str:
     """How the places to paint on lie: one column for each token, over a picture (a data URI) if there is one."""
     columns = layout.image_grid[1]
     image = f'background-image: url("{background}");' if background else ""
-    return f"<style>.paint .wrap {{ grid-template-columns: repeat({columns}, 1fr); {image} }}</style>"
+    places = ".paint [data-testid=checkbox-group]"
+    return f"<style>{places} {{ grid-template-columns: repeat({columns}, 1fr); {image} }}</style>"
