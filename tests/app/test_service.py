@@ -27,7 +27,7 @@ def failing(error: Exception) -> Task:
     def make(*_: object) -> object:
         raise error
 
-    return Task("pair", make, ())  # type: ignore[arg-type]
+    return Task("pair", make)  # type: ignore[arg-type]
 
 
 def test_a_job_makes_what_the_pipeline_makes(service: Service, echoes: VisualEchoes, tmp_path: Path) -> None:

@@ -89,6 +89,12 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem} for status in statuses}
 
 
+def _problems_as_json(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For routes whose other answers are no JSON, which FastAPI would describe their problems as."""
+    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    return {status: {"content": {"application/json": {"schema": schema}}} for status in statuses}
+
+
 server = APIRouter(tags=["server"])
 models = APIRouter(prefix=f"{API}/models", tags=["models"], responses=_problems(401))
 jobs = APIRouter(prefix=f"{API}/jobs", tags=["jobs"], responses=_problems(401, 422))
@@ -172,7 +178,7 @@ def forget(job: TheJob, service: TheService) -> None:
     service.forget(job)
 
 
-@jobs.get("/{job}/events", response_class=EventSourceResponse, responses=_problems(404))
+@jobs.get("/{job}/events", response_class=EventSourceResponse, responses=_problems_as_json(401, 404, 422))
 async def events(job: TheJob) -> AsyncIterator[ServerSentEvent]:
     """The job's `status` whenever it changes and the token `grids` of each sampling step, until it is over."""
     shown = 0

@@ -7,12 +7,10 @@ from html import escape
 import numpy as np
 
 from visual_echoes.app.api import API
-from visual_echoes.app.jobs import Job, JobStatus
+from visual_echoes.app.jobs import Job, JobStatus, Kind
 from visual_echoes.confidence import in_words
 from visual_echoes.demo.page import data_uri, png_bytes
 from visual_echoes.demo.spectrogram import spectrogram
-
-_GIVEN = {"sound": "picture", "picture": "sound"}  # what a task starts from, by its name
 
 
 def words(status: JobStatus) -> str:
@@ -66,9 +64,9 @@ def _card(job: Job, status: JobStatus, row: int) -> str:
     assert result is not None
     views = []
     if result.images is not None:
-        views.append(_figure(picture_view(result.images[row], f"picture of variant {number}"), "picture", status))
+        views.append(_figure(picture_view(result.images[row], f"picture of variant {number}"), "picture", job))
     if result.mels is not None:
-        views.append(_figure(sound_view(result.mels[row], f"sound of variant {number}"), "sound", status))
+        views.append(_figure(sound_view(result.mels[row], f"sound of variant {number}"), "sound", job))
     player = ""
     if f"{number}.wav" in job.files:
         source = data_uri("audio/wav", job.files[f"{number}.wav"])
@@ -80,8 +78,8 @@ def _card(job: Job, status: JobStatus, row: int) -> str:
     )
 
 
-def _figure(view: str, kind: str, status: JobStatus) -> str:
-    state = "given" if _GIVEN.get(status.task) == kind else "made"
+def _figure(view: str, kind: Kind, job: Job) -> str:
+    state = "given" if kind in job.task.given else "made"
     return f'<figure>{view}<figcaption><span class="{state}">{state}</span> {kind}</figcaption></figure>'
 
 

@@ -25,6 +25,7 @@ from visual_echoes.transformer import Pair
 
 OPEN = -1  # stands for a token that is not settled yet
 
+Kind = Literal["picture", "sound"]
 JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
@@ -39,14 +40,20 @@ class Task:
     Attributes:
         name: as in the files' metadata.
         make: makes it; what the callback raises ends it.
-        suffixes: the files of each item, as `export_item` takes them.
+        given: what comes back as it was, so that no file is made of it alone.
         details: what else the files' metadata say.
     """
 
     name: str
     make: Callable[[VisualEchoes, Progress], Result]
-    suffixes: tuple[str, ...]
+    given: frozenset[Kind] = frozenset()
     details: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def suffixes(self) -> list[str]:
+        """The files of each item, as `export_item` takes them."""
+        alone: dict[Kind, str] = {"picture": ".png", "sound": ".wav"}
+        return [suffix for kind, suffix in alone.items() if kind not in self.given] + [".mp4"]
 
 
 class Frame(NamedTuple):

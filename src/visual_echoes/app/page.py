@@ -35,22 +35,15 @@ def mount_page(api: FastAPI, service: Service, uploads: Path) -> None:
     """
     # A message may name an address instead of an upload, which Gradio would fetch.
     processing_utils.async_ssrf_protected_download = _refuse_address
+    page = create_page(service, uploads)
     gr.mount_gradio_app(
-        api,
-        create_page(service, uploads),
-        "/",
-        footer_links=[],
-        run_history=False,
-        allowed_paths=[],
-        show_error=True,
-        max_file_size=MAX_UPLOAD_BYTES,
-        ssr_mode=False,
-        enable_monitoring=False,
-        mcp_server=False,
-        theme=_theme(),
-        css=CSS,
-        head=HEAD,
-    )
+        api, page, "/", footer_links=[], run_history=False, allowed_paths=[], show_error=True,
+        max_file_size=MAX_UPLOAD_BYTES, ssr_mode=False, enable_monitoring=False, mcp_server=False, theme=_theme(),
+        css=CSS, head=HEAD,
+    )  # fmt: skip
+    # Without this a message may name any file of the machine: Gradio 6 checks that a file was uploaded only where it
+    # has opened its own server, copies every other one among the uploads, and gives it out.
+    page.has_launched = True
 
 
 def create_page(service: Service, uploads: Path) -> gr.Blocks:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from visual_echoes.app.jobs import Task
+from visual_echoes.app.jobs import Kind, Task
 from visual_echoes.app.limits import MAX_STEPS, MAX_VARIANTS
 from visual_echoes.app.uploads import Upload
 from visual_echoes.errors import EchoesError
@@ -24,7 +24,6 @@ from visual_echoes.pipeline import MAX_SEED, PairOrder
 from visual_echoes.places import audio_places, image_places
 
 Side = Literal["picture", "sound", "both"]
-_BOTH = (".png", ".wav", ".mp4")
 
 
 class Options(BaseModel):
@@ -75,7 +74,7 @@ def sound_task(layout: Layout, options: Options, picture: Upload) -> Task:
     return Task(
         "sound",
         lambda echoes, progress: echoes.image_to_audio(pictures, progress=progress, **options.arguments),
-        (".wav", ".mp4"),
+        frozenset({"picture"}),
         {"source": picture.name},
     )
 
@@ -86,7 +85,7 @@ def picture_task(layout: Layout, options: Options, sound: Upload) -> Task:
     return Task(
         "picture",
         lambda echoes, progress: echoes.audio_to_image(sounds, progress=progress, **options.arguments),
-        (".png", ".mp4"),
+        frozenset({"sound"}),
         {"source": sound.name},
     )
 
@@ -97,8 +96,7 @@ def pair_task(options: Options, pair_order: PairOrder = "together") -> Task:
     return Task(
         "pair",
         lambda echoes, progress: echoes.generate_pair(options.count, progress=progress, **arguments),
-        _BOTH,
-        {"pair_order": pair_order},
+        details={"pair_order": pair_order},
     )
 
 
@@ -179,8 +177,13 @@ def _inpainting(
         "image_mask": image_mask, "audio_mask": audio_mask, "count": options.count, **options.arguments,
     }  # fmt: skip
     source = ", ".join(upload.name for upload in (picture, sound) if upload is not None)
+    untouched: dict[Kind, bool] = {
+        "picture": picture is not None and not image_places(image_mask, layout).any(),
+        "sound": sound is not None and not audio_places(audio_mask, layout).any(),
+    }
+    given = frozenset(kind for kind, same in untouched.items() if same)
     return Task(
-        name, lambda echoes, progress: echoes.inpaint(progress=progress, **arguments), _BOTH, {"source": source}
+        name, lambda echoes, progress: echoes.inpaint(progress=progress, **arguments), given, {"source": source}
     )
 
 
