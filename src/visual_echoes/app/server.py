@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 import os
 import secrets
+import signal
 import socket
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -41,7 +43,7 @@ def create_app(service: Service, uploads: Path, token: str | None, *, local: boo
 
 
 def serve(service: Service, host: str, port: int, token: str | None, say: Callable[[str], None]) -> None:
-    """Serve until interrupted.
+    """Serve until interrupted or told to end.
 
     Args:
         host: where to listen; where others can reach it, a token is made unless one is given.
@@ -65,7 +67,9 @@ def serve(service: Service, host: str, port: int, token: str | None, say: Callab
         shown = f"[{host}]" if ":" in host else host
         query = "" if token is None else f"?token={token}"
         say(f"http://{shown}:{listener.getsockname()[1]}/{query}")
-        uvicorn.Server(config).run([listener])
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that being told to end cleans up, too
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run([listener])
 
 
 def _listening(host: str, port: int) -> socket.socket:
