@@ -16,6 +16,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import tiny
+from visual_echoes.app.gate import LOOPBACK_NAMES
 from visual_echoes.app.jobs import Job, JobStatus, Task
 from visual_echoes.app.server import create_app
 from visual_echoes.app.service import Service
@@ -104,12 +105,12 @@ def uploads(tmp_path: Path) -> Path:
 @pytest.fixture
 def client(service: Service, uploads: Path) -> Iterator[TestClient]:
     """A visitor on this machine."""
-    with TestClient(create_app(service, uploads, None, local=True), base_url=ADDRESS) as client:
+    with TestClient(create_app(service, uploads, None, LOOPBACK_NAMES), base_url=ADDRESS) as client:
         yield client
 
 
 @pytest.fixture
 def remote(service: Service, uploads: Path) -> Iterator[TestClient]:
     """A visitor from elsewhere, who has not shown the token yet."""
-    with TestClient(create_app(service, uploads, TOKEN, local=False), base_url="http://echoes.example") as client:
+    with TestClient(create_app(service, uploads, TOKEN, None), base_url="http://echoes.example") as client:
         yield client

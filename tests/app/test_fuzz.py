@@ -27,7 +27,7 @@ def described(echoes: VisualEchoes, tmp_path_factory: pytest.TempPathFactory) ->
     service = Service({"tiny": lambda: echoes})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(service_module, "MAX_WAITING", 10**6)
-        app = create_app(service, tmp_path_factory.mktemp("uploads"), None, local=False)
+        app = create_app(service, tmp_path_factory.mktemp("uploads"), None, None)
         yield schemathesis.openapi.from_asgi(f"{API}/openapi.json", app)
     service.close()
 

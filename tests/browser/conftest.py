@@ -28,6 +28,8 @@ ARGUMENTS = [
 PATIENCE = 60_000  # milliseconds; a busy machine is no failure
 DESK, PHONE = {"width": 1100, "height": 900}, {"width": 390, "height": 844}
 
+NEEDED = "playwright is not installed; `make test-browser` installs it"
+
 Visit = Callable[..., "Page"]
 
 
@@ -58,10 +60,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Chromium, with nothing from an earlier life."""
     if not Path(CHROMIUM).exists():
         pytest.skip(f"there is no {CHROMIUM}; `make test-browser` installs it")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        pytest.skip("playwright is not installed; `make test-browser` installs it")
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=PATIENCE)
     shutil.rmtree(SHOTS, ignore_errors=True)
     SHOTS.mkdir(parents=True)
     with sync_playwright() as playwright:

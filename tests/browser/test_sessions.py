@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from playwright.sync_api import expect
+import pytest
 
-from browser.conftest import EXAMPLES, Visit, send, setting, tab
+from browser.conftest import EXAMPLES, NEEDED, Visit, send, setting, tab
 from visual_echoes.media import read_metadata
+
+expect = pytest.importorskip("playwright.sync_api", reason=NEEDED).expect
 
 VISITORS = 8
 ITEMS = ("airplane", "automobile", "bird", "cat", "dog", "frog", "airplane", "automobile")

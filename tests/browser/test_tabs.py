@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import soundfile
 from PIL import Image
-from playwright.sync_api import Page, expect
 
-from browser.conftest import EXAMPLES, PATIENCE, PHONE, Visit, send, serving, setting, tab
+from browser.conftest import EXAMPLES, NEEDED, PHONE, Visit, send, serving, setting, tab
 from visual_echoes.media import read_audio, read_frames, read_metadata
 
-FIRST_SOUND = 10  # seconds from the button to a sound on the page, on two cores
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+expect = pytest.importorskip("playwright.sync_api", reason=NEEDED).expect
+
+FIRST_SOUND = 10  # seconds from the button to a sound on the page, on two cores that have nothing else to do
 PLAYABLE_SECONDS = "audio => new Promise(done => { audio.oncanplay = () => done(audio.duration); audio.load(); })"
 TOKEN = "a-token-for-the-browser"
 
 
-def download(page: Page, place: object, kind: str, folder: Path) -> Path:
+def download(page: Page, place: Locator, kind: str, folder: Path) -> Path:
     """Save a file that the page offers."""
     with page.expect_download() as pending:
-        place.get_by_role("link", name=kind).first.click()  # type: ignore[attr-defined]
+        place.get_by_role("link", name=kind).first.click()
     path = folder / pending.value.suggested_filename
     pending.value.save_as(path)
     return path
@@ -40,7 +46,9 @@ def test_a_picture_gets_a_sound(visit: Visit, address: str, tmp_path: Path) -> N
     begin = time.monotonic()
     place.get_by_role("button", name="Make sounds").click()
     expect(place.locator("audio")).to_have_count(2)
-    assert time.monotonic() - begin < FIRST_SOUND
+    taken = time.monotonic() - begin
+    print(f"two sounds {taken:.1f} s after the button, load {os.getloadavg()[0]:.1f}")
+    assert taken < FIRST_SOUND or os.getloadavg()[0] > (os.cpu_count() or 1) + 1
     expect(place.get_by_text("Done.")).to_be_visible()
     expect(place.get_by_text("Seed 8; the model is")).to_be_visible()
     assert (
@@ -166,7 +174,7 @@ def test_a_running_job_can_be_cancelled(visit: Visit, address: str) -> None:
     place.get_by_role("button", name="Make pairs").click()
     expect(place.get_by_text("Step 2 of 100.")).to_be_visible()
     place.get_by_role("button", name="Cancel").click()
-    expect(place.get_by_text("Cancelled; nothing was kept.")).to_be_visible(timeout=PATIENCE)
+    expect(place.get_by_text("Cancelled; nothing was kept.")).to_be_visible()
     setting(page, "Steps", 1)
     place.get_by_role("button", name="Make pairs").click()
     expect(place.locator("audio")).to_have_count(8)
@@ -288,11 +296,11 @@ def test_the_page_fits_a_phone(visit: Visit, address: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
-def test_beyond_this_machine_a_token_is_needed(visit: Visit, browser: object) -> None:
+def test_beyond_this_machine_a_token_is_needed(visit: Visit, browser: Browser) -> None:
     with serving("--host", "0.0.0.0", "--token", TOKEN) as printed:
         address = printed.replace("0.0.0.0", "127.0.0.1")
         assert address.endswith(f"?token={TOKEN}")
-        stranger = browser.new_context().new_page()  # type: ignore[attr-defined]
+        stranger = browser.new_context().new_page()
         assert stranger.goto(address.split("?")[0]).status == 401
         expect(stranger.get_by_text("A token is needed")).to_be_visible()
         stranger.context.close()

@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,13 +24,13 @@ from visual_echoes.errors import EchoesError
 GOODBYE_SECONDS = 2  # for answers under way when the server is told to end
 
 
-def create_app(service: Service, uploads: Path, token: str | None, *, local: bool) -> ASGIApp:
+def create_app(service: Service, uploads: Path, token: str | None, names: Collection[str] | None) -> ASGIApp:
     """Page and API behind the gate.
 
     Args:
         uploads: an empty folder of its own for what visitors send; whoever made it removes it.
         token: what visitors must show; None for nothing.
-        local: whether only this machine can reach it.
+        names: host names it answers to; None for any.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -38,7 +38,6 @@ def create_app(service: Service, uploads: Path, token: str | None, *, local: boo
 
     api = create_api(service)
     mount_page(api, service, uploads)
-    names = LOOPBACK_NAMES if local else None
     return Gate(api, names=names, token=token, has_room=lambda: _bytes_in(uploads) < MAX_STORED_BYTES)
 
 
@@ -59,7 +58,7 @@ def serve(service: Service, host: str, port: int, token: str | None, say: Callab
     if token is None and not local:
         token = secrets.token_urlsafe(24)
     with _listening(host, port) as listener, tempfile.TemporaryDirectory(prefix="echoes-app-") as uploads:
-        app = create_app(service, Path(uploads), token, local=local)
+        app = create_app(service, Path(uploads), token, {*LOOPBACK_NAMES, host} if local else None)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, proxy_headers=False, server_header=False,
             limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=GOODBYE_SECONDS,
