@@ -91,7 +91,7 @@ def edit_tab(service: Service, inbox: Inbox, live: Live, chosen: Settings) -> tu
     chosen.model.change(fit, chosen.model, [paint, start, end, keep], **QUIET)
     gr.on(
         [sound.change, chosen.model.change, start.change, end.change],
-        lambda model, sent, start, end: inbox.see_sound(model, sent, (start, end)),
+        lambda model, sent, start, end: inbox.see_sound(model, sent, (start or 0, end or 0)),
         [chosen.model, sound, start, end], heard, trigger_mode="always_last", **QUIET,
     )  # fmt: skip
 
@@ -104,6 +104,8 @@ def edit_tab(service: Service, inbox: Inbox, live: Live, chosen: Settings) -> tu
 
 def _task(inbox: Inbox, layout: Layout, options: Options, values: Sequence[Any]) -> Task:
     sent_picture, sent_sound, what, painted, start, end, keep, side, share = values
+    if None in (start, end, keep, share):
+        raise EchoesError("A number is missing; fill in every field.")
     picture, sound = inbox.picture(sent_picture), inbox.sound(sent_sound)
     if what == CONTINUE:
         return tasks.continue_task(layout, options, picture, inbox.need_sound(sent_sound), keep)

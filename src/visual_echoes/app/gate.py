@@ -99,7 +99,7 @@ class Gate:
                 return self._with_cookie(scope)
             if not any(self._is_token(shown) for shown in _shown_tokens(headers)):
                 return _said(401, path, "A token is needed; open the address that `echoes app` printed.")
-        if not _promised(headers) <= _limit(path):
+        if _promised(headers) > _limit(path):
             return _too_much(path)
         if path == UPLOAD and method == "POST" and not self.has_room():
             return _said(503, path, "The server holds as many uploads as it can; try again in an hour.")
