@@ -203,12 +203,34 @@ def test_reconstruction_of_one_side_leaves_the_other_out(echoes: VisualEchoes) -
 @pytest.mark.parametrize("steps", [3, 40])
 def test_progress_rises_to_its_total(echoes: VisualEchoes, task: str, steps: int) -> None:
     seen: list[tuple[int, int]] = []
-    run(echoes, task, 3, batch_size=2, steps=steps, progress=lambda done, total: seen.append((done, total)))
+    run(echoes, task, 3, batch_size=2, steps=steps, progress=lambda done, total, *_: seen.append((done, total)))
     totals = {total for _, total in seen}
     assert totals == {2 * steps * (2 if task.endswith("first") else 1)}
     done = [entry[0] for entry in seen]
     assert done == sorted(set(done))
     assert done[-1] == totals.pop()
+
+
+def test_progress_shows_the_places_that_are_still_open(echoes: VisualEchoes) -> None:
+    seen: list[tuple[Pair, Pair]] = []
+    echoes.image_to_audio(pictures(2), steps=3, progress=lambda done, total, *state: seen.append(state))
+    assert [tuple(tokens.audio.shape) for tokens, _ in seen] == [(2, LAYOUT.audio_tokens)] * 3
+    counts = [int(unknown.audio.sum()) for _, unknown in seen]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[-1] == 0
+    assert not any(unknown.image.any() for _, unknown in seen)
+
+
+def test_what_progress_raises_ends_the_request(echoes: VisualEchoes) -> None:
+    done = []
+
+    def stop(step: int, *_: object) -> None:
+        done.append(step)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        echoes.generate_pair(3, batch_size=1, progress=stop)
+    assert done == [1]
 
 
 @pytest.mark.parametrize(

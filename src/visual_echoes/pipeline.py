@@ -6,7 +6,7 @@ Shapes: B batch, C channels, H rows, W columns, M mel bands, T mel frames, I and
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from torch import Tensor
 from visual_echoes.codec import Codec
 from visual_echoes.confidence import weigh
 from visual_echoes.errors import EchoesError
-from visual_echoes.generation import generate
+from visual_echoes.generation import Progress, generate
 from visual_echoes.inputs import AudioLike, ImageLike, picture_array, sound_array
 from visual_echoes.places import audio_places, enlarge, image_places
 from visual_echoes.request import Given
@@ -31,8 +31,6 @@ from visual_echoes.weights import Model, load_model, save_model
 
 DEFAULT_MODEL = "scenes"
 MAX_SEED = 1 << 63
-# Called with (sampling steps done, steps in all) over the whole request.
-StepProgress = Callable[[int, int], None]
 PairOrder = Literal["together", "image_first", "audio_first"]
 # The modalities each stage fills.
 PAIR_ORDERS: dict[PairOrder, tuple[tuple[Modality, ...], ...]] = {
@@ -107,7 +105,7 @@ class VisualEchoes:
         seed: int = 0,
         seeds: Sequence[int] | None = None,
         batch_size: int = 16,
-        progress: StepProgress | None = None,
+        progress: Progress | None = None,
         **settings: Any,
     ) -> Result:
         """Make a sound for each picture.
@@ -117,7 +115,8 @@ class VisualEchoes:
             seed: item i is made with seed + i; same seed, same result, whatever the batch size.
             seeds: the seed of each item, instead.
             batch_size: items sampled at once.
-            progress: called after each sampling step.
+            progress: called after each sampling step with the steps done and in all over the whole request, and the
+                state of the batch at hand; what it raises ends the request.
             **settings: any of `SamplingSettings`, over the model's defaults.
 
         Raises:
@@ -134,7 +133,7 @@ class VisualEchoes:
         seed: int = 0,
         seeds: Sequence[int] | None = None,
         batch_size: int = 16,
-        progress: StepProgress | None = None,
+        progress: Progress | None = None,
         **settings: Any,
     ) -> Result:
         """Make a picture for each sound: files, or (samples, rate) tuples. Otherwise as `image_to_audio`."""
@@ -149,7 +148,7 @@ class VisualEchoes:
         pair_order: PairOrder = "together",
         seed: int = 0,
         batch_size: int = 16,
-        progress: StepProgress | None = None,
+        progress: Progress | None = None,
         **settings: Any,
     ) -> Result:
         """Make pictures and sounds that belong together, from nothing.
@@ -174,7 +173,7 @@ class VisualEchoes:
         count: int = 1,
         seed: int = 0,
         batch_size: int = 16,
-        progress: StepProgress | None = None,
+        progress: Progress | None = None,
         **settings: Any,
     ) -> Result:
         """Fill parts of a picture, a sound, or both; continuation is a mask over the end.
@@ -246,7 +245,7 @@ class VisualEchoes:
         stages: Sequence[tuple[Modality, ...]],
         seeds: Sequence[int],
         batch_size: int,
-        progress: StepProgress | None,
+        progress: Progress | None,
         changes: dict[str, Any],
     ) -> Result:
         """Sample the stages one after the other, batch by batch."""
@@ -388,7 +387,5 @@ def _refuse_single(items: object) -> None:
         raise EchoesError("Give a list of pictures or sounds, also for a single one.")
 
 
-def _report(
-    progress: StepProgress, before: int, total: int, done: int, _steps: int, _tokens: Pair, _open: Pair
-) -> None:
-    progress(before + done, total)
+def _report(progress: Progress, before: int, total: int, done: int, _steps: int, tokens: Pair, unknown: Pair) -> None:
+    progress(before + done, total, tokens, unknown)

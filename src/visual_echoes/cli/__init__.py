@@ -8,6 +8,7 @@ import typer
 
 from visual_echoes import __version__
 from visual_echoes.cli import generate, models, training
+from visual_echoes.cli.app import serve
 from visual_echoes.cli.bench import bench
 from visual_echoes.cli.console import ReportingGroup
 from visual_echoes.cli.convert import convert
@@ -44,6 +45,7 @@ app.command(rich_help_panel=MAKE)(generate.sound)
 app.command(rich_help_panel=MAKE)(generate.picture)
 app.command(rich_help_panel=MAKE)(generate.pair)
 app.command(rich_help_panel=MAKE)(reconstruct)
+app.command("app", rich_help_panel=MAKE)(serve)
 app.command(rich_help_panel=MAKE)(demo)
 app.command(rich_help_panel=MODELS)(models.info)
 app.command(rich_help_panel=MODELS)(models.assemble)

@@ -38,6 +38,7 @@ from visual_echoes.cli.options import (
 from visual_echoes.provenance import source_name
 
 if TYPE_CHECKING:
+    from visual_echoes.generation import Progress
     from visual_echoes.pipeline import Result
 
 
@@ -196,6 +197,6 @@ def _run(
                     bar.note(f"{item.path}: {in_words(float(result.confidence[row]))}")
 
 
-def _share_of(bar: Bar, before: int, size: int) -> Callable[[int, int], None]:
+def _share_of(bar: Bar, before: int, size: int) -> Progress:
     """Show sampling steps as items: `size` of them after the first `before`."""
-    return lambda done, total: bar.show(before + size * done / total)
+    return lambda done, total, *_: bar.show(before + size * done / total)

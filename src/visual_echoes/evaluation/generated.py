@@ -29,7 +29,8 @@ from visual_echoes.evaluation.records import (
     SoundToPicture,
     Spread,
 )
-from visual_echoes.pipeline import PAIR_ORDERS, PairOrder, StepProgress
+from visual_echoes.generation import Progress
+from visual_echoes.pipeline import PAIR_ORDERS, PairOrder
 from visual_echoes.sampling import SamplingSettings
 
 SEED_STRIDE = 1_000_000
@@ -60,17 +61,17 @@ class Meter:
     def __init__(self, progress: EvaluationProgress | None, total: int) -> None:
         self.progress, self.total, self.done = progress, total, 0
 
-    def follow(self, name: str, steps: int) -> StepProgress | None:
+    def follow(self, name: str, steps: int) -> Progress | None:
         """The callback of one request of `steps` sampling steps."""
         start, self.done = self.done, self.done + steps
         progress = self.progress
-        return None if progress is None else lambda done, _: progress(name, start + done, self.total)
+        return None if progress is None else lambda done, *_: progress(name, start + done, self.total)
 
     def advance(self, name: str, steps: int) -> None:
         """Say that `steps` more are done."""
-        follow = self.follow(name, steps)
-        if follow is not None:
-            follow(steps, steps)
+        self.done += steps
+        if self.progress is not None:
+            self.progress(name, self.done, self.total)
 
 
 def sampling_steps(exam: Exam, amounts: Amounts, settings: SamplingSettings) -> int:

@@ -1,0 +1,220 @@
+"""The HTTP API under /api/v1: a job for each request, its progress as it goes, its files for a while."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Form, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from visual_echoes import __version__
+from visual_echoes.app.forms import ContinueForm, FillForm, JobForm, PairForm, PictureForm, SoundForm, VaryForm
+from visual_echoes.app.jobs import Frame, Job, JobStatus
+from visual_echoes.app.metrics import MEDIA_TYPE, exposition
+from visual_echoes.app.service import Busy, Service, UnknownJob, follow
+from visual_echoes.app.tasks import in_a_sentence
+from visual_echoes.errors import EchoesError
+
+API = "/api/v1"
+RETRY_SECONDS = 30  # advised to those who find the queue full
+_MEDIA_TYPES = {".png": "image/png", ".wav": "audio/wav", ".mp4": "video/mp4"}
+
+
+class Problem(BaseModel):
+    """What is wrong, and what to do about it."""
+
+    detail: str
+
+
+class Health(BaseModel):
+    """Whether jobs are worked on, and how many wait."""
+
+    alive: bool
+    waiting: int
+
+
+class ModelNames(BaseModel):
+    """The models that may be asked for; the first is used where none is named."""
+
+    models: tuple[str, ...]
+
+
+class ModelView(BaseModel):
+    """What a model takes and gives.
+
+    Attributes:
+        image_grid: rows and columns of picture tokens.
+        audio_grid: rows (frequency) and columns (time) of sound tokens.
+        sampling: its own settings.
+    """
+
+    name: str
+    version: str
+    image_size: int
+    seconds: float
+    sample_rate: int
+    image_grid: tuple[int, int]
+    audio_grid: tuple[int, int]
+    sampling: dict[str, Any]
+
+
+class Grids(BaseModel):
+    """The tokens after a sampling step, one list an item, row by row; -1 where nothing is settled yet."""
+
+    done: int
+    image: list[list[int]]
+    audio: list[list[int]]
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def _job(job: str, service: TheService) -> Job:
+    return service.job(job)
+
+
+TheService = Annotated[Service, Depends(_service)]
+TheJob = Annotated[Job, Depends(_job)]
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": Problem} for status in statuses}
+
+
+def _problems_as_json(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For routes whose other answers are no JSON, which FastAPI would describe their problems as."""
+    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    return {status: {"content": {"application/json": {"schema": schema}}} for status in statuses}
+
+
+server = APIRouter(tags=["server"])
+models = APIRouter(prefix=f"{API}/models", tags=["models"], responses=_problems(401))
+jobs = APIRouter(prefix=f"{API}/jobs", tags=["jobs"], responses=_problems(401, 422))
+
+
+def create_api(service: Service) -> FastAPI:
+    """The routes, with their description at /api/v1/openapi.json; pages about it would fetch scripts from elsewhere."""
+    api = FastAPI(
+        title="Visual Echoes", version=__version__, openapi_url=f"{API}/openapi.json", docs_url=None, redoc_url=None
+    )
+    api.state.service = service
+    api.add_exception_handler(EchoesError, _problem)
+    api.add_exception_handler(RequestValidationError, _invalid)
+    for routes in (server, models, jobs):
+        api.include_router(routes)
+    return api
+
+
+@server.get("/healthz", responses={503: {"model": Health}})
+def health(service: TheService, response: Response) -> Health:
+    """Whether the server works; needs no token."""
+    response.status_code = 200 if service.alive else 503
+    return Health(alive=service.alive, waiting=service.waiting)
+
+
+@server.get("/metrics", response_class=Response, responses={200: {"content": {MEDIA_TYPE: {}}}, **_problems(401)})
+def metrics(service: TheService) -> Response:
+    """Figures for Prometheus."""
+    return Response(exposition(service), media_type=MEDIA_TYPE)
+
+
+@models.get("")
+def model_names(service: TheService) -> ModelNames:
+    """The models that may be asked for."""
+    return ModelNames(models=service.names)
+
+
+@models.get("/{name}", responses=_problems(404, 422))
+def model_view(name: str, service: TheService) -> ModelView:
+    """What a model takes and gives."""
+    if name not in service.names:
+        raise HTTPException(404, f"There is no model of this name; choose one of {', '.join(service.names)}.")
+    loaded = service.model(name)
+    layout = loaded.layout
+    return ModelView(
+        name=name, version=loaded.model.version, image_size=layout.image_size, seconds=layout.seconds,
+        sample_rate=layout.sample_rate, image_grid=layout.image_grid, audio_grid=layout.audio_grid,
+        sampling=loaded.defaults.model_dump(),
+    )  # fmt: skip
+
+
+def _accept(path: str, form: type[JobForm]) -> None:
+    """Add the route of a task, which takes its form."""
+
+    def make(service: TheService, response: Response, form: JobForm) -> JobStatus:
+        job = form.submit(service)
+        response.headers["location"] = f"{API}/jobs/{job.id}"
+        return job.status()
+
+    make.__annotations__["form"] = Annotated[form, Form(media_type="multipart/form-data")]
+    add = jobs.post(path, status_code=202, description=form.__doc__, responses=_problems(400, 403, 413, 503))
+    add(make)
+
+
+for _path, _form in (
+    ("/sound", SoundForm), ("/picture", PictureForm), ("/pair", PairForm), ("/fill", FillForm),
+    ("/continue", ContinueForm), ("/vary", VaryForm),
+):  # fmt: skip
+    _accept(_path, _form)
+
+
+@jobs.get("/{job}", responses=_problems(404))
+def status(job: TheJob) -> JobStatus:
+    """How far a job is."""
+    return job.status()
+
+
+@jobs.delete("/{job}", status_code=204, responses=_problems(403, 404))
+def forget(job: TheJob, service: TheService) -> None:
+    """Cancel a job and keep nothing of it."""
+    service.forget(job)
+
+
+@jobs.get("/{job}/events", response_class=EventSourceResponse, responses=_problems_as_json(401, 404, 422))
+async def events(job: TheJob) -> AsyncIterator[ServerSentEvent]:
+    """The job's `status` whenever it changes and the token `grids` of each sampling step, until it is over."""
+    shown = 0
+    async for now in follow(job):
+        for frame in job.frames[shown : now.done]:
+            shown += 1
+            yield ServerSentEvent(event="grids", data=_grids(shown, frame))
+        yield ServerSentEvent(event="status", data=now)
+
+
+@jobs.get(
+    "/{job}/files/{name}",
+    response_class=Response,
+    responses={
+        200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _MEDIA_TYPES.values()}},
+        **_problems(404),
+    },
+)
+def file(job: TheJob, name: str) -> Response:
+    """A file that a job has made, by one of the names in its status."""
+    if name not in job.files:
+        raise HTTPException(404, "The job has no such file, or is not done yet; its status names its files.")
+    media_type = _MEDIA_TYPES[PurePosixPath(name).suffix]
+    return Response(job.files[name], media_type=media_type, headers={"cache-control": "private, no-store"})
+
+
+def _grids(done: int, frame: Frame) -> Grids:
+    return Grids(done=done, image=frame.image_BI.tolist(), audio=frame.audio_BA.tolist())
+
+
+def _problem(_: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, Busy):
+        return JSONResponse({"detail": str(error)}, 503, {"retry-after": str(RETRY_SECONDS)})
+    return JSONResponse({"detail": str(error)}, 404 if isinstance(error, UnknownJob) else 422)
+
+
+def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return JSONResponse({"detail": in_a_sentence(error.errors()[0])}, 422)

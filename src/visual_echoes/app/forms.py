@@ -1,0 +1,128 @@
+"""What the HTTP API takes for each task: multipart forms, their files checked by name before they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from fastapi import UploadFile
+from pydantic import Field
+
+from visual_echoes.app import tasks
+from visual_echoes.app.jobs import Job, Task
+from visual_echoes.app.service import Service
+from visual_echoes.app.tasks import Options, Side
+from visual_echoes.app.uploads import Upload, picture_name, sound_name, stored
+from visual_echoes.errors import EchoesError
+from visual_echoes.layout import Layout
+from visual_echoes.media import read_image
+from visual_echoes.pipeline import PairOrder
+
+
+class JobForm(Options):
+    """What all tasks take."""
+
+    model: str | None = Field(default=None, description="a name from /api/v1/models; the first of them if left out")
+
+    def submit(self, service: Service) -> Job:
+        """Store the files, have them read and put the task in the queue; nothing stays stored."""
+        with ExitStack() as stack:
+            build = self._task(stack)
+            return service.submit(self.model, lambda echoes: build(echoes.layout))
+
+    @property
+    def options(self) -> Options:
+        return Options(**{name: getattr(self, name) for name in Options.model_fields})
+
+    def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
+        raise NotImplementedError
+
+
+class SoundForm(JobForm):
+    """A sound for a picture."""
+
+    picture: UploadFile
+
+    def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
+        picture = _stored(stack, self.picture, picture_name)
+        return lambda layout: tasks.sound_task(layout, self.options, picture)
+
+
+class PictureForm(JobForm):
+    """A picture for a sound."""
+
+    sound: UploadFile
+
+    def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
+        sound = _stored(stack, self.sound, sound_name)
+        return lambda layout: tasks.picture_task(layout, self.options, sound)
+
+
+class PairForm(JobForm):
+    """Picture and sound from nothing."""
+
+    pair_order: PairOrder = "together"
+
+    def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
+        return lambda layout: tasks.pair_task(self.options, self.pair_order)
+
+
+class FillForm(JobForm):
+    """Parts of a picture, of a sound, or of both, made anew."""
+
+    picture: UploadFile | None = None
+    sound: UploadFile | None = None
+    mask: UploadFile | None = Field(
+        default=None, description="a picture as large as `picture`; what is not black in it is made anew"
+    )
+    start: float | None = Field(default=None, description="seconds of the fitted sound from which it is made anew")
+    end: float | None = Field(default=None, description="seconds up to which it is; to the end if left out")
+
+    def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
+        picture, sound = _optional(stack, self.picture, picture_name), _optional(stack, self.sound, sound_name)
+        mask = _optional(stack, self.mask, picture_name)
+        if self.start is None and self.end is not None:
+            raise EchoesError("There is an end without a start; give both, or the start alone.")
+        stretch = None if self.start is None else (self.start, np.inf if self.end is None else self.end)
+        return lambda layout: tasks.fill_task(
+            layout, self.options, picture, sound, None if mask is None else mask.read(_mask), stretch
+        )
+
+
+class ContinueForm(JobForm):
+    """The end of a sound, and what may come after it."""
+
+    picture: UploadFile | None = None
+    sound: UploadFile
+    keep: float = Field(description="seconds of the sound's end that the result begins with")
+
+    def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
+        picture, sound = _optional(stack, self.picture, picture_name), _stored(stack, self.sound, sound_name)
+        return lambda layout: tasks.continue_task(layout, self.options, picture, sound, self.keep)
+
+
+class VaryForm(JobForm):
+    """A part of a picture and a sound, chosen by the seed, made anew."""
+
+    picture: UploadFile | None = None
+    sound: UploadFile | None = None
+    side: Side = Field(default="both", description="what is varied")
+    share: float = Field(default=0.5, gt=0, le=1, description="how much of it")
+
+    def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
+        picture, sound = _optional(stack, self.picture, picture_name), _optional(stack, self.sound, sound_name)
+        return lambda layout: tasks.vary_task(layout, self.options, picture, sound, self.side, self.share)
+
+
+def _stored(stack: ExitStack, file: UploadFile, name: Callable[[str | None], str]) -> Upload:
+    return stack.enter_context(stored(file.file, name(file.filename)))
+
+
+def _optional(stack: ExitStack, file: UploadFile | None, name: Callable[[str | None], str]) -> Upload | None:
+    return None if file is None else _stored(stack, file, name)
+
+
+def _mask(path: Path) -> np.ndarray:
+    return np.asarray(read_image(path).convert("L")) > 0

@@ -1,0 +1,200 @@
+"""What every request passes before page or API see it: who may ask, for what, how much of it, and under which name.
+
+Browsers let any web page send requests to this machine. So a server on the loopback interface answers under its own
+names only (a foreign name that resolves here is DNS rebinding), one that can be reached from elsewhere asks for a
+token, and none takes orders that come from another page.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Collection, Iterable
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from visual_echoes.app.limits import MAX_MESSAGE_BYTES, MAX_UPLOAD_BYTES
+
+COOKIE = "echoes_token"
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+HEALTH = "/healthz"
+UPLOAD = "/gradio_api/upload"
+
+# Gradio answers to more than the page needs, such as to requests that make the server fetch other addresses.
+_KNOWN = re.compile(
+    r"/|/healthz|/metrics|/api/v1/.+|/config|/theme\.css|/manifest\.json|/favicon\.ico|/robots\.txt"
+    r"|/(assets|static|svelte)/.+|/gradio_api/(info|app_id|startup-events|upload|upload_progress|cancel|reset|theme\.css)"
+    r"|/gradio_api/queue/(join|data)|/gradio_api/heartbeat/\w+|/gradio_api/file=/.+"
+)
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_ANSWER_HEADERS = {
+    "content-security-policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
+    "font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}  # Gradio needs inline scripts; nothing may be fetched from, or sent to, another server
+
+
+class _TooMuch(Exception):
+    """A body is larger than its header said or than may be."""
+
+
+class Gate:
+    """Stands before an application.
+
+    Args:
+        app: page and API.
+        names: host names the server answers to; None for any.
+        token: what a visitor must show, as a bearer token, as the cookie, or once in the address as `?token=`; None for
+            nothing.
+        has_room: whether another upload may be stored.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, names: Collection[str] | None, token: str | None, has_room: Callable[[], bool]
+    ) -> None:
+        self.app, self.names, self.token, self.has_room = app, names, token, has_room
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        refusal = self._refusal(scope, headers)
+        if refusal is not None:
+            await refusal(scope, receive, _marked(send))
+            return
+        # What a proxy says of the visitor is not to be believed from a visitor, and Gradio builds addresses of it.
+        scope = {**scope, "headers": [pair for pair in scope["headers"] if b"forwarded" not in pair[0].lower()]}
+        body = _Body(_limit(scope["path"]), receive, _marked(send))
+        try:
+            await self.app(scope, body.receive, body.send)
+        except _TooMuch:
+            await body.refuse(scope)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        """Why a request goes no further, or where it goes instead."""
+        path, method = scope["path"], scope["method"]
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or (self.names is not None and _host_name(hosts[0]) not in self.names):
+            return _said(421, path, "The server does not answer under this name; open the address that it printed.")
+        if not _KNOWN.fullmatch(path) or any(part in (".", "..") for part in path.split("/")) or "\\" in path:
+            return _said(404, path, "There is nothing at this address.")
+        origin = headers.get("origin")
+        if method not in _SAFE_METHODS and origin is not None and urlsplit(origin).netloc != hosts[0]:
+            return _said(403, path, "Requests that another page makes are refused; use the server's own page.")
+        if self.token is not None and path != HEALTH:
+            if path == "/" and self._is_token(_query_token(scope)):
+                return self._with_cookie(scope)
+            if not any(self._is_token(shown) for shown in _shown_tokens(headers)):
+                return _said(401, path, "A token is needed; open the address that `echoes app` printed.")
+        if _promised(headers) > _limit(path):
+            return _too_much(path)
+        if path == UPLOAD and method == "POST" and not self.has_room():
+            return _said(503, path, "The server holds as many uploads as it can; try again in an hour.")
+        return None
+
+    def _is_token(self, shown: str | None) -> bool:
+        expected = (self.token or "").encode()
+        return shown is not None and secrets.compare_digest(shown.encode(errors="surrogateescape"), expected)
+
+    def _with_cookie(self, scope: Scope) -> Response:
+        """To the page itself, so that the token is not left in the address."""
+        answer = RedirectResponse("/", 303)
+        answer.set_cookie(
+            COOKIE, self.token or "", httponly=True, samesite="lax", secure=scope.get("scheme") == "https"
+        )
+        return answer
+
+
+class _Body:
+    """Counts what comes in; once it is too much, the application's answer is replaced."""
+
+    def __init__(self, limit: int, receive: Receive, send: Send) -> None:
+        self._left, self._receive, self._send = limit, receive, send
+        self._started = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise _TooMuch
+        return message
+
+    async def send(self, message: Message) -> None:
+        if self._left < 0 and not self._started:
+            raise _TooMuch  # also if the application has made another error of it
+        self._started = True
+        await self._send(message)
+
+    async def refuse(self, scope: Scope) -> None:
+        if not self._started:
+            await _too_much(scope["path"])(scope, self._receive, self._send)
+
+
+def _limit(path: str) -> int:
+    return MAX_UPLOAD_BYTES if path == UPLOAD or path.startswith("/api/v1/") else MAX_MESSAGE_BYTES
+
+
+def _promised(headers: Headers) -> int:
+    length = headers.get("content-length", "0")
+    return int(length) if length.isascii() and length.isdigit() else MAX_UPLOAD_BYTES + 1
+
+
+def _host_name(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+def _query_token(scope: Scope) -> str | None:
+    return parse_qs(scope["query_string"].decode("latin-1")).get("token", [None])[0]
+
+
+def _shown_tokens(headers: Headers) -> Iterable[str]:
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        yield value.strip()
+    try:
+        cookies = SimpleCookie(headers.get("cookie", ""))
+    except CookieError:
+        return
+    if COOKIE in cookies:
+        yield cookies[COOKIE].value
+
+
+def _said(status: int, path: str, sentence: str) -> Response:
+    """A refusal: JSON for programs, plain text for people."""
+    return (
+        JSONResponse({"detail": sentence}, status) if path.startswith("/api/") else PlainTextResponse(sentence, status)
+    )
+
+
+def _too_much(path: str) -> Response:
+    return _said(413, path, f"This is more than the {_limit(path) / 1024**2:g} MB that are taken; make it smaller.")
+
+
+def _marked(send: Send) -> Send:
+    """Send with the headers that tell a browser to stay on this server."""
+
+    async def marked(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(raw=message["headers"])
+            for name, value in _ANSWER_HEADERS.items():
+                headers[name] = value
+            message = {**message, "headers": headers.raw}
+        await send(message)
+
+    return marked

@@ -1,0 +1,187 @@
+"""A job: one task on its way through the queue, and what came of it.
+
+A worker thread changes it, any thread may look at it.
+
+Shapes: B items, I and A token places.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from visual_echoes.generation import Progress
+from visual_echoes.pipeline import Result, VisualEchoes
+from visual_echoes.transformer import Pair
+
+OPEN = -1  # stands for a token that is not settled yet
+
+Kind = Literal["picture", "sound"]
+JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
+
+
+class Cancelled(Exception):
+    """Raised between two sampling steps of a job that is no longer wanted."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to make, all of its inputs read and fitted.
+
+    Attributes:
+        name: as in the files' metadata.
+        make: makes it; what the callback raises ends it.
+        given: what comes back as it was, so that no file is made of it alone.
+        details: what else the files' metadata say.
+    """
+
+    name: str
+    make: Callable[[VisualEchoes, Progress], Result]
+    given: frozenset[Kind] = frozenset()
+    details: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def suffixes(self) -> list[str]:
+        """The files of each item, as `export_item` takes them."""
+        alone: dict[Kind, str] = {"picture": ".png", "sound": ".wav"}
+        return [suffix for kind, suffix in alone.items() if kind not in self.given] + [".mp4"]
+
+
+class Frame(NamedTuple):
+    """The tokens after a sampling step, int16, `OPEN` where nothing is settled."""
+
+    image_BI: np.ndarray
+    audio_BA: np.ndarray
+
+
+class JobStatus(BaseModel):
+    """What is known of a job at one moment.
+
+    Attributes:
+        ahead: jobs that come before it; 0 unless it waits.
+        done: sampling steps done.
+        total: sampling steps in all; 0 before the first is done.
+        seeds: of each item; with its seed an item can be made again.
+        confidence: of each item, the probability that it is what was asked for; null where the model cannot tell.
+        files: names of the files that can be fetched.
+        error: why it failed, in one sentence.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    task: str
+    model: str
+    state: JobState
+    ahead: int
+    done: int
+    total: int
+    seeds: tuple[int, ...] = ()
+    confidence: tuple[float | None, ...] = ()
+    files: tuple[str, ...] = ()
+    error: str | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state in ("done", "failed", "cancelled")
+
+
+class Job:
+    """A task with its state; `id` cannot be guessed, so that whoever knows it is whom it belongs to.
+
+    Attributes:
+        model: its name in the service.
+        frames: one for each sampling step done.
+        result: what was made; None unless it is done.
+        files: content by name, such as "1.wav" for the first item's sound.
+        ended: when it ended, in seconds of the monotonic clock; None before.
+    """
+
+    def __init__(self, task: Task, model: str) -> None:
+        self.id, self.task, self.model = secrets.token_urlsafe(24), task, model
+        self.frames: list[Frame] = []
+        self.result: Result | None = None
+        self.files: Mapping[str, bytes] = {}
+        self.ended: float | None = None
+        self._lock = threading.Lock()
+        self._cancelled = threading.Event()
+        self._state: JobState = "waiting"
+        self._ahead = self._done = self._total = 0
+        self._error: str | None = None
+
+    def status(self) -> JobStatus:
+        """The job as it is now."""
+        with self._lock:
+            result = self.result
+            return JobStatus(
+                id=self.id, task=self.task.name, model=self.model, state=self._state, ahead=self._ahead,
+                done=self._done, total=self._total, seeds=() if result is None else result.seeds,
+                confidence=() if result is None else _chances(result), files=tuple(self.files), error=self._error,
+            )  # fmt: skip
+
+    @property
+    def size(self) -> int:
+        """Bytes of what it made."""
+        arrays = () if self.result is None else (self.result.images, self.result.audio, self.result.mels)
+        grids = sum(frame.image_BI.nbytes + frame.audio_BA.nbytes for frame in self.frames)
+        return grids + sum(map(len, self.files.values())) + sum(a.nbytes for a in arrays if a is not None)
+
+    def cancel(self) -> None:
+        """Ask the job to end; one that runs does so after its sampling step."""
+        self._cancelled.set()
+
+    def place(self, ahead: int) -> None:
+        """Say how many jobs come before it."""
+        with self._lock:
+            self._ahead = ahead
+
+    def start(self) -> None:
+        """Say that its turn has come; raises `Cancelled` if it is no longer wanted."""
+        if self._cancelled.is_set():
+            raise Cancelled
+        with self._lock:
+            self._state, self._ahead = "running", 0
+
+    def advance(self, done: int, total: int, tokens: Pair, unknown: Pair) -> None:
+        """Note a sampling step; raises `Cancelled` if the job is no longer wanted."""
+        frame = Frame(*(_settled(*side) for side in zip(tokens, unknown, strict=True)))
+        with self._lock:
+            self.frames.append(frame)
+            self._done, self._total = done, total
+        if self._cancelled.is_set():
+            raise Cancelled
+
+    def finish(self, result: Result, files: Mapping[str, bytes]) -> None:
+        """End it well."""
+        with self._lock:
+            self.result, self.files = result, files
+            self._end("done")
+
+    def give_up(self, state: Literal["failed", "cancelled"], error: str | None = None) -> None:
+        """End it without a result."""
+        with self._lock:
+            self._error = error
+            self._end(state)
+
+    def _end(self, state: JobState) -> None:
+        self._state, self._ahead, self.ended = state, 0, time.monotonic()
+
+
+def _settled(tokens_BP: Tensor, open_BP: Tensor) -> np.ndarray:
+    return tokens_BP.masked_fill(open_BP, OPEN).to("cpu").numpy().astype(np.int16)
+
+
+def _chances(result: Result) -> tuple[float | None, ...]:
+    if result.confidence is None:
+        return (None,) * len(result.seeds)
+    return tuple(None if math.isnan(chance) else float(chance) for chance in result.confidence)

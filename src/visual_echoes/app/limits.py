@@ -1,0 +1,23 @@
+"""What one visitor, and all of them together, may ask of the page and the HTTP API.
+
+What a single file may hold (pixels, seconds, channels) is bounded where files are read, in `visual_echoes.media`.
+"""
+
+from __future__ import annotations
+
+MAX_UPLOAD_BYTES = 100 * 1024**2  # of one request, all of its files together
+MAX_MESSAGE_BYTES = 1024**2  # of one request without files
+MAX_STORED_BYTES = 1024**3  # of uploads that wait on the disk for the button to be pressed
+MAX_UPLOAD_AGE = 3600  # seconds until such an upload is removed
+MAX_NAME = 100  # characters kept of an upload's name
+
+MAX_VARIANTS = 8  # made by one job
+MAX_STEPS = 100  # sampling steps of one job
+MAX_WAITING = 16  # jobs in the queue; the next one is refused
+MAX_CONNECTIONS = 256  # at a time
+
+MAX_KEPT_BYTES = 256 * 1024**2  # of the results in memory; the oldest go first
+MAX_KEPT_SECONDS = 3600  # after a job has ended
+
+MIN_TOKEN = 16  # characters, so that it cannot be guessed
+POLL_SECONDS = 0.1  # between two looks at a job that is followed

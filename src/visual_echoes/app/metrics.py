@@ -1,0 +1,40 @@
+"""The service's figures in the text format of Prometheus."""
+
+from __future__ import annotations
+
+import resource
+import sys
+
+from visual_echoes.app.limits import MAX_WAITING
+from visual_echoes.app.service import Service
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_ENDS = ("done", "failed", "cancelled")
+
+
+def exposition(service: Service) -> str:
+    """All figures, each with what it means."""
+    lines = [
+        *_family("echoes_jobs_total", "counter", "Jobs that ended, by how they did."),
+        *(f'echoes_jobs_total{{state="{state}"}} {service.ended[state]}' for state in _ENDS),
+        *_single("echoes_job_seconds_total", "counter", "Time spent on jobs.", round(service.seconds, 3)),
+        *_single("echoes_jobs_waiting", "gauge", "Jobs in the queue.", service.waiting),
+        *_single("echoes_jobs_waiting_limit", "gauge", "Jobs that fit into the queue.", MAX_WAITING),
+        *_single("echoes_jobs_running", "gauge", "Jobs being worked on.", service.running),
+        *_single("echoes_kept_bytes", "gauge", "Results in memory.", service.kept_bytes),
+        *_single("echoes_peak_memory_bytes", "gauge", "Largest memory the process has had.", _peak_memory()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _single(name: str, kind: str, meaning: str, value: float) -> list[str]:
+    return [*_family(name, kind, meaning), f"{name} {value}"]
+
+
+def _family(name: str, kind: str, meaning: str) -> list[str]:
+    return [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}"]
+
+
+def _peak_memory() -> int:
+    """Bytes; the system counts in kilobytes everywhere but on macOS."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,97 @@
+"""The page: settings, four tabs, and nothing that is fetched from another server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from fastapi import FastAPI
+from gradio import processing_utils
+
+from visual_echoes.app.edit_tab import EditInputs, edit_tab
+from visual_echoes.app.inputs import Inbox
+from visual_echoes.app.limits import MAX_UPLOAD_AGE, MAX_UPLOAD_BYTES
+from visual_echoes.app.live import Live
+from visual_echoes.app.make_tabs import pair_tab, picture_tab, sound_tab
+from visual_echoes.app.service import Service
+from visual_echoes.app.style import CSS, HEAD
+from visual_echoes.app.widgets import QUIET, Panel, settings
+from visual_echoes.errors import EchoesError
+from visual_echoes.provenance import SOFTWARE
+
+_INTRODUCTION = """# Visual Echoes
+A sound for a picture, a picture for a sound, or both from nothing, by one masked transformer over the tokens of both.
+Everything it makes is synthetic, and every file says so."""
+_CLEANING = 60  # seconds between two looks for uploads that are too old
+
+
+def mount_page(api: FastAPI, service: Service, uploads: Path) -> None:
+    """Put the page at the root of the API's server.
+
+    Args:
+        uploads: where Gradio stores what visitors send.
+    """
+    # A message may name an address instead of an upload, which Gradio would fetch.
+    processing_utils.async_ssrf_protected_download = _refuse_address
+    page = create_page(service, uploads)
+    gr.mount_gradio_app(
+        api, page, "/", footer_links=[], run_history=False, allowed_paths=[], show_error=True,
+        max_file_size=MAX_UPLOAD_BYTES, ssr_mode=False, enable_monitoring=False, mcp_server=False, theme=_theme(),
+        css=CSS, head=HEAD,
+    )  # fmt: skip
+    # Without this a message may name any file of the machine: Gradio 6 checks that a file was uploaded only where it
+    # has opened its own server, copies every other one among the uploads, and gives it out.
+    page.has_launched = True
+
+
+def create_page(service: Service, uploads: Path) -> gr.Blocks:
+    """The widgets and what they do."""
+    inbox, live = Inbox(service, uploads), Live()
+    with gr.Blocks(
+        title="Visual Echoes", analytics_enabled=False, delete_cache=(_CLEANING, MAX_UPLOAD_AGE), fill_width=False
+    ) as page:
+        gr.Markdown(_INTRODUCTION)
+        chosen = settings(service)
+        with gr.Tabs() as tabs:
+            with gr.Tab("To sound", id="sound"):
+                panels = [sound_tab(service, inbox, live, chosen)]
+            with gr.Tab("To picture", id="picture"):
+                panels.append(picture_tab(service, inbox, live, chosen))
+            with gr.Tab("Pairs", id="pair"):
+                panels.append(pair_tab(service, live, chosen))
+            with gr.Tab("Edit", id="edit"):
+                panel, edited = edit_tab(service, inbox, live, chosen)
+                panels.append(panel)
+        gr.Markdown(f"{SOFTWARE}. Nothing you give leaves this server; what you send is removed after an hour.")
+        for panel in panels:
+            _take_further(service, panel, edited, tabs)
+    return page
+
+
+def _theme() -> gr.themes.Base:
+    """The system's own fonts, which nobody has to fetch, and small print that can be read."""
+    theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    return theme.set(
+        block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300",
+        block_label_text_color="*neutral_700", block_title_text_color="*neutral_700",
+    )  # fmt: skip
+
+
+def _take_further(service: Service, panel: Panel, edited: EditInputs, tabs: gr.Tabs) -> None:
+    """Let a panel's button lay one of its items into the tab that edits."""
+
+    def take(name: str | None, variant: int) -> list[Any]:
+        result = None if name is None else service.job(name).result
+        if result is None or result.images is None or result.audio is None:
+            return [gr.Image(), gr.Audio(), gr.Tabs()]
+        wave = (np.clip(result.audio[variant - 1], -1, 1) * 32767).astype(np.int16)
+        pixels = np.broadcast_to(result.images[variant - 1], (*result.images.shape[1:3], 3))
+        return [pixels, (result.sample_rate, wave), gr.Tabs(selected="edit")]
+
+    panel.take.click(take, [panel.job, panel.variant], [edited.picture, edited.sound, tabs], **QUIET)
+
+
+async def _refuse_address(url: str, cache_dir: str) -> str:
+    raise EchoesError(f"{url} is an address; send the file itself.")

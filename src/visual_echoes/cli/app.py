@@ -1,0 +1,44 @@
+"""The command `app`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from visual_echoes.cli.console import needs_extra, say, working
+from visual_echoes.cli.options import DeviceOption, ModelOption
+
+
+def serve(
+    model: ModelOption = None,
+    device: DeviceOption = "auto",
+    host: Annotated[
+        str, typer.Option("--host", help="Where to listen; beyond this machine, visitors need a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free one.")] = 7860,
+    token: Annotated[
+        str | None,
+        typer.Option("--token", envvar="ECHOES_TOKEN", show_default="a new one, printed", help="What visitors show."),
+    ] = None,
+) -> None:
+    """Open the page and the HTTP API; prints the address and serves until Ctrl-C."""
+    with needs_extra("app"):
+        from visual_echoes.app import server
+    from visual_echoes.app.service import Service
+    from visual_echoes.pipeline import DEFAULT_MODEL, VisualEchoes
+    from visual_echoes.weights import packaged_models
+
+    models: dict[str, Callable[[], VisualEchoes]] = {}
+    for source in (model or DEFAULT_MODEL, *packaged_models()):
+        name = Path(source).resolve().name  # where a folder lies is none of the visitors' business
+        models.setdefault(name, partial(VisualEchoes.from_pretrained, source, device=device))
+    with working("Loading the model"):
+        service = Service(models)
+    try:
+        server.serve(service, host, port, token, say)
+    finally:
+        service.close()

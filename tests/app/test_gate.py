@@ -1,0 +1,150 @@
+"""Who may ask for what: names, tokens, other pages, sizes, addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.conftest import TOKEN, png
+from visual_echoes.app import gate
+from visual_echoes.app import server as server_module
+from visual_echoes.app.api import API
+from visual_echoes.app.gate import COOKIE
+
+PAIR = f"{API}/jobs/pair"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:7860", 200),
+        ("localhost:7860", 200),
+        ("LOCALHOST", 200),
+        ("[::1]:7860", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("127.0.0.1@evil.example", 421),
+        ("[bad", 421),
+        ("", 421),
+    ],
+)
+def test_a_local_server_answers_to_its_own_names_only(client: TestClient, host: str, status: int) -> None:
+    assert client.get(f"{API}/models", headers={"host": host}).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        (None, 202),
+        ("http://127.0.0.1:7860", 202),
+        ("http://evil.example", 403),
+        ("http://127.0.0.1:8000", 403),
+        ("null", 403),
+    ],
+)
+def test_other_pages_give_no_orders(client: TestClient, origin: str | None, status: int) -> None:
+    answer = client.post(PAIR, headers={} if origin is None else {"origin": origin})
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/proxy=http://127.0.0.1/", "/gradio_api/file=http://example.com/", "/gradio_api/run/predict",
+        "/gradio_api/call/x", "/gradio_api/component_server", "/gradio_api/vibe-code/", "/monitoring", "/docs",
+        "/gradio_api/deep_link", "/gradio_api/openapi.json", "/login", "/custom_component/1/client/x/y",
+        f"{API}/../../etc/passwd", f"{API}/jobs\\..", "/gradio_api/file=/../etc/passwd",
+    ],
+)  # fmt: skip
+def test_addresses_that_nobody_needs_are_not_there(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_a_token_is_asked_for(remote: TestClient) -> None:
+    answer = remote.get(f"{API}/models")
+    assert answer.status_code == 401
+    assert answer.json()["detail"] == "A token is needed; open the address that `echoes app` printed."
+    assert remote.post(PAIR).status_code == 401
+    assert remote.get("/metrics").status_code == 401
+    assert remote.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"authorization": f"Bearer {TOKEN}"}, 200),
+        ({"authorization": f"bearer {TOKEN}"}, 200),
+        ({"authorization": TOKEN}, 401),
+        ({"authorization": f"Bearer {TOKEN}x"}, 401),
+        ({"authorization": "Bearer "}, 401),
+        ({"authorization": "Bearer \udcff".encode("utf-8", "surrogateescape")}, 401),
+        ({"cookie": f'{COOKIE}="{TOKEN}"'}, 200),
+        ({"cookie": f"{COOKIE}=wrong"}, 401),
+        ({"cookie": "=;;;"}, 401),
+    ],
+)
+def test_the_token_is_compared(remote: TestClient, headers: dict[str, str | bytes], status: int) -> None:
+    assert remote.get(f"{API}/models", headers=headers).status_code == status  # type: ignore[arg-type]
+
+
+def test_the_token_in_the_address_becomes_a_cookie(remote: TestClient) -> None:
+    answer = remote.get("/", params={"token": TOKEN}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert "httponly" in answer.headers["set-cookie"].lower()
+    assert "samesite=lax" in answer.headers["set-cookie"].lower()
+    assert remote.get(f"{API}/models").status_code == 200
+
+
+def test_the_token_in_the_address_of_anything_else_is_nothing(remote: TestClient) -> None:
+    assert remote.get(f"{API}/models", params={"token": TOKEN}).status_code == 401
+    assert remote.get("/", params={"token": "wrong"}).status_code == 401
+
+
+def test_a_promised_length_beyond_the_limit_is_refused_unread(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "MAX_UPLOAD_BYTES", 1000)
+    answer = client.post(f"{API}/jobs/sound", files={"picture": ("a.png", png())})
+    assert answer.status_code == 413
+    assert "make it smaller" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-length": "10"}, {"content-length": "-1"}, {"content-length": "x"}])
+def test_a_body_longer_than_promised_is_refused(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    monkeypatch.setattr(gate, "MAX_UPLOAD_BYTES", 2000)
+
+    def body() -> Iterator[bytes]:
+        yield b'--x\r\ncontent-disposition: form-data; name="picture"; filename="a.png"\r\n\r\n'
+        for _ in range(10):
+            yield b"0" * 1000
+
+    headers = {"content-type": "multipart/form-data; boundary=x", **headers}
+    assert client.post(f"{API}/jobs/sound", content=body(), headers=headers).status_code == 413
+
+
+def test_uploads_stop_when_the_disk_holds_enough(
+    client: TestClient, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "MAX_STORED_BYTES", 1000)
+    (uploads / "waiting").mkdir()
+    (uploads / "waiting" / "a.png").write_bytes(b"0" * 1000)
+    answer = client.post("/gradio_api/upload", files={"files": ("b.png", b"0")})
+    assert (answer.status_code, "as many uploads as it can" in answer.text) == (503, True)
+
+
+def test_what_a_proxy_would_say_is_not_believed(client: TestClient) -> None:
+    headers = {"x-forwarded-host": "evil.example", "x-forwarded-proto": "https", "forwarded": "host=evil.example"}
+    assert "evil.example" not in client.get("/config", headers=headers).text
+
+
+def test_browsers_are_told_to_stay_here(client: TestClient) -> None:
+    for path in (f"{API}/models", "/nowhere"):
+        headers = client.get(path).headers
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "server" not in headers
