@@ -18,6 +18,7 @@ from visual_echoes.cli.experiment import experiment
 from visual_echoes.cli.prepare import prepare
 from visual_echoes.cli.reconstruct import reconstruct
 from visual_echoes.cli.runs import runs
+from visual_echoes.cli.verify import certificate, verify
 
 MAKE, MODELS, TRAIN = "Make", "Models", "Train and measure"
 
@@ -44,6 +45,8 @@ app.command(rich_help_panel=MAKE)(generate.picture)
 app.command(rich_help_panel=MAKE)(generate.pair)
 app.command(rich_help_panel=MAKE)(reconstruct)
 app.command(rich_help_panel=MAKE)(demo)
+app.command(rich_help_panel=MAKE)(verify)
+app.command(rich_help_panel=MAKE)(certificate)
 app.command(rich_help_panel=MODELS)(models.info)
 app.command(rich_help_panel=MODELS)(models.assemble)
 app.command(rich_help_panel=MODELS)(convert)
