@@ -80,7 +80,10 @@ def parse(arguments: list[str]) -> None:
     """Let the program's own parser read a command line, without running it; it raises what a user would be told."""
     command, context = typer.main.get_command(app), None
     while True:
-        context = command.make_context(command.name or "echoes", list(arguments), parent=context)
+        try:
+            context = command.make_context(command.name or "echoes", list(arguments), parent=context)
+        except typer.Exit:  # an option such as --version, which ends the program itself
+            return
         if not isinstance(command, TyperGroup):
             return
         arguments = [*context._protected_args, *context.args]

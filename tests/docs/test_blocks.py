@@ -41,12 +41,17 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a reader stands: files under the names that the pages use, and the repository's recipes."""
-    for name in ("photo.jpg", "dog.jpg"):
+    for name in ("photo.jpg", "dog.jpg", "door.jpg"):
         read_image(EXAMPLES / "dog.png").save(tmp_path / name)
     for name in ("recording.wav", "dog.wav"):
         shutil.copy(EXAMPLES / "dog.wav", tmp_path / name)
     for name, checkpoint in (("taming_vqgan_tiny", "last.ckpt"), ("hifigan_tiny", "g_02500000")):
         write(tmp_path, tensors(name)).rename(tmp_path / checkpoint)
+    (tmp_path / "my-clips").mkdir()
+    for name in ("dog.png", "dog.wav"):
+        shutil.copy(EXAMPLES / name, tmp_path / "my-clips")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/mine").symlink_to(ROOT / "src/visual_echoes/models/scenes")  # in place of a training of hours
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     (tmp_path / "data").symlink_to(ROOT / "data")
     monkeypatch.chdir(tmp_path)

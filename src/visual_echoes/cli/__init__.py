@@ -22,7 +22,7 @@ from visual_echoes.cli.verify import certificate, verify
 
 MAKE, MODELS, TRAIN = "Make", "Models", "Train and measure"
 
-app = typer.Typer(cls=ReportingGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=ReportingGroup, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _print_version(wanted: bool) -> None:
