@@ -1,6 +1,6 @@
 """Model folders as every format so far wrote them still load, and make what they made.
 
-A folder under `formats` is never changed. A new format, or a new optional field of the config, gets a folder of its own.
+A folder under `formats` is never changed. A new format or a new optional field of the config gets a folder of its own.
 """
 
 from __future__ import annotations

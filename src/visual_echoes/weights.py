@@ -34,6 +34,7 @@ from visual_echoes.vqgan import VQGAN, VQGANConfig
 FORMAT = 1
 CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
+CREDITS_FILE = "CREDITS.csv"  # authors of the training data, where licences ask for them
 MAX_CONFIG_BYTES = 1 << 20
 MAX_PART_BYTES = 8 << 30
 PACKAGED = "models"
@@ -113,7 +114,8 @@ def build_part(kind: str, config: dict[str, Any], layout: Layout) -> nn.Module:
 def save_model(folder: Path, model: Model, half: bool) -> None:
     """Write a model folder; with `half`, weights are stored in float16.
 
-    `config.json` is written last, so an interrupted save is not mistaken for a model.
+    Credits that lie beside the model's weights go along. `config.json` is written last, so an interrupted save is not
+    mistaken for a model.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptions: dict[PartName, PartDescription] = {}
@@ -136,6 +138,9 @@ def save_model(folder: Path, model: Model, half: bool) -> None:
     )  # fmt: skip
     if model.card:
         write_text(folder / CARD_FILE, model.card)
+    for credits in {weights.path.with_name(CREDITS_FILE) for weights in model.files.values()}:
+        if credits.is_file():
+            write_bytes(folder / CREDITS_FILE, credits.read_bytes())
     _write_description(folder, description)
 
 
@@ -174,17 +179,9 @@ def find_model(source: str, revision: str | None = None) -> Path:
             "pickles must be converted first, with `echoes convert`."
         )
     if source.count("/") == 1 and not source.startswith((".", "/")):
-        from huggingface_hub import snapshot_download
+        from visual_echoes.hub import fetch_model  # here: it writes models with this module
 
-        try:
-            patterns = ["*.safetensors", CONFIG_FILE, CARD_FILE]
-            return Path(snapshot_download(source, revision=revision, allow_patterns=patterns))
-        except Exception as error:  # the hub's client raises many kinds; all mean the same to the user
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise EchoesError(
-                f"The model {source} could not be fetched from the hub ({reason[0]}); check the name and the "
-                "connection, or give a folder."
-            ) from error
+        return fetch_model(source, revision)
     known = ", ".join(packaged_models()) or "none"
     raise EchoesError(f"There is no model {source!r}; give a folder, a hub repository or a packaged name ({known}).")
 
