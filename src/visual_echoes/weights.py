@@ -27,6 +27,7 @@ from visual_echoes.files import write_bytes, write_text
 from visual_echoes.layout import Layout
 from visual_echoes.mage_vqgan import MageVQGAN, MageVQGANConfig
 from visual_echoes.sampling import SamplingSettings
+from visual_echoes.tokenizer import Tokenizer, check_fits
 from visual_echoes.transformer import EchoTransformer, Modality, TransformerConfig
 from visual_echoes.vocoder import GriffinLim, build_vocoder
 from visual_echoes.vqgan import VQGAN, VQGANConfig
@@ -199,8 +200,7 @@ def read_description(folder: Path) -> ModelDescription:
             raise EchoesError(f"{path} has format {content.get('format')!r}, this version reads {FORMAT}; update.")
         return ModelDescription.model_validate(content)
     except (OSError, ValueError, RecursionError) as error:
-        detail = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise EchoesError(f"{path} is no valid model config ({detail}); get the folder again.") from error
+        raise EchoesError(f"{path} is no valid model config ({_reason(error)}); get the folder again.") from error
 
 
 def load_model(source: str | Path, revision: str | None = None, wanted: Iterable[PartName] | None = None) -> Model:
@@ -224,7 +224,7 @@ def load_model(source: str | Path, revision: str | None = None, wanted: Iterable
         layout = Layout.from_dict(description.layout)
     except (KeyError, TypeError, ValueError) as error:
         raise EchoesError(
-            f"{folder / CONFIG_FILE} describes no valid layout ({error}); get the folder again."
+            f"{folder / CONFIG_FILE} describes no valid layout ({_reason(error)}); get the folder again."
         ) from error
     card = folder / CARD_FILE
     model = Model(
@@ -243,7 +243,23 @@ def load_model(source: str | Path, revision: str | None = None, wanted: Iterable
     return model
 
 
-def _load_part(folder: Path, name: str, part: PartDescription, layout: Layout) -> nn.Module:
+def _reason(error: Exception) -> str:
+    """What is wrong, in one line: of a config, its first problem."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+    return " ".join(str(error).split())
+
+
+def _check_layout(folder: Path, name: PartName, part: nn.Module, layout: Layout) -> None:
+    """Refuse a part whose own shape contradicts the folder's layout; vocoders see to that themselves."""
+    if isinstance(part, Tokenizer) and (name == "image_vqgan" or name == "audio_vqgan"):
+        check_fits(part.config, layout, name, folder)
+    elif isinstance(part, EchoTransformer):
+        part.config.check_fits(layout, folder)
+
+
+def _load_part(folder: Path, name: PartName, part: PartDescription, layout: Layout) -> nn.Module:
     if part.file is None and part.kind != GriffinLim.kind:
         raise EchoesError(f"{folder / CONFIG_FILE} names no weights for {name}; get the folder again.")
     try:
@@ -252,11 +268,12 @@ def _load_part(folder: Path, name: str, part: PartDescription, layout: Layout) -
             # First without memory, so that a config cannot ask for more than its file holds.
             with torch.device("meta"):
                 blueprint = build_part(part.kind, part.config, layout)
+            _check_layout(folder, name, blueprint, layout)
             tensors = _read_tensors(folder, part, blueprint)
         module = build_part(part.kind, part.config, layout)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise EchoesError(
-            f"{folder / CONFIG_FILE} describes no valid {name} ({error}); get the folder again."
+            f"{folder / CONFIG_FILE} describes no valid {name} ({_reason(error)}); get the folder again."
         ) from error
     module.load_state_dict(tensors)
     return module.float().eval()
