@@ -2,10 +2,10 @@
 
 Usage: python benchmarks/fuzz_files.py [--count 10000] [--seed 0] [-o fuzz.json]
 
-Each input is read in a worker process in every way the project has. A worker that dies is a crash, one that takes
-longer than the limit a hang; both are ended, noted and replaced. Memory and open files of the worker are watched for
-leaks. The report counts what became of the inputs, with error messages reduced to their kinds. Exits with 1 if anything
-went wrong; `--only KIND:NUMBER` reads one input again, in this process, and shows the traceback.
+Each input is read in a worker process in every way the project has. A worker that dies is a crash, one that computes
+for longer than the limit, or sleeps that long, a hang; both are ended, noted and replaced. Memory and open files of the
+worker are watched for leaks. The report counts what became of the inputs, with error messages reduced to their kinds.
+Exits with 1 if anything went wrong; `--only KIND:NUMBER` reads one input again, here, and shows the traceback.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from fuzz_inputs import KINDS, make_input, readers, write_originals
 
 from visual_echoes.errors import EchoesError
 
-TIME_LIMIT = 30.0  # seconds for one input, in every way
+TIME_LIMIT = 30.0  # seconds of processor time for one input, in every way
+POLL = 1.0  # seconds between looks at a worker
 MEMORY_LIMIT = 4 << 30  # bytes that a worker may come to
 WARM = 300  # inputs of a worker before its memory is taken as the level to stay at
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -40,6 +41,7 @@ class Outcome(NamedTuple):
     detail: str
     memory: int  # bytes that the worker holds
     files: int  # that it has open
+    seconds: float  # of processor time that the input took
 
 
 def main() -> None:
@@ -75,9 +77,8 @@ def fuzz(count: int, seed: int, originals: Path, scratch: Path) -> dict[str, Any
     worker = Worker(seed, originals, scratch)
     for index in range(count):
         kind, number = KINDS[index % len(KINDS)], index // len(KINDS)
-        started = time.monotonic()
         outcome = worker.read(kind, number)
-        slowest = max(slowest, time.monotonic() - started)
+        slowest = max(slowest, outcome.seconds)
         outcomes[kind][outcome.word] += 1
         if outcome.word == "refused":
             refusals[f"{kind}: {outcome.detail}"] += 1
@@ -116,7 +117,7 @@ class Worker:
     def read(self, kind: str, number: int) -> Outcome:
         self._pipe.send((kind, number))
         try:
-            if self._pipe.poll(TIME_LIMIT):
+            if self._answers():
                 outcome: Outcome = self._pipe.recv()
                 if outcome.memory > MEMORY_LIMIT:
                     self.end()
@@ -127,7 +128,28 @@ class Worker:
             self._process.join()
             word, detail = "crash", f"exit code {self._process.exitcode}"
         self.end()
-        return Outcome(word, detail, 0, 0)
+        return Outcome(word, detail, 0, 0, 0.0)
+
+    def _answers(self) -> bool:
+        """Wait for the answer; False if the worker has had its time, or sleeps instead of working, and has none.
+
+        Processor time counts: on a busy machine a worker waits for its turn, and that is no hang.
+        """
+        before, began = self._processor_seconds(), time.monotonic()
+        while not self._pipe.poll(POLL):
+            if self._processor_seconds() - before > TIME_LIMIT:
+                return False
+            if time.monotonic() - began > TIME_LIMIT and self._status()[0] == "S":
+                return False
+        return True
+
+    def _processor_seconds(self) -> float:
+        user, system = self._status()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def _status(self) -> list[str]:
+        """What the system says of the process after its name: its state first (proc(5), /proc/pid/stat)."""
+        return Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
 
     def end(self) -> None:
         self.alive = False
@@ -146,6 +168,7 @@ def _work(pipe: Connection, seed: int, originals: Path, scratch: Path) -> None:
 
 def attempt(kind: str, number: int, seed: int, originals: Path, scratch: Path, loud: bool = False) -> Outcome:
     """Make an input and read it in every way of its kind; the worst outcome counts."""
+    began = time.process_time()
     folder = scratch / "input"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -164,7 +187,8 @@ def attempt(kind: str, number: int, seed: int, originals: Path, scratch: Path, l
             if loud:
                 traceback.print_exc()
     status = Path("/proc/self/statm").read_text().split()
-    return Outcome(word, detail, int(status[1]) * PAGE, len(os.listdir("/proc/self/fd")))
+    files = len(os.listdir("/proc/self/fd"))
+    return Outcome(word, detail, int(status[1]) * PAGE, files, time.process_time() - began)
 
 
 def _kind_of(message: str) -> str:

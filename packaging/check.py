@@ -3,7 +3,7 @@
 Usage: python packaging/check.py [--python PYTHON] [--constraints FILE]   (`make package`)
 
 Writes into `dist`: both packages, `licenses.csv` (of every package that the core installs) and `sbom.cdx.json`
-(CycloneDX). Fails if a package misses or has too much, if an extra's package came along, or if the sound cannot be made.
+(CycloneDX). Fails if a package misses or has too much, if an extra's package came along, or if no sound can be made.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ENVIRONMENT = ROOT / "build" / "package-check"
 IN_WHEEL = (
     "visual_echoes/models/scenes/config.json", "visual_echoes/models/scenes/transformer.safetensors",
     "visual_echoes/models/scenes/CREDITS.csv", "visual_echoes/models/digits/config.json",
-    "visual_echoes/examples/scenes/dog.png", "visual_echoes/evaluation/files/__init__.py",
+    "visual_echoes/examples/scenes/dog.png", "visual_echoes/evaluation/files/page.html",
 )  # fmt: skip
 NOT_IN_WHEEL = ("tests/", "benchmarks/", "docs/", "recipes/", "data/", "packaging/")
 IN_SDIST = ("LICENSE", "LICENSES/README.md", "README.md", "pyproject.toml", "src/visual_echoes/pipeline.py")
