@@ -82,7 +82,7 @@ def parse(arguments: list[str]) -> None:
     while True:
         try:
             context = command.make_context(command.name or "echoes", list(arguments), parent=context)
-        except typer.Exit:  # an option such as --version, which ends the program itself
+        except (typer.Exit, SystemExit):  # an option such as --version, which ends the program itself
             return
         if not isinstance(command, TyperGroup):
             return
