@@ -9,7 +9,7 @@ BROWSER := $(VENV)/browser
 CHROMIUM := /usr/bin/chromium
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test test-browser browser lint clean
+.PHONY: demo test test-browser browser lint docs package clean
 
 demo: $(STAMP)
 	$(RUN)/echoes demo -o demo --overwrite
@@ -29,6 +29,12 @@ lint: $(STAMP)
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
+
+package: $(STAMP)
+	$(RUN)/python packaging/check.py --python $(PYTHON)
+
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
@@ -43,4 +49,4 @@ $(CHROMIUM):
 	$(AS_ROOT) apt-get install --yes --no-install-recommends chromium
 
 clean:
-	rm -rf $(VENV) build dist demo
+	rm -rf $(VENV) build dist demo site

@@ -54,12 +54,12 @@ def test_one_folder_may_bring_several_parts_and_griffin_lim_is_the_vocoder_witho
 @pytest.mark.parametrize(
     ("part", "changes"),
     [
-        ("image_vqgan", {"image_codes": 64}),
+        ("image_vqgan", {"image_size": 32}),
         ("audio_vqgan", {"peak": 0.9}),
-        ("audio_vqgan", {"audio_codes": 64}),
+        ("audio_vqgan", {"fmin": 50.0}),
         ("vocoder", {"fmax": 3900.0}),
-        ("transformer", {"audio_codes": 64}),
-        ("transformer", {"image_codes": 64}),
+        ("transformer", {"peak": 0.9}),
+        ("transformer", {"image_channels": 3}),
     ],
 )
 def test_parts_of_another_layout_are_refused(

@@ -176,12 +176,18 @@ def test_tensors_that_do_not_fit_are_named(folder: Path, change: str) -> None:
         ({"part.transformer.config": {"width": 17}}, "transformer"),
         ({"part.image_vqgan.config": {}}, "image_vqgan"),
         ({"part.transformer.sha256": None}, "checksum"),
+        ({"layout": {**tiny.LAYOUT.to_dict(), "n_mels": 32}}, "has audio_grid .* but its layout"),
+        ({"layout": {**tiny.LAYOUT.to_dict(), "image_factor": 8}}, "pixels per token"),
+        ({"part.audio_vqgan.config": tiny.vqgan_config(channels=3).model_dump(mode="json")}, "3 channels"),
+        ({"part.image_vqgan.config": {**tiny.vqgan_config().model_dump(mode="json"), "norm_groups": 0}}, "norm_groups"),
+        ({"part.transformer.config": {**tiny.transformer_config().model_dump(mode="json"), "heads": 0}}, "heads"),
     ],
 )
 def test_configs_that_make_no_model_are_refused(folder: Path, changes: dict[str, Any], message: str) -> None:
     edit_config(folder, **changes)
-    with pytest.raises(EchoesError, match=message):
+    with pytest.raises(EchoesError, match=message) as caught:
         load_model(folder)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'"text"', b"\xff\xfe", b"[" * 100_000])

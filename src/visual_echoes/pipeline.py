@@ -22,6 +22,7 @@ from visual_echoes.codec import Codec
 from visual_echoes.confidence import weigh
 from visual_echoes.errors import EchoesError
 from visual_echoes.generation import Progress, generate
+from visual_echoes.hub import push_model
 from visual_echoes.inputs import AudioLike, ImageLike, picture_array, sound_array
 from visual_echoes.places import audio_places, enlarge, image_places
 from visual_echoes.request import Given
@@ -95,6 +96,10 @@ class VisualEchoes:
     def save_pretrained(self, folder: str | Path, *, half: bool = True) -> None:
         """Write the model as a folder that `from_pretrained` reads."""
         save_model(Path(folder), self.model, half)
+
+    def push_to_hub(self, repository: str, *, private: bool = False) -> str:
+        """Put the model into a hub repository ("owner/name") that `from_pretrained` reads; returns its address."""
+        return push_model(repository, self.model, private)
 
     # Tasks
 

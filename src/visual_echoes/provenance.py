@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,11 @@ def provenance(model: Model, **details: object) -> dict[str, str]:
         "digital_source_type": DIGITAL_SOURCE_TYPE,
     }
     return metadata | {key: str(value) for key, value in details.items() if value is not None}
+
+
+def says_synthetic(metadata: Mapping[str, str]) -> bool:
+    """Whether what a file says about itself is that a machine made it."""
+    return metadata.get("synthetic") == "true" or metadata.get("digital_source_type") == DIGITAL_SOURCE_TYPE
 
 
 def source_name(path: str | os.PathLike[str]) -> str:

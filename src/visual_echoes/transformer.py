@@ -17,11 +17,12 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, Self, cast
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visual_echoes.attention import NORM_EPS, Block
+from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 from visual_echoes.packing import Choice, Packing
 
@@ -42,13 +43,13 @@ class SequenceConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    image_grid: tuple[int, int]
-    audio_grid: tuple[int, int]
-    image_codes: int = Field(gt=0)
-    audio_codes: int = Field(gt=0)
-    width: int = 768
-    heads: int = 12
-    mlp_ratio: int = 4
+    image_grid: tuple[PositiveInt, PositiveInt]
+    audio_grid: tuple[PositiveInt, PositiveInt]
+    image_codes: PositiveInt
+    audio_codes: PositiveInt
+    width: PositiveInt = 768
+    heads: PositiveInt = 12
+    mlp_ratio: PositiveInt = 4
     dropout: float = Field(default=0.1, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -60,10 +61,16 @@ class SequenceConfig(BaseModel):
     @classmethod
     def for_layout(cls, layout: Layout, **sizes: object) -> Self:
         """A config whose grids and codebooks are the layout's."""
-        grids = {"image_grid": layout.image_grid, "audio_grid": layout.audio_grid}
-        return cls.model_validate(
-            {**grids, "image_codes": layout.image_codes, "audio_codes": layout.audio_codes, **sizes}
-        )
+        return cls.model_validate({**_of_layout(layout), **sizes})
+
+    def check_fits(self, layout: Layout, source: object) -> None:
+        """Refuse with `EchoesError` a layout of other grids or codebooks; `source` is where the network comes from."""
+        for field, wanted in _of_layout(layout).items():
+            if getattr(self, field) != wanted:
+                raise EchoesError(
+                    f"The transformer of {source} has {field} {getattr(self, field)}, but its layout {layout.name!r} "
+                    f"has {wanted}; get the folder again."
+                )
 
     def grid(self, modality: Modality) -> tuple[int, int]:
         return self.image_grid if modality == "image" else self.audio_grid
@@ -76,11 +83,21 @@ class SequenceConfig(BaseModel):
         return rows * columns
 
 
+def _of_layout(layout: Layout) -> dict[str, object]:
+    """The fields of a config that follow from a layout."""
+    return {
+        "image_grid": layout.image_grid,
+        "audio_grid": layout.audio_grid,
+        "image_codes": layout.image_codes,
+        "audio_codes": layout.audio_codes,
+    }
+
+
 class TransformerConfig(SequenceConfig):
     """Size of the model, and the choices the paper leaves open."""
 
-    encoder_layers: int = 12
-    decoder_layers: int = 8
+    encoder_layers: NonNegativeInt = 12
+    decoder_layers: NonNegativeInt = 8
     # What the encoder sees of the masked places: "masked" (MAGE) their mask ids, except for those dropped in training;
     # "visible" nothing, in training and sampling alike.
     encoder_input: Literal["masked", "visible"] = "masked"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,14 +23,14 @@ from visual_echoes.tokenizer import GROUP_NORM_EPS, Quantizer, Tokenizer, Tokeni
 class VQGANConfig(TokenizerConfig):
     """Shape of a VQGAN. Level 0 works at full resolution; each further level follows one downsampling."""
 
-    width: int  # channels at level 0 before its multiplier
-    multipliers: tuple[int, ...]  # one per level
+    width: PositiveInt  # channels at level 0 before its multiplier
+    multipliers: tuple[PositiveInt, ...]  # one per level
     strides: tuple[tuple[int, int], ...]  # (row, column) factors between levels: one fewer than levels
-    blocks: int = 2  # residual blocks per encoder level; the decoder has one more
+    blocks: PositiveInt = 2  # residual blocks per encoder level; the decoder has one more
     attention_levels: tuple[int, ...] = ()
-    latent_width: int  # channels before quant_conv (taming's z_channels)
-    norm_groups: int = 32
-    dropout: float = 0.0
+    latent_width: PositiveInt  # channels before quant_conv (taming's z_channels)
+    norm_groups: PositiveInt = 32
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> VQGANConfig:

@@ -27,6 +27,7 @@ from visual_echoes.files import write_bytes, write_text
 from visual_echoes.layout import Layout
 from visual_echoes.mage_vqgan import MageVQGAN, MageVQGANConfig
 from visual_echoes.sampling import SamplingSettings
+from visual_echoes.tokenizer import Tokenizer, check_fits
 from visual_echoes.transformer import EchoTransformer, Modality, TransformerConfig
 from visual_echoes.vocoder import GriffinLim, build_vocoder
 from visual_echoes.vqgan import VQGAN, VQGANConfig
@@ -34,6 +35,7 @@ from visual_echoes.vqgan import VQGAN, VQGANConfig
 FORMAT = 1
 CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
+CREDITS_FILE = "CREDITS.csv"  # authors of the training data, where licences ask for them
 MAX_CONFIG_BYTES = 1 << 20
 MAX_PART_BYTES = 8 << 30
 PACKAGED = "models"
@@ -113,7 +115,8 @@ def build_part(kind: str, config: dict[str, Any], layout: Layout) -> nn.Module:
 def save_model(folder: Path, model: Model, half: bool) -> None:
     """Write a model folder; with `half`, weights are stored in float16.
 
-    `config.json` is written last, so an interrupted save is not mistaken for a model.
+    Credits that lie beside the model's weights go along. `config.json` is written last, so an interrupted save is not
+    mistaken for a model.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptions: dict[PartName, PartDescription] = {}
@@ -136,6 +139,9 @@ def save_model(folder: Path, model: Model, half: bool) -> None:
     )  # fmt: skip
     if model.card:
         write_text(folder / CARD_FILE, model.card)
+    for credits in {weights.path.with_name(CREDITS_FILE) for weights in model.files.values()}:
+        if credits.is_file():
+            write_bytes(folder / CREDITS_FILE, credits.read_bytes())
     _write_description(folder, description)
 
 
@@ -174,17 +180,9 @@ def find_model(source: str, revision: str | None = None) -> Path:
             "pickles must be converted first, with `echoes convert`."
         )
     if source.count("/") == 1 and not source.startswith((".", "/")):
-        from huggingface_hub import snapshot_download
+        from visual_echoes.hub import fetch_model  # here: it writes models with this module
 
-        try:
-            patterns = ["*.safetensors", CONFIG_FILE, CARD_FILE]
-            return Path(snapshot_download(source, revision=revision, allow_patterns=patterns))
-        except Exception as error:  # the hub's client raises many kinds; all mean the same to the user
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise EchoesError(
-                f"The model {source} could not be fetched from the hub ({reason[0]}); check the name and the "
-                "connection, or give a folder."
-            ) from error
+        return fetch_model(source, revision)
     known = ", ".join(packaged_models()) or "none"
     raise EchoesError(f"There is no model {source!r}; give a folder, a hub repository or a packaged name ({known}).")
 
@@ -202,8 +200,7 @@ def read_description(folder: Path) -> ModelDescription:
             raise EchoesError(f"{path} has format {content.get('format')!r}, this version reads {FORMAT}; update.")
         return ModelDescription.model_validate(content)
     except (OSError, ValueError, RecursionError) as error:
-        detail = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise EchoesError(f"{path} is no valid model config ({detail}); get the folder again.") from error
+        raise EchoesError(f"{path} is no valid model config ({_reason(error)}); get the folder again.") from error
 
 
 def load_model(source: str | Path, revision: str | None = None, wanted: Iterable[PartName] | None = None) -> Model:
@@ -227,7 +224,7 @@ def load_model(source: str | Path, revision: str | None = None, wanted: Iterable
         layout = Layout.from_dict(description.layout)
     except (KeyError, TypeError, ValueError) as error:
         raise EchoesError(
-            f"{folder / CONFIG_FILE} describes no valid layout ({error}); get the folder again."
+            f"{folder / CONFIG_FILE} describes no valid layout ({_reason(error)}); get the folder again."
         ) from error
     card = folder / CARD_FILE
     model = Model(
@@ -246,7 +243,23 @@ def load_model(source: str | Path, revision: str | None = None, wanted: Iterable
     return model
 
 
-def _load_part(folder: Path, name: str, part: PartDescription, layout: Layout) -> nn.Module:
+def _reason(error: Exception) -> str:
+    """What is wrong, in one line: of a config, its first problem."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+    return " ".join(str(error).split())
+
+
+def _check_layout(folder: Path, name: PartName, part: nn.Module, layout: Layout) -> None:
+    """Refuse a part whose own shape contradicts the folder's layout; vocoders see to that themselves."""
+    if isinstance(part, Tokenizer) and (name == "image_vqgan" or name == "audio_vqgan"):
+        check_fits(part.config, layout, name, folder)
+    elif isinstance(part, EchoTransformer):
+        part.config.check_fits(layout, folder)
+
+
+def _load_part(folder: Path, name: PartName, part: PartDescription, layout: Layout) -> nn.Module:
     if part.file is None and part.kind != GriffinLim.kind:
         raise EchoesError(f"{folder / CONFIG_FILE} names no weights for {name}; get the folder again.")
     try:
@@ -255,11 +268,12 @@ def _load_part(folder: Path, name: str, part: PartDescription, layout: Layout) -
             # First without memory, so that a config cannot ask for more than its file holds.
             with torch.device("meta"):
                 blueprint = build_part(part.kind, part.config, layout)
+            _check_layout(folder, name, blueprint, layout)
             tensors = _read_tensors(folder, part, blueprint)
         module = build_part(part.kind, part.config, layout)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise EchoesError(
-            f"{folder / CONFIG_FILE} describes no valid {name} ({error}); get the folder again."
+            f"{folder / CONFIG_FILE} describes no valid {name} ({_reason(error)}); get the folder again."
         ) from error
     module.load_state_dict(tensors)
     return module.float().eval()

@@ -20,10 +20,11 @@ from visual_echoes.cli.experiment import experiment
 from visual_echoes.cli.prepare import prepare
 from visual_echoes.cli.reconstruct import reconstruct
 from visual_echoes.cli.runs import runs
+from visual_echoes.cli.verify import certificate, verify
 
 MAKE, MODELS, TRAIN = "Make", "Models", "Train and measure"
 
-app = typer.Typer(cls=ReportingGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=ReportingGroup, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _print_version(wanted: bool) -> None:
@@ -47,6 +48,8 @@ app.command(rich_help_panel=MAKE)(generate.pair)
 app.command(rich_help_panel=MAKE)(reconstruct)
 app.command("app", rich_help_panel=MAKE)(serve)
 app.command(rich_help_panel=MAKE)(demo)
+app.command(rich_help_panel=MAKE)(verify)
+app.command(rich_help_panel=MAKE)(certificate)
 app.command(rich_help_panel=MODELS)(models.info)
 app.command(rich_help_panel=MODELS)(models.assemble)
 app.command(rich_help_panel=MODELS)(convert)

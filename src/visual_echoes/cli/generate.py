@@ -29,15 +29,18 @@ from visual_echoes.cli.options import (
     OverwriteOption,
     PairOrder,
     SeedOption,
+    SignOption,
     StartOption,
     StepsOption,
     TemperatureOption,
     load,
     named_settings,
+    signer_of,
 )
 from visual_echoes.provenance import source_name
 
 if TYPE_CHECKING:
+    from visual_echoes.credentials import Signer
     from visual_echoes.generation import Progress
     from visual_echoes.pipeline import Result
 
@@ -60,6 +63,7 @@ def sound(
     batch_size: BatchSizeOption = 16,
     model: ModelOption = None,
     device: DeviceOption = "auto",
+    sign: SignOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Make the sound of each picture: NAME.wav, and NAME.mp4 with the picture."""
@@ -70,6 +74,7 @@ def sound(
     items = as_items(find_files(pictures, IMAGE_SUFFIXES | VIDEO_SUFFIXES, "pictures or videos"))
     suffixes = [".wav", ".mp4"] if video else [".wav"]
     claim_outputs(output, _names(items, suffixes), (item.path for item in items), overwrite)
+    signer = signer_of(sign)
     echoes = load(model, device)
     settings = named_settings(steps=steps, temperature=temperature, guidance=guidance, order=order)
     _run(
@@ -79,6 +84,7 @@ def sound(
         write=lambda item, result, row: export_item(
             echoes.model, result, row, output / item.stem, suffixes, task="sound", source=source_name(item.path)
         ),
+        signer=signer,
         batch_size=batch_size,
         seed=seed,
     )
@@ -99,6 +105,7 @@ def picture(
     batch_size: BatchSizeOption = 16,
     model: ModelOption = None,
     device: DeviceOption = "auto",
+    sign: SignOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Make the picture of each sound: NAME.png, and NAME.mp4 with the sound."""
@@ -108,6 +115,7 @@ def picture(
     items = as_items(find_files(sounds, AUDIO_SUFFIXES | VIDEO_SUFFIXES, "sounds or videos"))
     suffixes = [".png", ".mp4"] if video else [".png"]
     claim_outputs(output, _names(items, suffixes), (item.path for item in items), overwrite)
+    signer = signer_of(sign)
     echoes = load(model, device)
     settings = named_settings(steps=steps, temperature=temperature, guidance=guidance, order=order)
     _run(
@@ -117,6 +125,7 @@ def picture(
         write=lambda item, result, row: export_item(
             echoes.model, result, row, output / item.stem, suffixes, task="picture", source=source_name(item.path)
         ),
+        signer=signer,
         batch_size=batch_size,
         seed=seed,
     )
@@ -137,6 +146,7 @@ def pair(
     batch_size: BatchSizeOption = 16,
     model: ModelOption = None,
     device: DeviceOption = "auto",
+    sign: SignOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Make pictures and sounds that belong together, from nothing: pair-0001.png, .wav and .mp4."""
@@ -145,6 +155,7 @@ def pair(
     stems = [f"pair-{number:04d}" for number in range(1, count + 1)]
     suffixes = [".png", ".wav", ".mp4"] if video else [".png", ".wav"]
     claim_outputs(output, (stem + suffix for stem in stems for suffix in suffixes), [], overwrite)
+    signer = signer_of(sign)
     echoes = load(model, device)
     settings = named_settings(steps=steps, temperature=temperature, guidance=guidance, order=order)
     with progress_bar("Making pairs", count) as bar:
@@ -157,7 +168,7 @@ def pair(
             for row, stem in enumerate(batch):
                 details = {"task": "pair", "pair_order": pair_order}
                 for path in export_item(echoes.model, result, row, output / stem, suffixes, **details):
-                    bar.say(str(path))
+                    _finish(path, signer, bar)
 
 
 def _names(items: Sequence[Item], suffixes: Sequence[str]) -> list[str]:
@@ -170,6 +181,7 @@ def _run(
     read: Callable[[Path, Callable[[str], None]], Any],
     make: Callable[..., Result],
     write: Callable[[Item, Result, int], list[Path]],
+    signer: Signer | None,
     batch_size: int,
     seed: int,
 ) -> None:
@@ -179,6 +191,7 @@ def _run(
         read: a file as the pipeline takes it, given a function for what is to be said about it.
         make: the pipeline's task, from what was read.
         write: writes an item, given the result and the item's row in it, and returns the files.
+        signer: puts Content Credentials into them.
     """
     from visual_echoes.confidence import in_words
 
@@ -192,9 +205,16 @@ def _run(
             )
             for row, (item, _) in enumerate(batch):
                 for path in write(item, result, row):
-                    bar.say(str(path))
+                    _finish(path, signer, bar)
                 if result.confidence is not None:
                     bar.note(f"{item.path}: {in_words(float(result.confidence[row]))}")
+
+
+def _finish(path: Path, signer: Signer | None, bar: Bar) -> None:
+    """Sign a file that was written, if that is asked for, and name it."""
+    if signer is not None:
+        signer.sign(path)
+    bar.say(str(path))
 
 
 def _share_of(bar: Bar, before: int, size: int) -> Progress:

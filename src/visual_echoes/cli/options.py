@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from visual_echoes.credentials import Signer
     from visual_echoes.pipeline import VisualEchoes
 
 Order = Literal["confidence", "halton"]  # as in SamplingSettings, whose module imports torch
@@ -47,6 +48,10 @@ ModelOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]
+SignOption = Annotated[
+    Path | None,
+    typer.Option("--sign", help="Folder with certificate.pem and key.pem that Content Credentials are signed with."),
+]
 
 
 def named_settings(**values: Any) -> dict[str, Any]:
@@ -61,3 +66,12 @@ def load(model: str | None, device: str) -> VisualEchoes:
 
     with working("Loading the model"):
         return VisualEchoes.from_pretrained(model or DEFAULT_MODEL, device=device)
+
+
+def signer_of(folder: Path | None) -> Signer | None:
+    """Who signs with what `--sign` names; None without it."""
+    if folder is None:
+        return None
+    from visual_echoes.credentials import Signer
+
+    return Signer(folder)

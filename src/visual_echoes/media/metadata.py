@@ -16,13 +16,25 @@ def read_metadata(path: StrPath) -> dict[str, str]:
     Raises:
         EchoesError: the file is missing, too large or damaged.
     """
+    content_type = media_type(path)
+    if content_type == "image/png":
+        return read_png_metadata(path)
+    return {} if content_type is None else _read_comment(path)
+
+
+def media_type(path: StrPath) -> str | None:
+    """The media type of a file of a kind that is written here, by its first bytes; None for any other.
+
+    Raises:
+        EchoesError: the file is missing or too large.
+    """
     with open_source(path, MAX_VIDEO_BYTES, _KIND) as file:
         head = file.read(12)
     if head.startswith(b"\x89PNG"):
-        return read_png_metadata(path)
-    if head[8:] == b"WAVE" or head[4:8] == b"ftyp":
-        return _read_comment(path)
-    return {}
+        return "image/png"
+    if head[8:] == b"WAVE":
+        return "audio/wav"
+    return "video/mp4" if head[4:8] == b"ftyp" else None
 
 
 def _read_comment(path: StrPath) -> dict[str, str]:

@@ -1,0 +1,120 @@
+"""Which picture watermarks of published packages survive in what the packaged model `scenes` makes.
+
+Usage: python benchmarks/watermarks.py [--examples 12] [-o watermarks.json]
+
+Needs packages that the project does not use otherwise:
+    pip install opencv-python-headless PyWavelets
+    pip install --no-deps invisible-watermark==0.2.0 blind-watermark==0.4.4
+
+For each method: the share of bits that come back (chance: 0.5) from the marked picture, from its JPEG, from its video
+and from a picture without a mark; and the PSNR of the marked picture. Pictures have their own 32 x 32 pixels, or the
+256 x 256 of the video. What a method refuses is recorded with its reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from visual_echoes import VisualEchoes
+from visual_echoes.media import read_frames, write_mp4
+
+BITS = 32
+ENLARGE = 8  # what the video's picture is enlarged by
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--examples", type=int, default=12)
+    arguments.add_argument("-o", "--output", type=Path, default=Path("watermarks.json"))
+    options = arguments.parse_args()
+    made = VisualEchoes.from_pretrained("scenes", device="cpu").generate_pair(options.examples, seed=0)
+    assert made.images is not None
+    large = made.images.repeat(ENLARGE, axis=1).repeat(ENLARGE, axis=2)
+    results: dict[str, Any] = {}
+    for size, pictures in (("32 x 32", made.images), ("256 x 256", large)):
+        for name, method in (("dwtDct", _invisible("dwtDct")), ("dwtDctSvd", _invisible("dwtDctSvd")),
+                             ("blind-watermark", _blind)):  # fmt: skip
+            results[f"{name}, {size}"] = measure_pictures(method, pictures)
+    options.output.write_text(json.dumps(results, indent=2) + "\n")
+    print(json.dumps(results, indent=2))
+
+
+def measure_pictures(method: Callable[[], tuple[Callable, Callable]], pictures: np.ndarray) -> dict[str, Any]:
+    encode, decode = method()
+    noise = np.random.default_rng(0)
+    scores: dict[str, list[float]] = {"png": [], "jpeg 90": [], "video": [], "without a mark": [], "psnr, dB": []}
+    try:
+        for pixels in pictures:
+            bits = noise.integers(0, 2, BITS).astype(bool)
+            marked = encode(pixels, bits)
+            error = np.mean((marked.astype(float) - pixels) ** 2)
+            scores["psnr, dB"].append(float(10 * np.log10(255**2 / max(error, 1e-9))))
+            for name, seen in (("png", marked), ("jpeg 90", jpeg(marked)), ("video", video(marked)),
+                               ("without a mark", pixels)):  # fmt: skip
+                scores[name].append(float((decode(seen) == bits).mean()))
+    except Exception as error:  # these packages raise whatever happens
+        return {"refused": f"{type(error).__name__}: {error}"}
+    return {name: round(float(np.mean(values)), 3) for name, values in scores.items()}
+
+
+def _invisible(kind: str) -> Callable[[], tuple[Callable, Callable]]:
+    def make() -> tuple[Callable, Callable]:
+        from imwatermark import WatermarkDecoder, WatermarkEncoder
+
+        def encode(pixels: np.ndarray, bits: np.ndarray) -> np.ndarray:
+            encoder = WatermarkEncoder()
+            encoder.set_watermark("bits", bits)
+            return encoder.encode(np.ascontiguousarray(pixels[..., ::-1]), kind)[..., ::-1]
+
+        def decode(pixels: np.ndarray) -> np.ndarray:
+            decoder = WatermarkDecoder("bits", BITS)
+            return np.asarray(decoder.decode(np.ascontiguousarray(pixels[..., ::-1]), kind), bool)
+
+        return encode, decode
+
+    return make
+
+
+def _blind() -> tuple[Callable, Callable]:
+    from blind_watermark import WaterMark
+
+    def encode(pixels: np.ndarray, bits: np.ndarray) -> np.ndarray:
+        mark = WaterMark(password_img=1, password_wm=1)
+        mark.read_img(img=np.ascontiguousarray(pixels[..., ::-1]))
+        mark.read_wm(list(bits), mode="bit")
+        return np.clip(np.rint(mark.embed()), 0, 255).astype(np.uint8)[..., ::-1]
+
+    def decode(pixels: np.ndarray) -> np.ndarray:
+        mark = WaterMark(password_img=1, password_wm=1)
+        found = mark.extract(embed_img=np.ascontiguousarray(pixels[..., ::-1]), wm_shape=BITS, mode="bit")
+        return np.asarray(found) > 0.5
+
+    return encode, decode
+
+
+def jpeg(pixels: np.ndarray) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=90)
+    return np.asarray(Image.open(buffer))
+
+
+def video(pixels: np.ndarray) -> np.ndarray:
+    """The picture as the video has it, in its own size again."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.mp4"
+        write_mp4(path, np.ascontiguousarray(pixels), np.zeros(8000, np.float32), 16_000, {})
+        (frame,) = read_frames(path, 1)
+    return np.asarray(frame.resize(pixels.shape[1::-1], Image.Resampling.BOX))
+
+
+if __name__ == "__main__":
+    main()
