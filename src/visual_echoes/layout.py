@@ -57,6 +57,8 @@ class Layout:
             raise ValueError(f"layout {self.name}: image size {self.image_size} is no multiple of {self.image_factor}")
         if self.n_mels % self.audio_factor[0]:
             raise ValueError(f"layout {self.name}: {self.n_mels} mel bands are no multiple of {self.audio_factor[0]}")
+        if 2 * self.hop > self.n_fft:
+            raise ValueError(f"layout {self.name}: a hop of more than half a window loses samples between frames")
         if self.raw_frames < self.audio_factor[1]:
             raise ValueError(f"layout {self.name}: the clip is shorter than one audio token")
         if not 0 <= self.fmin < self.fmax <= self.sample_rate / 2:
