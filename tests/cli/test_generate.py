@@ -91,6 +91,7 @@ def test_the_files_say_where_they_come_from(
             "convention": "interpolate",
             "order": "halton",
             "schedule": "constant",
+            "guidance_every": "1",
             "confidence": "guided",
         }
 
