@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,7 +22,7 @@ from visual_echoes.media import read_image
 from visual_echoes.pipeline import PairOrder
 
 
-class JobForm(Options):
+class JobForm(Options, ABC):
     """What all tasks take."""
 
     model: str | None = Field(default=None, description="a name from /api/v1/models; the first of them if left out")
@@ -36,8 +37,9 @@ class JobForm(Options):
     def options(self) -> Options:
         return Options(**{name: getattr(self, name) for name in Options.model_fields})
 
+    @abstractmethod
     def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
-        raise NotImplementedError
+        """How to read what was stored and make a task of it, for a model's layout."""
 
 
 class SoundForm(JobForm):
