@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,6 +23,7 @@ from visual_echoes.evaluation.packaged import packaged_judge
 from visual_echoes.evaluation.second_opinions import second_opinions
 from visual_echoes.files import write_text
 from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.speed.measure import take_turns
 from visual_echoes.training.vocoder_losses import stft_distance
 from visual_echoes.vocoder import GriffinLim, Vocoder
 
@@ -65,14 +65,13 @@ def main() -> None:
 
 def vocode_in_turn(vocoders: dict[str, Vocoder], mel_BMT: Tensor) -> tuple[dict[str, Tensor], dict[str, float]]:
     """The sounds each vocoder makes, and its median seconds for all of them."""
-    taken: dict[str, list[float]] = {name: [] for name in vocoders}
-    sounds = {}
-    for _ in range(REPEATS):
-        for name, vocoder in vocoders.items():
-            start = time.perf_counter()
-            sounds[name] = torch.cat([vocoder(part_BMT) for part_BMT in mel_BMT.split(BATCH)])
-            taken[name].append(time.perf_counter() - start)
-    return sounds, {name: statistics.median(seconds) for name, seconds in taken.items()}
+    sounds: dict[str, Tensor] = {}
+
+    def vocode(name: str) -> None:
+        sounds[name] = torch.cat([vocoders[name](part_BMT) for part_BMT in mel_BMT.split(BATCH)])
+
+    taken = take_turns({name: partial(vocode, name) for name in vocoders}, REPEATS)
+    return sounds, {name: seconds.median for name, seconds in taken.items()}
 
 
 if __name__ == "__main__":

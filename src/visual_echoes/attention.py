@@ -6,7 +6,7 @@ their places P, Q of the memory's.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,26 +14,16 @@ from torch.nn import functional as F
 
 from visual_echoes.packing import Packing
 
+if TYPE_CHECKING:
+    from visual_echoes.transformer import SequenceConfig
+
 NORM_EPS = 1e-6
-
-
-class BlockSize(Protocol):
-    """What a block has to be told."""
-
-    @property
-    def width(self) -> int: ...
-    @property
-    def heads(self) -> int: ...
-    @property
-    def mlp_ratio(self) -> int: ...
-    @property
-    def dropout(self) -> float: ...
 
 
 class Attention(nn.Module):
     """Multi-head self-attention within each sample of a packed batch."""
 
-    def __init__(self, config: BlockSize) -> None:
+    def __init__(self, config: SequenceConfig) -> None:
         super().__init__()
         self.heads, self.dropout = config.heads, config.dropout
         self.qkv = nn.Linear(config.width, 3 * config.width)
@@ -81,7 +71,7 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Pre-norm attention and MLP (Vaswani et al. 2017; MAGE's block)."""
 
-    def __init__(self, config: BlockSize) -> None:
+    def __init__(self, config: SequenceConfig) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(config.width, eps=NORM_EPS)
         self.attention = Attention(config)

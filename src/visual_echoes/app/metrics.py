@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import resource
-import sys
-
 from visual_echoes.app.limits import MAX_WAITING
 from visual_echoes.app.service import Service
+from visual_echoes.memory import peak_memory
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ENDS = ("done", "failed", "cancelled")
@@ -22,7 +20,7 @@ def exposition(service: Service) -> str:
         *_single("echoes_jobs_waiting_limit", "gauge", "Jobs that fit into the queue.", MAX_WAITING),
         *_single("echoes_jobs_running", "gauge", "Jobs being worked on.", service.running),
         *_single("echoes_kept_bytes", "gauge", "Results in memory.", service.kept_bytes),
-        *_single("echoes_peak_memory_bytes", "gauge", "Largest memory the process has had.", _peak_memory()),
+        *_single("echoes_peak_memory_bytes", "gauge", "Largest memory the process has had.", peak_memory()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -33,8 +31,3 @@ def _single(name: str, kind: str, meaning: str, value: float) -> list[str]:
 
 def _family(name: str, kind: str, meaning: str) -> list[str]:
     return [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}"]
-
-
-def _peak_memory() -> int:
-    """Bytes; the system counts in kilobytes everywhere but on macOS."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
