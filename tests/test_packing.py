@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from visual_echoes.packing import Packing
+from visual_echoes.packing import ROWS, Packing
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 9), st.floats(0, 1), st.integers(0, 99))
 
@@ -58,3 +58,19 @@ def test_two_choices_have_runs_of_the_same_samples(shape: tuple[int, int, float,
         for one, other in zip(places, others, strict=True):
             assert len(set(one.tolist()) | set(other.tolist())) <= 1
     assert torch.equal(second.unpack(second.pack(row_BS)), row_BS * second_BS)
+
+
+@given(SHAPES)
+def test_spare_rows_change_nothing(shape: tuple[int, int, float, int]) -> None:
+    kept_BS = kept_places(shape)
+    x_BSD = torch.arange(1, kept_BS.numel() * 3 + 1, dtype=torch.float32).view(*kept_BS.shape, 3)
+    exact = Packing(kept_BS)
+    with torch.autocast("cpu"):  # where every number of rows would be compiled for
+        rounded = Packing(kept_BS)
+    x_ND = rounded.pack(x_BSD)
+    assert bool(kept_BS.all()) or len(x_ND) % ROWS == 0
+    assert torch.equal(rounded.unpack(x_ND), exact.unpack(exact.pack(x_BSD)))
+    runs = rounded.split(x_ND)
+    assert all(map(torch.equal, runs, exact.split(exact.pack(x_BSD))))
+    assert torch.equal(rounded.join(runs)[: rounded.tokens], exact.pack(x_BSD))
+    assert rounded.join(runs).shape == x_ND.shape

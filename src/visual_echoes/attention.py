@@ -48,7 +48,7 @@ class Attention(nn.Module):
                 self.mix(*self.by_head(q_RPD, 1), *self.by_head(kv_RQE, 2))
                 for q_RPD, kv_RQE in zip(queries, looked_at, strict=True)
             ]
-        return self.out(torch.cat([mixed_RPD.flatten(0, 1) for mixed_RPD in mixed]))
+        return self.out(places.join(mixed))
 
     def by_head(self, x_BSE: Tensor, parts: int) -> tuple[Tensor, ...]:
         """Queries, keys or values that lie side by side, (B, H, S, D / H) each."""

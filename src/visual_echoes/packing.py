@@ -4,7 +4,11 @@ Dense layers take all tokens of a batch at once; only attention has to know whic
 places of a batch are laid end to end, samples that keep equally many next to each other: a run of them is a dense
 batch.
 
-Shapes: B batch, S places of a sample, N kept places of the whole batch, R samples of a run, P places each of them has.
+A CPU's kernels in bfloat16 are compiled for each number of rows, which takes longer than the product; so there the
+packed rows are rounded up to a multiple of `ROWS`, by spare rows at the end that nothing is read from.
+
+Shapes: B batch, S places of a sample, N kept places of the whole batch and spare rows, R samples of a run, P places
+each of them has.
 """
 
 from __future__ import annotations
@@ -15,6 +19,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+ROWS = 64
 
 
 class Run(NamedTuple):
@@ -41,6 +48,7 @@ class Packing:
 
     Attributes:
         runs: samples and length of each run, in packed order.
+        tokens: how many places are kept; rows beyond them are spare.
     """
 
     def __init__(
@@ -53,8 +61,11 @@ class Packing:
             samples_of[(count,) if groups is None else groups[sample]].append(sample)
         found = [(samples, counts[samples[0]]) for _, samples in sorted(samples_of.items())]
         self.runs = [Run(len(samples), count) for samples, count in found]
+        self.tokens = sum(run.tokens for run in self.runs)
+        self.spare = 0
         self._index_N: Tensor | None = None  # None: everything is kept, in its own order
         if self.runs != [Run(batch, places)]:
+            self.spare = -self.tokens % ROWS if _compiles_each_shape(kept_BS.device) else 0
             self._index_N = torch.cat([self._indices(kept_BS, samples, count) for samples, count in found])
 
     @classmethod
@@ -70,21 +81,29 @@ class Packing:
         return cls(first[0], counts[0], groups), cls(second[0], counts[1], groups)
 
     def pack(self, x_BSD: Tensor) -> Tensor:
-        """The kept places end to end, (N, ...)."""
+        """The kept places end to end, (N, ...); what stands in spare rows means nothing."""
         x_MD = x_BSD.flatten(0, 1)
-        return x_MD if self._index_N is None else x_MD.index_select(0, self._index_N)
+        return x_MD if self._index_N is None else x_MD.index_select(0, F.pad(self._index_N, (0, self.spare)))
 
     def unpack(self, x_ND: Tensor) -> Tensor:
         """The kept places back where they were, zeros elsewhere, (B, S, ...)."""
         if self._index_N is not None:
             batch, places = self.shape
-            x_ND = x_ND.new_zeros(batch * places, *x_ND.shape[1:]).index_copy(0, self._index_N, x_ND)
+            zeros_MD = x_ND.new_zeros(batch * places, *x_ND.shape[1:])
+            x_ND = zeros_MD.index_copy(0, self._index_N, x_ND[: self.tokens])
         return x_ND.unflatten(0, self.shape)
 
     def split(self, x_ND: Tensor) -> list[Tensor]:
         """Each run as a dense batch, (R, P, ...)."""
-        parts = x_ND.split([run.tokens for run in self.runs])
+        parts = x_ND[: self.tokens].split([run.tokens for run in self.runs])
         return [part.unflatten(0, run) for part, run in zip(parts, self.runs, strict=True)]
+
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """What `split` took apart, (N, ...)."""
+        joined = [part_RPD.flatten(0, 1) for part_RPD in parts]
+        if self.spare:
+            joined.append(joined[0].new_zeros(self.spare, *joined[0].shape[1:]))
+        return torch.cat(joined)
 
     @staticmethod
     def _indices(kept_BS: Tensor, samples: list[int], count: int) -> Tensor:
@@ -93,3 +112,7 @@ class Packing:
         # Sorting has a result of a known shape, so that a device need not be waited for.
         places_RP = kept_BS[rows_R1[:, 0]].to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :count]
         return (rows_R1 * kept_BS.shape[1] + places_RP).flatten()
+
+
+def _compiles_each_shape(device: torch.device) -> bool:
+    return device.type == "cpu" and torch.is_autocast_enabled("cpu")

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from visual_echoes.data.tokens import Tokens
 from visual_echoes.masking import LaterFields, Mask, MaskRatio, dropped_count, random_mask
+from visual_echoes.packing import Packing
 from visual_echoes.training.task import Phase, Task, Validation
 from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair, TransformerConfig
 
@@ -116,13 +117,13 @@ class TransformerTask(Task):
             MODALITIES, tokens, masked, scored, features, strict=True
         ):
             # Only masked places are scored, dropped ones included.
-            logits_MK = self.model.logits(modality, features_BPD[masked_BP]).float()
-            target_M = tokens_BP[masked_BP]
+            places = Packing(masked_BP)
+            logits_MK = self.model.logits(modality, places.pack(features_BPD)).float()
             losses_M = F.cross_entropy(
-                logits_MK, target_M, label_smoothing=self.objective.label_smoothing, reduction="none"
-            )
+                logits_MK, places.pack(tokens_BP), label_smoothing=self.objective.label_smoothing, reduction="none"
+            )[: places.tokens]
             sums.append(losses_M.sum())
-            counts.append(float(scored_B.sum()))  # not `len(target_M)`: every masked place of the step weighs the same
+            counts.append(float(scored_B.sum()))  # not `len(losses_M)`: every masked place of the step weighs the same
             metrics[f"loss/{modality}"] = losses_M.sum() / counts[-1]
         if self.objective.average == "tokens":
             loss = torch.stack(sums).sum() / sum(counts)
