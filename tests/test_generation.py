@@ -249,3 +249,14 @@ def test_the_difference_of_guidance_may_be_kept_for_some_steps() -> None:
     model = watched(1)
     sample(random_tokens(1), unknown_where(1, True, True), model, guidance=3.0, guidance_every=4)
     assert [len(branches) for branches in model.calls] == [1, 3, 1, 1, 3, 1]
+
+
+def test_what_settled_places_are_may_be_kept_for_some_steps() -> None:
+    tokens, unknown = random_tokens(3), unknown_where(3, False, True)
+    exact = sample(tokens, unknown, targets=IMAGE_TO_AUDIO, guidance=3.0)
+    kept = sample(tokens, unknown, targets=IMAGE_TO_AUDIO, guidance=3.0, settled_every=3)
+    assert not torch.equal(kept.audio, exact.audio)
+    assert torch.equal(kept.image, exact.image)
+    # Pairs, whose branches come and go, and a difference that is kept as well.
+    sample(tokens, unknown_where(3, True, True), guidance=3.0, settled_every=3, guidance_every=2)
+    sample(tokens, unknown_where(3, True, True), guidance=3.0, settled_every=2, schedule="interval")

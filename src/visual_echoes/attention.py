@@ -6,6 +6,7 @@ their places P, Q of the memory's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -39,16 +40,29 @@ class Attention(nn.Module):
         """
         if memory_MD is None or memory is None:
             mixed = [self.mix(*self.by_head(qkv_RPE, 3)) for qkv_RPE in places.split(self.qkv(x_ND))]
-        else:
-            shares = [self.out.in_features, 2 * self.out.in_features]
-            (weight_q, weight_kv), (bias_q, bias_kv) = (p.split(shares) for p in (self.qkv.weight, self.qkv.bias))
-            queries = places.split(F.linear(x_ND, weight_q, bias_q))
-            looked_at = memory.split(F.linear(memory_MD, weight_kv, bias_kv))
-            mixed = [
-                self.mix(*self.by_head(q_RPD, 1), *self.by_head(kv_RQE, 2))
-                for q_RPD, kv_RQE in zip(queries, looked_at, strict=True)
-            ]
+            return self.out(places.join(mixed))
+        return self.look(x_ND, places, self.keys_values(memory_MD), memory)
+
+    def keys_values(self, x_ND: Tensor) -> Tensor:
+        """What places are to those that look at them, (N, 2 D)."""
+        (_, weight_ED), (_, bias_E) = self._shares()
+        return F.linear(x_ND, weight_ED, bias_E)
+
+    def look(self, x_ND: Tensor, places: Packing, keys_values_ME: Tensor, memory: Packing) -> Tensor:
+        """What places gather from a memory of which keys and values are known."""
+        (weight_DD, _), (bias_D, _) = self._shares()
+        mixed = [
+            self.mix(*self.by_head(q_RPD, 1), *self.by_head(kv_RQE, 2))
+            for q_RPD, kv_RQE in zip(
+                places.split(F.linear(x_ND, weight_DD, bias_D)), memory.split(keys_values_ME), strict=True
+            )
+        ]
         return self.out(places.join(mixed))
+
+    def _shares(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Weight and bias of the queries, and of keys and values."""
+        shares = [self.out.in_features, 2 * self.out.in_features]
+        return self.qkv.weight.split(shares), self.qkv.bias.split(shares)
 
     def by_head(self, x_BSE: Tensor, parts: int) -> tuple[Tensor, ...]:
         """Queries, keys or values that lie side by side, (B, H, S, D / H) each."""
@@ -84,5 +98,9 @@ class Block(nn.Module):
         self, x_ND: Tensor, places: Packing, memory_MD: Tensor | None = None, memory: Packing | None = None
     ) -> Tensor:
         normed_MD = None if memory_MD is None else self.norm1(memory_MD)
-        x_ND = x_ND + self.dropout(self.attention(self.norm1(x_ND), places, normed_MD, memory))
+        return self.add(x_ND, self.attention(self.norm1(x_ND), places, normed_MD, memory))
+
+    def add(self, x_ND: Tensor, gathered_ND: Tensor) -> Tensor:
+        """The places with what they gathered, after the MLP."""
+        x_ND = x_ND + self.dropout(gathered_ND)
         return x_ND + self.dropout(self.mlp(self.norm2(x_ND)))

@@ -14,11 +14,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from visual_echoes.reuse import ReusingTransformer
 from visual_echoes.sampling import Sampler, SamplingSettings
-from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair, other
+from visual_echoes.transformer import MODALITIES, Counts, EchoTransformer, Modality, Pair, Wanted, other
 
 # Called after each step with the steps done, the steps in all, and the state: tokens and what is still open.
 Progress = Callable[[int, int, Pair, Pair], None]
+
+
+Scorer = Callable[[Pair, Pair, Counts, Wanted], Pair]  # `EchoTransformer.scores`
 
 
 class Branch(NamedTuple):
@@ -56,6 +60,7 @@ def generate(
         modality: Sampler(*state, settings, model.config.grid(modality), [child(parent) for parent in generators])
         for modality, state in zip(MODALITIES, zip(tokens, unknown, strict=True), strict=True)
     }
+    scorer = model.scores if settings.settled_every == 1 else ReusingTransformer(model, settings.settled_every).scores
     differences: dict[Modality, Tensor] = {}  # of conditional and unconditional scores
     for step in range(settings.steps):
         active = [modality for modality in targets if not samplers[modality].done]
@@ -68,7 +73,7 @@ def generate(
         guided = [modality for modality in guided if not samplers[other(modality)].blank]
         asked = [m for m in guided if m not in differences or step % settings.guidance_every == 0]
         branches = [Branch(active), *(Branch([m], other(m)) for m in asked)]
-        conditional, *unconditional = _scores(model, samplers, branches)
+        conditional, *unconditional = _scores(scorer, samplers, branches)
         for modality, scores in zip(asked, unconditional, strict=True):
             place = MODALITIES.index(modality)
             differences[modality] = conditional[place] - scores[place]
@@ -93,7 +98,7 @@ def _state(samplers: dict[Modality, Sampler]) -> tuple[Pair, Pair]:
     return tokens, Pair(*(samplers[modality].open_BL for modality in MODALITIES))
 
 
-def _scores(model: EchoTransformer, samplers: dict[Modality, Sampler], branches: Sequence[Branch]) -> list[Pair]:
+def _scores(scorer: Scorer, samplers: dict[Modality, Sampler], branches: Sequence[Branch]) -> list[Pair]:
     """Scores of what each branch wants; all branches go through the model in one batch."""
     tokens, unknown = _state(samplers)
     size = len(tokens.image)
@@ -101,10 +106,10 @@ def _scores(model: EchoTransformer, samplers: dict[Modality, Sampler], branches:
     for branch in branches:
         masked.append(Pair(*(open_BP | (branch.hidden == m) for m, open_BP in zip(MODALITIES, unknown, strict=True))))
         hidden_counts = (
-            [model.places[m]] * size if branch.hidden == m else samplers[m].open_counts for m in MODALITIES
+            [samplers[m].open_BL.shape[1]] * size if branch.hidden == m else samplers[m].open_counts for m in MODALITIES
         )
         counts += list(zip(*hidden_counts, strict=True))
         wanted += [branch.wanted] * size
     stacked = Pair(*(tokens_BP.repeat(len(branches), 1) for tokens_BP in tokens))
-    found = model.scores(stacked, Pair(*map(torch.cat, zip(*masked, strict=True))), counts, wanted)
+    found = scorer(stacked, Pair(*map(torch.cat, zip(*masked, strict=True))), counts, wanted)
     return [Pair(*parts) for parts in zip(*(scores.split(size) for scores in found), strict=True)]

@@ -93,6 +93,11 @@ class Packing:
             x_ND = zeros_MD.index_copy(0, self._index_N, x_ND[: self.tokens])
         return x_ND.unflatten(0, self.shape)
 
+    def write(self, x_ND: Tensor, target_BSD: Tensor) -> None:
+        """Write the kept places where they belong, in place; the others stay as they are."""
+        index_N = torch.arange(self.tokens, device=x_ND.device) if self._index_N is None else self._index_N
+        target_BSD.view(-1, *x_ND.shape[1:]).index_copy_(0, index_N, x_ND[: self.tokens])
+
     def split(self, x_ND: Tensor) -> list[Tensor]:
         """Each run as a dense batch, (R, P, ...)."""
         parts = x_ND[: self.tokens].split([run.tokens for run in self.runs])

@@ -34,6 +34,8 @@ class SamplingSettings(BaseModel):
             (after Kynkäänniemi et al. 2024).
         guidance_every: the difference that guidance adds is found anew every so many steps and kept in between (as in
             LazyMAR, Yan et al. 2025); 1 finds it at every step (the paper).
+        settled_every: what settled places are to others is found anew every so many steps and kept in between
+            (`reuse.py`); 1 finds it at every step (the paper).
         order: "confidence" (the paper) or "halton" (Besnier et al. 2025), which spreads the places evenly.
         confidence: whether the confidence reads the "guided" or the "conditional" probabilities.
     """
@@ -46,6 +48,7 @@ class SamplingSettings(BaseModel):
     convention: Literal["interpolate", "extrapolate"] = "interpolate"
     schedule: Literal["constant", "rising", "interval"] = "constant"
     guidance_every: int = Field(default=1, ge=1, le=1000)
+    settled_every: int = Field(default=1, ge=1, le=1000)
     order: Literal["confidence", "halton"] = "confidence"
     confidence: Literal["guided", "conditional"] = "guided"
 

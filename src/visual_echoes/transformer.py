@@ -123,7 +123,15 @@ class Pair(NamedTuple):
 
 
 Counts = Sequence[tuple[int, int]]  # of picture and sound places, for each sample
+CountedChoice = tuple[Tensor, list[int]]  # places, and how many they are, for each sample
 Wanted = Sequence[Sequence[Modality]]  # modalities, for each sample
+
+
+class Asked(NamedTuple):
+    """Places whose scores are wanted."""
+
+    by_modality: Sequence[CountedChoice]  # (B, I) and (B, A)
+    both: CountedChoice  # (B, S), never the class slot
 
 
 class Positions(nn.Module):
@@ -229,16 +237,24 @@ class EchoTransformer(nn.Module):
         masked_BL = torch.cat(masked, 1)
         seen_BS = after_class_slot(~masked_BL if hides else torch.ones_like(masked_BL), True)
         seen_counts = [seen_BS.shape[1] - sum(counts) * hides for counts in masked_counts]
-        asked: list[tuple[Tensor, list[int]]] = []
+        asked = self.asked(masked, masked_counts, wanted)
+        return self.scored(self._run(tokens, masked, (seen_BS, seen_counts), asked.both), asked)
+
+    def asked(self, masked: Pair, masked_counts: Counts, wanted: Wanted) -> Asked:
+        """The places whose scores are wanted; arguments as for `scores`."""
+        choices: list[CountedChoice] = []
         for place, (modality, masked_BP) in enumerate(zip(MODALITIES, masked, strict=True)):
             asks = [modality in modalities for modalities in wanted]
             counts = [counts[place] * ask for counts, ask in zip(masked_counts, asks, strict=True)]
-            asked.append((masked_BP & torch.tensor(asks, device=masked_BP.device)[:, None], counts))
-        asked_BS = after_class_slot(torch.cat([asked_BP for asked_BP, _ in asked], 1), False)
-        asked_counts = [sum(counts) for counts in zip(*(counts for _, counts in asked), strict=True)]
-        features = self.by_modality(self._run(tokens, masked, (seen_BS, seen_counts), (asked_BS, asked_counts)))
+            choices.append((masked_BP & torch.tensor(asks, device=masked_BP.device)[:, None], counts))
+        (image_BI, image_counts), (audio_BA, audio_counts) = choices
+        both_BS = after_class_slot(torch.cat([image_BI, audio_BA], 1), False)
+        return Asked(choices, (both_BS, list(map(int.__add__, image_counts, audio_counts))))
+
+    def scored(self, x_BSD: Tensor, asked: Asked) -> Pair:
+        """Scores of the places that were asked for, of their features; zeros elsewhere."""
         found = []
-        for modality, features_BPD, choice in zip(MODALITIES, features, asked, strict=True):
+        for modality, features_BPD, choice in zip(MODALITIES, self.by_modality(x_BSD), asked.by_modality, strict=True):
             places = Packing(*choice)
             found.append(places.unpack(self.logits(modality, places.pack(features_BPD)).float()))
         return Pair(*found)
