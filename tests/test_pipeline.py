@@ -17,6 +17,7 @@ from visual_echoes import EchoesError, Result, SamplingSettings, VisualEchoes
 from visual_echoes.exports import export_item
 from visual_echoes.generation import generate
 from visual_echoes.layout import LAYOUTS, Layout
+from visual_echoes.sampling import PRESETS, Preset
 from visual_echoes.transformer import Pair
 from visual_echoes.vocoder import build_vocoder
 from visual_echoes.weights import Model, load_model
@@ -152,6 +153,17 @@ def test_pairs_are_made_in_the_order_asked_for(echoes: VisualEchoes, monkeypatch
 def test_settings_override_the_model_s_defaults(echoes: VisualEchoes) -> None:
     result = echoes.image_to_audio(pictures(1), steps=2, order="halton")
     assert result.settings == SamplingSettings(**{**echoes.defaults.model_dump(), "steps": 2, "order": "halton"})
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_settings_over_the_model_s_and_under_those_named(echoes: VisualEchoes, name: Preset) -> None:
+    made = echoes.image_to_audio(pictures(1), preset=name, temperature=1.0)
+    assert made.settings == SamplingSettings(**{**echoes.defaults.model_dump(), **PRESETS[name], "temperature": 1.0})
+
+
+def test_an_unknown_preset_is_refused_by_name(echoes: VisualEchoes) -> None:
+    with pytest.raises(EchoesError, match="no preset 'slow'; choose one of quality, balanced, fast"):
+        echoes.image_to_audio(pictures(1), preset="slow")
 
 
 def test_inpainting_keeps_what_is_outside_the_mask(echoes: VisualEchoes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -14,7 +14,15 @@ from pydantic import ValidationError
 from torch import Tensor
 
 import tiny
-from visual_echoes.sampling import Sampler, SamplingSettings, draw_tokens, halton_order, remaining_places
+from visual_echoes.sampling import (
+    PRESETS,
+    Preset,
+    Sampler,
+    SamplingSettings,
+    draw_tokens,
+    halton_order,
+    remaining_places,
+)
 
 
 def generators(count: int, seed: int = 0) -> list[torch.Generator]:
@@ -256,3 +264,11 @@ def test_the_defaults_are_the_paper_s() -> None:
 def test_refuses_unfit_settings(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         SamplingSettings.model_validate(changes)
+
+
+def test_presets_are_settings_and_the_first_takes_the_paper_s_steps() -> None:
+    assert get_args(Preset) == tuple(PRESETS)
+    quality, *others = (SamplingSettings(**changes) for changes in PRESETS.values())
+    assert quality == SamplingSettings()
+    assert all(set(changes) == set(PRESETS["quality"]) for changes in PRESETS.values())
+    assert all(settings.steps < quality.steps for settings in others)

@@ -26,7 +26,7 @@ from visual_echoes.hub import push_model
 from visual_echoes.inputs import AudioLike, ImageLike, picture_array, sound_array
 from visual_echoes.places import audio_places, enlarge, image_places
 from visual_echoes.request import Given
-from visual_echoes.sampling import SamplingSettings
+from visual_echoes.sampling import PRESETS, SamplingSettings
 from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair
 from visual_echoes.weights import Model, load_model, save_model
 
@@ -122,7 +122,8 @@ class VisualEchoes:
             batch_size: items sampled at once.
             progress: called after each sampling step with the steps done and in all over the whole request, and the
                 state of the batch at hand; what it raises ends the request.
-            **settings: any of `SamplingSettings`, over the model's defaults.
+            **settings: any of `SamplingSettings`, over the model's defaults; `preset="fast"` (or another of
+                `sampling.PRESETS`) changes several at once, and what is named beside it goes before it.
 
         Raises:
             EchoesError: an unusable picture or setting.
@@ -305,8 +306,13 @@ class VisualEchoes:
         return self.model.calibration[target].probability(weigh(transformer, tokens, target, error_B)).cpu().numpy()
 
     def _settings(self, changes: dict[str, Any]) -> SamplingSettings:
+        changes = dict(changes)
+        preset = changes.pop("preset", None)
+        if preset is not None and preset not in PRESETS:
+            raise EchoesError(f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}.")
+        values = {**self.defaults.model_dump(), **(PRESETS[preset] if preset else {}), **changes}
         try:
-            return SamplingSettings.model_validate({**self.defaults.model_dump(), **changes})
+            return SamplingSettings.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])

@@ -12,13 +12,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 GUIDED_STRETCH = (0.25, 0.75)  # shares of the steps between which the schedule "interval" guides
+
+
+Preset = Literal["quality", "balanced", "fast"]
 
 
 class SamplingSettings(BaseModel):
@@ -79,6 +82,15 @@ class SamplingSettings(BaseModel):
     @property
     def _strongest(self) -> float:
         return self.guidance if self.convention == "interpolate" else 1.0 + self.guidance
+
+
+# What each preset changes in a model's own settings. "quality" takes the paper's steps and no short cut; the others are
+# the cheapest whose judged accuracy stays within 0.01 and 0.03 of it (docs/performance.md).
+PRESETS: dict[Preset, dict[str, Any]] = {
+    "quality": {"steps": 30, "guidance_every": 1, "settled_every": 1},
+    "balanced": {"steps": 12, "guidance_every": 1, "settled_every": 1},
+    "fast": {"steps": 8, "guidance_every": 1, "settled_every": 3},
+}
 
 
 def remaining_places(step: int, steps: int, unknown_B: Tensor, open_B: Tensor) -> Tensor:

@@ -31,4 +31,7 @@ def test_the_bounds_are_the_sampler_s_or_narrower(name: str) -> None:
 
 def test_what_is_not_set_is_the_model_s_own() -> None:
     assert Options().arguments == {"seed": 0, "batch_size": 1}
+    assert Options.of(preset="fast").arguments == {"seed": 0, "batch_size": 1, "preset": "fast"}
+    with pytest.raises(EchoesError, match="The value of preset cannot be used"):
+        Options.of(preset="slow")
     assert Options.of(count=3, guidance=2).arguments == {"seed": 0, "batch_size": 3, "guidance": 2.0}

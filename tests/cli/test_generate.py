@@ -16,6 +16,7 @@ from visual_echoes import __version__
 from visual_echoes.media import read_audio, read_frames, read_image, read_metadata, write_mp4
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.provenance import DIGITAL_SOURCE_TYPE
+from visual_echoes.sampling import PRESETS
 
 RATE = tiny.LAYOUT.sample_rate
 ROUNDING = 1e-3  # sums in batches of another size differ in their last bits
@@ -92,6 +93,7 @@ def test_the_files_say_where_they_come_from(
             "order": "halton",
             "schedule": "constant",
             "guidance_every": "1",
+            "settled_every": "1",
             "confidence": "guided",
         }
 
@@ -103,6 +105,16 @@ def test_without_options_the_models_own_settings_hold(
     metadata = read_metadata(tmp_path / "sound-0.png")
     assert (metadata["steps"], metadata["temperature"], metadata["guidance"]) == ("4", "2.0", "2.0")
     assert not list(tmp_path.glob("*.mp4"))
+
+
+def test_a_preset_changes_several_settings_and_what_is_named_beside_it_goes_before(
+    command: Command, model_folder: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    options = ["-o", tmp_path, "--model", model_folder, "--no-video", "--preset", "fast", "--steps", 2]
+    assert command("sound", pictures[0], *options).exit_code == 0
+    metadata = read_metadata(tmp_path / "picture-0.wav")
+    assert (metadata["steps"], metadata["temperature"]) == ("2", "2.0")
+    assert metadata["settled_every"] == str(PRESETS["fast"]["settled_every"]) != "1"
 
 
 def test_bad_files_are_listed_and_do_not_change_the_good_ones(

@@ -22,6 +22,7 @@ from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio, read_audio
 from visual_echoes.pipeline import MAX_SEED, PairOrder
 from visual_echoes.places import audio_places, image_places
+from visual_echoes.sampling import Preset
 
 Side = Literal["picture", "sound", "both"]
 
@@ -32,6 +33,7 @@ class Options(BaseModel):
     Attributes:
         seed: of the first variant; the next ones count up from it.
         count: variants.
+        preset: settings by how long it may take; those that are named go before them.
         steps: sampling steps; more are slower.
         temperature: noise in what is settled first.
         guidance: how strictly to follow what is given.
@@ -42,6 +44,7 @@ class Options(BaseModel):
 
     seed: int = Field(default=0, ge=0, le=MAX_SEED - MAX_VARIANTS)
     count: int = Field(default=1, ge=1, le=MAX_VARIANTS)
+    preset: Preset | None = None
     # The bounds of SamplingSettings, or narrower.
     steps: int | None = Field(default=None, ge=1, le=MAX_STEPS)
     temperature: float | None = Field(default=None, ge=0, le=1000, allow_inf_nan=False)

@@ -17,7 +17,7 @@ from visual_echoes.app.service import Service, follow
 from visual_echoes.app.tasks import Options
 from visual_echoes.errors import EchoesError
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.sampling import SamplingSettings
+from visual_echoes.sampling import PRESETS, SamplingSettings
 
 # Files reach the handlers undecoded (`preprocess`): only `visual_echoes.media` decodes them, within its limits.
 QUIET: dict[str, Any] = {
@@ -49,8 +49,11 @@ class Settings:
     def read(values: Sequence[Any]) -> tuple[str, Options]:
         """Model and options."""
         model, seed, count, preset, steps, temperature, guidance = values
-        mine = {"steps": steps, "temperature": temperature, "guidance": guidance} if preset == MINE else {}
-        return model, Options.of(seed=seed, count=count, **mine)
+        if preset == MINE:
+            chosen = {"steps": steps, "temperature": temperature, "guidance": guidance}
+        else:
+            chosen = {"preset": None if preset == OWN else preset}
+        return model, Options.of(seed=seed, count=count, **chosen)
 
 
 def settings(service: Service) -> Settings:
@@ -60,7 +63,9 @@ def settings(service: Service) -> Settings:
         model = gr.Dropdown(list(service.names), value=service.names[0], label="Model")
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, info="The same seed makes the same again.")
         count = gr.Slider(1, MAX_VARIANTS, 1, step=1, label="Variants")
-        preset = gr.Radio([OWN, MINE], value=OWN, label="Sampling settings")
+        preset = gr.Radio(
+            [OWN, *((name.capitalize(), name) for name in PRESETS), MINE], value=OWN, label="Sampling settings"
+        )
     with gr.Row(visible=False) as mine:
         steps = gr.Slider(1, MAX_STEPS, paper.steps, step=1, label="Steps", info="More are slower.")
         temperature = gr.Slider(0, 30, paper.temperature, label="Temperature", info="Noise in what is settled first.")

@@ -28,6 +28,7 @@ from visual_echoes.cli.options import (
     OutputOption,
     OverwriteOption,
     PairOrder,
+    PresetOption,
     SeedOption,
     SignOption,
     StartOption,
@@ -55,6 +56,7 @@ def sound(
     ],
     output: OutputOption,
     video: VideoOption = True,
+    preset: PresetOption = None,
     steps: StepsOption = None,
     temperature: TemperatureOption = None,
     guidance: GuidanceOption = None,
@@ -76,7 +78,7 @@ def sound(
     claim_outputs(output, _names(items, suffixes), (item.path for item in items), overwrite)
     signer = signer_of(sign)
     echoes = load(model, device)
-    settings = named_settings(steps=steps, temperature=temperature, guidance=guidance, order=order)
+    settings = named_settings(preset=preset, steps=steps, temperature=temperature, guidance=guidance, order=order)
     _run(
         items,
         read=lambda path, _: picture_array(path, echoes.layout),
@@ -97,6 +99,7 @@ def picture(
     output: OutputOption,
     start: StartOption = None,
     video: VideoOption = True,
+    preset: PresetOption = None,
     steps: StepsOption = None,
     temperature: TemperatureOption = None,
     guidance: GuidanceOption = None,
@@ -117,7 +120,7 @@ def picture(
     claim_outputs(output, _names(items, suffixes), (item.path for item in items), overwrite)
     signer = signer_of(sign)
     echoes = load(model, device)
-    settings = named_settings(steps=steps, temperature=temperature, guidance=guidance, order=order)
+    settings = named_settings(preset=preset, steps=steps, temperature=temperature, guidance=guidance, order=order)
     _run(
         items,
         read=lambda path, note: read_clip(path, echoes.layout, start, note),
@@ -138,6 +141,7 @@ def pair(
         PairOrder, typer.Option("--pair-order", help="Unmask both at once, or finish one and make the other for it.")
     ] = "together",
     video: VideoOption = True,
+    preset: PresetOption = None,
     steps: StepsOption = None,
     temperature: TemperatureOption = None,
     guidance: GuidanceOption = None,
@@ -157,7 +161,7 @@ def pair(
     claim_outputs(output, (stem + suffix for stem in stems for suffix in suffixes), [], overwrite)
     signer = signer_of(sign)
     echoes = load(model, device)
-    settings = named_settings(steps=steps, temperature=temperature, guidance=guidance, order=order)
+    settings = named_settings(preset=preset, steps=steps, temperature=temperature, guidance=guidance, order=order)
     with progress_bar("Making pairs", count) as bar:
         for first in range(0, count, batch_size):
             batch = stems[first : first + batch_size]

@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from visual_echoes.pipeline import VisualEchoes
 
 Order = Literal["confidence", "halton"]  # as in SamplingSettings, whose module imports torch
+Preset = Literal["quality", "balanced", "fast"]  # likewise
 PairOrder = Literal["together", "image_first", "audio_first"]  # as in the pipeline
 
 OWN = "the model's own"
 LAST_SEED = 2**32 - 1
 
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made if needed.")]
+PresetOption = Annotated[
+    Preset | None, typer.Option("--preset", show_default=OWN, help="Settings by how long it may take.")
+]
 StepsOption = Annotated[
     int | None, typer.Option("--steps", min=1, max=1000, show_default=OWN, help="Sampling steps; more are slower.")
 ]
