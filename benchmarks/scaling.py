@@ -1,0 +1,88 @@
+"""How the cost grows: seconds of sampling over the number of tokens, seconds of a training step over processes.
+
+Sampling: a transformer of half the paper's width and layers, a sound for a picture in eight steps, guidance 3. Training:
+`recipes/digits-mini/base.toml` at one global batch on one process and on several, a thread each; it needs the data
+(`echoes data digits`). Run from the repository's root:
+
+    python benchmarks/scaling.py --output reports/scaling.json [--ranks 1 2] [--steps 100]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from visual_echoes.files import write_text
+from visual_echoes.run_folder import METRICS_FILE
+from visual_echoes.sampling import SamplingSettings
+from visual_echoes.speed.measure import Sampling, take_turns
+from visual_echoes.training import run
+from visual_echoes.training.recipe import TransformerRecipe, read_recipe
+from visual_echoes.transformer import EchoTransformer, TransformerConfig
+
+RECIPE = Path(__file__).parents[1] / "recipes/digits-mini/base.toml"
+SIDES = (6, 8, 12, 16, 24)  # of the picture's grid; the sound has as many places
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker is not None:
+        torch.set_num_threads(1)
+        train(options.worker, options.steps)
+        return
+    report = {
+        "threads": torch.get_num_threads(),
+        "tokens": over_tokens(options.repeats),
+        "ranks": {ranks: over_ranks(ranks, options.steps) for ranks in options.ranks},
+    }
+    print(json.dumps(report, indent=2))
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    write_text(options.output, json.dumps(report, indent=2) + "\n")
+
+
+@torch.inference_mode()
+def over_tokens(repeats: int) -> dict[int, float]:
+    """Median seconds of a sound, by tokens of picture and sound together."""
+    works = {}
+    for side in SIDES:
+        config = TransformerConfig(
+            image_grid=(side, side), audio_grid=(side, side), image_codes=1024, audio_codes=128, width=384, heads=6,
+            encoder_layers=6, decoder_layers=4,
+        )  # fmt: skip
+        works[str(2 * side * side)] = Sampling(EchoTransformer(config).eval(), SamplingSettings(steps=8)).fast
+    return {int(tokens): seconds.median for tokens, seconds in take_turns(works, repeats).items()}
+
+
+def over_ranks(ranks: int, steps: int) -> float:
+    """Seconds of a training step, the mean over all but the first logged ones."""
+    with tempfile.TemporaryDirectory() as name:
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        command = [*launcher, __file__, "--output", name, "--steps", str(steps), "--worker", name]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        rows = [json.loads(line) for line in (Path(name) / METRICS_FILE).read_text().splitlines()]
+    paces = [row["seconds_per_step"] for row in rows if row["group"] == "train"][1:]
+    return sum(paces) / len(paces)
+
+
+def train(folder: Path, steps: int) -> None:
+    recipe = read_recipe(RECIPE)
+    assert isinstance(recipe, TransformerRecipe)
+    settings = {"steps": steps, "validate_every": steps, "log_every": max(1, steps // 5)}
+    changes = {"output": folder, "image_copies": 1, "audio_copies": 1}
+    run.train(recipe.model_copy(update={**changes, "train": recipe.train.model_copy(update=settings)}))
+
+
+if __name__ == "__main__":
+    main()
