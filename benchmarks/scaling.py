@@ -1,8 +1,8 @@
 """How the cost grows: seconds of sampling over the number of tokens, seconds of a training step over processes.
 
-Sampling: a transformer of half the paper's width and layers, a sound for a picture in eight steps, guidance 3. Training:
-`recipes/digits-mini/base.toml` at one global batch on one process and on several, a thread each; it needs the data
-(`echoes data digits`). Run from the repository's root:
+Sampling: a transformer of half the paper's width and layers, a sound for a picture in eight steps, guidance 3.
+Training: `recipes/digits-mini/base.toml` at one global batch on one process and on several, a thread each; it needs the
+data (`echoes data digits`). Run from the repository's root:
 
     python benchmarks/scaling.py --output reports/scaling.json [--ranks 1 2] [--steps 100]
 """

@@ -27,6 +27,7 @@ def test_a_model_is_measured(tmp_path: Path) -> None:
     assert report["times_plain"] == pytest.approx(
         report["sampling"]["plain"]["median"] / report["sampling"]["fast"]["median"]
     )
+    assert set(report["presets"]) == {"quality", "balanced", "fast"}
     assert 0 < report["operations"]["fast"] < report["operations"]["plain"]
     assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert "times as fast as the plain way" in result.output

@@ -34,7 +34,8 @@ def bench(
     echoes = load(model, "cpu")
     with working("Measuring") as show:
         report = measure(echoes, model or DEFAULT_MODEL, repeats, lambda part: show(f"Measuring: {part}"))
-    for title, figures in (("start-up", report.start_up), ("stage", report.stages)):
+    groups = {"start-up": report.start_up, "stage": report.stages, "sampling, preset": report.presets}
+    for title, figures in groups.items():
         for name, seconds in figures.items():
             say(f"{title}: {name}: {seconds.median:.3f} s ({seconds.least:.3f} to {seconds.most:.3f})")
     for way in (FAST, PLAIN):

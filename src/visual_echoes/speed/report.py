@@ -18,6 +18,7 @@ from visual_echoes.evaluation.records import Record
 from visual_echoes.files import atomic_path, write_text
 from visual_echoes.memory import peak_memory
 from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.sampling import PRESETS
 from visual_echoes.speed.measure import (
     MATMUL_OPERATIONS,
     Sampling,
@@ -59,6 +60,7 @@ class BenchReport(Record):
     start_up: dict[str, Seconds]
     stages: dict[str, Seconds]
     sampling: dict[str, Seconds]  # a sound, the fast way and the plain way
+    presets: dict[str, Seconds]  # a sound's sampling
     operations: dict[str, int]
     share_of_matmul_speed: dict[str, float]
     times_plain: float
@@ -83,6 +85,9 @@ def bench(echoes: VisualEchoes, name: str, repeats: int, progress: BenchProgress
     seconds = take_turns({**works, MATMUL: multiply_matrices}, repeats)
     speed = MATMUL_OPERATIONS / seconds.pop(MATMUL).median
     counts = {way: operations(work) for way, work in works.items()}
+    progress("presets")
+    presets = {n: Sampling(model, settings.model_copy(update=changes)).fast for n, changes in PRESETS.items()}
+    by_preset = take_turns(presets, repeats)
     curves: dict[str, tuple[Point, ...]] = {}
     progress("steps")
     at_steps = {n: Sampling(model, settings.model_copy(update={"steps": n})).fast for n in STEPS}
@@ -97,7 +102,7 @@ def bench(echoes: VisualEchoes, name: str, repeats: int, progress: BenchProgress
         model=name, version=__version__, torch_version=torch.__version__,
         machine=f"{platform.machine()}, {os.cpu_count()} cores", threads=threads,
         parameters=sum(p.numel() for p in model.parameters()), steps=settings.steps, start_up=start_up,
-        stages=by_stage, sampling=seconds, operations=counts,
+        stages=by_stage, sampling=seconds, presets=by_preset, operations=counts,
         share_of_matmul_speed={way: counts[way] / seconds[way].median / speed for way in works},
         times_plain=seconds[PLAIN].median / seconds[FAST].median, curves=curves, peak_bytes=peak_memory(),
     )  # fmt: skip

@@ -95,7 +95,10 @@ def build_optimizers(networks: list[nn.Module], settings: TrainSettings) -> list
     ]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(
-            [group for group in groups if group["params"]], lr=settings.learning_rate, betas=settings.betas
+            [group for group in groups if group["params"]],
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            fused=True,
         )
     ]
     if hidden:
