@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from visual_echoes.transformer import EchoTransformer, TransformerConfig
+from visual_echoes.weights import load_model, save_model
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -52,6 +55,19 @@ def serving(*arguments: str) -> Iterator[str]:
 def address() -> Iterator[str]:
     """The page with the packaged models, on this machine."""
     with serving() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def slow_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page with a model that is so large that its longest job takes minutes on any machine."""
+    model = load_model("scenes")
+    config = TransformerConfig.for_layout(model.layout, width=768, encoder_layers=12, decoder_layers=8)
+    model.parts["transformer"] = EchoTransformer(config)
+    model.configs["transformer"] = config.model_dump(mode="json")
+    folder = tmp_path_factory.mktemp("models") / "large"
+    save_model(folder, model, half=True)
+    with serving("--model", str(folder)) as address:
         yield address
 
 

@@ -167,8 +167,8 @@ def test_a_result_is_taken_further(visit: Visit, address: str, tmp_path: Path) -
         assert read_metadata(download(page, place, "WAV", tmp_path))["task"] == task
 
 
-def test_a_running_job_can_be_cancelled(visit: Visit, address: str) -> None:
-    page = visit(address)
+def test_a_running_job_can_be_cancelled(visit: Visit, slow_address: str) -> None:
+    page = visit(slow_address)
     page.get_by_label("My own").check()
     setting(page, "Steps", 100)
     setting(page, "Variants", 8)
@@ -182,8 +182,8 @@ def test_a_running_job_can_be_cancelled(visit: Visit, address: str) -> None:
     expect(place.locator("audio")).to_have_count(8)
 
 
-def test_a_visitor_who_leaves_is_not_worked_for(visit: Visit, address: str) -> None:
-    leaving, staying = visit(address), visit(address)
+def test_a_visitor_who_leaves_is_not_worked_for(visit: Visit, slow_address: str) -> None:
+    leaving, staying = visit(slow_address), visit(slow_address)
     leaving.get_by_label("My own").check()
     setting(leaving, "Steps", 100)
     setting(leaving, "Variants", 8)
@@ -191,10 +191,12 @@ def test_a_visitor_who_leaves_is_not_worked_for(visit: Visit, address: str) -> N
     place.get_by_role("button", name="Make pairs").click()
     expect(place.get_by_text(UNDER_WAY)).to_be_visible()
     leaving.close()
+    staying.get_by_label("My own").check()
+    setting(staying, "Steps", 1)
     place = tab(staying, "Pairs")
     place.get_by_role("button", name="Make pairs").click()
     expect(place.locator("audio")).to_have_count(1)
-    figures = staying.request.get(f"{address}metrics").text()
+    figures = staying.request.get(f"{slow_address}metrics").text()
     assert 'echoes_jobs_total{state="cancelled"} 0' not in figures
 
 
