@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -99,8 +100,13 @@ def _scorer(model: ScoringModel, settled_every: int) -> Scorer:
         return model.scores
     if isinstance(model, EchoTransformer):
         return ReusingTransformer(model, settled_every).scores
-    warnings.warn("Only torch can keep what settled places were; settled_every is taken for 1.", stacklevel=3)
+    _warn_of_exactness()
     return model.scores
+
+
+@cache  # once, whatever the filters
+def _warn_of_exactness() -> None:
+    warnings.warn("Graphs score all places anew in every step; settled_every is taken for 1.", stacklevel=2)
 
 
 def _state(samplers: dict[Modality, Sampler]) -> tuple[Pair, Pair]:

@@ -47,7 +47,8 @@ class Graph:
         path: its name, for messages.
 
     Raises:
-        EchoesError: onnxruntime cannot load it, or its inputs and outputs are not those of the plan.
+        EchoesError: onnxruntime cannot load it, or its inputs and outputs are not those of the plan; also when it is
+            called, if it fails.
     """
 
     def __init__(self, content: bytes, plan: Plan, path: Path) -> None:
@@ -59,14 +60,16 @@ class Graph:
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its own exceptions share no base
-            said = " ".join(str(error).split())
-            raise EchoesError(f"{path} cannot be loaded by onnxruntime ({said}); export the model again.") from error
+            raise EchoesError(
+                f"{path} cannot be loaded by onnxruntime ({_said(error)}); export the model again."
+            ) from error
         found = (self._session.get_inputs(), self._session.get_outputs())
         for values, wanted in zip(found, (plan.inputs, plan.outputs), strict=True):
             if [(v.name, v.type, tuple(v.shape[1:])) for v in values] != [_described(value) for value in wanted] or any(
                 isinstance(v.shape[0], int) for v in values
             ):
                 raise EchoesError(f"{path} is no graph of this model; export the model again.")
+        self._path = path
         self._inputs, self._outputs = ([value.name for value in side] for side in (plan.inputs, plan.outputs))
         self._options = onnxruntime.RunOptions()
         self._options.only_execute_path_to_fetches = True
@@ -75,7 +78,10 @@ class Graph:
         """The outputs, or only those of these numbers, on the CPU."""
         names = self._outputs if only is None else [self._outputs[number] for number in only]
         fed = {name: value.numpy() for name, value in zip(self._inputs, inputs, strict=True)}
-        return [torch.from_numpy(array) for array in self._session.run(names, fed, self._options)]
+        try:
+            return [torch.from_numpy(array) for array in self._session.run(names, fed, self._options)]
+        except Exception as error:  # as above
+            raise EchoesError(f"{self._path} cannot be run ({_said(error)}); export the model again.") from error
 
 
 class OnnxTransformer:
@@ -220,6 +226,10 @@ def _assemble(graphs: dict[GraphName, Graph], model: Model, manifest: Manifest) 
         part = model.parts["vocoder"]
         vocoder = OnnxVocos(graphs["vocoder"], part) if isinstance(part, Vocos) else OnnxVocoder(graphs["vocoder"])
     return Graphs(transformer, tokenizers, vocoder)
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _described(value: Value) -> tuple[str, str, tuple[int, ...]]:
