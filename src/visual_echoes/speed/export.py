@@ -87,7 +87,9 @@ def _exportable(part: nn.Module) -> nn.Module:
     if isinstance(part, Vocoder):
         part = copy.deepcopy(part).fold()
     if sum(parameter.nbytes for parameter in part.parameters()) > MAX_GRAPH_BYTES:
-        raise EchoesError(f"A {type(part).__name__} of over 2 GB does not fit into an ONNX file; run it with torch.")
+        raise EchoesError(
+            f"The {type(part).__name__} is larger than 2 GB, the most an ONNX file holds; run it with torch."
+        )
     return part.eval().requires_grad_(False)
 
 
