@@ -101,6 +101,15 @@ def test_a_graph_that_computes_something_else_is_refused(tmp_path: Path, monkeyp
     assert not graph_path(tmp_path, "transformer").exists()
 
 
+def test_what_cannot_be_exported_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no such operation\nand much more")
+
+    monkeypatch.setattr("torch.onnx.export", fail)
+    with pytest.raises(EchoesError, match=r"transformer.onnx cannot be made by torch's exporter \(no such operation\)"):
+        export_model(small_model(), tmp_path)
+
+
 def test_a_part_that_is_too_large_for_onnx_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "MAX_GRAPH_BYTES", 1000)
     with pytest.raises(EchoesError, match="The EchoTransformer is larger than 2 GB"):

@@ -53,8 +53,8 @@ def export_model(
             each output; activations are quantised as they come (onnxruntime's dynamic quantisation).
 
     Raises:
-        EchoesError: a part is too large for ONNX, a graph does not compute what torch does, `int8` is asked of a model
-            without a transformer, or a file cannot be written.
+        EchoesError: a part is too large for ONNX or of a kind that torch cannot export, a graph does not compute what
+            torch does, `int8` is asked of a model without a transformer, or a file cannot be written.
     """
     if int8 and "transformer" not in model.parts:
         raise EchoesError(f"Only a transformer is quantised, and the model {model.name!r} has none; leave int8 out.")
@@ -97,27 +97,35 @@ def _write(planned: Plan, path: Path, quantised: bool, reduce_range: bool) -> st
     """Write a graph, after a look at whether it is right; returns the file's SHA-256."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    batch = torch.export.Dim("batch")
     with atomic_path(path) as temporary, _quietly():
+        program = _program(planned, path)
+        program.save(str(temporary), external_data=False)
+        content = temporary.read_bytes()
+        _compare(Graph(content, planned, path), planned, path)
+        if quantised:
+            quantize_dynamic(
+                program.model_proto, temporary, per_channel=True, reduce_range=reduce_range,
+                weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"],
+            )  # fmt: skip
+            content = temporary.read_bytes()
+            Graph(content, planned, path)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _program(planned: Plan, path: Path) -> torch.onnx.ONNXProgram:
+    batch = torch.export.Dim("batch")
+    try:
         program = torch.onnx.export(
             planned.network, tuple(_example(planned, 2)), dynamo=True, opset_version=OPSET, verbose=False,
             dynamic_shapes=tuple({0: batch} for _ in planned.inputs),
             input_names=[value.name for value in planned.inputs],
             output_names=[value.name for value in planned.outputs],
         )  # fmt: skip
-        assert program is not None
-        if quantised:
-            quantize_dynamic(
-                program.model_proto, temporary, per_channel=True, reduce_range=reduce_range,
-                weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"],
-            )  # fmt: skip
-        else:
-            program.save(str(temporary), external_data=False)
-        content = temporary.read_bytes()
-        graph = Graph(content, planned, path)
-        if not quantised:
-            _compare(graph, planned, path)
-    return hashlib.sha256(content).hexdigest()
+    except RuntimeError as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise EchoesError(f"{path} cannot be made by torch's exporter ({reason}); run the model with torch.") from error
+    assert program is not None
+    return program
 
 
 def _example(planned: Plan, size: int) -> Iterator[Tensor]:
@@ -125,7 +133,10 @@ def _example(planned: Plan, size: int) -> Iterator[Tensor]:
     noise = torch.Generator().manual_seed(size)
     for value in planned.inputs:
         random = torch.rand(size, *value.shape, generator=noise)
-        yield random if value.dtype == torch.float32 else random.round().to(value.dtype)  # every codebook has a code 1
+        if value.dtype == torch.bool:
+            yield random < 0.5
+        else:
+            yield random if value.dtype == torch.float32 else (random * value.codes).to(value.dtype)
 
 
 @torch.inference_mode()
@@ -140,7 +151,7 @@ def _compare(graph: Graph, planned: Plan, path: Path) -> None:
             right = bool((found == wanted).double().mean() >= FEWEST_EQUAL)
         if not right:
             raise EchoesError(
-                f"{path} would not compute what torch does; nothing was written, run the model with torch."
+                f"{path} would not compute what torch does and was not written; run the model with torch."
             )
 
 

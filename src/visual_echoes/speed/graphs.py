@@ -94,6 +94,7 @@ class Value:
     name: str
     dtype: torch.dtype
     shape: tuple[int, ...]
+    codes: int = 0  # that its numbers lie below, if they are tokens
 
 
 @dataclass(frozen=True)
@@ -115,10 +116,10 @@ def plan(name: GraphName, part: nn.Module, layout: Layout) -> Plan | None:
     kind, way = name.split("_")
     if kind == "image":
         picture = Value("picture_BCHW", torch.float32, (layout.image_channels, layout.image_size, layout.image_size))
-        grid = Value("tokens_Bhw", torch.int64, layout.image_grid)
+        grid = Value("tokens_Bhw", torch.int64, layout.image_grid, layout.image_codes)
     else:
         picture = Value("picture_BCHW", torch.float32, (1, layout.n_mels, layout.mel_frames))
-        grid = Value("tokens_Bhw", torch.int64, layout.audio_grid)
+        grid = Value("tokens_Bhw", torch.int64, layout.audio_grid, layout.audio_codes)
     return (
         Plan(_Encoder(tokenizer), (picture,), (grid,)) if way == "encoder"
         else Plan(_Decoder(tokenizer), (grid,), (picture,))
@@ -173,7 +174,8 @@ def _plan_transformer(model: EchoTransformer) -> Plan:
     return Plan(
         PlainTransformer(model),
         (
-            Value("image_BI", torch.int64, (image,)), Value("audio_BA", torch.int64, (audio,)),
+            Value("image_BI", torch.int64, (image,), config.image_codes),
+            Value("audio_BA", torch.int64, (audio,), config.audio_codes),
             Value("image_masked_BI", torch.bool, (image,)), Value("audio_masked_BA", torch.bool, (audio,)),
         ),
         (
