@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.nn import functional as F
 
-from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair, other
+from visual_echoes.transformer import MODALITIES, Modality, Pair, ScoringModel, other
 
 SMALLEST = 1e-6  # nats; keeps the logarithm finite
 RIDGE = 1e-2  # pulls the slope to 0, so that a fit to outcomes of one kind stays finite
@@ -99,7 +99,7 @@ class Calibration(BaseModel):
 
 
 @torch.inference_mode()
-def information(model: EchoTransformer, tokens: Pair, target: Modality) -> Tensor:
+def information(model: ScoringModel, tokens: Pair, target: Modality) -> Tensor:
     """What the condition tells about a wholly unknown target, in nats per place, float64 (B,).
 
     Args:
@@ -108,14 +108,14 @@ def information(model: EchoTransformer, tokens: Pair, target: Modality) -> Tenso
         target: the modality that is made, from the other one.
     """
     informed_BPK, blind_BPK = (
-        model.logits(target, dict(zip(MODALITIES, model(tokens, masked), strict=True))[target]).double().log_softmax(-1)
+        _scores(model, tokens, masked, target).double().log_softmax(-1)
         for masked in (_masked(tokens, [target]), _masked(tokens, MODALITIES))
     )
     return F.kl_div(blind_BPK, informed_BPK, reduction="none", log_target=True).sum(-1).mean(-1)
 
 
 @torch.inference_mode()
-def surprise(model: EchoTransformer, tokens: Pair, condition: Modality) -> Tensor:
+def surprise(model: ScoringModel, tokens: Pair, condition: Modality) -> Tensor:
     """How little the model expects a condition's tokens, given every other one of them, in nats a place, float64 (B,).
 
     Args:
@@ -130,13 +130,12 @@ def surprise(model: EchoTransformer, tokens: Pair, condition: Modality) -> Tenso
     for hidden_C in (even_C.to(total_B.device), ~even_C.to(total_B.device)):
         masked = list(_masked(tokens, MODALITIES))
         masked[place] = hidden_C.expand_as(tokens[place])
-        features = model(tokens, Pair(*masked))[place][:, hidden_C]
-        expected = model.logits(condition, features).double().log_softmax(-1)
+        expected = _scores(model, tokens, Pair(*masked), condition)[:, hidden_C].double().log_softmax(-1)
         total_B -= expected.gather(-1, tokens[place][:, hidden_C, None]).sum((1, 2))
     return total_B / (rows * columns)
 
 
-def weigh(model: EchoTransformer, tokens: Pair, target: Modality, error_B: Tensor) -> Evidence:
+def weigh(model: ScoringModel, tokens: Pair, target: Modality, error_B: Tensor) -> Evidence:
     """The evidence of conditions for a target, with what their tokenizer changed in them."""
     condition = other(target)
     return Evidence(information(model, tokens, target), surprise(model, tokens, condition), error_B)
@@ -160,6 +159,12 @@ def expected_calibration_error(probability_B: Tensor, right_B: Tensor, bins: int
         gap = probability_B[inside_B].mean() - right_B[inside_B].double().mean()
         total += float(gap.abs()) * int(inside_B.sum())
     return total / len(right_B)
+
+
+def _scores(model: ScoringModel, tokens: Pair, masked: Pair, modality: Modality) -> Tensor:
+    """Scores of a modality's codes at its masked places, (B, P, K), where every sample hides the same places."""
+    size, (image, audio) = len(tokens.image), (int(masked_BP[0].sum()) for masked_BP in masked)
+    return model.scores(tokens, masked, [(image, audio)] * size, [[modality]] * size)[MODALITIES.index(modality)]
 
 
 def _masked(tokens: Pair, hidden: tuple[Modality, ...] | list[Modality]) -> Pair:

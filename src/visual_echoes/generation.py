@@ -8,7 +8,9 @@ Shapes: B batch, I picture places, A sound places, K codes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from visual_echoes.reuse import ReusingTransformer
 from visual_echoes.sampling import Sampler, SamplingSettings
-from visual_echoes.transformer import MODALITIES, Counts, EchoTransformer, Modality, Pair, Wanted, other
+from visual_echoes.transformer import MODALITIES, Counts, EchoTransformer, Modality, Pair, ScoringModel, Wanted, other
 
 # Called after each step with the steps done, the steps in all, and the state: tokens and what is still open.
 Progress = Callable[[int, int, Pair, Pair], None]
@@ -34,7 +36,7 @@ class Branch(NamedTuple):
 
 @torch.inference_mode()
 def generate(
-    model: EchoTransformer,
+    model: ScoringModel,
     tokens: Pair,
     unknown: Pair,
     settings: SamplingSettings,
@@ -60,7 +62,7 @@ def generate(
         modality: Sampler(*state, settings, model.config.grid(modality), [child(parent) for parent in generators])
         for modality, state in zip(MODALITIES, zip(tokens, unknown, strict=True), strict=True)
     }
-    scorer = model.scores if settings.settled_every == 1 else ReusingTransformer(model, settings.settled_every).scores
+    scorer = _scorer(model, settings.settled_every)
     differences: dict[Modality, Tensor] = {}  # of conditional and unconditional scores
     for step in range(settings.steps):
         active = [modality for modality in targets if not samplers[modality].done]
@@ -91,6 +93,20 @@ def generate(
 def child(parent: torch.Generator) -> torch.Generator:
     """A generator of one modality's own: one that is filled early must not shift the draws of the other."""
     return torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=parent)))
+
+
+def _scorer(model: ScoringModel, settled_every: int) -> Scorer:
+    if settled_every == 1:
+        return model.scores
+    if isinstance(model, EchoTransformer):
+        return ReusingTransformer(model, settled_every).scores
+    _warn_of_exactness()
+    return model.scores
+
+
+@cache  # once, whatever the filters
+def _warn_of_exactness() -> None:
+    warnings.warn("Graphs score all places anew in every step; settled_every is taken for 1.", stacklevel=2)
 
 
 def _state(samplers: dict[Modality, Sampler]) -> tuple[Pair, Pair]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ from visual_echoes.inputs import AudioLike, ImageLike, picture_array, sound_arra
 from visual_echoes.places import audio_places, enlarge, image_places
 from visual_echoes.request import Given
 from visual_echoes.sampling import PRESETS, SamplingSettings
-from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair
+from visual_echoes.speed.onnx_runtime import Graphs, load_graphs
+from visual_echoes.transformer import MODALITIES, Modality, Pair, ScoringModel
 from visual_echoes.weights import Model, load_model, save_model
 
 DEFAULT_MODEL = "scenes"
@@ -73,9 +74,9 @@ class VisualEchoes:
         defaults: sampling settings used unless a call says otherwise.
     """
 
-    def __init__(self, model: Model, device: torch.device) -> None:
+    def __init__(self, model: Model, device: torch.device, graphs: Graphs | None = None) -> None:
         self.model, self.layout, self.defaults, self.device = model, model.layout, model.sampling, device
-        self.codec = Codec(model, device)
+        self.codec = Codec(model, device, graphs)
         for part in model.parts.values():
             part.to(device).eval().requires_grad_(False)
 
@@ -88,10 +89,13 @@ class VisualEchoes:
         Args:
             device: "auto", or a torch device such as "cpu", "cuda:0", "mps".
 
+        On the CPU onnxruntime runs the graphs of a folder that `echoes export` wrote.
+
         Raises:
             EchoesError: no such model or device, or a damaged folder.
         """
-        return cls(load_model(source, revision), resolve_device(device))
+        model, chosen = load_model(source, revision), resolve_device(device)
+        return cls(model, chosen, load_graphs(model, chosen))
 
     def save_pretrained(self, folder: str | Path, *, half: bool = True) -> None:
         """Write the model as a folder that `from_pretrained` reads."""
@@ -262,7 +266,7 @@ class VisualEchoes:
         if len(seeds) != given.count:
             raise EchoesError(f"There are {given.count} items but {len(seeds)} seeds; give one for each.")
         settings = self._settings(changes)
-        transformer = cast(EchoTransformer, self.codec.part("transformer"))
+        transformer = self.codec.transformer
         batches = list(range(0, given.count, batch_size))
         total = len(batches) * len(stages) * settings.steps
         images, mels, waves, sure = [], [], [], []
@@ -292,7 +296,7 @@ class VisualEchoes:
             confidence=np.concatenate([part for part in sure if part is not None]) if sure[0] is not None else None,
         )
 
-    def _confidence(self, transformer: EchoTransformer, given: Given, rows: slice, tokens: Pair) -> np.ndarray | None:
+    def _confidence(self, transformer: ScoringModel, given: Given, rows: slice, tokens: Pair) -> np.ndarray | None:
         """How likely what is made will be what is asked for, (B,); None without a condition or a calibration."""
         target = given.target
         if target is None or target not in self.model.calibration:
@@ -318,14 +322,14 @@ class VisualEchoes:
             name = ".".join(str(part) for part in first["loc"])
             raise EchoesError(f"The sampling setting {name!r} cannot be {first['input']!r}: {first['msg']}.") from error
 
-    def _start(self, given: Given, rows: slice, transformer: EchoTransformer) -> tuple[Pair, Pair]:
+    def _start(self, given: Given, rows: slice, transformer: ScoringModel) -> tuple[Pair, Pair]:
         """Tokens of what is given, and True at the places that are unknown."""
         size = rows.stop - rows.start
         encoded = Pair(
-            self._nothing(size, transformer.places["image"])
+            self._nothing(size, transformer.config.places("image"))
             if given.pictures is None
             else self.codec.encode_images(given.pictures[rows]),
-            self._nothing(size, transformer.places["audio"])
+            self._nothing(size, transformer.config.places("audio"))
             if given.waves is None
             else self.codec.encode_mels(self.codec.mels(given.waves[rows])),
         )

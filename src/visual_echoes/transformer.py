@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Self, cast
+from typing import Literal, NamedTuple, Protocol, Self, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
@@ -125,6 +125,15 @@ class Pair(NamedTuple):
 Counts = Sequence[tuple[int, int]]  # of picture and sound places, for each sample
 CountedChoice = tuple[Tensor, list[int]]  # places, and how many they are, for each sample
 Wanted = Sequence[Sequence[Modality]]  # modalities, for each sample
+
+
+class ScoringModel(Protocol):
+    """What sampling asks of a model, whoever runs it; `EchoTransformer` says what `scores` gives."""
+
+    @property
+    def config(self) -> TransformerConfig: ...
+
+    def scores(self, tokens: Pair, masked: Pair, masked_counts: Counts, wanted: Wanted) -> Pair: ...
 
 
 class Asked(NamedTuple):
@@ -283,7 +292,7 @@ class EchoTransformer(nn.Module):
             mask_id = self.config.codes(modality)
             embedded.append(self.embeddings[modality](tokens_BP.masked_fill(masked_BP, mask_id)))
         places_BLD = torch.cat(embedded, 1) + self.places_embedding()
-        class_B1D = self.class_slot.expand(len(places_BLD), 1, -1)
+        class_B1D = self.class_slot.expand(places_BLD.shape[0], 1, -1)  # `len` would fix the batch of an export
         return self.embed_dropout(self.embed_norm(torch.cat([class_B1D, places_BLD], 1)))
 
     def _run(self, tokens: Pair, masked: Pair, seen: Choice, asked: Choice) -> Tensor:

@@ -92,9 +92,10 @@ class AttnBlock(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         normed_BCHW = self.norm(x_BCHW)
-        q_BLC, k_BLC, v_BLC = (conv(normed_BCHW).flatten(2).mT for conv in (self.q, self.k, self.v))
-        mixed_BLC = F.scaled_dot_product_attention(q_BLC, k_BLC, v_BLC)
-        return x_BCHW + self.proj_out(mixed_BLC.mT.reshape(x_BCHW.shape))
+        # With an axis for the one head, without which attention cannot be exported.
+        q_B1LC, k_B1LC, v_B1LC = (conv(normed_BCHW).flatten(2).mT[:, None] for conv in (self.q, self.k, self.v))
+        mixed_B1LC = F.scaled_dot_product_attention(q_B1LC, k_B1LC, v_B1LC)
+        return x_BCHW + self.proj_out(mixed_B1LC.mT.reshape(x_BCHW.shape))
 
 
 class Downsample(nn.Module):

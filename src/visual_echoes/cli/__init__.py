@@ -17,6 +17,7 @@ from visual_echoes.cli.demo import demo
 from visual_echoes.cli.doctor import doctor
 from visual_echoes.cli.evaluate import calibrate, evaluate
 from visual_echoes.cli.experiment import experiment
+from visual_echoes.cli.export import export
 from visual_echoes.cli.prepare import prepare
 from visual_echoes.cli.reconstruct import reconstruct
 from visual_echoes.cli.runs import runs
@@ -53,6 +54,7 @@ app.command(rich_help_panel=MAKE)(certificate)
 app.command(rich_help_panel=MODELS)(models.info)
 app.command(rich_help_panel=MODELS)(models.assemble)
 app.command(rich_help_panel=MODELS)(convert)
+app.command(rich_help_panel=MODELS)(export)
 app.command(rich_help_panel=MODELS)(doctor)
 app.command(rich_help_panel=MODELS)(bench)
 app.command(rich_help_panel=TRAIN)(prepare)

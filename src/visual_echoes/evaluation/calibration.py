@@ -6,7 +6,6 @@ Shapes: B items, I and A token places.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from visual_echoes.confidence import Calibration, Evidence, weigh
 from visual_echoes.evaluation.exam import Exam
 from visual_echoes.evaluation.judges import Judge
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.transformer import EchoTransformer, Modality, Pair
+from visual_echoes.transformer import Modality, Pair
 
 Outcomes = dict[Modality, tuple[Evidence, Tensor]]  # by what is made: of its conditions, and whether it is right (B,)
 
@@ -64,17 +63,17 @@ def fit_calibration(outcomes: Outcomes) -> dict[Modality, Calibration]:
 def condition_evidence(exam: Exam, target: Modality) -> Evidence:
     """What there is to know of each picture or sound of the exam as a condition for the other modality."""
     codec = exam.echoes.codec
-    transformer = cast(EchoTransformer, codec.part("transformer"))
+    transformer = codec.transformer
     found = []
     for rows in exam.batches(len(exam.pictures_BHWC if target == "audio" else exam.waves_BN)):
         if target == "audio":
             image_BI = codec.encode_images(exam.pictures_BHWC[rows])
-            tokens = Pair(image_BI, image_BI.new_zeros(len(image_BI), transformer.places["audio"]))
+            tokens = Pair(image_BI, image_BI.new_zeros(len(image_BI), transformer.config.places("audio")))
             error_B = codec.image_error(exam.pictures_BHWC[rows], image_BI)
         else:
             mel_BMT = exam.mels_BMT[rows].to(codec.device)
             audio_BA = codec.encode_mels(mel_BMT)
-            tokens = Pair(audio_BA.new_zeros(len(audio_BA), transformer.places["image"]), audio_BA)
+            tokens = Pair(audio_BA.new_zeros(len(audio_BA), transformer.config.places("image")), audio_BA)
             error_B = codec.mel_error(mel_BMT, audio_BA)
         found.append(weigh(transformer, tokens, target, error_B))
     return Evidence(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))

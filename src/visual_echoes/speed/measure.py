@@ -23,7 +23,7 @@ from visual_echoes.generation import generate
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.sampling import SamplingSettings
 from visual_echoes.speed.plain import PlainTransformer, plain_generate
-from visual_echoes.transformer import EchoTransformer, Pair
+from visual_echoes.transformer import EchoTransformer, Pair, ScoringModel
 
 MATMUL_SIDE = 2048  # of the square float32 matrices whose product says what the machine can do
 MATMULS = 4
@@ -75,12 +75,12 @@ class Sampling:
     """Sounds for pictures with a transformer, the fast way and the plain way, from random tokens.
 
     Args:
-        model: in eval mode, on the CPU, without gradients.
+        model: in eval mode, on the CPU, without gradients; the plain way needs an `EchoTransformer`.
         count: sounds made at once.
     """
 
-    def __init__(self, model: EchoTransformer, settings: SamplingSettings, count: int = 1) -> None:
-        self.model, self.plain, self.settings, self.count = model, PlainTransformer(model), settings, count
+    def __init__(self, model: ScoringModel, settings: SamplingSettings, count: int = 1) -> None:
+        self.model, self.settings, self.count = model, settings, count
         config, noise = model.config, torch.Generator().manual_seed(0)
         image_BI = torch.randint(config.image_codes, (count, config.places("image")), generator=noise)
         audio_BA = torch.zeros(count, config.places("audio"), dtype=torch.int64)
@@ -93,7 +93,8 @@ class Sampling:
 
     def slow(self) -> Tensor:
         """The same tokens, the plain way."""
-        return plain_generate(self.plain, self.tokens, self.unknown, self.settings, self._generators(), "audio").audio
+        plain = PlainTransformer(cast(EchoTransformer, self.model))
+        return plain_generate(plain, self.tokens, self.unknown, self.settings, self._generators(), "audio").audio
 
     def _generators(self) -> list[torch.Generator]:
         return [torch.Generator().manual_seed(seed) for seed in range(self.count)]
@@ -106,12 +107,11 @@ def stages(echoes: VisualEchoes, repeats: int) -> dict[str, Seconds]:
     waves = torch.zeros(1, layout.clip_samples).numpy()
     mel_BMT = codec.mels(waves)
     image_BI, audio_BA = codec.encode_images(pictures), codec.encode_mels(mel_BMT)
-    transformer = cast(EchoTransformer, codec.part("transformer"))
     works: dict[str, Callable[[], Any]] = {
         "encode a picture": lambda: codec.encode_images(pictures),
         "mel of a sound": lambda: codec.mels(waves),
         "encode a sound": lambda: codec.encode_mels(mel_BMT),
-        "sample a sound": Sampling(transformer, echoes.defaults).fast,
+        "sample a sound": Sampling(codec.transformer, echoes.defaults).fast,
         "decode a picture": lambda: codec.decode_images(image_BI),
         "decode a sound": lambda: codec.decode_mels(audio_BA),
         "vocoder": lambda: codec.vocode(mel_BMT),

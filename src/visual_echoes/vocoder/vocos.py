@@ -1,6 +1,6 @@
 """Vocos (Siuzdak 2023): fast on a CPU.
 
-Shapes: B batch, M mel bands, T mel frames, F STFT bins, C channels.
+Shapes: B batch, M mel bands, T mel frames, F STFT bins, E = 2 F, C channels.
 """
 
 from __future__ import annotations
@@ -98,15 +98,33 @@ class Vocos(Vocoder):
         return cls(config, GriffinLim(layout, iterations) if iterations else None)
 
     def forward(self, mel_BMT: Tensor) -> Tensor:
+        start_BFT = self.find_start(mel_BMT)
+        return self.invert(self.predict(mel_BMT, self.as_seen(start_BFT)), start_BFT)
+
+    def find_start(self, mel_BMT: Tensor) -> Tensor | None:
+        """The complex STFT it starts from, (B, F, T + 1), if it starts from any."""
+        return None if self.griffin_lim is None else self.griffin_lim.find_spectrum(mel_BMT)
+
+    def as_seen(self, start_BFT: Tensor | None) -> Tensor | None:
+        """The start as the network sees it: real and imaginary parts, magnitudes compressed, (B, 2 F, T + 1)."""
+        if start_BFT is None:
+            return None
+        compressed = compress_magnitudes(start_BFT)
+        return torch.cat([compressed.real, compressed.imag], 1)
+
+    def predict(self, mel_BMT: Tensor, start_BET: Tensor | None) -> Tensor:
+        """The network: log-magnitudes, then phases in radians, or how a start's are to change, (B, 2 F, T + 1)."""
         x_BTC = self.embed(repeat_last_frame(mel_BMT)).mT
-        start_BFT = None if self.griffin_lim is None else self.griffin_lim.find_spectrum(mel_BMT)
-        if start_BFT is not None:
-            compressed = compress_magnitudes(start_BFT)
-            x_BTC = x_BTC + self.embed_start(torch.cat([compressed.real, compressed.imag], 1).mT)
+        if start_BET is not None:
+            x_BTC = x_BTC + self.embed_start(start_BET.mT)
         x_BTC = self.norm_in(x_BTC)
         for block in self.blocks:
             x_BTC = block(x_BTC)
-        log_magnitude_BFT, phase_BFT = self.head(self.norm_out(x_BTC)).float().mT.chunk(2, dim=1)
+        return self.head(self.norm_out(x_BTC)).float().mT
+
+    def invert(self, predicted_BET: Tensor, start_BFT: Tensor | None) -> Tensor:
+        """The sound, (B, T * hop), of what the network predicted."""
+        log_magnitude_BFT, phase_BFT = predicted_BET.chunk(2, dim=1)
         magnitude_BFT = torch.exp(log_magnitude_BFT.clamp_max(self.log_ceiling))
         spectrum_BFT = torch.complex(magnitude_BFT * phase_BFT.cos(), magnitude_BFT * phase_BFT.sin())
         if start_BFT is not None:
