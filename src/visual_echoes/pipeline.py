@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import ValidationError
 from torch import Tensor
 
 from visual_echoes.codec import Codec
@@ -26,7 +25,7 @@ from visual_echoes.hub import push_model
 from visual_echoes.inputs import AudioLike, ImageLike, picture_array, sound_array
 from visual_echoes.places import audio_places, enlarge, image_places
 from visual_echoes.request import Given
-from visual_echoes.sampling import PRESETS, SamplingSettings
+from visual_echoes.sampling import SamplingSettings, with_changes
 from visual_echoes.speed.onnx_runtime import Graphs, load_graphs
 from visual_echoes.transformer import MODALITIES, Modality, Pair, ScoringModel
 from visual_echoes.weights import Model, load_model, save_model
@@ -265,7 +264,7 @@ class VisualEchoes:
             raise EchoesError(f"Seeds must lie between 0 and {MAX_SEED - 1}.")
         if len(seeds) != given.count:
             raise EchoesError(f"There are {given.count} items but {len(seeds)} seeds; give one for each.")
-        settings = self._settings(changes)
+        settings = with_changes(self.defaults, changes)
         transformer = self.codec.transformer
         batches = list(range(0, given.count, batch_size))
         total = len(batches) * len(stages) * settings.steps
@@ -308,19 +307,6 @@ class VisualEchoes:
             assert given.waves is not None
             error_B = self.codec.mel_error(self.codec.mels(given.waves[rows]), tokens.audio)
         return self.model.calibration[target].probability(weigh(transformer, tokens, target, error_B)).cpu().numpy()
-
-    def _settings(self, changes: dict[str, Any]) -> SamplingSettings:
-        changes = dict(changes)
-        preset = changes.pop("preset", None)
-        if preset is not None and preset not in PRESETS:
-            raise EchoesError(f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}.")
-        values = {**self.defaults.model_dump(), **(PRESETS[preset] if preset else {}), **changes}
-        try:
-            return SamplingSettings.model_validate(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            raise EchoesError(f"The sampling setting {name!r} cannot be {first['input']!r}: {first['msg']}.") from error
 
     def _start(self, given: Given, rows: slice, transformer: ScoringModel) -> tuple[Pair, Pair]:
         """Tokens of what is given, and True at the places that are unknown."""

@@ -10,13 +10,15 @@ Shapes: B batch, L places, K codes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
+
+from visual_echoes.errors import EchoesError
 
 GUIDED_STRETCH = (0.25, 0.75)  # shares of the steps between which the schedule "interval" guides
 
@@ -91,6 +93,25 @@ PRESETS: dict[Preset, dict[str, Any]] = {
     "balanced": {"steps": 12, "guidance_every": 1, "settled_every": 1},
     "fast": {"steps": 8, "guidance_every": 1, "settled_every": 3},
 }
+
+
+def with_changes(own: SamplingSettings, changes: Mapping[str, Any]) -> SamplingSettings:
+    """A model's own settings with some changed; "preset" changes several, under those that are named.
+
+    Raises:
+        EchoesError: an unknown preset or an impossible setting.
+    """
+    changes = dict(changes)
+    preset = changes.pop("preset", None)
+    if preset is not None and preset not in PRESETS:
+        raise EchoesError(f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}.")
+    several = {} if preset is None else PRESETS[preset]
+    try:
+        return SamplingSettings.model_validate({**own.model_dump(), **several, **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise EchoesError(f"The sampling setting {name!r} cannot be {first['input']!r}: {first['msg']}.") from error
 
 
 def remaining_places(step: int, steps: int, unknown_B: Tensor, open_B: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ from visual_echoes.evaluation.records import Measures
 from visual_echoes.evaluation.report import ClassesReport, DataFacts, ModelFacts
 from visual_echoes.evaluation.targets import Target
 from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.sampling import with_changes
 from visual_echoes.weights import Model
 
 Measured = TypeVar("Measured")
@@ -62,7 +63,7 @@ class Evaluation:
         pictures: int | None = None,
     ) -> None:  # fmt: skip
         self.data, self.amounts, self.judges = data, amounts, {"image": image_judge, "audio": audio_judge}
-        self.sampling = echoes._settings(dict(settings or {}))
+        self.sampling = with_changes(echoes.defaults, settings or {})
         self.exam = Exam(echoes, data, image_judge, audio_judge, batch_size, pictures)
         _check_amounts(amounts, len(self.exam.pictures_BHWC), len(self.exam.waves_BN))
         unguided = self.sampling.model_copy(update={"guidance": 1.0, "convention": "interpolate"})

@@ -18,7 +18,7 @@ from visual_echoes.evaluation.records import Record
 from visual_echoes.files import atomic_path, write_text
 from visual_echoes.memory import peak_memory
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.sampling import PRESETS
+from visual_echoes.sampling import PRESETS, with_changes
 from visual_echoes.speed.measure import (
     MATMUL_OPERATIONS,
     Sampling,
@@ -86,7 +86,7 @@ def bench(echoes: VisualEchoes, name: str, repeats: int, progress: BenchProgress
     speed = MATMUL_OPERATIONS / seconds.pop(MATMUL).median
     counts = {way: operations(work) for way, work in works.items()}
     progress("presets")
-    presets = {n: Sampling(model, settings.model_copy(update=changes)).fast for n, changes in PRESETS.items()}
+    presets = {str(n): Sampling(model, with_changes(settings, {"preset": n})).fast for n in PRESETS}
     by_preset = take_turns(presets, repeats)
     curves: dict[str, tuple[Point, ...]] = {}
     progress("steps")
