@@ -2,9 +2,10 @@
 
 The weights are random: what is measured does not depend on them. The model is assembled from recipes/paper into a
 temporary folder, in half precision as `echoes assemble` writes it; then a process of its own loads it, makes the sound
-with N = 30 and guidance 3, and writes the WAV file. Run from the repository's root:
+with guidance 3, and writes the WAV file. `--cross` takes an encoder of visible places and a decoder of open ones
+instead of the recipe's. Run from the repository's root:
 
-    python benchmarks/paper_shape.py [--threads 2] [--picture photo.jpg]
+    python benchmarks/paper_shape.py [--threads 2] [--picture photo.jpg] [--preset fast] [--cross]
 """
 
 from __future__ import annotations
@@ -20,20 +21,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "paper"
-STEPS, GUIDANCE, SEED = 30, 3.0, 0
+SEED = 0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--preset", choices=["quality", "balanced", "fast"], default="quality")
+    parser.add_argument("--cross", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         picture = arguments.picture or folder / "picture.jpg"
         # Each in its own process: a child's peak memory must not be its parent's.
-        run_self("assemble", folder / "model", picture)
-        report = json.loads(run_self("measure", folder / "model", picture, folder / "sound.wav", arguments.threads))
+        run_self("assemble", folder / "model", picture, arguments.cross)
+        measured = ("measure", folder / "model", picture, folder / "sound.wav", arguments.threads, arguments.preset)
+        report = json.loads(run_self(*measured))
     for stage, seconds in report["seconds"].items():
         print(f"{stage:8} {seconds:7.2f} s")
     print(f"{'in all':8} {sum(report['seconds'].values()):7.2f} s, {arguments.threads} threads")
@@ -46,7 +50,7 @@ def run_self(*arguments: object) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def assemble(folder: Path, picture: Path) -> None:
+def assemble(folder: Path, picture: Path, cross: bool) -> None:
     """Write the model with random weights, and a picture if there is none."""
     import numpy as np
     from PIL import Image
@@ -75,7 +79,8 @@ def assemble(folder: Path, picture: Path) -> None:
     assert isinstance(audio, AudioVQGANRecipe)
     assert isinstance(transformer, TransformerRecipe)
     assert isinstance(vocoder, VocoderRecipe)
-    config = TransformerConfig.for_layout(layout, **transformer.model.model_dump())
+    choices = {"encoder_input": "visible", "decoder": "cross"} if cross else {}
+    config = TransformerConfig.for_layout(layout, **{**transformer.model.model_dump(), **choices})
     made = build_vocoder(vocoder.model.kind, vocoder.model.model, layout)
     parts = {
         "image_vqgan": ("vqgan", VQGAN(image_config(image))),
@@ -95,7 +100,7 @@ def assemble(folder: Path, picture: Path) -> None:
         Image.fromarray(pixels).save(picture, quality=90)
 
 
-def measure(folder: Path, picture: Path, target: Path, threads: int) -> None:
+def measure(folder: Path, picture: Path, target: Path, threads: int, preset: str) -> None:
     """Make the sound, stage by stage as `VisualEchoes.image_to_audio` does, and print a report as JSON."""
     import resource
 
@@ -105,7 +110,7 @@ def measure(folder: Path, picture: Path, target: Path, threads: int) -> None:
     from visual_echoes.inputs import picture_array
     from visual_echoes.media import write_wav
     from visual_echoes.pipeline import VisualEchoes
-    from visual_echoes.sampling import SamplingSettings
+    from visual_echoes.sampling import with_changes
     from visual_echoes.transformer import Pair
 
     torch.set_num_threads(threads)
@@ -125,7 +130,7 @@ def measure(folder: Path, picture: Path, target: Path, threads: int) -> None:
     with stage("sample"):
         silent = torch.zeros(1, layout.audio_tokens, dtype=torch.int64)
         unknown = Pair(torch.zeros_like(image_tokens, dtype=torch.bool), torch.ones_like(silent, dtype=torch.bool))
-        settings = SamplingSettings(steps=STEPS, guidance=GUIDANCE)
+        settings = with_changes(echoes.defaults, {"preset": preset})
         generators = [torch.Generator().manual_seed(SEED)]
         tokens = generate(
             codec.part("transformer"), Pair(image_tokens, silent), unknown, settings, generators, ("audio",)  # type: ignore
@@ -144,8 +149,8 @@ def measure(folder: Path, picture: Path, target: Path, threads: int) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["assemble"]:
-        assemble(Path(sys.argv[2]), Path(sys.argv[3]))
+        assemble(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4] == "True")
     elif sys.argv[1:2] == ["measure"]:
-        measure(Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5]))
+        measure(Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5]), sys.argv[6])
     else:
         main()
