@@ -1,0 +1,104 @@
+"""The deployment of Ray Serve: requests that come at the same time are one batch, and each gets its own."""
+
+from __future__ import annotations
+
+import io
+import socket
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from app.conftest import PATIENCE, TOKEN, png
+from visual_echoes.pipeline import VisualEchoes
+
+ray = pytest.importorskip("ray", reason="ray is not installed (extra cluster)")
+serve = pytest.importorskip("ray.serve", reason="Ray Serve is not installed (extra cluster)")
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+@pytest.fixture(scope="module")
+def cluster(model_folder: Path) -> Iterator[httpx.Client]:
+    """A visitor with the token, of a deployment that waits long enough for three variants to come together."""
+    from visual_echoes.app.cluster import ClusterSettings, application
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment})
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    serve.run(application(ClusterSettings(model=str(model_folder), device="cpu", batch_delay=2, token=TOKEN)))
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=PATIENCE, headers=headers) as client:
+        yield client
+    serve.shutdown()
+    ray.shutdown()
+
+
+def unpacked(answer: httpx.Response) -> dict[str, bytes]:
+    assert answer.status_code == 200, answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_requests_at_the_same_time_are_one_batch_and_each_gets_its_own(
+    cluster: httpx.Client, echoes: VisualEchoes
+) -> None:
+    def ask(number: int) -> httpx.Response:
+        data = {"seed": 10 * number, "count": number}
+        return cluster.post("/sound", files={"picture": (f"{number}.png", png(number))}, data=data)
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(ask, (1, 2)))
+    assert [answer.headers.get("x-batch-items", answer.text) for answer in answers] == ["3", "3"]
+    for number, answer in enumerate(answers, 1):
+        files = unpacked(answer)
+        assert list(files) == [f"{item + 1}.{kind}" for item in range(number) for kind in ("wav", "mp4")]
+        picture = Image.open(io.BytesIO(png(number)))
+        alone = echoes.image_to_audio([picture] * number, seed=10 * number).audio
+        assert alone is not None
+        for item, expected in enumerate(alone):
+            wave = soundfile.read(io.BytesIO(files[f"{item + 1}.wav"]), dtype="float32")[0]
+            assert np.abs(wave - expected).max() < 1e-3
+        again = ask(number)
+        assert again.headers["x-batch-items"] == str(number)
+        assert unpacked(again) == files
+
+
+def test_what_is_not_alike_is_made_apart(
+    cluster: httpx.Client, echoes: VisualEchoes, wav: bytes, tmp_path: Path
+) -> None:
+    def ask(guidance: float) -> httpx.Response:
+        return cluster.post("/picture", files={"sound": ("a.wav", wav)}, data={"seed": 3, "guidance": guidance})
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(ask, (1.0, 4.0)))
+    (tmp_path / "a.wav").write_bytes(wav)
+    for guidance, answer in zip((1.0, 4.0), answers, strict=True):
+        assert answer.headers["x-batch-items"] == "1"
+        expected = echoes.audio_to_image([tmp_path / "a.wav"], seed=3, guidance=guidance).images
+        assert expected is not None
+        assert (np.asarray(Image.open(io.BytesIO(unpacked(answer)["1.png"]))) == expected[0, ..., 0]).all()
+
+
+def test_it_refuses_what_the_api_refuses(cluster: httpx.Client) -> None:
+    picture = {"picture": ("a.png", png())}
+    refusals = [
+        cluster.post("/sound", files={"picture": ("a.svg", b"<svg/>")}),
+        cluster.post("/sound", files={"picture": ("a.png", b"no picture")}),
+        cluster.post("/sound", files=picture, data={"count": 9}),
+        cluster.post("/sound", files=picture, data={"model": "other"}),
+        cluster.post("/sound", files=picture, headers={"content-length": str(101 * 1024**2)}),
+        cluster.post("/sound", files=picture, headers={"authorization": ""}),
+    ]
+    assert [answer.status_code for answer in refusals] == [422, 422, 422, 422, 413, 401]
+    said = ["not a picture by its name", "damaged", "value of count", "no model 'other'", "100 MB", "A token is needed"]
+    for answer, part in zip(refusals, said, strict=True):
+        assert part in answer.json()["detail"]
