@@ -27,19 +27,25 @@ SOURCE = Path(__file__).parents[2] / "src"
 @pytest.fixture(scope="module")
 def cluster(model_folder: Path) -> Iterator[httpx.Client]:
     """A visitor with the token, of a deployment that waits long enough for three variants to come together."""
-    from visual_echoes.app.cluster import ClusterSettings, application
+    from visual_echoes.app.cluster import application
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": environment})
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
-    serve.run(application(ClusterSettings(model=str(model_folder), device="cpu", batch_delay=2, token=TOKEN)))
-    headers = {"authorization": f"Bearer {TOKEN}"}
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=PATIENCE, headers=headers) as client:
-        yield client
-    serve.shutdown()
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:  # what Ray starts inherits it
+        patch.setenv("PYTHONPATH", str(SOURCE))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        for check in ("READY", "HEALTH"):  # a busy machine is no failure
+            patch.setenv(f"RAY_SERVE_PROXY_{check}_CHECK_TIMEOUT_S", str(PATIENCE))
+        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+        try:
+            serve.start(http_options={"host": "127.0.0.1", "port": port})
+            serve.run(application({"model": str(model_folder), "device": "cpu", "batch_delay": "2", "token": TOKEN}))
+            address, headers = f"http://127.0.0.1:{port}/api/v1", {"authorization": f"Bearer {TOKEN}"}
+            with httpx.Client(base_url=address, timeout=PATIENCE, headers=headers) as client:
+                yield client
+            serve.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def unpacked(answer: httpx.Response) -> dict[str, bytes]:
@@ -64,12 +70,9 @@ def test_requests_at_the_same_time_are_one_batch_and_each_gets_its_own(
         picture = Image.open(io.BytesIO(png(number)))
         alone = echoes.image_to_audio([picture] * number, seed=10 * number).audio
         assert alone is not None
-        for item, expected in enumerate(alone):
-            wave = soundfile.read(io.BytesIO(files[f"{item + 1}.wav"]), dtype="float32")[0]
-            assert np.abs(wave - expected).max() < 1e-3
-        again = ask(number)
-        assert again.headers["x-batch-items"] == str(number)
-        assert unpacked(again) == files
+        for item, expected in enumerate(alone, 1):
+            wave = soundfile.read(io.BytesIO(files[f"{item}.wav"]), dtype="float32")[0]
+            assert np.abs(wave - expected).max() < 1e-4  # 16 bits
 
 
 def test_what_is_not_alike_is_made_apart(

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import FastAPI, Form, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -61,8 +62,16 @@ class Made(NamedTuple):
     batch: int
 
 
-def application(settings: ClusterSettings) -> serve.Application:
-    """What `serve run visual_echoes.app.cluster:application` deploys, with the settings as NAME=VALUE."""
+def application(arguments: Mapping[str, Any]) -> serve.Application:
+    """What `serve run visual_echoes.app.cluster:application` deploys.
+
+    Args:
+        arguments: what of `ClusterSettings` is not as it is by itself; on the command line NAME=VALUE.
+
+    Raises:
+        ValidationError: there is no such setting, or it cannot have this value.
+    """
+    settings = ClusterSettings.model_validate(arguments)
     deploy = serve.deployment(
         name="Echoes", num_replicas=settings.replicas, ray_actor_options={"num_gpus": settings.gpus},
         max_ongoing_requests=2 * settings.batch_items, max_queued_requests=MAX_WAITING,
@@ -85,8 +94,8 @@ class Replica:
         self._settings, self._name = settings, Path(settings.model).resolve().name
         self._echoes = VisualEchoes.from_pretrained(settings.model, device=settings.device)
         self._reading = asyncio.Lock()  # files are decoded one at a time, which bounds the memory it takes
-        self._make.set_max_batch_size(settings.batch_items)  # type: ignore[attr-defined]
-        self._make.set_batch_wait_timeout_s(settings.batch_delay)  # type: ignore[attr-defined]
+        self._make.set_max_batch_size(settings.batch_items)
+        self._make.set_batch_wait_timeout_s(settings.batch_delay)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """The routes behind the gate; Ray Serve asks for it."""
