@@ -156,6 +156,7 @@ class VisualEchoes:
         *,
         pair_order: PairOrder = "together",
         seed: int = 0,
+        seeds: Sequence[int] | None = None,
         batch_size: int = 16,
         progress: Progress | None = None,
         **settings: Any,
@@ -166,8 +167,9 @@ class VisualEchoes:
             count: how many pairs.
             pair_order: "together" unmasks both at once (the paper); the others finish one modality first and make the
                 second for it.
+            seeds: the seed of each pair, instead of `seed` and those after it.
         """
-        seeds = _item_seeds(seed, count)
+        seeds = _item_seeds(seed, count) if seeds is None else seeds
         if pair_order not in PAIR_ORDERS:
             raise EchoesError(f"There is no pair order {pair_order!r}; choose one of {', '.join(PAIR_ORDERS)}.")
         return self._run(Given(count), PAIR_ORDERS[pair_order], seeds, batch_size, progress, settings)

@@ -66,7 +66,10 @@ def test_addresses_that_nobody_needs_are_not_there(client: TestClient, path: str
 def test_a_token_is_asked_for(remote: TestClient) -> None:
     answer = remote.get(f"{API}/models")
     assert answer.status_code == 401
-    assert answer.json()["detail"] == "A token is needed; open the address that `echoes app` printed."
+    assert (
+        answer.json()["detail"]
+        == "A token is needed; open the address that `echoes app` printed, or send it as a bearer token."
+    )
     assert remote.post(PAIR).status_code == 401
     assert remote.get("/metrics").status_code == 401
     assert remote.get("/healthz").status_code == 200

@@ -52,7 +52,7 @@ def test_all_variants_are_made_in_one_batch(picture: Upload) -> None:
     call = asked(task)
     assert call["method"] == "image_to_audio"
     assert len(call["given"][0]) == call["batch_size"] == 3
-    assert (call["seed"], call["guidance"], "steps" in call) == (7, 2.0, False)
+    assert (list(call["seeds"]), call["guidance"], "steps" in call) == ([7, 8, 9], 2.0, False)
     assert (task.suffixes, task.details) == ([".wav", ".mp4"], {"source": "a.png"})
 
 

@@ -106,11 +106,16 @@ def create_api(service: Service) -> FastAPI:
         title="Visual Echoes", version=__version__, openapi_url=f"{API}/openapi.json", docs_url=None, redoc_url=None
     )
     api.state.service = service
-    api.add_exception_handler(EchoesError, _problem)
-    api.add_exception_handler(RequestValidationError, _invalid)
+    say_problems(api)
     for routes in (server, models, jobs):
         api.include_router(routes)
     return api
+
+
+def say_problems(api: FastAPI) -> None:
+    """Have it answer what cannot be used with a `Problem`."""
+    api.add_exception_handler(EchoesError, _problem)
+    api.add_exception_handler(RequestValidationError, _invalid)
 
 
 @server.get("/healthz", responses={503: {"model": Health}})

@@ -33,6 +33,11 @@ class JobForm(Options, ABC):
             build = self._task(stack)
             return service.submit(self.model, lambda echoes: build(echoes.layout))
 
+    def task(self, layout: Layout) -> Task:
+        """Store the files and have them read, for a model's layout; nothing stays stored."""
+        with ExitStack() as stack:
+            return self._task(stack)(layout)
+
     @property
     def options(self) -> Options:
         return Options(**{name: getattr(self, name) for name in Options.model_fields})

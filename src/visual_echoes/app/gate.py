@@ -98,7 +98,11 @@ class Gate:
             if path == "/" and self._is_token(_query_token(scope)):
                 return self._with_cookie(scope)
             if not any(self._is_token(shown) for shown in _shown_tokens(headers)):
-                return _said(401, path, "A token is needed; open the address that `echoes app` printed.")
+                return _said(
+                    401,
+                    path,
+                    "A token is needed; open the address that `echoes app` printed, or send it as a bearer token.",
+                )
         if _promised(headers) > _limit(path):
             return _too_much(path)
         if path == UPLOAD and method == "POST" and not self.has_room():

@@ -11,7 +11,7 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -19,8 +19,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from visual_echoes.generation import Progress
-from visual_echoes.pipeline import Result, VisualEchoes
+from visual_echoes.app.batching import Make
+from visual_echoes.pipeline import Result
 from visual_echoes.transformer import Pair
 
 OPEN = -1  # stands for a token that is not settled yet
@@ -39,13 +39,13 @@ class Task:
 
     Attributes:
         name: as in the files' metadata.
-        make: makes it; what the callback raises ends it.
+        make: makes it; what the callback raises ends it. `Items` can be made along with those of other tasks.
         given: what comes back as it was, so that no file is made of it alone.
         details: what else the files' metadata say.
     """
 
     name: str
-    make: Callable[[VisualEchoes, Progress], Result]
+    make: Make
     given: frozenset[Kind] = frozenset()
     details: Mapping[str, object] = field(default_factory=dict)
 
@@ -130,6 +130,11 @@ class Job:
             )  # fmt: skip
 
     @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self.ended is not None
+
+    @property
     def size(self) -> int:
         """Bytes of what it made."""
         arrays = () if self.result is None else (self.result.images, self.result.audio, self.result.mels)
@@ -146,11 +151,10 @@ class Job:
             self._ahead = ahead
 
     def start(self) -> None:
-        """Say that its turn has come; raises `Cancelled` if it is no longer wanted."""
-        if self._cancelled.is_set():
-            raise Cancelled
+        """Say that its turn has come; nothing is left of an earlier try."""
         with self._lock:
-            self._state, self._ahead = "running", 0
+            self.frames.clear()
+            self._state, self._ahead, self._done = "running", 0, 0
 
     def advance(self, done: int, total: int, tokens: Pair, unknown: Pair) -> None:
         """Note a sampling step; raises `Cancelled` if the job is no longer wanted."""

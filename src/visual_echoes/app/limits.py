@@ -14,6 +14,8 @@ MAX_NAME = 100  # characters kept of an upload's name
 MAX_VARIANTS = 8  # made by one job
 MAX_STEPS = 100  # sampling steps of one job
 MAX_WAITING = 16  # jobs in the queue; the next one is refused
+BATCH_ITEMS = 16  # variants made at once of jobs that wait for the same
+BATCH_DELAY = 0.02  # seconds that jobs which had to wait anyway wait for more of the kind
 MAX_CONNECTIONS = 256  # at a time
 
 MAX_KEPT_BYTES = 256 * 1024**2  # of the results in memory; the oldest go first

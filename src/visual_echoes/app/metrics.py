@@ -16,6 +16,7 @@ def exposition(service: Service) -> str:
         *_family("echoes_jobs_total", "counter", "Jobs that ended, by how they did."),
         *(f'echoes_jobs_total{{state="{state}"}} {service.ended[state]}' for state in _ENDS),
         *_single("echoes_job_seconds_total", "counter", "Time spent on jobs.", round(service.seconds, 3)),
+        *_single("echoes_batches_total", "counter", "Batches of jobs made together, or one alone.", service.batches),
         *_single("echoes_jobs_waiting", "gauge", "Jobs in the queue.", service.waiting),
         *_single("echoes_jobs_waiting_limit", "gauge", "Jobs that fit into the queue.", MAX_WAITING),
         *_single("echoes_jobs_running", "gauge", "Jobs being worked on.", service.running),

@@ -1,4 +1,8 @@
-"""The work behind page and API: models that are loaded once, and one bounded queue for one worker."""
+"""The work behind page and API: models that are loaded once, and one bounded queue for one worker.
+
+Jobs that wait for the same are made in one batch. No library for dynamic batching does it, as a batch is of one kind
+and settings, jobs can leave it, each is told of every step, and all know their place in the queue.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,25 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from visual_echoes.app.batching import Items, along, cut, join
 from visual_echoes.app.jobs import Cancelled, Job, JobStatus, Task
-from visual_echoes.app.limits import MAX_KEPT_BYTES, MAX_KEPT_SECONDS, MAX_WAITING, POLL_SECONDS
+from visual_echoes.app.limits import (
+    BATCH_DELAY,
+    BATCH_ITEMS,
+    MAX_KEPT_BYTES,
+    MAX_KEPT_SECONDS,
+    MAX_WAITING,
+    POLL_SECONDS,
+)
 from visual_echoes.errors import EchoesError
 from visual_echoes.exports import export_item
 from visual_echoes.pipeline import Result, VisualEchoes
+from visual_echoes.transformer import Pair
 
 T = TypeVar("T")
 
@@ -32,23 +46,34 @@ class UnknownJob(EchoesError):
 
 
 class Service:
-    """Jobs one after the other, and what came of them for a while.
+    """Jobs batch after batch, and what came of them for a while.
 
     Args:
         models: how to load each model that may be asked for, by name; the first is loaded at once and used unless
             another one is named.
+        batch_items: variants made at once, of jobs that wait for the same; 1 makes every job alone.
+        batch_delay: seconds that jobs which had to wait wait for more to join them; one that finds nothing to wait for
+            starts at once.
 
     Attributes:
         ended: how many jobs ended in which state.
+        batches: how many batches were begun.
         seconds: time spent on jobs.
 
     Raises:
         EchoesError: the first model cannot be loaded.
     """
 
-    def __init__(self, models: Mapping[str, Callable[[], VisualEchoes]]) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, Callable[[], VisualEchoes]],
+        batch_items: int = BATCH_ITEMS,
+        batch_delay: float = BATCH_DELAY,
+    ) -> None:
         self.names = tuple(models)
+        self.batch_items, self.batch_delay = batch_items, batch_delay
         self.ended: Counter[str] = Counter()
+        self.batches = 0
         self.seconds = 0.0
         self._sources = models
         self._loaded: dict[str, VisualEchoes] = {}
@@ -56,7 +81,7 @@ class Service:
         self._reading = threading.Lock()  # files are decoded one at a time, which bounds the memory it takes
         self._change = threading.Condition()
         self._waiting: deque[Job] = deque()
-        self._running: Job | None = None
+        self._running: list[Job] = []
         self._jobs: dict[str, Job] = {}  # oldest first
         self._closed = False
         self.model()
@@ -144,8 +169,8 @@ class Service:
 
     @property
     def running(self) -> int:
-        """Jobs being worked on, 0 or 1."""
-        return int(self._running is not None)
+        """Jobs being worked on, which make up one batch."""
+        return len(self._running)
 
     @property
     def kept_bytes(self) -> int:
@@ -164,45 +189,103 @@ class Service:
             self._closed = True
             running, waiting = self._running, list(self._waiting)
             self._change.notify_all()
-        for job in [*waiting, *([running] if running else [])]:
+        for job in [*waiting, *running]:
             self.cancel(job)
         self._worker.join()
 
     # The worker
 
     def _work(self) -> None:
-        while True:
-            with self._change:
-                self._change.wait_for(lambda: self._waiting or self._closed)
-                if self._closed:
-                    return
-                self._running = job = self._waiting.popleft()
-                self._place()
+        while jobs := self._next():
             begin = time.monotonic()
-            self._run(job)
+            self._run(jobs)
             with self._change:
-                self._running = None
+                self._running = []
                 self.seconds += time.monotonic() - begin
                 self._place()
 
-    def _run(self, job: Job) -> None:
-        try:
+    def _next(self) -> list[Job]:
+        """The next batch, once there is one; nothing when the service is closed."""
+        with self._change:
+            if self._waiting:  # what comes to an idle worker is not held up
+                self._change.wait_for(lambda: self._closed or self._full(), self.batch_delay)
+            self._change.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
+                return []
+            self._running = self._alike()
+            self._waiting = deque(job for job in self._waiting if job not in self._running)
+            self.batches += 1
+            self._place()
+            return self._running
+
+    def _alike(self) -> list[Job]:
+        """The first waiting job and those that can be made along with it."""
+        jobs = [job for job in self._waiting if job.model == self._waiting[0].model]
+        defaults = self._loaded[jobs[0].model].defaults
+        return [jobs[place] for place in along([job.task.make for job in jobs], defaults, self.batch_items)]
+
+    def _full(self) -> bool:
+        """Whether nothing can join the first waiting job."""
+        calls = [job.task.make for job in self._alike()] if self._waiting else []
+        counts = [len(call.seeds) if isinstance(call, Items) else self.batch_items for call in calls]
+        return sum(counts) >= self.batch_items
+
+    def _run(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
             job.start()
-            echoes = self.model(job.model)
-            result = job.task.make(echoes, job.advance)
-            files = _files(echoes, job.task, result)
+        make, rows = join([job.task.make for job in jobs])
+        try:
+            echoes = self.model(jobs[0].model)
+            result = make(echoes, partial(self._advance, jobs, rows))
         except Cancelled:
-            self._end(job, "cancelled")
-        except EchoesError as error:
-            self._end(job, "failed", str(error))
-        except MemoryError:
-            self._end(job, "failed", "There is not enough memory for this; ask for fewer variants.")
-        except Exception:
-            _log.exception("a job of the task %s failed", job.task.name)
-            self._end(job, "failed", "Something went wrong in the server, which has noted it; try other settings.")
+            return
+        except Exception as error:
+            if len(jobs) == 1:
+                self._fail(jobs[0], error)
+            else:
+                self._run_apart(jobs)
+            return
+        for job, own in zip(jobs, rows, strict=True):
+            if not job.over:
+                self._finish(job, echoes, cut(result, own))
+
+    def _run_apart(self, jobs: Sequence[Job]) -> None:
+        """Make one by one what could not be made together, such as for lack of memory."""
+        for job in jobs:
+            if not job.over:
+                self._run([job])
+
+    def _advance(
+        self, jobs: Sequence[Job], rows: Sequence[slice], done: int, total: int, tokens: Pair, unknown: Pair
+    ) -> None:
+        """Tell each job of its own items; those that are no longer wanted leave, and the last one ends the sampling."""
+        for job, own in zip(jobs, rows, strict=True):
+            if not job.over:
+                try:
+                    job.advance(done, total, *(Pair(*(side[own] for side in state)) for state in (tokens, unknown)))
+                except Cancelled:
+                    self._end(job, "cancelled")
+        if all(job.over for job in jobs):
+            raise Cancelled
+
+    def _finish(self, job: Job, echoes: VisualEchoes, result: Result) -> None:
+        try:
+            files = item_files(echoes, job.task, result)
+        except Exception as error:
+            self._fail(job, error)
         else:
             job.finish(result, files)
             self.ended["done"] += 1
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        if isinstance(error, EchoesError):
+            said = str(error)
+        elif isinstance(error, MemoryError):
+            said = "There is not enough memory for this; ask for fewer variants."
+        else:
+            _log.error("a job of the task %s failed", job.task.name, exc_info=error)
+            said = "Something went wrong in the server, which has noted it; try other settings."
+        self._end(job, "failed", said)
 
     def _end(self, job: Job, state: Literal["failed", "cancelled"], error: str | None = None) -> None:
         job.give_up(state, error)
@@ -240,7 +323,7 @@ async def follow(job: Job) -> AsyncIterator[JobStatus]:
             await asyncio.sleep(POLL_SECONDS)
 
 
-def _files(echoes: VisualEchoes, task: Task, result: Result) -> dict[str, bytes]:
+def item_files(echoes: VisualEchoes, task: Task, result: Result) -> dict[str, bytes]:
     """The files of all items, with what they say of themselves; nothing of them stays on the disk."""
     files = {}
     with tempfile.TemporaryDirectory(prefix="echoes-job-") as folder:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from visual_echoes.app.batching import Items, Method
 from visual_echoes.app.jobs import Kind, Task
 from visual_echoes.app.limits import MAX_STEPS, MAX_VARIANTS
 from visual_echoes.app.uploads import Upload
@@ -74,33 +75,21 @@ def in_a_sentence(problem: Any) -> str:
 def sound_task(layout: Layout, options: Options, picture: Upload) -> Task:
     """Sounds for a picture."""
     pictures = [picture.read(partial(picture_array, layout=layout))] * options.count
-    return Task(
-        "sound",
-        lambda echoes, progress: echoes.image_to_audio(pictures, progress=progress, **options.arguments),
-        frozenset({"picture"}),
-        {"source": picture.name},
-    )
+    made = _items("image_to_audio", options, pictures)
+    return Task("sound", made, frozenset({"picture"}), {"source": picture.name})
 
 
 def picture_task(layout: Layout, options: Options, sound: Upload) -> Task:
     """Pictures for a sound."""
     sounds = [(fit_audio(_wave(layout, sound), layout.clip_samples), layout.sample_rate)] * options.count
-    return Task(
-        "picture",
-        lambda echoes, progress: echoes.audio_to_image(sounds, progress=progress, **options.arguments),
-        frozenset({"sound"}),
-        {"source": sound.name},
-    )
+    made = _items("audio_to_image", options, sounds)
+    return Task("picture", made, frozenset({"sound"}), {"source": sound.name})
 
 
 def pair_task(options: Options, pair_order: PairOrder = "together") -> Task:
     """Pictures and sounds from nothing."""
-    arguments = {"pair_order": pair_order, **options.arguments}
-    return Task(
-        "pair",
-        lambda echoes, progress: echoes.generate_pair(options.count, progress=progress, **arguments),
-        details={"pair_order": pair_order},
-    )
+    made = _items("generate_pair", options, pair_order=pair_order)
+    return Task("pair", made, details={"pair_order": pair_order})
 
 
 def fill_task(
@@ -162,6 +151,12 @@ def vary_task(
     columns_w = _some(noise, layout.audio_grid[1], share) if side != "picture" else np.zeros(0, bool)
     wave = None if sound is None else fit_audio(_wave(layout, sound), layout.clip_samples)
     return _inpainting("vary", layout, options, picture, sound, wave, mask_hw, _stretches(layout, columns_w))
+
+
+def _items(method: Method, options: Options, inputs: Sequence[Any] | None = None, **settings: Any) -> Items:
+    """Every variant as an item of its own, which other requests' items can join."""
+    sampling = {name: value for name, value in options.arguments.items() if name not in ("seed", "batch_size")}
+    return Items(method, range(options.seed, options.seed + options.count), {**sampling, **settings}, inputs)
 
 
 def _inpainting(

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from visual_echoes.app.limits import BATCH_DELAY, BATCH_ITEMS
 from visual_echoes.cli.console import needs_extra, say, working
 from visual_echoes.cli.options import DeviceOption, ModelOption
 
@@ -24,6 +25,18 @@ def serve(
         str | None,
         typer.Option("--token", envvar="ECHOES_TOKEN", show_default="a new one, printed", help="What visitors show."),
     ] = None,
+    batch_items: Annotated[
+        int,
+        typer.Option(
+            "--batch-items",
+            min=1,
+            help="Variants made at once, of requests that wait for the same; 1 makes each alone.",
+        ),
+    ] = BATCH_ITEMS,
+    batch_delay: Annotated[
+        float,
+        typer.Option("--batch-delay", min=0, max=10, help="Seconds that requests which had to wait wait for more."),
+    ] = BATCH_DELAY,
 ) -> None:
     """Open the page and the HTTP API; prints the address and serves until Ctrl-C."""
     with needs_extra("app"):
@@ -37,7 +50,7 @@ def serve(
         name = Path(source).resolve().name  # where a folder lies is none of the visitors' business
         models.setdefault(name, partial(VisualEchoes.from_pretrained, source, device=device))
     with working("Loading the model"):
-        service = Service(models)
+        service = Service(models, batch_items, batch_delay)
     try:
         server.serve(service, host, port, token, say)
     finally:

@@ -1,0 +1,151 @@
+"""Many machines: sounds for pictures, and pictures for sounds, as a deployment of Ray Serve.
+
+Each replica holds the model and makes in one batch what reaches it at the same time. A request is answered with what
+was made, as a job would be known to one replica alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from fastapi import FastAPI, Form, Response
+from pydantic import BaseModel, ConfigDict, Field
+from ray import serve
+from starlette.types import ASGIApp
+
+from visual_echoes.app.api import API, say_problems
+from visual_echoes.app.batching import Items, along, cut, join
+from visual_echoes.app.forms import JobForm, PictureForm, SoundForm
+from visual_echoes.app.gate import LOOPBACK_NAMES, Gate
+from visual_echoes.app.jobs import Task
+from visual_echoes.app.limits import BATCH_DELAY, BATCH_ITEMS, MAX_VARIANTS, MAX_WAITING, MIN_TOKEN
+from visual_echoes.app.service import item_files
+from visual_echoes.errors import EchoesError
+from visual_echoes.pipeline import DEFAULT_MODEL, VisualEchoes
+
+BATCH_HEADER = "x-batch-items"  # how many variants were made at once, those of other requests included
+
+
+class ClusterSettings(BaseModel):
+    """What is deployed.
+
+    Attributes:
+        model: a folder that all machines see, a packaged model or a hub repository.
+        device: of each replica, as `VisualEchoes.from_pretrained` takes it.
+        gpus: GPUs of each replica; may be a fraction.
+        replicas: copies of the model.
+        batch_items: variants that a replica makes at once; no fewer than a request may ask for.
+        batch_delay: seconds that a request waits for others to be made along with it.
+        token: what visitors show as a bearer token; without one, replicas answer to the names of this machine alone.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = DEFAULT_MODEL
+    device: str = "auto"
+    gpus: float = Field(default=0, ge=0)
+    replicas: int = Field(default=1, ge=1)
+    batch_items: int = Field(default=BATCH_ITEMS, ge=MAX_VARIANTS)
+    batch_delay: float = Field(default=BATCH_DELAY, ge=0, le=10)
+    token: str | None = Field(default=None, min_length=MIN_TOKEN)
+
+
+class Made(NamedTuple):
+    """What one request gets: files by name, and how many items the batch had."""
+
+    files: dict[str, bytes]
+    batch: int
+
+
+def application(arguments: Mapping[str, Any]) -> serve.Application:
+    """What `serve run visual_echoes.app.cluster:application` deploys.
+
+    Args:
+        arguments: what of `ClusterSettings` is not as it is by itself; on the command line NAME=VALUE.
+
+    Raises:
+        ValidationError: there is no such setting, or it cannot have this value.
+    """
+    settings = ClusterSettings.model_validate(arguments)
+    deploy = serve.deployment(
+        name="Echoes", num_replicas=settings.replicas, ray_actor_options={"num_gpus": settings.gpus},
+        max_ongoing_requests=2 * settings.batch_items, max_queued_requests=MAX_WAITING,
+    )  # fmt: skip
+    return deploy(serve.ingress()(Replica)).bind(settings)
+
+
+def _count(tasks: list[Task]) -> int:
+    return sum(len(task.make.seeds) for task in tasks if isinstance(task.make, Items))
+
+
+class Replica:
+    """The model, and the routes of two tasks before it.
+
+    Raises:
+        EchoesError: the model cannot be loaded.
+    """
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        self._settings, self._name = settings, Path(settings.model).resolve().name
+        self._echoes = VisualEchoes.from_pretrained(settings.model, device=settings.device)
+        self._reading = asyncio.Lock()  # files are decoded one at a time, which bounds the memory it takes
+        self._make.set_max_batch_size(settings.batch_items)
+        self._make.set_batch_wait_timeout_s(settings.batch_delay)
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        """The routes behind the gate; Ray Serve asks for it."""
+        api = FastAPI(title="Visual Echoes", openapi_url=f"{API}/openapi.json", docs_url=None, redoc_url=None)
+        say_problems(api)
+        for route in (self.sound, self.picture):
+            api.post(f"{API}/{route.__name__}", response_class=Response)(route)
+        token = self._settings.token
+        return Gate(api, names=LOOPBACK_NAMES if token is None else None, token=token, has_room=lambda: True)
+
+    async def sound(self, form: Annotated[SoundForm, Form(media_type="multipart/form-data")]) -> Response:
+        """Sounds for a picture, as a ZIP file of WAV and MP4 files."""
+        return await self._answer(form)
+
+    async def picture(self, form: Annotated[PictureForm, Form(media_type="multipart/form-data")]) -> Response:
+        """Pictures for a sound, as a ZIP file of PNG and MP4 files."""
+        return await self._answer(form)
+
+    async def _answer(self, form: JobForm) -> Response:
+        if form.model not in (None, self._name):
+            raise EchoesError(f"There is no model {form.model!r} here; choose {self._name}.")
+        async with self._reading:
+            task = await asyncio.to_thread(form.task, self._echoes.layout)
+        made = await self._make(task)
+        headers = {BATCH_HEADER: str(made.batch), "cache-control": "private, no-store"}
+        return Response(_zipped(made.files), media_type="application/zip", headers=headers)
+
+    @serve.batch(batch_size_fn=_count)
+    async def _make(self, tasks: list[Task]) -> list[Made]:
+        return await asyncio.to_thread(self._make_all, tasks)  # requests are taken meanwhile
+
+    def _make_all(self, tasks: list[Task]) -> list[Made]:
+        """Each task's files; tasks that are alike are made together."""
+        made: dict[int, Made] = {}
+        left = list(range(len(tasks)))
+        while left:
+            places = along([tasks[number].make for number in left], self._echoes.defaults, self._settings.batch_items)
+            chosen = [left[place] for place in places]
+            make, rows = join([tasks[number].make for number in chosen])
+            result = make(self._echoes, lambda *_: None)
+            for number, own in zip(chosen, rows, strict=True):
+                files = item_files(self._echoes, tasks[number], cut(result, own))
+                made[number] = Made(files, len(result.seeds))
+            left = [number for number in left if number not in made]
+        return [made[number] for number in range(len(tasks))]
+
+
+def _zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
