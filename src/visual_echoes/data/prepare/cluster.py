@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
-from typing import Any, cast
 
 from visual_echoes.data.prepare.candidates import Candidate, Outcome, Rules, pack, unpack
 from visual_echoes.data.prepare.isolation import IsolatedExaminer
@@ -49,7 +48,7 @@ def examine_on_cluster(
         blocks = min(len(rows), max(count, min(MAX_BLOCKS, len(rows) // BLOCK)))
         ray.data.DataContext.get_current().enable_progress_bars = False
         dataset = ray.data.from_items(rows, override_num_blocks=blocks).map(
-            cast(Any, _Examiner),  # a class is called once it is made
+            _Examiner,
             fn_constructor_args=(rules, time_limit),
             concurrency=count,
         )
