@@ -37,7 +37,6 @@ from visual_echoes.evaluation.report import ClassesReport, DataFacts, ModelFacts
 from visual_echoes.evaluation.targets import Target
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.sampling import with_changes
-from visual_echoes.weights import Model
 
 Measured = TypeVar("Measured")
 
@@ -104,7 +103,7 @@ class Evaluation:
             "torch_version": torch.__version__,
             "threads": torch.get_num_threads(),
             "device": str(exam.echoes.device),
-            "model": model_facts(exam.echoes.model),
+            "model": model_facts(exam.echoes),
             "data": DataFacts(
                 sources=_sources(self.data),
                 pictures=len(exam.pictures_BHWC),
@@ -169,9 +168,10 @@ def _check_amounts(amounts: Amounts, pictures: int, sounds: int) -> None:
         raise EchoesError(f"More than {SEED_STRIDE} items per seed would share noise with the next; ask for fewer.")
 
 
-def model_facts(model: Model) -> ModelFacts:
+def model_facts(echoes: VisualEchoes) -> ModelFacts:
+    model, graphs = echoes.model, {str(name): checksum for name, checksum in echoes.codec.graphs.checksums.items()}
     checksums = {str(name): model.files[name].sha256 if name in model.files else None for name in model.parts}
-    return ModelFacts(name=model.name, version=model.version, layout=model.layout, checksums=checksums)
+    return ModelFacts(name=model.name, version=model.version, layout=model.layout, checksums=checksums, graphs=graphs)
 
 
 def _sources(data: Path) -> dict[str, str]:

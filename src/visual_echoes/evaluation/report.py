@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic import Field
+
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.records import Measures, Record, ScenesMeasures
 from visual_echoes.evaluation.targets import TargetResult
@@ -21,6 +23,7 @@ class ModelFacts(Record):
     version: str
     layout: Layout
     checksums: dict[str, str | None]  # SHA-256 of each part's file; None for a part without weights
+    graphs: dict[str, str] = Field(default_factory=dict)  # SHA-256 of each graph that ran in place of a part
 
 
 class DataFacts(Record):

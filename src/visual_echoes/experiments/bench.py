@@ -60,12 +60,12 @@ class Bench:
         for name, count in asdict(counts).items():
             if not 1 <= count <= SEED_STRIDE:
                 raise EchoesError(f"There must be from 1 to {SEED_STRIDE} {name} for each seed, not {count}.")
-        model = model_facts(echoes.model)
+        model = model_facts(echoes)
         self.facts: dict[str, Any] = {
             "version": __version__,
             "torch_version": torch.__version__,
             "device": str(echoes.device),
-            "model": model.model_dump(mode="json"),
+            "model": model.model_dump(mode="json", exclude_defaults=True),
             "data": {name: file_digest(data / name) for name in (DESCRIPTION, "train.safetensors", "test.safetensors")},
             "judges": {"image": weights_digest(image_judge.network), "audio": weights_digest(audio_judge.network)},
             "counts": asdict(counts),

@@ -153,11 +153,16 @@ class OnnxVocos(OnnxVocoder):
 
 @dataclass(frozen=True)
 class Graphs:
-    """What runs in place of a model's parts; a part that is not here runs itself."""
+    """What runs in place of a model's parts; a part that is not here runs itself.
+
+    Attributes:
+        checksums: SHA-256 of each graph's file.
+    """
 
     transformer: OnnxTransformer | None = None
     tokenizers: dict[TokenizerName, OnnxTokenizer] = field(default_factory=dict)
     vocoder: OnnxVocoder | None = None
+    checksums: dict[GraphName, str] = field(default_factory=dict)
 
 
 def load_graphs(model: Model, device: torch.device) -> Graphs:
@@ -225,7 +230,7 @@ def _assemble(graphs: dict[GraphName, Graph], model: Model, manifest: Manifest) 
     if "vocoder" in graphs:
         part = model.parts["vocoder"]
         vocoder = OnnxVocos(graphs["vocoder"], part) if isinstance(part, Vocos) else OnnxVocoder(graphs["vocoder"])
-    return Graphs(transformer, tokenizers, vocoder)
+    return Graphs(transformer, tokenizers, vocoder, manifest.graphs)
 
 
 def _said(error: Exception) -> str:
