@@ -15,10 +15,10 @@ from PIL import Image
 
 from visual_echoes.experiments import queue as module
 from visual_echoes.experiments.bench import Bench
-from visual_echoes.experiments.plan import Baseline, Chance, Experiment, Generate, Variant
+from visual_echoes.experiments.plan import Baseline, Chance, Experiment, Generate, Own, Variant
 from visual_echoes.experiments.queue import CELLS, PLOT_FILE, REPORT_FILE, RUNS, Queue
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.sampling import SamplingSettings
+from visual_echoes.sampling import SamplingSettings, with_changes
 
 FEW = SamplingSettings(steps=2)
 BOTH = ("sound_right", "picture_right")
@@ -137,3 +137,15 @@ def test_baselines_with_and_without_a_training(desk: Bench, recipes: Path, tmp_p
             "sound_right", "picture_right", "sound_frechet", "sound_kid", "picture_frechet", "picture_kid",
         }  # fmt: skip
     assert all(0 <= row.figures["sound_right"].mean <= 1 for row in report.rows)
+
+
+def test_a_model_s_own_settings_are_those_that_it_has(
+    desk: Bench, recipes: Path, tmp_path: Path, measured: list[int]
+) -> None:
+    own = Own(changes={"preset": "fast", "steps": 2})
+    same = own.of(desk.exam.echoes.defaults)
+    assert same.settings == with_changes(desk.exam.echoes.defaults, {"preset": "fast", "steps": 2})
+    plan = Experiment("own", "?", (Variant("own", own), Variant("same", same)), ("sound_right",), reference="own")
+    report = Queue(desk, tmp_path, recipes).run(plan, (0,))
+    assert measured == [0]
+    assert report.rows[0].figures == report.rows[1].figures

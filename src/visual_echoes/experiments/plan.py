@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from visual_echoes.evaluation.records import Record
-from visual_echoes.sampling import SamplingSettings
+from visual_echoes.sampling import SamplingSettings, with_changes
 
 Target = Literal["sound", "picture", "pairs"]
 Kind = Literal["real", "black", "white", "noise", "unrelated", "abstract"]
@@ -31,6 +31,17 @@ class Generate(Work):
     kind: Literal["generate"] = "generate"
     settings: SamplingSettings
     targets: tuple[Target, ...] = ALL_TARGETS
+
+
+class Own(Work):
+    """As `Generate`, with the model's own settings but for some changes, as `sampling.with_changes` takes them."""
+
+    kind: Literal["own"] = "own"
+    changes: dict[str, Any]
+
+    def of(self, defaults: SamplingSettings) -> Generate:
+        """What that means for a model."""
+        return Generate(settings=with_changes(defaults, self.changes))
 
 
 class Mislead(Work):
@@ -61,7 +72,7 @@ class Chance(Work):
     kind: Literal["chance"] = "chance"
 
 
-AnyWork = Generate | Mislead | Reconstruct | Baseline | Chance
+AnyWork = Generate | Own | Mislead | Reconstruct | Baseline | Chance
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from visual_echoes.experiments.measuring import (
     measure_mislead,
     measure_reconstruct,
 )
-from visual_echoes.experiments.plan import AnyWork, Baseline, Chance, Experiment, Generate, Mislead, Reconstruct
+from visual_echoes.experiments.plan import AnyWork, Baseline, Chance, Experiment, Generate, Mislead, Own, Reconstruct
 from visual_echoes.experiments.plots import write_plot
 from visual_echoes.experiments.registry import TRAININGS
 from visual_echoes.experiments.report import Cell, ExperimentReport, Row, read_cell, spreads, write_record
@@ -50,6 +50,7 @@ class Queue:
 
     def __init__(self, bench: Bench, output: Path, recipes: Path, progress: CellProgress | None = None) -> None:
         self.bench, self.output, self.recipes, self.progress = bench, output, recipes, progress
+        self.defaults = bench.exam.echoes.defaults
         self._digest_inputs = lru_cache(maxsize=None)(inputs_digest)
 
     def folder(self, experiment: Experiment) -> Path:
@@ -70,7 +71,8 @@ class Queue:
             for number, seed in enumerate(seeds):
                 if self.progress is not None:
                     self.progress(f"{experiment.name}: {variant.label}", place * len(seeds) + number, total)
-                cells.append(self._cell(variant.work, seed))
+                work = variant.work
+                cells.append(self._cell(work.of(self.defaults) if isinstance(work, Own) else work, seed))
             rows.append(Row(label=variant.label, x=variant.x, series=variant.series, figures=spreads(cells)))
             seconds[variant.label] = Spread.of([cell.seconds for cell in cells])
         report = ExperimentReport(

@@ -17,12 +17,13 @@ from visual_echoes.experiments.plan import (
     Generate,
     Kind,
     Mislead,
+    Own,
     Reconstruct,
     Target,
     Training,
     Variant,
 )
-from visual_echoes.sampling import SamplingSettings
+from visual_echoes.sampling import PRESETS, SamplingSettings
 
 PAPER = SamplingSettings()
 
@@ -199,6 +200,13 @@ _ALL = (
         ),
         (*QUALITY, "sound_kid", "picture_kid"),
         reference="N 30", role="the paper's way", timed=True,
+    ),
+    Experiment(
+        "presets",
+        "What do the presets cost in quality, with all else as the model has it?",
+        tuple(Variant(name, Own(changes={"preset": name})) for name in PRESETS),
+        QUALITY,
+        reference="quality", role="the paper's number of steps", timed=True,
     ),
     Experiment(
         "ratio-per-batch",
