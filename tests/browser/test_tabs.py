@@ -17,6 +17,7 @@ from PIL import Image
 
 from browser.conftest import EXAMPLES, NEEDED, PHONE, Visit, send, serving, setting, tab
 from visual_echoes.media import read_audio, read_frames, read_metadata
+from visual_echoes.sampling import PRESETS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -103,6 +104,17 @@ def test_a_pair_comes_from_nothing_with_settings_of_one_s_own(visit: Visit, addr
     place.get_by_role("button", name="Make pairs").click()
     metadata = read_metadata(download(page, place, "PNG", tmp_path))
     assert (metadata["steps"], metadata["pair_order"], metadata["guidance"]) == ("3", "audio_first", "5.0")
+
+
+def test_a_preset_is_one_click(visit: Visit, address: str, tmp_path: Path) -> None:
+    page = visit(address)
+    page.get_by_label("Fast", exact=True).check()
+    expect(page.get_by_label("Steps")).to_be_hidden()
+    place = tab(page, "Pairs")
+    place.get_by_role("button", name="Make pairs").click()
+    metadata = read_metadata(download(page, place, "WAV", tmp_path))
+    assert metadata["guidance"] == "5.0"
+    assert {key: metadata[key] for key in PRESETS["fast"]} == {key: str(v) for key, v in PRESETS["fast"].items()}
 
 
 def test_another_model_can_be_chosen(visit: Visit, address: str, tmp_path: Path) -> None:
