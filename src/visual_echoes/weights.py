@@ -232,15 +232,26 @@ def load_model(source: str | Path, revision: str | None = None, wanted: Iterable
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
         calibration=description.calibration,
     )  # fmt: skip
-    for name in description.parts if wanted is None else wanted:
+    names = list(description.parts if wanted is None else wanted)
+    for name in names:
         if name not in description.parts:
             raise EchoesError(f"{folder} has no {name}; choose a model folder that has one.")
+    # The largest first: what loading takes beside the weights is then taken while little else is there.
+    largest_first = sorted(names, key=lambda name: _size(folder, description.parts[name]), reverse=True)
+    loaded = {name: _load_part(folder, name, description.parts[name], layout) for name in largest_first}
+    for name in names:
         part = description.parts[name]
-        model.parts[name] = _load_part(folder, name, part, layout)
+        model.parts[name] = loaded[name]
         model.kinds[name], model.configs[name] = part.kind, part.config
         if part.file is not None and part.sha256 is not None:
             model.files[name] = WeightsFile(folder / part.file, part.sha256)
     return model
+
+
+def _size(folder: Path, part: PartDescription) -> int:
+    """Bytes of a part's file; 0 where there is none, which loading it tells."""
+    path = folder / (part.file or "")
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _reason(error: Exception) -> str:
