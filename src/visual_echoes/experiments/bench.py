@@ -65,7 +65,7 @@ class Bench:
             "version": __version__,
             "torch_version": torch.__version__,
             "device": str(echoes.device),
-            "model": model.model_dump(mode="json", exclude_defaults=True),
+            "model": model.model_dump(mode="json", exclude=None if model.graphs else {"graphs"}),
             "data": {name: file_digest(data / name) for name in (DESCRIPTION, "train.safetensors", "test.safetensors")},
             "judges": {"image": weights_digest(image_judge.network), "audio": weights_digest(audio_judge.network)},
             "counts": asdict(counts),
