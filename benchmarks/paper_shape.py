@@ -19,6 +19,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
+
+from visual_echoes.cli.options import Preset
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "paper"
 SEED = 0
@@ -28,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--picture", type=Path)
-    parser.add_argument("--preset", choices=["quality", "balanced", "fast"], default="quality")
+    parser.add_argument("--preset", choices=get_args(Preset), default="quality")
     parser.add_argument("--cross", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

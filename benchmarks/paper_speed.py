@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from paper_kinds import KINDS, LAYOUT, config_of
 
 from visual_echoes.baselines.autoregressive import (
     AutoregressiveConfig,
@@ -22,20 +23,13 @@ from visual_echoes.baselines.autoregressive import (
     AutoregressiveTransformer,
 )
 from visual_echoes.files import write_text
-from visual_echoes.layout import LAYOUTS
 from visual_echoes.memory import peak_memory
 from visual_echoes.sampling import PRESETS, SamplingSettings
 from visual_echoes.speed.measure import MATMUL_OPERATIONS, Sampling, multiply_matrices, operations, take_turns
-from visual_echoes.transformer import EchoTransformer, TransformerConfig
+from visual_echoes.transformer import EchoTransformer
 
-LAYOUT = LAYOUTS["paper"]
 CHECKED_STEPS = 4  # in which the tokens are compared with the plain loop's
 PLAIN, AUTOREGRESSIVE = "plain loop", "autoregressive"
-KINDS = {
-    "masked, full": {"encoder_input": "masked", "decoder": "full"},
-    "visible, full": {"encoder_input": "visible", "decoder": "full"},
-    "visible, cross": {"encoder_input": "visible", "decoder": "cross"},
-}
 
 
 @torch.inference_mode()
@@ -50,9 +44,8 @@ def main() -> None:
     works: dict[str, Callable[[], torch.Tensor]] = {}
     clips: dict[str, int] = {}
     same: dict[str, bool] = {}
-    for kind, choices in KINDS.items():
-        torch.manual_seed(0)
-        model = EchoTransformer(TransformerConfig.for_layout(LAYOUT, **choices)).eval()
+    for kind in KINDS:
+        model = EchoTransformer(config_of(kind)).eval()
         for preset, changes in PRESETS.items():
             settings = SamplingSettings.model_validate(changes)
             one, many = Sampling(model, settings), Sampling(model, settings, arguments.batch)

@@ -15,24 +15,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from paper_kinds import KINDS, LAYOUT, config_of
 from torch.nn import functional as F
 
 from visual_echoes.data.tokens import TokenCache
 from visual_echoes.files import write_text
-from visual_echoes.layout import LAYOUTS
 from visual_echoes.speed.measure import MATMUL_OPERATIONS, multiply_matrices, operations, take_turns
 from visual_echoes.speed.plain import PlainTransformer
 from visual_echoes.training.settings import TrainSettings, build_optimizers
 from visual_echoes.training.transformer import MaskingObjective, TransformerTask
-from visual_echoes.transformer import TransformerConfig
 
-LAYOUT = LAYOUTS["paper"]
 PLAIN, OPTIMISER = "plain, full sequence", "optimiser's step"
-KINDS = {
-    "masked, full": {"encoder_input": "masked", "decoder": "full"},
-    "visible, full": {"encoder_input": "visible", "decoder": "full"},
-    "visible, cross": {"encoder_input": "visible", "decoder": "cross"},
-}
 
 
 def main() -> None:
@@ -44,9 +37,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     works: dict[str, Callable[[], None]] = {}
-    for kind, choices in KINDS.items():
-        torch.manual_seed(0)
-        config = TransformerConfig.for_layout(LAYOUT, dropout=0.0, **choices)
+    for kind in KINDS:
+        config = config_of(kind, dropout=0.0)
         tokens = some_tokens(arguments.batch)
         task = TransformerTask(config, MaskingObjective(), tokens, tokens)
         if not works:

@@ -7,3 +7,8 @@ class EchoesError(Exception):
     The message is one clear sentence that names the file or value, says what is wrong and what to do about it.
     The command prints it without a traceback and exits with status 1.
     """
+
+
+def first_line(error: Exception) -> str:
+    """What another library's exception says, in one line; its kind, if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

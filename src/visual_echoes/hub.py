@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, first_line
 from visual_echoes.weights import CARD_FILE, CONFIG_FILE, CREDITS_FILE, Model, save_model
 
 
@@ -22,7 +22,7 @@ def fetch_model(repository: str, revision: str | None) -> Path:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
     except Exception as error:  # the hub's client raises many kinds; all mean the same to the user
         raise EchoesError(
-            f"The model {repository} could not be fetched from the hub ({_reason(error)}); check the name and the "
+            f"The model {repository} could not be fetched from the hub ({first_line(error)}); check the name and the "
             "connection, or give a folder."
         ) from error
 
@@ -44,11 +44,7 @@ def push_model(repository: str, model: Model, private: bool) -> str:
             hub.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"{model.name} {model.version}")
         except Exception as error:  # as in `fetch_model`
             raise EchoesError(
-                f"The model could not be put into {repository} ({_reason(error)}); log in with `hf auth login`, and "
+                f"The model could not be put into {repository} ({first_line(error)}); log in with `hf auth login`, and "
                 "check the name and the connection."
             ) from error
     return str(address)
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -200,7 +200,7 @@ def read_description(folder: Path) -> ModelDescription:
             raise EchoesError(f"{path} has format {content.get('format')!r}, this version reads {FORMAT}; update.")
         return ModelDescription.model_validate(content)
     except (OSError, ValueError, RecursionError) as error:
-        raise EchoesError(f"{path} is no valid model config ({_reason(error)}); get the folder again.") from error
+        raise EchoesError(f"{path} is no valid model config ({reason(error)}); get the folder again.") from error
 
 
 def load_model(source: str | Path, revision: str | None = None, wanted: Iterable[PartName] | None = None) -> Model:
@@ -224,7 +224,7 @@ def load_model(source: str | Path, revision: str | None = None, wanted: Iterable
         layout = Layout.from_dict(description.layout)
     except (KeyError, TypeError, ValueError) as error:
         raise EchoesError(
-            f"{folder / CONFIG_FILE} describes no valid layout ({_reason(error)}); get the folder again."
+            f"{folder / CONFIG_FILE} describes no valid layout ({reason(error)}); get the folder again."
         ) from error
     card = folder / CARD_FILE
     model = Model(
@@ -232,29 +232,18 @@ def load_model(source: str | Path, revision: str | None = None, wanted: Iterable
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
         calibration=description.calibration,
     )  # fmt: skip
-    names = list(description.parts if wanted is None else wanted)
-    for name in names:
+    for name in description.parts if wanted is None else wanted:
         if name not in description.parts:
             raise EchoesError(f"{folder} has no {name}; choose a model folder that has one.")
-    # The largest first: what loading takes beside the weights is then taken while little else is there.
-    largest_first = sorted(names, key=lambda name: _size(folder, description.parts[name]), reverse=True)
-    loaded = {name: _load_part(folder, name, description.parts[name], layout) for name in largest_first}
-    for name in names:
         part = description.parts[name]
-        model.parts[name] = loaded[name]
+        model.parts[name] = _load_part(folder, name, part, layout)
         model.kinds[name], model.configs[name] = part.kind, part.config
         if part.file is not None and part.sha256 is not None:
             model.files[name] = WeightsFile(folder / part.file, part.sha256)
     return model
 
 
-def _size(folder: Path, part: PartDescription) -> int:
-    """Bytes of a part's file; 0 where there is none, which loading it tells."""
-    path = folder / (part.file or "")
-    return path.stat().st_size if path.is_file() else 0
-
-
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """What is wrong, in one line: of a config, its first problem."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
@@ -284,7 +273,7 @@ def _load_part(folder: Path, name: PartName, part: PartDescription, layout: Layo
         module = build_part(part.kind, part.config, layout)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise EchoesError(
-            f"{folder / CONFIG_FILE} describes no valid {name} ({_reason(error)}); get the folder again."
+            f"{folder / CONFIG_FILE} describes no valid {name} ({reason(error)}); get the folder again."
         ) from error
     module.load_state_dict(tensors)
     return module.float().eval()

@@ -16,10 +16,10 @@ import pytest
 import tiny
 from cli.conftest import Command
 from visual_echoes import __version__
-from visual_echoes.cli.options import Order, PairOrder
+from visual_echoes.cli.options import Order, PairOrder, Preset
 from visual_echoes.media import read_audio, read_frames
 from visual_echoes.pipeline import PAIR_ORDERS
-from visual_echoes.sampling import SamplingSettings
+from visual_echoes.sampling import PRESETS, SamplingSettings
 
 ECHOES = [sys.executable, "-m", "visual_echoes"]
 HEAVY = ("torch", "numpy", "av", "PIL", "huggingface_hub")
@@ -113,6 +113,7 @@ def test_a_reader_that_leaves_early_is_no_error(model_folder: Path) -> None:
 def test_the_choices_are_the_librarys() -> None:
     assert get_args(Order) == get_args(SamplingSettings.model_fields["order"].annotation)
     assert set(get_args(PairOrder)) == set(PAIR_ORDERS)
+    assert get_args(Preset) == tuple(PRESETS)
 
 
 @pytest.mark.parametrize("group", [[], ["config"], ["data"], ["evaluate"]])

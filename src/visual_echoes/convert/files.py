@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, first_line
 from visual_echoes.files import StrPath
 
 MAX_CHECKPOINT_BYTES = 4 << 30
@@ -141,8 +141,7 @@ def _unreadable(path: Path, error: Exception) -> EchoesError:
             f"{path} is in a form of pickle that cannot be read safely; save it again with torch's own defaults, or as "
             "safetensors."
         )
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return EchoesError(f"{path} is cut short or damaged ({reason}); {_ADVICE}.")
+    return EchoesError(f"{path} is cut short or damaged ({first_line(error)}); {_ADVICE}.")
 
 
 def _unwrap(content: Mapping[Any, Any]) -> Mapping[Any, Any]:

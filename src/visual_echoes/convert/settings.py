@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, first_line
 from visual_echoes.files import StrPath
 
 MAX_SETTINGS_BYTES = 1 << 20
@@ -39,8 +39,9 @@ def find_settings(source: StrPath, key: str) -> Settings | None:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise EchoesError(f"{path} cannot be read as YAML or JSON ({reason}); give the checkpoint's config.") from error
+        raise EchoesError(
+            f"{path} cannot be read as YAML or JSON ({first_line(error)}); give the checkpoint's config."
+        ) from error
     return _find(content, key, DEEPEST)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from visual_echoes import __version__
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, first_line
 from visual_echoes.files import atomic_path, write_text
 from visual_echoes.speed.graphs import (
     GRAPH_NAMES,
@@ -122,8 +122,9 @@ def _program(planned: Plan, path: Path) -> torch.onnx.ONNXProgram:
             output_names=[value.name for value in planned.outputs],
         )  # fmt: skip
     except RuntimeError as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise EchoesError(f"{path} cannot be made by torch's exporter ({reason}); run the model with torch.") from error
+        raise EchoesError(
+            f"{path} cannot be made by torch's exporter ({first_line(error)}); run the model with torch."
+        ) from error
     assert program is not None
     return program
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from visual_echoes.errors import EchoesError
@@ -23,7 +23,7 @@ from visual_echoes.speed.plain import PlainTransformer
 from visual_echoes.tokenizer import Tokenizer, TokenizerName
 from visual_echoes.transformer import EchoTransformer
 from visual_echoes.vocoder import GriffinLim, Vocoder, Vocos
-from visual_echoes.weights import PartName
+from visual_echoes.weights import PartName, reason
 
 GRAPHS_FOLDER, MANIFEST_FILE = "onnx", "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 20
@@ -73,9 +73,9 @@ def read_manifest(folder: Path) -> Manifest | None:
     try:
         return Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, RecursionError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else None
-        found = " ".join(str(error).split()) if first is None else f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise EchoesError(f"{path} is no valid manifest of graphs ({found}); export the model again.") from error
+        raise EchoesError(
+            f"{path} is no valid manifest of graphs ({reason(error)}); export the model again."
+        ) from error
 
 
 def has_vnni() -> bool:

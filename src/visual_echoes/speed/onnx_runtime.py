@@ -33,7 +33,7 @@ from visual_echoes.speed.graphs import (
 from visual_echoes.tokenizer import TokenizerName
 from visual_echoes.transformer import MODALITIES, Counts, EchoTransformer, Pair, TransformerConfig, Wanted
 from visual_echoes.vocoder import Vocos
-from visual_echoes.weights import Model
+from visual_echoes.weights import Model, reason
 
 _ONNX_TYPES = {torch.float32: "tensor(float)", torch.int64: "tensor(int64)", torch.bool: "tensor(bool)"}
 
@@ -61,7 +61,7 @@ class Graph:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its own exceptions share no base
             raise EchoesError(
-                f"{path} cannot be loaded by onnxruntime ({_said(error)}); export the model again."
+                f"{path} cannot be loaded by onnxruntime ({reason(error)}); export the model again."
             ) from error
         found = (self._session.get_inputs(), self._session.get_outputs())
         for values, wanted in zip(found, (plan.inputs, plan.outputs), strict=True):
@@ -81,7 +81,7 @@ class Graph:
         try:
             return [torch.from_numpy(array) for array in self._session.run(names, fed, self._options)]
         except Exception as error:  # as above
-            raise EchoesError(f"{self._path} cannot be run ({_said(error)}); export the model again.") from error
+            raise EchoesError(f"{self._path} cannot be run ({reason(error)}); export the model again.") from error
 
 
 class OnnxTransformer:
@@ -231,10 +231,6 @@ def _assemble(graphs: dict[GraphName, Graph], model: Model, manifest: Manifest) 
         part = model.parts["vocoder"]
         vocoder = OnnxVocos(graphs["vocoder"], part) if isinstance(part, Vocos) else OnnxVocoder(graphs["vocoder"])
     return Graphs(transformer, tokenizers, vocoder, manifest.graphs)
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _described(value: Value) -> tuple[str, str, tuple[int, ...]]:

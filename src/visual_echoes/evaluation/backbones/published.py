@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from visual_echoes.convert.files import read_tensors
 from visual_echoes.convert.shapes import fit
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, first_line
 from visual_echoes.run_folder import file_digest
 
 HUB = "hub:"
@@ -141,9 +141,9 @@ def _fetch(source: str) -> Path:
     try:
         return Path(hf_hub_download("/".join(parts[:2]), parts[2]))
     except Exception as error:  # the hub's client raises many kinds; all mean the same to the user
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise EchoesError(
-            f"{source} could not be fetched ({reason[0]}); check the connection, or name a file of it after the judge."
+            f"{source} could not be fetched ({first_line(error)}); check the connection, or name a file of it after "
+            "the judge."
         ) from error
 
 
