@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.conftest import Command
+from visual_echoes import generation
 from visual_echoes.cli import app
 from visual_echoes.media import read_audio
 from visual_echoes.pipeline import VisualEchoes
@@ -98,3 +99,10 @@ def test_the_extra_that_is_missing_is_named(
     assert result.exit_code == 1
     assert f"needs the package '{package}'; install it with: pip install 'visual-echoes[speed]'" in result.stderr
     assert not (tmp_path / "model").exists()
+
+
+def test_a_preset_that_graphs_cannot_follow_is_one_line(command: Command, exported: Path, tmp_path: Path) -> None:
+    generation._warn_of_exactness.cache_clear()
+    result = command("pair", "--model", exported, "--preset", "fast", "--no-video", "-o", tmp_path)
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == ["Graphs score all places anew in every step; settled_every is taken for 1."]

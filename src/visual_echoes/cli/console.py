@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,13 @@ INTERRUPTED = 130  # the shell's status for a program that Ctrl-C ended
 
 
 class ReportingGroup(TyperGroup):
-    """Turns what a user can cause into one line and an exit status."""
+    """Turns what a user can cause into one line and an exit status, and warnings into a line each."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda message, *_, **__: complain(str(message))
+                return super().invoke(ctx)
         except EchoesError as error:
             problem = str(error)
         except KeyboardInterrupt:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -66,14 +65,11 @@ def named_settings(**values: Any) -> dict[str, Any]:
 
 def load(model: str | None, device: str) -> VisualEchoes:
     """Load the model that `--model` and `--device` name."""
-    from visual_echoes.cli.console import complain, working
+    from visual_echoes.cli.console import working
     from visual_echoes.pipeline import DEFAULT_MODEL, VisualEchoes
 
-    with working("Loading the model"), warnings.catch_warnings(record=True) as noted:
-        echoes = VisualEchoes.from_pretrained(model or DEFAULT_MODEL, device=device)
-    for warning in noted:
-        complain(str(warning.message))
-    return echoes
+    with working("Loading the model"):
+        return VisualEchoes.from_pretrained(model or DEFAULT_MODEL, device=device)
 
 
 def signer_of(folder: Path | None) -> Signer | None:
