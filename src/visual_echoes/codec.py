@@ -19,7 +19,7 @@ from visual_echoes.mel import mel_to_unit, unit_to_mel, wave_to_mel
 from visual_echoes.speed.onnx_runtime import Graphs, OnnxTokenizer
 from visual_echoes.tokenizer import Tokenizer, TokenizerName
 from visual_echoes.transformer import EchoTransformer, ScoringModel
-from visual_echoes.vocoder import Vocoder
+from visual_echoes.vocoder import Vocoder, vocode_in_stretches
 from visual_echoes.weights import Model, PartName
 
 
@@ -106,7 +106,8 @@ class Codec:
     @torch.inference_mode()
     def vocode(self, mel_BMT: Tensor) -> np.ndarray:
         """Log-mels to waveforms (B, layout.samples), float32 in [-1, 1]."""
-        return (self.graphs.vocoder or self.vocoder)(mel_BMT).cpu().numpy()
+        graph = self.graphs.vocoder
+        return (vocode_in_stretches(self.vocoder, mel_BMT) if graph is None else graph(mel_BMT)).cpu().numpy()
 
 
 def _root_mean_square(difference_BCHW: Tensor) -> Tensor:

@@ -265,18 +265,19 @@ def _load_part(folder: Path, name: PartName, part: PartDescription, layout: Layo
     try:
         tensors = {}
         if part.file is not None:
-            # First without memory, so that a config cannot ask for more than its file holds.
+            # Without memory, so that a config cannot ask for more than its file holds.
             with torch.device("meta"):
-                blueprint = build_part(part.kind, part.config, layout)
-            _check_layout(folder, name, blueprint, layout)
-            tensors = _read_tensors(folder, part, blueprint)
-        module = build_part(part.kind, part.config, layout)
+                module = build_part(part.kind, part.config, layout)
+            _check_layout(folder, name, module, layout)
+            tensors = _read_tensors(folder, part, module)
+        else:
+            module = build_part(part.kind, part.config, layout)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise EchoesError(
             f"{folder / CONFIG_FILE} describes no valid {name} ({reason(error)}); get the folder again."
         ) from error
-    module.load_state_dict(tensors)
-    return module.float().eval()
+    module.load_state_dict(tensors, assign=True)
+    return module.eval()
 
 
 def _read_tensors(folder: Path, part: PartDescription, blueprint: nn.Module) -> dict[str, torch.Tensor]:
@@ -297,9 +298,12 @@ def _read_tensors(folder: Path, part: PartDescription, blueprint: nn.Module) -> 
         tensors = load_tensors(content)
     except SafetensorError as error:
         raise EchoesError(f"{path} is no safetensors file ({error}); get the model folder again.") from error
-    expected = {key: value.shape for key, value in blueprint.state_dict().items()}
+    del content  # so that no more than one copy is held beside what the part keeps
+    wanted = blueprint.state_dict()
+    expected = {key: value.shape for key, value in wanted.items()}
     found = {key: value.shape for key, value in tensors.items()}
     if expected != found:
         odd = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
         raise EchoesError(f"{path} does not fit its config: {odd[0]} and {len(odd) - 1} more tensors differ.")
-    return tensors
+    # One by one: what is read of each goes before the next. Copies also where the type is right: torch aligns its own.
+    return {key: tensors.pop(key).to(wanted[key].dtype, copy=True) for key in list(tensors)}

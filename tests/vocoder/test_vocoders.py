@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.vocoder import VOCODERS, build_vocoder
-from visual_echoes.vocoder.base import HIGHEST_PEAK, LIMITER_REACH, within_full_scale
+from visual_echoes.vocoder import VOCODERS, HiFiGAN, HiFiGANConfig, Vocoder, build_vocoder, vocode_in_stretches
+from visual_echoes.vocoder.base import HIGHEST_PEAK, LIMITER_REACH, STRETCH_FRAMES, within_full_scale
 from vocoder.small import DEBUG, DIGITS, SMALL, random_mel, small
 
 
@@ -37,6 +37,31 @@ def test_extreme_mels_give_finite_sounds_within_range(kind: str) -> None:
             wave_BN = small(kind)(mel_BMT)
         assert wave_BN.isfinite().all()
         assert wave_BN.abs().max() <= 1.0
+
+
+@pytest.mark.parametrize("kind", VOCODERS)
+def test_a_long_sound_in_stretches_is_the_same_sound(kind: str) -> None:
+    vocoder, mel_BMT = small(kind), random_mel(2, 3 * STRETCH_FRAMES + 7)
+    with torch.no_grad():
+        torch.testing.assert_close(vocode_in_stretches(vocoder, mel_BMT), vocoder(mel_BMT), atol=1e-6, rtol=1e-4)
+
+
+V1 = {"n_mels": 4, "upsample_initial_channel": 32}
+
+
+@pytest.mark.parametrize(
+    "vocoder",
+    [small("hifigan"), small("remapped-hifigan"), HiFiGAN(HiFiGANConfig.model_validate(V1)),
+     HiFiGAN(HiFiGANConfig.model_validate({**V1, "upsample_kernel_sizes": (8, 8, 4, 2)}))],
+)  # fmt: skip
+def test_a_frame_reaches_exactly_as_far_as_is_said(vocoder: Vocoder) -> None:
+    assert vocoder.reach is not None
+    centre = 2 * vocoder.reach
+    mel_BMT = random_mel(1, 2 * centre + 1)[:, : vocoder.n_mels].double().requires_grad_()
+    vocoder.double()(mel_BMT).unflatten(1, (-1, vocoder.hop))[:, centre].sum().backward()
+    assert mel_BMT.grad is not None
+    farthest = (mel_BMT.grad.abs().sum((0, 1)).nonzero().flatten() - centre).abs().max()
+    assert farthest == vocoder.reach
 
 
 def test_a_sound_too_loud_is_turned_down_where_it_is_and_the_others_are_not() -> None:

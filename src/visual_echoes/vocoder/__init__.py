@@ -11,7 +11,7 @@ from typing import Any
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
-from visual_echoes.vocoder.base import Vocoder
+from visual_echoes.vocoder.base import Vocoder, vocode_in_stretches
 from visual_echoes.vocoder.griffin_lim import GRIFFIN_LIM_ITERATIONS, GriffinLim, GriffinLimConfig
 from visual_echoes.vocoder.hifigan import HiFiGAN, HiFiGANConfig
 from visual_echoes.vocoder.melgan import MelGAN, MelGANConfig
@@ -33,6 +33,7 @@ __all__ = [
     "Vocos",
     "VocosConfig",
     "build_vocoder",
+    "vocode_in_stretches",
 ]
 
 VOCODERS: dict[str, type[Vocoder]] = {cls.kind: cls for cls in (GriffinLim, HiFiGAN, Vocos, MelGAN, RemappedHiFiGAN)}

@@ -8,6 +8,7 @@ Shapes: B batch, T mel frames, F STFT bins, C channels.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
@@ -21,6 +22,7 @@ from visual_echoes.layout import Layout
 from visual_echoes.vocoder.weight_norm import WeightNormConv
 
 HIGHEST_PEAK = 0.98  # leaves room for what lossy formats add
+STRETCH_FRAMES = 256  # few enough that a stretch of activations stays small, many enough that the overlap costs little
 LIMITER_REACH = 128  # samples, 6 to 16 ms at the layouts' rates
 
 
@@ -29,12 +31,14 @@ class Vocoder(nn.Module, ABC):
 
     Attributes:
         kind: its name in `VOCODERS`; with `config.model_dump()` it rebuilds the network.
+        reach: mel frames on either side of a frame that its samples depend on; None if they depend on all.
     """
 
     kind: ClassVar[str]
     config: BaseModel
     n_mels: int
     hop: int
+    reach: int | None = None
 
     @classmethod
     @abstractmethod
@@ -47,6 +51,20 @@ class Vocoder(nn.Module, ABC):
             if isinstance(module, WeightNormConv):
                 module.fold()
         return self
+
+
+def vocode_in_stretches(vocoder: Vocoder, mel_BMT: Tensor) -> Tensor:
+    """The same waveform, (B, T * hop), with the memory that a few seconds take, however long the sound."""
+    frames, reach = mel_BMT.shape[-1], vocoder.reach
+    if reach is None or frames <= STRETCH_FRAMES:
+        return vocoder(mel_BMT)
+    length = math.ceil(frames / math.ceil(frames / STRETCH_FRAMES))
+    pieces = []
+    for begin in range(0, frames, length):
+        end, first = min(begin + length, frames), max(begin - reach, 0)
+        wave_BN = vocoder(mel_BMT[..., first : end + reach])
+        pieces.append(wave_BN[:, (begin - first) * vocoder.hop : (end - first) * vocoder.hop])
+    return torch.cat(pieces, dim=1)
 
 
 def within_full_scale(wave_BN: Tensor) -> Tensor:

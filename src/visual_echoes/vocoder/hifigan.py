@@ -19,6 +19,7 @@ from visual_echoes.vocoder.base import Vocoder
 from visual_echoes.vocoder.weight_norm import WeightNormConv
 
 LEAKY_SLOPE = 0.1
+EDGE_KERNEL = 7
 
 
 class HiFiGANConfig(BaseModel):
@@ -55,6 +56,19 @@ class HiFiGANConfig(BaseModel):
     def hop(self) -> int:
         """Samples per mel frame."""
         return math.prod(self.upsample_rates)
+
+    @property
+    def reach(self) -> int:
+        """Mel frames on either side of a frame that its samples depend on."""
+        second = 1 if self.resblock == "1" else 0  # the convolution of dilation 1 behind each dilated one
+        blocks = max(
+            sum((dilation + second) * (kernel // 2) for dilation in dilations)
+            for kernel, dilations in zip(self.resblock_kernel_sizes, self.resblock_dilation_sizes, strict=True)
+        )
+        reach = EDGE_KERNEL // 2
+        for rate, kernel in zip(reversed(self.upsample_rates), reversed(self.upsample_kernel_sizes), strict=True):
+            reach = (reach + blocks + (kernel + rate) // 2 - 1) // rate
+        return reach + EDGE_KERNEL // 2
 
 
 class ResBlock1(nn.Module):
@@ -93,10 +107,10 @@ class HiFiGAN(Vocoder):
     def __init__(self, config: HiFiGANConfig) -> None:
         super().__init__()
         self.config = config
-        self.n_mels, self.hop = config.n_mels, config.hop
+        self.n_mels, self.hop, self.reach = config.n_mels, config.hop, config.reach
         block = ResBlock1 if config.resblock == "1" else ResBlock2
         width = config.upsample_initial_channel
-        self.conv_pre = WeightNormConv(config.n_mels, width, 7)
+        self.conv_pre = WeightNormConv(config.n_mels, width, EDGE_KERNEL)
         self.ups = nn.ModuleList()
         self.resblocks = nn.ModuleList()  # flat, stage by stage, as in the reference
         for rate, kernel in zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True):
@@ -104,7 +118,7 @@ class HiFiGAN(Vocoder):
             width //= 2
             branches = zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True)
             self.resblocks.extend(block(width, size, dilations) for size, dilations in branches)
-        self.conv_post = WeightNormConv(width, 1, 7)
+        self.conv_post = WeightNormConv(width, 1, EDGE_KERNEL)
 
     @classmethod
     def for_layout(cls, values: Mapping[str, Any], layout: Layout) -> Self:

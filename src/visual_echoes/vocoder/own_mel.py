@@ -77,10 +77,11 @@ class MelRemap(nn.Module):
                 )
         self.layout = layout
         self.silence = math.log(mel.floor)
-        given_M = mel_edges(layout.n_mels, layout.fmin, layout.fmax)[1:-1]
-        wanted_K = mel_edges(mel.n_mels, mel.fmin, mel.fmax)[1:-1]
-        place_K = (wanted_K - given_M[0]) / (given_M[-1] - given_M[0]) * (layout.n_mels - 1)
-        distance_KM = (place_K.clamp(0, layout.n_mels - 1)[:, None] - torch.arange(layout.n_mels)).abs()
+        with torch.device("cpu"):  # no weights, so there also where the weights are still to be read ("meta")
+            given_M = mel_edges(layout.n_mels, layout.fmin, layout.fmax)[1:-1]
+            wanted_K = mel_edges(mel.n_mels, mel.fmin, mel.fmax)[1:-1]
+            place_K = (wanted_K - given_M[0]) / (given_M[-1] - given_M[0]) * (layout.n_mels - 1)
+            distance_KM = (place_K.clamp(0, layout.n_mels - 1)[:, None] - torch.arange(layout.n_mels)).abs()
         self.register_buffer("weights_KM", (1.0 - distance_KM).clamp_min(0.0).float(), persistent=False)
 
     def forward(self, mel_BMT: Tensor) -> Tensor:
