@@ -147,6 +147,13 @@ def test_changed_data_is_refused_unless_accepted(command: Command, recipe: Path,
     assert command("train", recipe, "--steps", 2, "--accept-changed-data").exit_code == 0
 
 
+def test_a_batch_beyond_the_data_says_what_would_do(command: Command, recipe: Path) -> None:
+    result = command("train", recipe, "--steps", 1, "--batch-size", 1000)
+    assert result.exit_code == 1
+    assert (found := re.search(r"take (\d+) at most, by --batch-size", result.stderr))
+    assert command("train", recipe, "--steps", 1, "--batch-size", found[1]).exit_code == 0
+
+
 def test_training_without_data_says_what_to_do(command: Command, recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "data" / "train.safetensors").unlink()
     result = command("train", recipe, "--steps", 1)

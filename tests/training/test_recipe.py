@@ -23,6 +23,22 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
     assert recipe.output.parts[:2] == ("runs", path.parent.name)
 
 
+def test_the_recipes_of_the_documents_are_there_in_any_folder_and_ones_own_go_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = Path("recipes/digits/transformer.toml")
+    shipped = read_recipe(named)
+    assert shipped == read_recipe(ROOT / named)
+    text = (ROOT / named).read_text()
+    named.parent.mkdir(parents=True)
+    named.write_text(text.replace(f"steps = {shipped.train.steps}", "steps = 7"))
+    assert read_recipe(named).train.steps == 7
+    for missing in ("recipes/digits/none.toml", "transformer.toml", "recipes/../weights.py"):
+        with pytest.raises(EchoesError, match="cannot be read"):
+            read_recipe(Path(missing))
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

@@ -71,6 +71,10 @@ def train(
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, show_default="the recipe's", help="Training steps.")
     ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", min=1, show_default="the recipe's", help="Items a step, on all processes together."),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, show_default="torch's", help="Processor threads.")
     ] = None,
@@ -102,8 +106,8 @@ def train(
     chosen = read_recipe(recipe)
     if output is not None:
         chosen = chosen.model_copy(update={"output": output})
-    if steps is not None:
-        chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update={"steps": steps})})
+    changes = {key: value for key, value in {"steps": steps, "batch_size": batch_size}.items() if value is not None}
+    chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update=changes)})
     if threads is not None:
         torch.set_num_threads(threads)
     if dry_run:

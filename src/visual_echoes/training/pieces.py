@@ -20,7 +20,10 @@ def check_sizes(task: Task, settings: TrainSettings, ranks: int) -> None:
             "1; prepare more data."
         )
     if size > items:
-        raise EchoesError(f"batch_size is {size}, but there are only {items} items to train on; lower it.")
+        raise EchoesError(
+            f"batch_size is {size}, but there are only {items} items to train on; take {items} at most, by --batch-size "
+            "or in the recipe."
+        )
     if size % (ranks * settings.accumulate):
         raise EchoesError(
             f"batch_size {size} cannot be shared evenly by {ranks} processes with accumulate {settings.accumulate}; "

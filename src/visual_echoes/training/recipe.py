@@ -1,7 +1,7 @@
 """Recipes: one TOML file per reproducible run, read strictly into pydantic models.
 
 A recipe names what is trained (`kind`), on which layout and data, where the run goes, and its settings. Paths are taken
-from the working directory, so that recipes are run from the repository's root as documented.
+from the working directory. The recipes of the documents come with the package, under the names they have there.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from visual_echoes.training.transformer import MaskingObjective
 from visual_echoes.training.vocoder import VocoderTrainConfig
 from visual_echoes.training.vqgan import VQGANLoss
 
+PACKAGED = Path(__file__).parents[1] / "recipes"
 MAX_RECIPE_BYTES = 1 << 20
 
 
@@ -179,12 +180,19 @@ Recipe = Annotated[
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Recipe)
 
 
+def find_recipe(path: Path) -> Path:
+    """The path itself, or what the package has there if nothing is: `recipes/...`, as the documents name them."""
+    packaged = PACKAGED.parent / path
+    return packaged if path.parts[:1] == (PACKAGED.name,) and not path.exists() and packaged.exists() else path
+
+
 def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe.
+    """Read and check a recipe, found as by `find_recipe`.
 
     Raises:
         EchoesError: the file is missing, no TOML, or has an unknown or unfit key, which is named.
     """
+    path = find_recipe(path)
     try:
         if path.stat().st_size > MAX_RECIPE_BYTES:
             raise EchoesError(f"{path} is larger than {MAX_RECIPE_BYTES} bytes; this is no recipe.")
