@@ -1,4 +1,6 @@
-# The command with its models: docker build -t visual-echoes . && docker run --rm -v "$PWD:/work" visual-echoes sound photo.jpg -o out
+# The command with its models; --user lets it write into a folder of yours:
+#   docker build -t visual-echoes .
+#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/work" visual-echoes sound photo.jpg -o out
 FROM python:3.11-slim AS build
 WORKDIR /src
 RUN pip install --no-cache-dir build==1.6.1

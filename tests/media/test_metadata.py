@@ -78,6 +78,13 @@ def test_files_of_others_carry_none(tmp_path: Path, make_video: Callable[..., Pa
         assert read_metadata(path) == {}
 
 
+def test_text_that_is_no_utf_8_is_read_as_well_as_it_can_be(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    write_wav(path, np.zeros(800, np.float32), 8000, {"source": "garden"})
+    path.write_bytes(path.read_bytes().replace(b"garden", b"g\xe4rten"))
+    assert read_metadata(path) == {"source": "g\N{REPLACEMENT CHARACTER}rten"}
+
+
 def test_missing_and_damaged_files(tmp_path: Path) -> None:
     with pytest.raises(EchoesError, match="does not exist"):
         read_metadata(tmp_path / "no.png")

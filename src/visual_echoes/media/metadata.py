@@ -40,4 +40,5 @@ def media_type(path: StrPath) -> str | None:
 def _read_comment(path: StrPath) -> dict[str, str]:
     """The comment of a WAV or MP4 file; libav reads it because libsndfile stops at 2,048 characters."""
     with open_source(path, MAX_VIDEO_BYTES, _KIND) as file, open_container(file) as container:
-        return decode_comment(container.metadata.get("comment"))
+        comment = container.metadata.get("comment", "")
+    return decode_comment(comment.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
