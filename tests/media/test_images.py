@@ -7,13 +7,14 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.media import fit_image, images, read_image, write_png
+from visual_echoes.media import fit_image, images, read_image, read_metadata, write_png
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
@@ -314,6 +315,16 @@ def test_png_round_trip(tmp_path: Path, channels: int) -> None:
 def test_png_refuses_other_arrays(tmp_path: Path, pixels: np.ndarray) -> None:
     with pytest.raises(ValueError, match="pixels must be"):
         write_png(tmp_path / "a.png", pixels, {})
+
+
+def test_png_says_in_the_words_of_iptc_what_made_it(tmp_path: Path) -> None:
+    path, kind = tmp_path / "a.png", 'http://example.org/kinds?of="media"&<made>'
+    write_png(path, np.zeros((8, 8, 3), np.uint8), {"digital_source_type": kind})
+    with Image.open(path) as image:
+        packet = ElementTree.fromstring(image.info["xmp"])
+    (description,) = packet.iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description")
+    assert description.get("{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType") == kind
+    assert read_metadata(path) == {"digital_source_type": kind}
 
 
 @pytest.mark.parametrize("key", ["", "k" * 80, "鍵"])

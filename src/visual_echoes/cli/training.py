@@ -73,7 +73,9 @@ def train(
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", min=1, show_default="the recipe's", help="Items a step, on all processes together."),
+        typer.Option(
+            "--batch-size", min=1, show_default="the recipe's", help="Items a step, on all processes together."
+        ),
     ] = None,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, show_default="torch's", help="Processor threads.")

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -26,6 +27,13 @@ MAX_IMAGE_PIXELS = 50_000_000
 MAX_IMAGE_BYTES = 4 * MAX_IMAGE_PIXELS  # the largest picture as uncompressed RGBA
 MIN_IMAGE_SIDE = 8  # pixels
 
+# Where a PNG keeps XMP (XMP part 3, 1.1.5), and IPTC's property in it, which photo software and search engines read.
+_XMP_KEYWORD = "XML:com.adobe.xmp"
+_XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:ext="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" ext:DigitalSourceType={}/>
+</rdf:RDF></x:xmpmeta>
+<?xpacket end="r"?>"""
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 _KIND = "a picture (PNG, JPEG, WebP, BMP, GIF or TIFF)"
 _GREY_MODES = ("1", "L", "LA", "La")
@@ -80,6 +88,8 @@ def fit_image(image: Image.Image, size: int, channels: int) -> np.ndarray:
 def write_png(path: StrPath, pixels: np.ndarray, metadata: Mapping[str, str]) -> None:
     """Write uint8 pixels (H, W, 1 or 3) as PNG, with one international text chunk for each metadata key.
 
+    The key `digital_source_type` is written a second time as XMP, in IPTC's own words.
+
     Raises:
         ValueError: wrong shape or type, or a key that PNG cannot hold (it takes 1 to 79 ASCII characters).
         EchoesError: the file cannot be written.
@@ -90,16 +100,18 @@ def write_png(path: StrPath, pixels: np.ndarray, metadata: Mapping[str, str]) ->
         if not (key.isascii() and 1 <= len(key) <= 79):
             raise ValueError(f"{key!r} is no PNG keyword: it needs 1 to 79 ASCII characters")
         text.add_itxt(key, value)
+    if "digital_source_type" in metadata:
+        text.add_itxt(_XMP_KEYWORD, _XMP.format(quoteattr(metadata["digital_source_type"])))
     buffer = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG", pnginfo=text)
     write_bytes(path, buffer.getvalue())
 
 
 def read_png_metadata(path: StrPath) -> dict[str, str]:
-    """The text chunks of a PNG file; raises EchoesError as `read_image` does."""
+    """The text chunks of a PNG file but for XMP; raises EchoesError as `read_image` does."""
     with _open_image(path, ("PNG",)) as image:
         image.load()  # text may follow the pixels
-        return {key: str(value) for key, value in image.text.items()}  # type: ignore[attr-defined]
+        return {key: str(value) for key, value in image.text.items() if key != _XMP_KEYWORD}  # type: ignore[attr-defined]
 
 
 @contextmanager

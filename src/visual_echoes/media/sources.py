@@ -26,7 +26,7 @@ MAX_VIDEO_BYTES = 2 * 1024**3
 
 _ROUNDING = 1e-6  # of a tick: what was meant to fall on one must not fall before it
 # Metadata that is no UTF-8 is no reason to refuse a file; from 19 on PyAV sees to that by itself.
-_LENIENT = {} if av.__version__ >= "19" else {"metadata_errors": "surrogateescape"}
+_LENIENT: dict[str, Any] = {} if av.__version__ >= "19" else {"metadata_errors": "surrogateescape"}
 _CONTAINER_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mp3,aac,ogg,flac,wav"
 
 

@@ -21,8 +21,8 @@ def check_sizes(task: Task, settings: TrainSettings, ranks: int) -> None:
         )
     if size > items:
         raise EchoesError(
-            f"batch_size is {size}, but there are only {items} items to train on; take {items} at most, by --batch-size "
-            "or in the recipe."
+            f"batch_size is {size}, but there are only {items} items to train on; take {items} at most, by "
+            "--batch-size or in the recipe."
         )
     if size % (ranks * settings.accumulate):
         raise EchoesError(
