@@ -57,6 +57,10 @@ def main() -> None:
             if kind == list(KINDS)[-1] and preset != "quality":
                 works[f"{kind}: {preset}, {arguments.batch} at once"] = many.fast
                 clips[f"{kind}: {preset}, {arguments.batch} at once"] = arguments.batch
+                # The autoregressive one draws without guidance.
+                works[f"{kind}: {preset}, guidance 1"] = Sampling(
+                    model, settings.model_copy(update={"guidance": 1.0})
+                ).fast
     print("tokens as the plain way makes them:", same, flush=True)
     works[AUTOREGRESSIVE] = autoregressive()
     seconds = take_turns({**works, "matmul": multiply_matrices}, arguments.repeats)
