@@ -57,6 +57,8 @@ TRAININGS: dict[str, Training] = {
     "ratio-per-batch": Training({"objective": {"ratios": "batch"}}),
     "picture-to-sound": Training({"objective": {"direction": "image_to_audio"}}),
     "sound-to-picture": Training({"objective": {"direction": "audio_to_image"}}),
+    "visible": Training({"model": {"encoder_input": "visible"}}),
+    "cross": Training({"model": {"encoder_input": "visible", "decoder": "cross"}}),
     "autoregressive": Training(recipe="autoregressive"),
 }
 
@@ -207,6 +209,17 @@ _ALL = (
         tuple(Variant(name, Own(changes={"preset": name})) for name in PRESETS),
         QUALITY,
         reference="quality", role="the paper's number of steps", timed=True,
+    ),
+    Experiment(
+        "cheaper-models",
+        "What do an encoder of visible places alone and a decoder of open ones alone cost in quality?",
+        (
+            _made("masked, full", "base"),
+            _made("visible, full", "visible"),
+            _made("visible, cross", "cross"),
+        ),
+        (*QUALITY, "sound_gain", "picture_gain"),
+        reference="masked, full", timed=True,
     ),
     Experiment(
         "ratio-per-batch",
