@@ -105,13 +105,12 @@ def assemble(folder: Path, picture: Path, cross: bool) -> None:
 
 def measure(folder: Path, picture: Path, target: Path, threads: int, preset: str) -> None:
     """Make the sound, stage by stage as `VisualEchoes.image_to_audio` does, and print a report as JSON."""
-    import resource
-
     import torch
 
     from visual_echoes.generation import generate
     from visual_echoes.inputs import picture_array
     from visual_echoes.media import write_wav
+    from visual_echoes.memory import peak_memory
     from visual_echoes.pipeline import VisualEchoes
     from visual_echoes.sampling import with_changes
     from visual_echoes.transformer import Pair
@@ -145,9 +144,8 @@ def measure(folder: Path, picture: Path, target: Path, threads: int, preset: str
     with stage("write"):
         write_wav(target, wave, layout.sample_rate, {})
     parameters = sum(p.numel() for part in echoes.model.parts.values() for p in part.parameters())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     report = {"seconds": seconds, "samples": len(wave), "rate": layout.sample_rate, "parameters": parameters}
-    print(json.dumps({**report, "peak": peak}))
+    print(json.dumps({**report, "peak": peak_memory()}))
 
 
 if __name__ == "__main__":
