@@ -87,7 +87,7 @@ class SamplingSettings(BaseModel):
 
 
 # What each preset changes in a model's own settings. "quality" takes the paper's steps and no short cut; the others are
-# the cheapest whose judged accuracy stays within 0.01 and 0.03 of it (docs/performance.md).
+# the cheapest that keep up with it in the experiment `savings` (docs/performance.md).
 PRESETS: dict[Preset, dict[str, Any]] = {
     "quality": {"steps": 30, "guidance_every": 1, "settled_every": 1},
     "balanced": {"steps": 12, "guidance_every": 1, "settled_every": 3},
