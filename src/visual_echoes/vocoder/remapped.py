@@ -44,7 +44,7 @@ class RemappedHiFiGAN(Vocoder):
         self.n_mels, self.hop = layout.n_mels, config.generator.hop
         self.remap = MelRemap(config.mel, layout)
         self.generator = HiFiGAN(config.generator)
-        self.reach = config.generator.reach + 1  # as the half hop taken off below belongs to the frame before
+        self.reach = config.generator.reach + 1  # half of a frame's samples come from the one after, as below
 
     @classmethod
     def for_layout(cls, values: Mapping[str, Any], layout: Layout) -> Self:
