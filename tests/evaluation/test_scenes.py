@@ -14,7 +14,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.distances import kernel_distance
 from visual_echoes.evaluation.exam import Exam
 from visual_echoes.evaluation.judges import Judge, JudgeConfig, build_judge
-from visual_echoes.evaluation.report import NOT_INSTALLED, ClassesReport, ScenesReport
+from visual_echoes.evaluation.report import NO_OPINION, ClassesReport, ScenesReport
 from visual_echoes.evaluation.scenes import evaluate_scenes
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.weights import Model
@@ -83,7 +83,7 @@ def test_a_round_trip_is_paired_with_what_went_in(whole_model: Model, data: Path
 
 
 def test_second_opinions_stand_beside_their_own_accuracy(scenes_report: ScenesReport) -> None:
-    assert scenes_report.second_opinions == {"image": "one-track mind 1.0", "audio": NOT_INSTALLED}
+    assert scenes_report.second_opinions == {"image": "one-track mind 1.0", "audio": NO_OPINION}
     for look in scenes_report.measures.looks.values():
         assert look["image"].second_opinion is not None
         assert look["image"].second_opinion.mean == pytest.approx(0.1)  # one group of ten

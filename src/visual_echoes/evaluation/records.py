@@ -171,7 +171,7 @@ class Look(Record):
     """One modality of one column of the report, beyond what the judge takes it for."""
 
     distance: Distance
-    second_opinion: Spread | None  # share that it takes for the true group; None if it is not installed
+    second_opinion: Spread | None  # share that it takes for the true group; None if there is none
 
 
 class JudgedSounds(Record):

@@ -15,7 +15,7 @@ from visual_echoes.layout import Layout
 from visual_echoes.transformer import Modality
 
 REPORT_FILE = "report.json"
-NOT_INSTALLED = "not installed"
+NO_OPINION = "none: not installed, or not for these classes"
 
 
 class ModelFacts(Record):
@@ -61,7 +61,7 @@ class ScenesReport(ClassesReport):
     """With baselines, distances and second opinions."""
 
     groups: tuple[str, ...]  # names, in the order of every matrix
-    second_opinions: dict[Modality, str]  # what they are, or `NOT_INSTALLED`
+    second_opinions: dict[Modality, str]  # what they are, or `NO_OPINION`
     measures: ScenesMeasures
 
 

@@ -22,7 +22,7 @@ from visual_echoes.evaluation.gallery import Gallery, SecondOpinion
 from visual_echoes.evaluation.generated import Amounts, EvaluationProgress
 from visual_echoes.evaluation.judges import Judge
 from visual_echoes.evaluation.records import Against, Look, ScenesMeasures
-from visual_echoes.evaluation.report import NOT_INSTALLED, ScenesReport
+from visual_echoes.evaluation.report import NO_OPINION, ScenesReport
 from visual_echoes.evaluation.targets import SCENES
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.transformer import MODALITIES, Modality
@@ -81,7 +81,7 @@ def evaluate_scenes(
     return ScenesReport(
         **evaluation.facts(),
         groups=tuple(exam.group_names),
-        second_opinions={m: opinions[m].name if m in opinions else NOT_INSTALLED for m in MODALITIES},
+        second_opinions={m: opinions[m].name if m in opinions else NO_OPINION for m in MODALITIES},
         measures=full,
         targets=tuple(target.check(full) for target in SCENES),
     )

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from visual_echoes.evaluation.records import Against, Generated, Judged, Level, Look, Pairs, RealData, RoundTrip, Spread
-from visual_echoes.evaluation.report import NOT_INSTALLED, ClassesReport, ScenesReport
+from visual_echoes.evaluation.report import NO_OPINION, ClassesReport, ScenesReport
 from visual_echoes.evaluation.targets import TargetResult
 from visual_echoes.pipeline import PairOrder
 from visual_echoes.transformer import Modality
@@ -177,9 +177,9 @@ def _against_cells(against: Against) -> dict[str, str]:
 def _opinion_cells(looks: dict[Modality, Look], names: dict[Modality, str]) -> dict[str, str]:
     cells = {}
     for modality, items in ITEMS.items():
-        opinion, name = looks[modality].second_opinion, names[modality]
-        label = f"{items} right by " + ("a second opinion" if name == NOT_INSTALLED else name)
-        cells[label] = NOT_INSTALLED if opinion is None else _spread(opinion)
+        opinion = looks[modality].second_opinion
+        label = f"second opinion on {items}: {NO_OPINION}" if opinion is None else f"{items} right by {names[modality]}"
+        cells[label] = NOTHING if opinion is None else _spread(opinion)
     return cells
 
 

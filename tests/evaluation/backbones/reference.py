@@ -7,22 +7,38 @@ They were torchvggish 0.2, panns_inference 0.1.1, wav2clip 0.1.0, torch-fidelity
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from parity_weights import parity_tensor
 
 EXPECTED: dict[str, list[float]] = json.loads((Path(__file__).parent / "expected.json").read_text())
 SHOWN = 8  # values of each output that are compared
 GAIN = 2.0**0.5  # keeps the size of activations through ReLUs
+Build = Callable[[], nn.Module]
 
 
 def state(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """A tensor for each name: of unit gain, with variances above 0."""
     return {name: _tensor(name, list(shape)) for name, shape in shapes.items()}
+
+
+def ruled_state(build: Build) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        network = build()
+    return state({name: tuple(value.shape) for name, value in network.state_dict().items()})
+
+
+@torch.no_grad()
+def ruled(build: Build) -> nn.Module:
+    """A network with the weights that follow from the rule."""
+    with torch.device("meta"):
+        network = build()
+    network.load_state_dict(ruled_state(build), assign=True)
+    return network.eval().requires_grad_(False)
 
 
 def _tensor(name: str, shape: list[int]) -> Tensor:

@@ -141,6 +141,7 @@ def test_own_judges_say_what_they_say_elsewhere(tmp_path: Path) -> None:
         (["digits", "digits"], [], "asked for twice"),
         (["panns"], [], r"needs its weights: get Cnn14_16k_mAP=0.438.pth from https://zenodo.*--judge panns=FILE"),
         (["digits"], ["panns=00"], "names 'panns', which is no judge here"),
+        (["yamnet"], ["yamnet=00"], "names 'yamnet', which is no judge here with a file of weights"),
         (["digits"], ["panns"], "not of the form"),
         (["own=nowhere"], [], "no usable judge"),
     ],

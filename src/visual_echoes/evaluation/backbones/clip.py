@@ -16,6 +16,7 @@ from torch.nn import functional as F
 SIDE, PATCH, WIDTH, HEADS, LAYERS, FEATURES = 224, 32, 768, 12, 12, 512
 MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 QUICK_GELU = 1.702
+NARROWEST = 200  # times as long as wide; the resized image of a longer one would fill the memory
 PARTS = ("vision_model.", "visual_projection.")
 
 
@@ -25,14 +26,22 @@ def own_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def clip_input(image: Image.Image) -> Tensor:
-    """The centre square of a picture whose shorter side was resized to 224 (bicubic), normalised, (3, H, W)."""
-    scale = SIDE / min(image.size)
-    size = [max(SIDE, int(side * scale)) for side in image.size]
-    left, top = ((side - SIDE) // 2 for side in size)
-    resized = image.convert("RGB").resize((size[0], size[1]), Image.Resampling.BICUBIC)
+    """The centre square of an image whose shorter side was resized to 224 (bicubic), normalised, (3, H, W)."""
+    size, (left, top) = placement(*image.size)
+    resized = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
     square_HW3 = np.array(resized.crop((left, top, left + SIDE, top + SIDE)))
     x_3HW = torch.from_numpy(square_HW3).movedim(-1, 0) / 255.0
     return (x_3HW - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
+
+
+def placement(width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Width and height that an image is resized to, and left and top of the square in it, in pixels.
+
+    Lengths round down and places to the nearest pixel, halves to the even one, as in openai's own transform.
+    """
+    shorter = min(width, height)
+    wide, high = SIDE * width // shorter, SIDE * height // shorter
+    return (wide, high), (round((wide - SIDE) / 2), round((high - SIDE) / 2))
 
 
 class Attention(nn.Module):

@@ -6,7 +6,7 @@ Shapes: B batch, N samples, P patches, C channels, H rows, W columns.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visual_echoes.convert.files import read_tensors
+from visual_echoes.convert.shapes import fit
+from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.backbones import clip, inception, lpips, panns, vggish, wav2clip
-from visual_echoes.evaluation.backbones.published import PUBLISHED, find_weights, load_published
-from visual_echoes.evaluation.files.judge import FileJudge, Look, centred
+from visual_echoes.evaluation.backbones.published import PUBLISHED, find_weights, load_published, read_published
+from visual_echoes.evaluation.files.judge import FileJudge, Look
 from visual_echoes.evaluation.files.offline import checked_digest, package_folder
 from visual_echoes.media import read_audio, read_image
 
-MONO = "mean of the channels, 16 kHz, less its mean"
-FRONT_END = ("spectrogram_extractor.", "logmel_extractor.")  # of PANNs: constants that are computed here
+MONO = "mean of the channels"
 LPIPS_LAYERS = "functional/image/lpips_models/alex.pth"
 LPIPS_LAYERS_SHA256 = "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"
 PICTURES_AT_ONCE = 16
@@ -47,13 +48,24 @@ class PublishedJudge(FileJudge):
 
 
 class _Sounds(PublishedJudge):
-    """Sounds one at a time, whole, followed by silence up to `least` samples."""
+    """Sounds one at a time, whole, followed by silence up to `least` samples.
+
+    Attributes:
+        rate: that the network hears, in Hz.
+        least: samples.
+        centred: the sound's mean is taken from it first, as audioldm_eval does.
+    """
 
     modality = "audio"
+    rate: int
     least: int
+    centred = True
 
     def read(self, path: Path) -> Tensor:
-        return centred(torch.from_numpy(read_audio(path, panns.RATE)), self.least)
+        wave_N = torch.from_numpy(read_audio(path, self.rate))
+        if self.centred:
+            wave_N = wave_N - wave_N.mean()
+        return F.pad(wave_N, (0, max(0, self.least - len(wave_N))))
 
     @torch.inference_mode()
     def look(self, items: Sequence[Tensor]) -> list[Look]:
@@ -65,24 +77,28 @@ class _Sounds(PublishedJudge):
 
 
 class PannsJudge(_Sounds):
-    """FD, KL and the inception score of sounds, as audioldm_eval computes them."""
+    """FD, KL and the inception score of sounds, as audioldm_eval computes them at the rate that the weights are for."""
 
     name = "panns"
-    frechet, kernel = "FD", "kernel distance (PANNs)"
     labels = tuple(f"AudioSet class {index}" for index in range(panns.CLASSES))
     least = panns.LEAST
-    preprocessing = f"{MONO}, padded to {panns.LEAST} samples or more, whole length"
 
     def load(self, weights: Path) -> panns.Cnn14:
-        return load_published(panns.Cnn14, weights, self.title, _without_front_end)
+        tensors = read_published(weights)
+        front = panns.front_end(tensors, weights)
+        self.rate, kilohertz = front.rate, f"{front.rate / 1000:g} kHz"
+        self.title = f"{self.title}, {kilohertz}"
+        other = "" if front == panns.FRONT_ENDS[0] else f", {kilohertz}"  # the field's FD is that at 16 kHz
+        self.frechet, self.kernel = f"FD{other}", f"kernel distance (PANNs{other})"
+        self.preprocessing = (
+            f"{MONO}, {kilohertz}, less its mean, padded to {panns.LEAST} samples or more, whole length"
+        )
+        network = fit(lambda: panns.Cnn14(front), panns.own_names(tensors), weights, self.title)
+        return network.requires_grad_(False)
 
     def one(self, wave_N: Tensor) -> Look:
         features_1D, logits_1K = self.network(wave_N[None])
         return Look(features_1D, logits_1K[0])
-
-
-def _without_front_end(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value for name, value in tensors.items() if not name.startswith(FRONT_END)}
 
 
 class VGGishJudge(_Sounds):
@@ -90,8 +106,11 @@ class VGGishJudge(_Sounds):
 
     name, unit = "vggish", "frame"
     frechet, kernel = "FAD", "kernel distance (VGGish)"
-    least = vggish.LEAST
-    preprocessing = f"{MONO}, padded to {vggish.LEAST} samples or more, patches of 0.96 s; no PCA, no last ReLU"
+    rate, least = vggish.RATE, vggish.LEAST
+    preprocessing = (
+        f"{MONO}, 16 kHz, less its mean, padded to {vggish.LEAST} samples or more, patches of 0.96 s; no PCA, no last "
+        "ReLU"
+    )
 
     def load(self, weights: Path) -> vggish.VGGish:
         return load_published(vggish.VGGish, weights, self.title)
@@ -101,12 +120,12 @@ class VGGishJudge(_Sounds):
 
 
 class Wav2ClipJudge(_Sounds):
-    """The sound's side of CS."""
+    """The sound's side of CS, as wav2clip embeds a sound: as it is."""
 
     name = "wav2clip"
     frechet, kernel = "Fréchet distance (Wav2CLIP)", "kernel distance (Wav2CLIP)"
-    least = wav2clip.LEAST
-    preprocessing = f"{MONO}, padded to {wav2clip.LEAST} samples or more, whole length"
+    rate, least, centred = wav2clip.RATE, wav2clip.LEAST, False
+    preprocessing = f"{MONO}, 16 kHz, padded to {wav2clip.LEAST} samples or more, whole length"
 
     def load(self, weights: Path) -> wav2clip.Wav2Clip:
         return load_published(wav2clip.Wav2Clip, weights, self.title, wav2clip.own_names)
@@ -122,13 +141,16 @@ class ClipJudge(PublishedJudge):
     modality = "image"
     batch = PICTURES_AT_ONCE
     frechet, kernel = "Fréchet distance (CLIP)", "kernel distance (CLIP)"
-    preprocessing = f"shorter side to {clip.SIDE} pixels (bicubic), centre square"
+    preprocessing = f"shorter side to {clip.SIDE} pixels (bicubic), centre square, rounded as openai's CLIP does"
 
     def load(self, weights: Path) -> clip.ClipPictures:
         return load_published(clip.ClipPictures, weights, self.title, clip.own_names)
 
     def read(self, path: Path) -> Tensor:
-        return clip.clip_input(read_image(path))
+        image = read_image(path)
+        if max(image.size) > clip.NARROWEST * min(image.size):
+            raise EchoesError(f"{path} has {image.width}x{image.height} pixels, too narrow for CLIP; leave it out.")
+        return clip.clip_input(image)
 
     @torch.inference_mode()
     def look(self, items: Sequence[Tensor]) -> list[Look]:

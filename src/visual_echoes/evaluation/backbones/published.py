@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -33,18 +34,21 @@ class Published(NamedTuple):
         file: the file's name.
         address: where it is published; `HUB` and owner/repository/file if it is fetched when no file is named.
         sha256: its SHA-256 or the first digits of it; empty if none is known.
+        others: SHA-256 of other files of the same publisher that the network can be built from, by their names.
     """
 
     title: str
     file: str
     address: str
     sha256: str
+    others: Mapping[str, str] = MappingProxyType({})
 
 
 PUBLISHED: dict[str, Published] = {
     "panns": Published(
-        "PANNs CNN14, 16 kHz", "Cnn14_16k_mAP=0.438.pth", "https://zenodo.org/records/3987831",
+        "PANNs CNN14", "Cnn14_16k_mAP=0.438.pth", "https://zenodo.org/records/3987831",
         "e2ee543a27919542c2ea03eabaa70b24dcd4e6c8e05621de6b67a94e4c5058e6",
+        {"Cnn14_mAP=0.431.pth": "0dc499e40e9761ef5ea061ffc77697697f277f6a960894903df3ada000e34b31"},
     ),
     "vggish": Published(
         "VGGish", "vggish-10086976.pth", "https://github.com/harritaylor/torchvggish/releases/tag/v0.1", "10086976"
@@ -66,6 +70,11 @@ PUBLISHED: dict[str, Published] = {
         "7be5be79",
     ),
 }  # fmt: skip
+
+# Published files whose tensors are those of a known network, though they belong to another one.
+MISTAKEN = {
+    "dd3b4043a87d4ec13df8082c0fcfee3fb5084151808e47e060987a95eabdd142": "Cnn14_DecisionLevelMax, which is no CNN14"
+}
 
 # Names that stand in published checkpoints beside the weights (the state of a sampler of PANNs' training). Nothing that
 # is kept depends on them, so that they are replaced by something inert instead of being run.
@@ -103,7 +112,7 @@ def find_weights(name: str, source: str | None, sha256: str | None) -> Weights:
         sha256: what the user says it must be, instead of the published one; for weights of another training.
 
     Raises:
-        EchoesError: no file was named or can be fetched, or it has another hash.
+        EchoesError: no file was named or can be fetched, it has another hash, or it is known to be something else.
     """
     known = PUBLISHED[name]
     if source is None and not known.address.startswith(HUB):
@@ -115,12 +124,15 @@ def find_weights(name: str, source: str | None, sha256: str | None) -> Weights:
     if not path.is_file():
         raise EchoesError(f"There is no file {path} of {known.title}; get {known.file} from {known.address}.")
     found = file_digest(path)
-    wanted = (sha256 or known.sha256).lower()
-    if not found.startswith(wanted):
+    if found in MISTAKEN:
+        raise EchoesError(f"{path} is {MISTAKEN[found]}; get {known.file} from {known.address}.")
+    accepted = (sha256.lower(),) if sha256 else (known.sha256, *known.others.values())
+    wanted = next((digits for digits in accepted if found.startswith(digits)), None)
+    if wanted is None:
         whose = "given" if sha256 else "published"
         raise EchoesError(
-            f"{path} is not the {whose} {known.title}: its SHA-256 begins with {found[:12]}, not {wanted[:12]}; get "
-            f"{known.file} from {known.address}, or accept another training with --sha256 {name}={found[:12]}..."
+            f"{path} is not the {whose} {known.title}: its SHA-256 begins with {found[:12]}, not {accepted[0][:12]}; "
+            f"get {known.file} from {known.address}, or accept another training with --sha256 {name}={found[:12]}."
         )
     return Weights(path, found, _pin(wanted, given=bool(sha256)))
 
@@ -161,10 +173,14 @@ def load_published(
     Raises:
         EchoesError: a damaged file, one that refers to code, or one of another network.
     """
+    return fit(build, own_names(read_published(weights)), weights, what).requires_grad_(False)
+
+
+def read_published(weights: Path) -> dict[str, Tensor]:
+    """The tensors of a published file, under the names they have there; `EchoesError` as `load_published`."""
     with _harmless():
-        tensors = own_names(read_tensors(weights))
-    kept = {name: value for name, value in tensors.items() if not name.endswith(COUNTS)}
-    return fit(build, kept, weights, what).requires_grad_(False)
+        tensors = read_tensors(weights)
+    return {name: value for name, value in tensors.items() if not name.endswith(COUNTS)}
 
 
 def _harmless() -> AbstractContextManager[object]:

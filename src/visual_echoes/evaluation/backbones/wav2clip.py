@@ -16,7 +16,7 @@ from visual_echoes.evaluation.backbones.norm import Norm
 RATE, N_FFT, HOP = 16000, 512, 353
 LOG_OFFSET, DEVIATION_OFFSET = 1e-7, 1e-9
 WIDTHS, FEATURES = (64, 128, 256, 512), 512
-LEAST = 163840  # samples, 10.24 s; shorter sounds are padded to it
+LEAST = N_FFT // 2 + 1  # samples; the reflection at the ends needs them
 # The published names, by the names here; what is not named is no part of the embedding.
 PREFIXES = {"audio_encoder.": "encoder.", "audio_transform.sequential.": "transform."}
 UNUSED = ("encoder.fc.", "encoder.spectrogram.")
@@ -71,7 +71,7 @@ class Wav2Clip(nn.Module):
         self.transform = nn.Sequential(linear[0], nn.ReLU(), nn.Dropout(0.0), linear[1])
 
     def forward(self, wave_N: Tensor) -> Tensor:
-        """(D,) of one sound: the spectrogram is normalised by its own mean and deviation."""
+        """(D,) of one sound of `LEAST` samples or more; the spectrogram is normalised by its own mean and deviation."""
         window = torch.hann_window(N_FFT)
         power_FT = torch.stft(wave_N, N_FFT, HOP, window=window, pad_mode="reflect", return_complex=True).abs().square()
         log_FT = torch.log(power_FT + LOG_OFFSET)

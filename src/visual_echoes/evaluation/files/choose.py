@@ -54,18 +54,19 @@ def choose(
             weights.
     """
     pins = dict(_split(text, "--sha256 NAME=HEX") for text in sha256)
+    with_files = {name for name, _, _ in (text.partition("=") for text in asked) if name in {*PUBLISHED, LPIPS}}
+    if unknown := pins.keys() - with_files:
+        raise EchoesError(f"--sha256 names {min(unknown)!r}, which is no judge here with a file of weights.")
     there = {*measured, *paired}
     judges: list[FileJudge] = []
     lpips = None
     for text in asked or [DEFAULTS[modality] for modality in measured]:
         name, _, given = text.partition("=")
-        source, pin = given or None, pins.pop(name, None)
+        source, pin = given or None, pins.get(name)
         if name == LPIPS:
             lpips = published.load_lpips(source, pin).compare
         else:
             judges += _load(name, source, pin, there)
-    if pins:
-        raise EchoesError(f"--sha256 names {next(iter(pins))!r}, which is no judge here with a file of weights.")
     names = [judge.name for judge in judges]
     if len(set(names)) < len(names):
         raise EchoesError("A judge is asked for twice; name each once.")
@@ -76,18 +77,18 @@ def _load(name: str, source: str | None, pin: str | None, there: Collection[Moda
     modality = OFFLINE[name][0] if name in OFFLINE else PUBLISHED[name][0] if name in PUBLISHED else None
     if modality is not None and modality not in there:
         raise EchoesError(f"The judge {name} is of the other modality ({modality}), which is not judged here.")
-    if name in OFFLINE and source is None and pin is None:
+    if name in OFFLINE and source is None:
         return [OFFLINE[name][1]()]
     if name in PUBLISHED:
         return [PUBLISHED[name][1](source, pin)]
-    if name == OWN and source is not None and pin is None:
+    if name == OWN and source is not None:
         own = OwnJudge(Path(source).name, Path(source))
         if own.modality not in there:
             raise EchoesError(f"{source} judges the other modality ({own.modality}), which is not judged here.")
         return [own]
     packaged = {f"{name}-{modality}": modality for modality in ("image", "audio") if modality in there}
     found = [label for label in packaged if label in packaged_judges()]
-    if found and source is None and pin is None:
+    if found and source is None:
         folder = Path(str(resources.files("visual_echoes.evaluation"))) / WEIGHTS
         return [OwnJudge(label, folder / label) for label in found]
     prefixes = sorted({label.rpartition("-")[0] for label in packaged_judges()})

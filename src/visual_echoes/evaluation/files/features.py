@@ -25,7 +25,7 @@ from visual_echoes.evaluation.files.judge import FileJudge
 from visual_echoes.evaluation.files.listing import Listing, digest_of
 from visual_echoes.files import atomic_path
 
-CACHE_FORMAT = "1"
+CACHE_FORMAT = "2"  # raised whenever files reach a judge in another way than before
 HEADER = "about"
 Progress = Callable[[int], None]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,13 +25,21 @@ OTHERS = "others"
 SCATTERED = 300  # items in a plot
 
 
-def measure(judge: FileJudge, made: Seen, real: Seen | None, against: Seen | None, paired: bool) -> Judged:
+def measure(
+    judge: FileJudge,
+    made: Seen,
+    real: Seen | None,
+    against: Seen | None,
+    paired: bool,
+    halves: tuple[Seen, Seen] | str | None = None,
+) -> Judged:
     """All figures of a set of files by one judge.
 
     Args:
         real: what the distances are from; None without real files.
         against: the real files of the same ids, for what is compared pair by pair; None without any.
         paired: the files are copies of the real ones, whose own terms are left out of the kernel distance.
+        halves: between which the distances are, if they are not those of `made` from `real`; or why there are none.
     """
     notes = []
     inception = kl = confusion = None
@@ -50,16 +57,18 @@ def measure(judge: FileJudge, made: Seen, real: Seen | None, against: Seen | Non
             found = divergence(theirs, mine)
             kl = KL(softmax=found.softmax, sigmoid=found.sigmoid, pairs=len(common))
             confusion = confuse(theirs.argmax(-1), mine.argmax(-1), judge.labels, "real", "this row")
-    distances: dict[str, Any] = {"frechet": None, "kernel": None, "scatter": ()}
-    if real is None:
-        notes.append("no distances: no real files were given")
+    frechet = kernel = None
+    apart = halves or ("no real files were given" if real is None else (made, real))
+    if isinstance(apart, str):
+        notes.append(f"no distances: {apart}")
     else:
-        distances = {
-            "frechet": measure_frechet(judge.frechet, made.features_FD, real.features_FD, judge.unit),
-            "kernel": measure_kernel(judge.kernel, made, real, paired),
-            "scatter": scatter(made.one_each(), real.one_each()),
-        }
-    return Judged(inception=inception, kl=kl, confusion=confusion, notes=tuple(notes), **distances)
+        first, second = apart
+        frechet = measure_frechet(judge.frechet, first.features_FD, second.features_FD, judge.unit)
+        kernel = measure_kernel(judge.kernel, first, second, paired)
+    return Judged(
+        frechet=frechet, kernel=kernel, inception=inception, kl=kl, confusion=confusion,
+        scatter=() if real is None else scatter(made.one_each(), real.one_each()), notes=tuple(notes),
+    )  # fmt: skip
 
 
 def measure_frechet(name: str, features_FD: Tensor, references_FD: Tensor, unit: str) -> Frechet:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from visual_echoes.transformer import Modality
@@ -57,9 +56,3 @@ class FileJudge(ABC):
     @abstractmethod
     def look(self, items: Sequence[Any]) -> list[Look]:
         """What it sees in each item; the same whatever else is in the batch."""
-
-
-def centred(wave_N: Tensor, least: int = 0) -> Tensor:
-    """A sound less its mean, followed by silence up to `least` samples: as the field's toolkits feed their networks."""
-    wave_N = wave_N - wave_N.mean()
-    return torch.nn.functional.pad(wave_N, (0, max(0, least - len(wave_N))))

@@ -171,12 +171,7 @@ def _measure_row(
 def _judge(case: Case, row: RowName, modality: Modality, judge: FileJudge, eyes: _Eyes) -> Judged:
     made = eyes.see(judge, case.rows[row][modality])
     if row == "real":
-        if len(made.ids) < FEWEST_HALVES:
-            return figures.measure(judge, made, None, None, False)
-        first, second = _halves(made)
-        halves = figures.measure(judge, first, second, None, False)
-        whole = figures.measure(judge, made, None, None, False)
-        return halves.model_copy(update={"inception": whole.inception, "scatter": figures.scatter(*_both(made))})
+        return figures.measure(judge, made, made, None, False, _halves(made))
     if "real" not in case.rows:
         return figures.measure(judge, made, None, None, False)
     real = eyes.see(judge, case.rows["real"][modality])
@@ -184,13 +179,10 @@ def _judge(case: Case, row: RowName, modality: Modality, judge: FileJudge, eyes:
     return figures.measure(judge, made, real, real if matched else None, row == "round trip")
 
 
-def _both(seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
-    features_BD = seen.one_each()
-    return features_BD, features_BD
-
-
-def _halves(seen: Seen) -> tuple[Seen, Seen]:
-    """A fixed split of files into two halves."""
+def _halves(seen: Seen) -> tuple[Seen, Seen] | str:
+    """A fixed split of files into two halves; of too few files, that they are."""
+    if len(seen.ids) < FEWEST_HALVES:
+        return f"the halves need {FEWEST_HALVES} real files or more, not {len(seen.ids)}"
     order = torch.randperm(len(seen.ids), generator=torch.Generator().manual_seed(figures.DRAW_SEED)).tolist()
     middle = len(order) // 2
     return seen.of(seen.ids[i] for i in sorted(order[:middle])), seen.of(seen.ids[i] for i in sorted(order[middle:]))

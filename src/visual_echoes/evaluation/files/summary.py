@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from visual_echoes.evaluation.files.records import ROWS, FilesReport, Judged, Mean, Row, RowName
+from visual_echoes.evaluation.files.records import ROWS, FilesReport, Judged, Mean, Row
 
 NOTHING = "-"
-NOT_GIVEN: dict[RowName, str] = {
-    "real": "no real files were given",
-    "round trip": "no round trip was given: add it with --round-trip",
-    "made": "no made files were given",
-}
+NO_REAL, NO_TRIP, NO_MADE = (
+    "no real files were given",
+    "no round trip was given: add it with --round-trip",
+    "no made files were given",
+)
 
 
 class Line(NamedTuple):
@@ -31,7 +31,9 @@ def lines(report: FilesReport) -> list[Line]:
 
 def warnings(report: FilesReport) -> list[str]:
     """What must be known to read the figures."""
-    found = [text for row, text in NOT_GIVEN.items() if report.rows[row] is None]
+    real, trip, made = (report.rows[row] for row in ROWS)
+    found = [NO_REAL] if real is None else [NO_TRIP] if trip is None else []  # a round trip needs real files
+    found += [NO_MADE] if made is None else []
     for row in ROWS:
         for judge, judged in _by_judge(report.rows[row]):
             frechet = judged.frechet
