@@ -25,7 +25,7 @@ from visual_echoes.evaluation.files.case import Case, Trip, UnusableFiles, find_
 from visual_echoes.evaluation.files.features import Seen, see
 from visual_echoes.evaluation.files.fidelity import PictureDistance, mean, picture_fidelity, sound_fidelity
 from visual_echoes.evaluation.files.judge import FileJudge
-from visual_echoes.evaluation.files.listing import FEWEST, Listing
+from visual_echoes.evaluation.files.listing import FEWEST, Listing, enough
 from visual_echoes.evaluation.files.offline import OwnJudge
 from visual_echoes.evaluation.files.records import (
     ROWS,
@@ -66,13 +66,17 @@ def evaluate_files(
 
     Raises:
         UnusableFiles: files that were not allowed to be so.
-        EchoesError: no real files left, or a stale cache.
+        EchoesError: fewer than two files left to judge in a row, or a stale cache.
     """
     steps, start = _Steps(_work(case, judges), progress), time.perf_counter()
     problems = find_problems(case, allowed, steps)
     if any(not problem.allowed for problem in problems):
         raise UnusableFiles([problem for problem in problems if not problem.allowed])
-    case, trips = _with_trips(case.without(problems), steps)
+    case = case.without(problems)
+    for _, modality, listing in case.listings():
+        if modality in case.measured:
+            enough(listing)
+    case, trips = _with_trips(case, steps)
     checked = time.perf_counter()
     eyes = _Eyes(judges, cache, steps)
     rows = {row: _measure_row(case, row, eyes, trips, lpips, steps) if row in case.rows else None for row in ROWS}
