@@ -86,7 +86,7 @@ def list_folder(folder: Path, modality: Modality) -> Listing:
                     f"{folder} has two files called {id} ({found[id].name} and {path.name}); keep one of them."
                 )
             found[id] = path
-    return enough(Listing(str(folder), modality, dict(sorted(found.items()))))
+    return _enough(Listing(str(folder), modality, dict(sorted(found.items()))))
 
 
 def read_manifest(manifest: Path, columns: Mapping[str, Modality]) -> dict[str, Listing]:
@@ -110,7 +110,7 @@ def read_manifest(manifest: Path, columns: Mapping[str, Modality]) -> dict[str, 
         )
     rows.sort(key=lambda row: row[ID])
     return {
-        name: enough(
+        name: _enough(
             Listing(f"{manifest}, column {name}", modality, {r[ID]: manifest.parent / r[name] for r in rows if r[name]})
         )
         for name, modality in columns.items()
@@ -132,8 +132,7 @@ def _rows(manifest: Path) -> list[dict[str, str]]:
     return rows
 
 
-def enough(listing: Listing) -> Listing:
-    """The listing; `EchoesError` if it has too few files for a figure."""
+def _enough(listing: Listing) -> Listing:
     if len(listing.files) < FEWEST:
         found = "only one file" if listing.files else "no files"
         raise EchoesError(

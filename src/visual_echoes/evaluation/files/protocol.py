@@ -25,7 +25,7 @@ from visual_echoes.evaluation.files.case import Case, Trip, UnusableFiles, find_
 from visual_echoes.evaluation.files.features import Seen, see
 from visual_echoes.evaluation.files.fidelity import PictureDistance, mean, picture_fidelity, sound_fidelity
 from visual_echoes.evaluation.files.judge import FileJudge
-from visual_echoes.evaluation.files.listing import FEWEST, Listing, enough
+from visual_echoes.evaluation.files.listing import FEWEST, WORDS, Listing
 from visual_echoes.evaluation.files.offline import OwnJudge
 from visual_echoes.evaluation.files.records import (
     ROWS,
@@ -74,8 +74,10 @@ def evaluate_files(
         raise UnusableFiles([problem for problem in problems if not problem.allowed])
     case = case.without(problems)
     for _, modality, listing in case.listings():
-        if modality in case.measured:
-            enough(listing)
+        if modality in case.measured and len(listing.files) < FEWEST:
+            raise EchoesError(
+                f"Of {listing.source} {len(listing.files)} can be judged; a figure needs {FEWEST} {WORDS[modality]} or more."
+            )
     case, trips = _with_trips(case, steps)
     checked = time.perf_counter()
     eyes = _Eyes(judges, cache, steps)
