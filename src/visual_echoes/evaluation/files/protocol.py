@@ -76,7 +76,8 @@ def evaluate_files(
     for _, modality, listing in case.listings():
         if modality in case.measured and len(listing.files) < FEWEST:
             raise EchoesError(
-                f"Of {listing.source} {len(listing.files)} can be judged; a figure needs {FEWEST} {WORDS[modality]} or more."
+                f"{len(listing.files)} {WORDS[modality]} of {listing.source} can be judged; a figure needs {FEWEST} or "
+                "more."
             )
     case, trips = _with_trips(case, steps)
     checked = time.perf_counter()
