@@ -1,29 +1,29 @@
-# `make demo` and `make test` are all a new clone needs; both make .venv once and reuse it. `make test-browser` also
-# installs Debian's Chromium, before which `make test` leaves out what needs it, and says so.
+# `make demo` and `make test` are all a new clone needs; both make .venv once and reuse it. `make test` leaves out what needs
+# Ray, Chromium and the like, and says so; `make test-all` installs them and leaves out nothing.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-BROWSER := $(VENV)/browser
+EVERYTHING := $(VENV)/everything
 CHROMIUM := /usr/bin/chromium
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test test-browser browser lint docs package clean
+.PHONY: demo check test test-all lint docs package clean
 
 demo: $(STAMP)
 	$(RUN)/echoes demo -o demo --overwrite
 
-test: $(STAMP)
+check: $(STAMP)
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+
+test: check
 	$(RUN)/python -m pytest
 
-test-browser: browser
-	$(RUN)/python -m pytest tests/browser tests/app
-
-browser: $(BROWSER) $(CHROMIUM)
+test-all: $(EVERYTHING) $(CHROMIUM) check
+	$(RUN)/python -m pytest --strict-skips
 
 lint: $(STAMP)
 	$(RUN)/ruff check --fix .
@@ -40,8 +40,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
 
-$(BROWSER): $(STAMP)
-	$(RUN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
+$(EVERYTHING): $(STAMP)
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test-all]"
 	touch $@
 
 $(CHROMIUM):

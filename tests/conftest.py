@@ -14,6 +14,7 @@ from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.run_folder import CHECKPOINTS, PART_FILE, RECIPE_FILE
 from visual_echoes.weights import Model, save_model
 
+pytest_plugins = ("skips",)
 torch.set_num_threads(1)
 settings.register_profile("suite", deadline=None, max_examples=40)
 settings.load_profile("suite")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import tiny
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path, write_bytes, write_text
 
@@ -121,7 +122,7 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
     assert (tmp_path / "link.txt").is_symlink()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(tiny.IS_ROOT, reason="root may write anywhere")
 def test_a_folder_without_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     with pytest.raises(EchoesError, match="may write to"):

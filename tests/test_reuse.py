@@ -21,7 +21,8 @@ AUDIO: Wanted = [("audio",)] * BATCH
 
 
 def model_of(encoder_input: str, decoder: str) -> EchoTransformer:
-    return tiny.transformer(tiny.transformer_config(encoder_input=encoder_input, decoder=decoder)).eval()
+    choices = {"encoder_input": encoder_input, "decoder": decoder, "decoder_class_position": True}
+    return tiny.transformer(tiny.transformer_config(**choices)).eval()
 
 
 def states(model: EchoTransformer, calls: int, seed: int = 0) -> list[tuple[Pair, Pair]]:

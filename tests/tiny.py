@@ -32,6 +32,7 @@ from visual_echoes.weights import Model
 LAYOUT = get_layout("debug")
 RUN_STEPS = 4  # of the training whose run folder is a fixture
 GROUPS = 4
+IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0  # whom no permission holds
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -6,6 +6,7 @@ their places P, Q of the memory's.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,11 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.norm2 = nn.LayerNorm(config.width, eps=NORM_EPS)
         hidden = config.mlp_ratio * config.width
-        self.mlp = nn.Sequential(nn.Linear(config.width, hidden), nn.GELU(), nn.Linear(hidden, config.width))
+        layers: dict[str, nn.Module] = {  # dense layers under the names that stored weights have
+            "0": nn.Linear(config.width, hidden), "activation": nn.GELU(),
+            "dropout": nn.Dropout(config.activation_dropout), "2": nn.Linear(hidden, config.width),
+        }  # fmt: skip
+        self.mlp = nn.Sequential(OrderedDict(layers))
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(

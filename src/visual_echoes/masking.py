@@ -12,23 +12,37 @@ import math
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor
 
 # Taken off before rounding up, so that 0.5 of 16 places are 8 and 0.14 of 50 are 7 whatever the float product.
 ROUNDING = 1e-9
 
+EVERYTHING = "everything"
+
 
 class LaterFields(BaseModel):
     """Settings whose `LATER` fields are written down only where they differ from their defaults.
 
-    A recipe that does not use them keeps the fingerprint it had before there were any, and so its runs go on.
+    A recipe that does not use them keeps the fingerprint it had before there were any, and so its runs go on; a model
+    folder that does not use them is read by versions that do not know them. `EVERYTHING` as the context of
+    `model_dump` writes them all.
     """
 
     LATER: ClassVar[tuple[str, ...]]
 
     @model_serializer(mode="wrap")
-    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unused(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        if info.context == EVERYTHING:
+            return handler(self)
         fields = type(self).model_fields
         unused = [name for name in self.LATER if getattr(self, name) == fields[name].default]
         return {name: value for name, value in handler(self).items() if name not in unused}

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol, Self, cast
+from typing import ClassVar, Literal, NamedTuple, Protocol, Self, cast
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visual_echoes.attention import NORM_EPS, Block
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
+from visual_echoes.masking import LaterFields
 from visual_echoes.packing import Choice, Packing
 
 Modality = Literal["image", "audio"]
@@ -38,10 +39,11 @@ def other(modality: Modality) -> Modality:
 EMBEDDING_STD = 0.02  # of every embedding at the start, so that tokens and positions weigh alike
 
 
-class SequenceConfig(BaseModel):
+class SequenceConfig(LaterFields):
     """What every network over the tokens of both modalities has: their grids and codebooks, and the size of a block."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    LATER: ClassVar[tuple[str, ...]] = ("activation_dropout",)
 
     image_grid: tuple[PositiveInt, PositiveInt]
     audio_grid: tuple[PositiveInt, PositiveInt]
@@ -50,7 +52,8 @@ class SequenceConfig(BaseModel):
     width: PositiveInt = 768
     heads: PositiveInt = 12
     mlp_ratio: PositiveInt = 4
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)  # of embeddings, attention weights, and what a block adds
+    activation_dropout: float = Field(default=0.0, ge=0, lt=1)  # after the MLP's GELU (MAGE: as `dropout`)
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
@@ -96,6 +99,8 @@ def _of_layout(layout: Layout) -> dict[str, object]:
 class TransformerConfig(SequenceConfig):
     """Size of the model, and the choices the paper leaves open."""
 
+    LATER = (*SequenceConfig.LATER, "head_norm_eps", "decoder_class_position")
+
     encoder_layers: NonNegativeInt = 12
     decoder_layers: NonNegativeInt = 8
     # What the encoder sees of the masked places: "masked" (MAGE) their mask ids, except for those dropped in training;
@@ -107,6 +112,8 @@ class TransformerConfig(SequenceConfig):
     # What stands at masked places in the decoder: a learned embedding (the paper's wording) or the encoder's class
     # feature (MAGE's default).
     pad: Literal["mask_embedding", "class_feature"] = "mask_embedding"
+    head_norm_eps: float = Field(default=NORM_EPS, gt=0)  # of the heads' LayerNorm (MAGE: 1e-5)
+    decoder_class_position: bool = False  # whether the decoder learns a position of the class slot, too (MAGE: yes)
 
     @model_validator(mode="after")
     def _nothing_masked_in_memory(self) -> Self:
@@ -160,10 +167,10 @@ class Positions(nn.Module):
 class Head(nn.Module):
     """Features to logits: dense layer, then dot products with the token embeddings (MAGE's MlmLayer)."""
 
-    def __init__(self, width: int, codes: int) -> None:
+    def __init__(self, width: int, codes: int, norm_eps: float) -> None:
         super().__init__()
         self.dense = nn.Linear(width, width)
-        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.norm = nn.LayerNorm(width, eps=norm_eps)
         self.bias = nn.Parameter(torch.zeros(codes))
 
     def forward(self, features_D: Tensor, embeddings_KD: Tensor) -> Tensor:
@@ -194,10 +201,12 @@ class EchoTransformer(nn.Module):
         self.bridge = nn.Linear(width, width)
         self.mask_embedding = nn.Parameter(torch.randn(width) * EMBEDDING_STD)
         self.decoder_positions = Positions(config)
+        if config.decoder_class_position:
+            self.decoder_class_position = nn.Parameter(torch.randn(width) * EMBEDDING_STD)
         self.decoder = nn.ModuleList(Block(config) for _ in range(config.decoder_layers))
         self.decoder_norm = nn.LayerNorm(width, eps=NORM_EPS)
 
-        self.heads = nn.ModuleDict({m: Head(width, config.codes(m)) for m in MODALITIES})
+        self.heads = nn.ModuleDict({m: Head(width, config.codes(m), config.head_norm_eps) for m in MODALITIES})
         initialise(self)
 
     @torch.no_grad()
@@ -318,6 +327,8 @@ class EchoTransformer(nn.Module):
         class_B1D, encoded_BLD = encoded_BSD[:, :1], encoded_BSD[:, 1:]
         pad_B1D = class_B1D if self.config.pad == "class_feature" else self.mask_embedding.to(class_B1D.dtype)
         x_BLD = torch.where(masked_BL[..., None], pad_B1D, encoded_BLD)
+        if self.config.decoder_class_position:
+            class_B1D = class_B1D + self.decoder_class_position
         return torch.cat([class_B1D, x_BLD + self.decoder_positions()], 1)
 
     def _decode(self, x_BSD: Tensor, memory: Packing, wanted: Packing) -> Tensor:

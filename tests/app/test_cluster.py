@@ -21,8 +21,8 @@ from PIL import Image
 from app.conftest import PATIENCE, TOKEN, png
 from visual_echoes.pipeline import VisualEchoes
 
-ray = pytest.importorskip("ray", reason="ray is not installed (extra cluster)")
-serve = pytest.importorskip("ray.serve", reason="Ray Serve is not installed (extra cluster)")
+ray = pytest.importorskip("ray", reason="ray is not installed (extra test-all)")
+serve = pytest.importorskip("ray.serve", reason="Ray Serve is not installed (extra test-all)")
 
 SOURCE = Path(__file__).parents[2] / "src"
 START = 300  # seconds; Ray starts half a dozen processes, and a busy machine is no failure

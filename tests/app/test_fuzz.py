@@ -16,7 +16,7 @@ from visual_echoes.app.server import create_app
 from visual_echoes.app.service import Service
 from visual_echoes.pipeline import VisualEchoes
 
-schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed; `make test-browser` does it")
+schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed (extra test-all)")
 
 EXAMPLES = 25  # of each route
 

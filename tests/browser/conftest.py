@@ -32,7 +32,7 @@ ARGUMENTS = [
 PATIENCE = 60_000  # milliseconds; a busy machine is no failure
 DESK, PHONE = {"width": 1100, "height": 900}, {"width": 390, "height": 844}
 
-NEEDED = "playwright is not installed; `make test-browser` installs it"
+NEEDED = "playwright is not installed (extra test-all)"
 
 Visit = Callable[..., "Page"]
 
@@ -72,11 +72,11 @@ def slow_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # while it is there no other test can run an event loop
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Chromium, with nothing from an earlier life."""
     if not Path(CHROMIUM).exists():
-        pytest.skip(f"there is no {CHROMIUM}; `make test-browser` installs it")
+        pytest.skip(f"there is no {CHROMIUM}; `make test-all` installs it")
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=PATIENCE)

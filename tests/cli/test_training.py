@@ -20,8 +20,11 @@ from cli.conftest import Command
 from visual_echoes.cli.training import duration, toml_lines
 from visual_echoes.data.pairs import write_description, write_split
 from visual_echoes.layout import LAYOUTS
+from visual_echoes.masking import MaskRatio
 from visual_echoes.training.build import image_config
-from visual_echoes.training.recipe import ImageVQGANRecipe, Recipe, read_recipe
+from visual_echoes.training.recipe import ImageVQGANRecipe, Recipe, TransformerModel, read_recipe
+from visual_echoes.training.settings import TrainSettings
+from visual_echoes.training.transformer import MaskingObjective
 from visual_echoes.vqgan import VQGAN, VQGANConfig
 from visual_echoes.weights import load_model
 
@@ -68,6 +71,14 @@ def test_a_shown_recipe_is_the_recipe(command: Command, path: Path) -> None:
     shown = TypeAdapter(Recipe).validate_python(tomllib.loads(result.stdout))
     assert shown == read_recipe(path)
     assert f"# tokens in all: {shown.get_layout().tokens}" in result.stdout.splitlines()
+
+
+def test_a_shown_recipe_lists_every_key(command: Command) -> None:
+    shown = tomllib.loads(command("config", "show", "recipes/debug/transformer.toml").stdout)
+    for table, settings in (("model", TransformerModel), ("objective", MaskingObjective), ("train", TrainSettings)):
+        optional = {"keep_every"}  # None, which TOML does not know
+        assert set(shown[table]) == set(settings.model_fields) - optional
+    assert set(shown["objective"]["image"]) == set(MaskRatio.model_fields)
 
 
 def test_toml_of_odd_keys_and_values() -> None:

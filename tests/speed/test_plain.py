@@ -17,7 +17,8 @@ KINDS = pytest.mark.parametrize(
 
 
 def model_of(encoder_input: str, decoder: str) -> EchoTransformer:
-    return tiny.transformer(tiny.transformer_config(encoder_input=encoder_input, decoder=decoder)).eval()
+    choices = {"encoder_input": encoder_input, "decoder": decoder, "decoder_class_position": True}
+    return tiny.transformer(tiny.transformer_config(**choices)).eval()
 
 
 def some_tokens(count: int) -> Pair:

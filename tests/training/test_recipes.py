@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import importlib
 import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+import tiny
 from visual_echoes.baselines.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from visual_echoes.evaluation.judges import build_judge
+from visual_echoes.masking import EVERYTHING
+from visual_echoes.sampling import SamplingSettings
 from visual_echoes.training.build import audio_config, image_config
 from visual_echoes.training.recipe import (
     AudioVQGANRecipe,
@@ -30,6 +35,7 @@ from visual_echoes.vqgan import VQGAN
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "recipes").glob("*/*.toml"))
 PAPER = ROOT / "recipes" / "paper"
+VGGSOUND_CLIPS = 156_487  # to train on
 
 
 def network(recipe: Recipe) -> nn.Module:
@@ -82,9 +88,10 @@ def test_the_papers_transformer() -> None:
     assert recipe.get_layout().tokens == 521
     assert recipe.objective.image == recipe.objective.audio
     assert (recipe.objective.image.mean, recipe.objective.image.low) == (0.7, 0.5)
-    # MAGE's rate for its batch of 256 and its tenth of warm-up.
+    # MAGE's rate for 256 items of the batch, and its 40 epochs of warm-up.
     assert recipe.train.learning_rate == pytest.approx(1.5e-4 * recipe.train.batch_size / 256)
-    assert recipe.train.warmup_steps == recipe.train.steps // 10
+    epochs = recipe.train.batch_size / VGGSOUND_CLIPS
+    assert (recipe.train.steps * epochs, recipe.train.warmup_steps * epochs) == pytest.approx((400, 40), rel=0.01)
 
 
 def test_the_ablation_changes_the_mean_alone() -> None:
@@ -116,6 +123,53 @@ def test_the_paper_page_names_code_and_tests_that_exist() -> None:
         if name.endswith((".toml", ".py")):
             continue
         assert _exists(name), name
+
+
+def test_the_paper_page_gives_the_values_of_the_paper_s_recipes() -> None:
+    page = (ROOT / "docs" / "paper.md").read_text().split("## Where it is silent")[1]
+    _, transformer, tokenizers, sampling = page.split("\n### ")
+    for section, values in (
+        (transformer, [_keys("transformer")]),
+        (tokenizers, [_keys(name) for name in ("image-vqgan", "audio-vqgan", "vocoder")]),
+        (sampling, [{key: {value} for key, value in SamplingSettings().model_dump().items()}]),
+    ):
+        rows = [row.split("|")[-2] for row in section.splitlines() if row.startswith("| ")]
+        options = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+        assert len(options) > 10
+        for option in options:
+            name, _, value = option.partition(" = ")
+            if value and "--" not in option and name != "pair_order":
+                wanted = tomllib.loads(f"value = {value}")["value"]
+                assert any(wanted in keys.get(name, ()) for keys in values), option
+            elif re.fullmatch(r"[a-z_]+", name) and name not in ("pair_order", "image_vqgan", "audio_vqgan"):
+                assert any(name in keys for keys in values), option
+
+
+def _keys(name: str) -> dict[str, set[Any]]:
+    """All values that a recipe of the paper has under each key, whatever the table."""
+    found: dict[str, set[Any]] = {}
+
+    def collect(values: dict[str, Any]) -> None:
+        for key, value in values.items():
+            if isinstance(value, dict):
+                collect(value)
+                found.setdefault(key, set())
+            else:
+                found.setdefault(key, set()).add(str(value) if isinstance(value, list | tuple) else value)
+
+    collect(read_recipe(PAPER / f"{name}.toml").model_dump(context=EVERYTHING))
+    return found
+
+
+def test_the_papers_masks_hide_a_whole_modality_as_often_as_the_page_says() -> None:
+    recipe = read_recipe(PAPER / "transformer.toml")
+    assert isinstance(recipe, TransformerRecipe)
+    page = (ROOT / "docs" / "paper.md").read_text()
+    said = re.search(r"all of a modality in about 1 of (\d+) samples", page)
+    assert said is not None
+    ratio_B, places = recipe.objective.image.sample(400_000, tiny.generator()), recipe.get_layout().image_tokens
+    often = float((ratio_B * places > places - 1).double().mean())
+    assert 1 / often == pytest.approx(int(said[1]), rel=0.1)
 
 
 def _exists(dotted: str) -> bool:

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import tiny
+from visual_echoes.masking import EVERYTHING
 from visual_echoes.training.loop import fit
 from visual_echoes.training.transformer import MaskingObjective, TransformerTask, strangers
 from visual_echoes.transformer import MODALITIES, Pair
@@ -83,6 +84,15 @@ def test_one_direction_shows_its_condition_and_learns_the_other(direction: str, 
 def test_a_recipe_keeps_its_fingerprint_where_it_uses_nothing_new() -> None:
     assert set(MaskingObjective().model_dump()) == {"image", "audio", "shown_share", "label_smoothing", "average"}
     assert MaskingObjective(ratios="batch").model_dump()["ratios"] == "batch"
+    assert "decay_embeddings" not in tiny.train_settings(1).model_dump()
+    assert tiny.train_settings(1, decay_embeddings=True).model_dump()["decay_embeddings"]
+
+
+def test_a_model_that_uses_nothing_new_is_read_by_versions_before_it() -> None:
+    later = {"activation_dropout": 0.1, "head_norm_eps": 1e-5, "decoder_class_position": True}
+    assert not later.keys() & tiny.transformer_config().model_dump().keys()
+    assert later.items() <= tiny.transformer_config(**later).model_dump().items()
+    assert tiny.transformer_config().model_dump(context=EVERYTHING).keys() >= later.keys()
 
 
 def test_batches_pair_within_groups_and_repeat() -> None:

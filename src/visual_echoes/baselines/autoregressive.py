@@ -102,8 +102,7 @@ class CausalBlock(Block):
             k_BHSd, v_BHSd = cache.extend(k_BHSd, v_BHSd)
         queries, keys = q_BHSd.shape[2], k_BHSd.shape[2]
         mask = torch.ones(queries, keys, dtype=torch.bool, device=x_BSD.device).tril(keys - queries)
-        x_BSD = x_BSD + self.dropout(attention.out(attention.mix(q_BHSd, k_BHSd, v_BHSd, mask)))
-        return x_BSD + self.dropout(self.mlp(self.norm2(x_BSD)))
+        return self.add(x_BSD, attention.out(attention.mix(q_BHSd, k_BHSd, v_BHSd, mask)))
 
 
 class AutoregressiveTransformer(nn.Module):
@@ -119,7 +118,7 @@ class AutoregressiveTransformer(nn.Module):
         self.embed_dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(CausalBlock(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
-        self.heads = nn.ModuleDict({m: Head(width, config.codes(m)) for m in MODALITIES})
+        self.heads = nn.ModuleDict({m: Head(width, config.codes(m), NORM_EPS) for m in MODALITIES})
         initialise(self)
 
     def forward(self, tokens: Pair, to_audio_B: Tensor) -> Tensor:

@@ -26,10 +26,12 @@ RecipeArgument = Annotated[Path, typer.Argument(help="A recipe, for instance one
 def show(recipe: RecipeArgument) -> None:
     """Print a recipe as TOML with every default filled in, and the lengths that follow from its layout."""
     from visual_echoes.cli.layouts import layout_lengths
+    from visual_echoes.masking import EVERYTHING
     from visual_echoes.training.recipe import read_recipe
 
     resolved = read_recipe(recipe)
-    typer.echo("\n".join(toml_lines({"kind": resolved.kind, **resolved.model_dump(mode="json")})))
+    values = resolved.model_dump(mode="json", context=EVERYTHING)
+    typer.echo("\n".join(toml_lines({"kind": resolved.kind, **values})))
     typer.echo(f"\n# What follows from layout {resolved.layout}:")
     for name, value in layout_lengths(resolved.get_layout()).items():
         typer.echo(f"# {name}: {value}")

@@ -20,7 +20,10 @@ from visual_echoes.transformer import MODALITIES, EchoTransformer
 from visual_echoes.weights import PartName, load_model
 
 # Settings that change no tensor; and those for which tensors are fitted.
-_CHOICES = {"dropout", "encoder_input", "decoder", "pad", "strides", "griffin_lim_iterations"}
+_CHOICES = {
+    "dropout", "activation_dropout", "encoder_input", "decoder", "pad", "head_norm_eps", "strides",
+    "griffin_lim_iterations",
+}  # fmt: skip
 _GRIDS = {f"{modality}_grid" for modality in MODALITIES}
 _CODES = {f"{modality}_codes" for modality in MODALITIES}
 

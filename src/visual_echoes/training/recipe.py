@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from visual_echoes.attention import NORM_EPS
 from visual_echoes.data.sources import Augmentation
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.judges import JudgeConfig
@@ -114,7 +115,7 @@ class TransformerModel(LaterFields):
     """Sizes of the transformer and the choices the paper leaves open; grids and codebooks come from the layout."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    LATER = ("decoder",)
+    LATER = ("decoder", "activation_dropout", "head_norm_eps", "decoder_class_position")
 
     width: int = Field(default=768, gt=0)
     heads: int = Field(default=12, gt=0)
@@ -122,9 +123,12 @@ class TransformerModel(LaterFields):
     decoder_layers: int = Field(default=8, gt=0)
     mlp_ratio: int = Field(default=4, gt=0)
     dropout: float = 0.1
+    activation_dropout: float = 0.0
     encoder_input: Literal["masked", "visible"] = "masked"
     decoder: Literal["full", "cross"] = "full"
     pad: Literal["mask_embedding", "class_feature"] = "mask_embedding"
+    head_norm_eps: float = NORM_EPS
+    decoder_class_position: bool = False
 
 
 class TransformerRecipe(_PartRecipe):

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from torch import nn
+
+from visual_echoes.masking import LaterFields
 
 # What may change between one half of a run and the other: it alters no result beyond rounding.
 FREE_TO_CHANGE = frozenset(
@@ -18,10 +20,11 @@ FREE_TO_CHANGE = frozenset(
 )
 
 
-class TrainSettings(BaseModel):
+class TrainSettings(LaterFields):
     """How long, how fast, how often to look."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    LATER = ("decay_embeddings",)
 
     steps: int = Field(gt=0)
     batch_size: int = Field(gt=0)  # items a step, on all processes together
@@ -30,7 +33,10 @@ class TrainSettings(BaseModel):
     optimizer: Literal["adamw", "muon"] = "adamw"
     muon_learning_rate: float = Field(default=0.02, gt=0)  # for hidden matrices, when optimizer is "muon"
     betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = Field(default=0.05, ge=0)  # matrices only, as in MAGE
+    weight_decay: float = Field(default=0.05, ge=0)  # of matrices and kernels, never of biases and norms
+    # Whether weight decay falls on the tables of token embeddings and on single embeddings, too, such as those of the
+    # class slot and of masked places (MAGE: yes).
+    decay_embeddings: bool = False
     warmup_steps: int = Field(default=0, ge=0)
     final_rate: float = Field(default=0.0, ge=0, le=1)  # share of the learning rate left at the last step
     clip_norm: float = Field(default=1.0, gt=0)
@@ -76,22 +82,26 @@ def deterministic_algorithms(wanted: bool) -> Iterator[None]:
 def build_optimizers(networks: list[nn.Module], settings: TrainSettings) -> list[torch.optim.Optimizer]:
     """The optimisers of some networks.
 
-    Weight decay falls on matrices and kernels only. With Muon (Jordan 2024) the 2-D hidden matrices go to Muon and all
-    else (embeddings, norms, biases, convolutions) stays with AdamW.
+    Weight decay falls on matrices and kernels, and on embeddings where the settings say so; never on biases and norms.
+    With Muon (Jordan 2024) the 2-D hidden matrices go to Muon and all else (embeddings, norms, biases, convolutions)
+    stays with AdamW.
     """
-    hidden, matrices, vectors = [], [], []
+    hidden, decayed, undecayed = [], [], []
     for network in networks:
         tables = {module.weight for module in network.modules() if isinstance(module, nn.Embedding)}
+        embeddings = tables | _single_embeddings(network) if settings.decay_embeddings else set()
         for parameter in network.parameters():
-            if parameter.dim() < 2 or parameter in tables:
-                vectors.append(parameter)
+            if parameter in embeddings:
+                decayed.append(parameter)
+            elif parameter.dim() < 2 or parameter in tables:
+                undecayed.append(parameter)
             elif settings.optimizer == "muon" and parameter.dim() == 2:
                 hidden.append(parameter)
             else:
-                matrices.append(parameter)
+                decayed.append(parameter)
     groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": undecayed, "weight_decay": 0.0},
     ]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(
@@ -104,3 +114,13 @@ def build_optimizers(networks: list[nn.Module], settings: TrainSettings) -> list
     if hidden:
         optimizers.append(torch.optim.Muon(hidden, lr=settings.muon_learning_rate, weight_decay=settings.weight_decay))
     return optimizers
+
+
+def _single_embeddings(network: nn.Module) -> set[nn.Parameter]:
+    """Vectors that are neither biases nor a norm's weights."""
+    norms = {module.weight for module in network.modules() if isinstance(module, nn.LayerNorm | nn.GroupNorm)}
+    return {
+        parameter
+        for name, parameter in network.named_parameters()
+        if parameter.dim() < 2 and not name.endswith("bias") and parameter not in norms
+    }

@@ -85,7 +85,7 @@ def test_two_workers_make_the_same_bytes(mixed: Path, undisturbed: Path, tmp_pat
 
 
 def test_ray_makes_the_same_bytes(mixed: Path, undisturbed: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+    pytest.importorskip("ray", reason="ray is not installed (extra test-all)")
     prepare(settings(mixed), tmp_path, Engine(workers=2, ray="local"))
     assert results(tmp_path) == results(undisturbed)
 
