@@ -22,7 +22,6 @@ from visual_echoes.files import StrPath, write_bytes
 from visual_echoes.media.sources import VIDEO_SUFFIXES, open_source
 from visual_echoes.media.videos import read_frames
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 MAX_IMAGE_PIXELS = 50_000_000
 MAX_IMAGE_BYTES = 4 * MAX_IMAGE_PIXELS  # the largest picture as uncompressed RGBA
 MIN_IMAGE_SIDE = 8  # pixels
