@@ -11,7 +11,7 @@ import soundfile
 from PIL import Image
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.inputs import is_video, picture_array, sound_array
+from visual_echoes.inputs import picture_array, sound_array
 from visual_echoes.layout import get_layout
 
 GREY, COLOUR = get_layout("debug"), get_layout("scenes")
@@ -110,8 +110,3 @@ def test_sound_files_are_resampled(tmp_path: Path) -> None:
 def test_other_sound_arrays_are_refused(wave: np.ndarray, rate: int) -> None:
     with pytest.raises(EchoesError, match="sound array"):
         sound_array((wave, rate), GREY)
-
-
-@pytest.mark.parametrize(("name", "expected"), [("a.mp4", True), ("b.MKV", True), ("c.png", False), ("mp4", False)])
-def test_videos_are_told_by_their_suffix(name: str, expected: bool) -> None:
-    assert is_video(Path("folder") / name) is expected
