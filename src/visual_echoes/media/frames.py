@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from fractions import Fraction
+from typing import Any
 
 from av import VideoFrame
 from PIL import Image
@@ -66,7 +67,8 @@ def _turn(frame: VideoFrame) -> Image.Transpose | None:
 def _matrix(frame: VideoFrame) -> tuple[float, float, float, float]:
     """a, b, c, d of the display matrix: a pixel at (x, y) is shown at (a x + c y, b x + d y), with y downwards."""
     try:
-        data = bytes(frame.side_data["DISPLAYMATRIX"])
+        side_data: Any = frame.side_data  # PyAV's annotation knows motion vectors only
+        data = bytes(side_data["DISPLAYMATRIX"])
     except KeyError:
         return 1, 0, 0, 1
     except ValueError:  # PyAV does not know every kind of side data; of the matrix it then still gives the angle

@@ -23,8 +23,9 @@ IMAGE_SUFFIXES = frozenset(
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".m4a", ".aac", ".opus"})
 
 _HEAD = 512  # bytes that decide
-_READ_IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_READ_IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
 _OTHER_IMAGES = {
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF"),
     b"\xff\x0a": "JPEG XL",
     b"\0\0\0\x0cJXL ": "JPEG XL",
     b"\0\0\0\x0cjP  ": "JPEG 2000",
@@ -93,7 +94,7 @@ def named_kind(path: Path) -> Kind | None:
 
 
 def image_format(path: StrPath) -> str | None:
-    """The name of an image format that needs more than the usual decoders, or that none of them reads; None otherwise.
+    """The name of an image format of which not every file is read, or none; None otherwise.
 
     Raises:
         EchoesError: as `media_kind`.

@@ -86,11 +86,12 @@ def _transparent_level(image: PngImagePlugin.PngImageFile) -> int | tuple[int, .
 
 
 def _choose_decoder(image: TiffImagePlugin.TiffImageFile) -> None:
-    """Let libtiff decode uncompressed channels that lie apart or are no RGB, which Pillow by itself misreads."""
+    """Let libtiff decode uncompressed channels that lie apart or are no RGB, some of which Pillow itself misreads."""
     tags: Any = image.tag_v2
-    wide = tags.get(_PLANES, 1) == 2 and max(tags.get(_BITS, (1,))) > 8 and image.mode in ("RGB", "RGBA", "CMYK")
-    if (wide or tags.get(_PHOTOMETRIC) == _LUMA) and image.tile and image.tile[0].codec_name == "raw":
-        arguments = (f"{image.mode};16N" if wide else "RGBX", "raw", False, tags.offset)
+    apart = tags.get(_PLANES, 1) == 2 and image.mode in ("RGB", "RGBA", "CMYK")
+    if (apart or tags.get(_PHOTOMETRIC) == _LUMA) and image.tile and image.tile[0].codec_name == "raw":
+        depth = ";16N" if max(tags.get(_BITS, (1,))) > 8 else ""
+        arguments = (image.mode + depth if apart else "RGBX", "raw", False, tags.offset)
         size = tags[ExifTags.Base.ImageWidth], tags[ExifTags.Base.ImageLength]
         image.tile = [image.tile[0]._replace(codec_name="libtiff", extents=(0, 0, *size), offset=0, args=arguments)]
         image.use_load_libtiff = True
