@@ -89,6 +89,8 @@ def test_a_damaged_pillow_picture_is_refused(tmp_path: Path) -> None:
     image.close()
     with pytest.raises(EchoesError, match="picture cannot be decoded"):
         picture_array(image, COLOUR)
+    with pytest.raises(EchoesError, match="has no pixels"):
+        picture_array(Image.new("RGB", (0, 8)), COLOUR)
     with pytest.raises(EchoesError, match="32 bits"):
         picture_array(Image.new("F", (8, 8)), COLOUR)
 

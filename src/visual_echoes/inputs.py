@@ -34,6 +34,8 @@ def picture_array(picture: ImageLike, layout: Layout) -> np.ndarray:
     if isinstance(picture, np.ndarray):
         picture = _from_array(picture)
     if isinstance(picture, Image.Image):
+        if 0 in picture.size:
+            raise EchoesError("The picture has no pixels; use another one.")
         try:
             picture = flat_image(picture)
         except EchoesError:

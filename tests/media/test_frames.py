@@ -100,6 +100,7 @@ def in_header(stream: av.video.stream.VideoStream, aspect: Fraction) -> None:
 @pytest.mark.parametrize(("aspect", "size"), [
     (Fraction(2), (2 * WIDTH, HEIGHT)), (Fraction(1, 2), (WIDTH, 2 * HEIGHT)), (Fraction(4, 3), (85, HEIGHT)),
     (Fraction(1), (WIDTH, HEIGHT)), (Fraction(100), (WIDTH, HEIGHT)), (Fraction(1, 100), (WIDTH, HEIGHT)),
+    (Fraction(256, 257), (WIDTH, HEIGHT)), (Fraction(255, 254), (WIDTH, HEIGHT)),
 ])  # fmt: skip
 def test_pixels_are_made_square(tmp_path: Path, name: str, aspect: Fraction, size: tuple[int, int]) -> None:
     path = write(tmp_path / name, quad(WIDTH, HEIGHT), prepare=lambda stream: in_header(stream, aspect))

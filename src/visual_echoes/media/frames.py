@@ -17,6 +17,7 @@ from PIL import Image
 from visual_echoes.media.pixels import flat_image
 
 MOST_STRETCHED = 16  # a pixel wider or higher than that many times its other side is a broken header's
+NEARLY_SQUARE = 0.01  # how far a pixel's width may be from its height, as a share of it
 
 _MATRIX = "=9i"  # AV_FRAME_DATA_DISPLAYMATRIX: three rows of three numbers (libavutil/display.h)
 _Turn = Image.Transpose
@@ -49,9 +50,12 @@ def frame_image(frame: VideoFrame, pixel_aspect: Fraction | None) -> Image.Image
 
 
 def shown_size(frame: VideoFrame, pixel_aspect: Fraction | None) -> tuple[int, int]:
-    """Width and height of the frame before it is turned, the shorter side of its pixels stretched to the longer one."""
+    """Width and height of the frame before it is turned, the shorter side of its pixels stretched to the longer one.
+
+    Pixels that are nearly square stay as they are: encoders that round a size to even numbers make them so.
+    """
     aspect = float(pixel_aspect or 1)
-    if not 1 / MOST_STRETCHED <= aspect <= MOST_STRETCHED:
+    if max(aspect, 1 / aspect) > MOST_STRETCHED or abs(aspect - 1) < NEARLY_SQUARE:
         return frame.width, frame.height
     return round(frame.width * max(1.0, aspect)), round(frame.height * max(1.0, 1 / aspect))
 
