@@ -21,7 +21,7 @@ from av.stream import Stream
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".qt", ".3gp", ".mkv", ".webm", ".ogv", ".avi"})
 MAX_VIDEO_BYTES = 2 * 1024**3
 
 _ROUNDING = 1e-6  # of a tick: what was meant to fall on one must not fall before it
@@ -100,6 +100,8 @@ def _regular_size(name: str) -> int:
     try:
         status = os.stat(name)
     except FileNotFoundError:
+        if os.path.islink(name):
+            raise EchoesError(f"{name} is a link to something that does not exist; mend or delete it.") from None
         raise EchoesError(f"{name} does not exist; check the name.") from None
     except (OSError, ValueError) as error:
         raise EchoesError(f"{name!r} cannot be opened ({error}); check the name.") from error

@@ -8,19 +8,17 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from visual_echoes.folders import contents_of
+from visual_echoes.media import Kind, listed_kind
 from visual_echoes.run_folder import file_digest
 from visual_echoes.transformer import Modality
 
-SUFFIXES: dict[Modality, frozenset[str]] = {
-    "image": IMAGE_SUFFIXES | VIDEO_SUFFIXES,  # of a video its middle frame
-    "audio": AUDIO_SUFFIXES | VIDEO_SUFFIXES,
-}
+KINDS: dict[Modality, tuple[Kind, Kind]] = {"image": ("image", "video"), "audio": ("audio", "video")}
 WORDS: dict[Modality, str] = {"image": "pictures", "audio": "sounds"}
 FEWEST = 2  # of one item nothing can be said about a distribution
 MAX_MANIFEST_BYTES = 64 << 20
@@ -35,11 +33,13 @@ class Listing:
     Attributes:
         source: what the user named, for messages and reports.
         files: by id, in the order of the ids.
+        notes: what a reader of the report should know about the choice.
     """
 
     source: str
     modality: Modality
     files: Mapping[str, Path]
+    notes: tuple[str, ...] = ()
 
     @property
     def ids_sha256(self) -> str:
@@ -58,7 +58,7 @@ class Listing:
 
     def without(self, ids: Collection[str]) -> Listing:
         """The same set less some of its files."""
-        return Listing(self.source, self.modality, {id: path for id, path in self.files.items() if id not in ids})
+        return replace(self, files={id: path for id, path in self.files.items() if id not in ids})
 
 
 def digest_of(lines: Iterable[str]) -> str:
@@ -67,7 +67,7 @@ def digest_of(lines: Iterable[str]) -> str:
 
 
 def list_folder(folder: Path, modality: Modality) -> Listing:
-    """All pictures or sounds in a folder and below it, hidden ones left out.
+    """All pictures or sounds in a folder and below it, linked folders too, hidden ones left out.
 
     Raises:
         EchoesError: no folder, fewer than two files, or two files of one name.
@@ -75,18 +75,25 @@ def list_folder(folder: Path, modality: Modality) -> Listing:
     if not folder.is_dir():
         raise EchoesError(f"{folder} is no folder; name a folder of {WORDS[modality]}, or give a --manifest.")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if any(part.startswith(".") for part in inside.parts) or path.suffix.lower() not in SUFFIXES[modality]:
-            continue
-        if path.is_file():
-            id = inside.with_suffix("").as_posix()
+    contents = contents_of(folder)
+    for path in sorted(contents.files):
+        if _may_be(path, modality):
+            id = path.relative_to(folder).with_suffix("").as_posix()
             if id in found:
                 raise EchoesError(
                     f"{folder} has two files called {id} ({found[id].name} and {path.name}); keep one of them."
                 )
             found[id] = path
-    return _enough(Listing(str(folder), modality, dict(sorted(found.items()))))
+    notes = tuple(f"{path} was not entered: {reason}" for path, reason in contents.passed)
+    return _enough(Listing(str(folder), modality, dict(sorted(found.items())), notes))
+
+
+def _may_be(path: Path, modality: Modality) -> bool:
+    """Whether a file is one to judge, or one that cannot be opened, which shows when it is read."""
+    try:
+        return listed_kind(path) in KINDS[modality]
+    except EchoesError:
+        return True
 
 
 def read_manifest(manifest: Path, columns: Mapping[str, Modality]) -> dict[str, Listing]:
