@@ -28,7 +28,8 @@ from visual_echoes.media.sounds import (
     write_wav,
 )
 from visual_echoes.media.sources import MAX_VIDEO_BYTES, VIDEO_SUFFIXES
-from visual_echoes.media.tracks import Tracks, read_tracks
+from visual_echoes.media.streams import Tracks
+from visual_echoes.media.tracks import read_tracks
 from visual_echoes.media.videos import MAX_FRAME_PIXELS, MAX_FRAMES, read_frames, read_frames_at
 
 __all__ = [
