@@ -13,7 +13,7 @@ from visual_echoes.app.cards import picture_view, problem, sound_view
 from visual_echoes.app.service import Service
 from visual_echoes.app.uploads import Upload, picture_name, sound_name
 from visual_echoes.errors import EchoesError
-from visual_echoes.inputs import picture_array, sound_array
+from visual_echoes.inputs import heard_array, picture_array
 from visual_echoes.pipeline import VisualEchoes
 
 
@@ -56,7 +56,7 @@ class Inbox:
 
         def mel(echoes: VisualEchoes) -> np.ndarray:
             assert upload is not None
-            wave = upload.read(partial(sound_array, layout=echoes.layout))
+            wave = upload.read(partial(heard_array, layout=echoes.layout))
             return echoes.codec.mels(wave[np.newaxis])[0].cpu().numpy()
 
         return None if upload is None else self._service.read(model, mel)

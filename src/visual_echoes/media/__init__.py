@@ -22,9 +22,11 @@ from visual_echoes.media.sounds import (
     MAX_AUDIO_CHANNELS,
     MAX_AUDIO_SECONDS,
     MAX_SAMPLE_RATE,
+    SILENT_PEAK,
     fit_audio,
     read_audio,
     read_audio_window,
+    why_silent,
     write_wav,
 )
 from visual_echoes.media.sources import MAX_VIDEO_BYTES, VIDEO_SUFFIXES
@@ -45,6 +47,7 @@ __all__ = [
     "MAX_SAMPLE_RATE",
     "MAX_VIDEO_BYTES",
     "MIN_IMAGE_SIDE",
+    "SILENT_PEAK",
     "VIDEO_SUFFIXES",
     "Tracks",
     "fit_audio",
@@ -56,6 +59,7 @@ __all__ = [
     "read_image",
     "read_metadata",
     "read_tracks",
+    "why_silent",
     "write_mp4",
     "write_png",
     "write_wav",

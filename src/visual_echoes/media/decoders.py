@@ -73,6 +73,7 @@ class SoundPart(NamedTuple):
 
     def seconds(self, path: StrPath) -> float:
         """How long its sound lasts, without decoding it; 0 if there is none."""
+        self.file.seek(0)
         if self.counted:
             with soundfile.SoundFile(self.file) as file:
                 return file.frames / file.samplerate
@@ -128,6 +129,7 @@ def _open_part(
     path: StrPath, part: SoundPart, start: float | None, begin: float, lost: list[Lost]
 ) -> AbstractContextManager[Sound]:
     """A part that begins at some second of the file, from before `start` seconds of it on."""
+    part.file.seek(0)
     if part.counted:
         return _open_soundfile(path, part.file, start, begin, lost)
     return _open_stream(path, part.file, start, begin, lost)

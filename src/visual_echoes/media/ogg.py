@@ -56,7 +56,7 @@ def read_links(path: StrPath, file: BinaryIO) -> list[Link]:
                 raise EchoesError(f"{path} ends before the length its header promises; copy it again.")
         else:
             place = page.end
-            if page.first and not beginning or not links:
+            if (page.first and not beginning) or not links:
                 links.append(Link(page.start, page.end, True))
                 numbers = {}
             damaged |= page.number != numbers.get(page.serial, page.number - 1) + 1

@@ -85,22 +85,22 @@ def read_audio_window(path: StrPath, sample_rate: int, start: float, seconds: fl
 
 
 def why_silent(path: StrPath, wave: np.ndarray, start: float = 0.0, seconds: float | None = None) -> str | None:
-    """What to say of a file or a part of it whose waveform (samples,) holds nothing; None if it does.
+    """Why nothing is heard in a waveform (samples,) that was read from a file; None if something is.
 
     Args:
-        start: where the part begins, as for `read_audio_window`.
+        start: where it begins, as for `read_audio_window`.
         seconds: its length; None for all of the file.
     """
     if np.abs(wave).max(initial=0.0) >= SILENT_PEAK:
         return None
     begin = None if seconds is None else start
     with open_source(path, _max_bytes(path), _KIND) as file, open_sound(path, file, begin) as sound:
-        blocks: Iterator[np.ndarray] = (np.abs(block).max(axis=1) for block in sound.blocks)
+        peaks: Iterator[np.ndarray] = (np.abs(block).max(axis=1) for block in sound.blocks)
         if seconds is not None:
-            blocks = _window(path, sound, blocks, start, seconds)
-        if any(block.max(initial=0.0) >= SILENT_PEAK for block in blocks):
-            return "silent once its channels are mixed into one, as they cancel each other; use one of them alone"
-    return "silent; use another sound"
+            peaks = _window(path, sound, peaks, start, seconds)
+        if any(block.max(initial=0.0) >= SILENT_PEAK for block in peaks):
+            return "silent once its channels are mixed into one, as they cancel each other"
+    return "silent all along"
 
 
 def _max_bytes(path: StrPath) -> int:

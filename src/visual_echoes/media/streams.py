@@ -27,7 +27,7 @@ from visual_echoes.notes import note
 # Of bare AAC, MP3 and WAV libav guesses it from the bit rate, which is no promise.
 _COUNTED = ("mov", "avi", "flac", "ogg")
 _PROBED = 2000  # packets in which a track must show that it can be decoded, where there is another to take
-_TOO_LONG = 3600.0  # seconds of a packet: libav's sum for a last Ogg page runs over
+_LONGEST = {"vorbis": 0.3, "opus": 0.15}  # seconds of a packet; libav gives the last one what an Ogg page has lost
 
 _Track = TypeVar("_Track", AudioStream, VideoStream)
 
@@ -98,7 +98,8 @@ def end_of(container: InputContainer, packet: Packet[Any]) -> float:
         return 0.0
     start = seconds_in_file(container, packet.stream, time)
     end = seconds_in_file(container, packet.stream, time + (packet.duration or 0))
-    return end if end - start < _TOO_LONG else start
+    codec = packet.stream.codec_context
+    return end if end - start <= _LONGEST.get(codec.name if codec else "", end - start) else start
 
 
 def promised_end(file: BinaryIO, container: InputContainer, track: Stream) -> float:

@@ -17,6 +17,7 @@ from visual_echoes.media.sources import check_length
 
 _STREAMED = 0x7FFF0000  # programs that write to a pipe promise this size or more
 _MAX_CHUNKS = 1000
+_BLOCK = 1 << 16  # bytes
 _MAX_FORM = 4096  # bytes of a format that are looked at
 _PLAIN = (1, 3, 6, 7)  # formats whose samples are all of one size: integers, floats, A-law, mu-law
 _COUNTED = (*_PLAIN, 2, 0x11, 0x31)  # also ADPCM and GSM, in blocks of one size
@@ -112,11 +113,17 @@ def _goes_on(file: BinaryIO, start: int, claimed: int, size: int) -> bool:
         place += 1
     while place < size - 1:
         if not _is_name(file, place):
-            return True
+            return _holds_anything(file, place)
         file.seek(place + 4)
         length = _number(file.read(4), 0, 4)
         place += 8 + length + length % 2
     return place > size + 1
+
+
+def _holds_anything(file: BinaryIO, place: int) -> bool:
+    """Whether there are other bytes than zeros, to which some programs lengthen a file, from a place on."""
+    file.seek(place)
+    return any(block.strip(b"\0") for block in iter(lambda: file.read(_BLOCK), b""))
 
 
 def _is_name(file: BinaryIO, place: int) -> bool:
