@@ -26,6 +26,7 @@ CUT_SLACK = 1.0  # seconds that a clip cut out of a video may be longer than the
 END_SLACK = 0.5  # seconds that a listed clip may end after its file
 GIVE_UP = 3  # unreadable clips in a row after which the rest of a file is left out
 ROUNDING = 1e-3  # seconds by which lengths may be off
+_OF_SOUND = (Reason.SILENT, Reason.TOO_SHORT, Reason.NO_SOUND, Reason.BEYOND_END)  # a picture has no length
 
 
 class _Dropped(Exception):
@@ -164,7 +165,7 @@ def _is_still(frames: Sequence[Image.Image]) -> bool:
 def _rejected(candidate: Candidate, id: str, fault: Exception) -> Rejected:
     file = candidate.files[0]
     if isinstance(fault, _Dropped):
-        blamed = candidate.files[-1] if fault.reason is Reason.SILENT else file
+        blamed = candidate.files[-1] if fault.reason in _OF_SOUND else file
         return Rejected(id, blamed, fault.reason, fault.detail)
     blamed = next((path for path in candidate.files if str(fault).startswith(path)), file)
     reason = Reason.OUT_OF_MEMORY if isinstance(fault.__cause__, MemoryError) else Reason.UNREADABLE
