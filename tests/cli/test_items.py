@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -78,3 +80,26 @@ def test_the_commands_say_it_on_standard_error(
     assert late.exit_code == 0, late.output
     assert "0.09 s are padded" in late.stderr
     assert command(name, *sounds[:2], *arguments, "--overwrite", "--start", 5).exit_code == 1
+
+
+def test_a_start_counts_from_the_beginning_of_the_video(tmp_path: Path) -> None:
+    rate, path = 16_000, tmp_path / "late.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio = container.add_stream("pcm_s16le", rate=rate, layout="mono")
+        frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))
+        frame.pts, frame.time_base = 0, Fraction(1, 10)
+        container.mux([*video.encode(frame), *video.encode(None)])
+        wave = np.linspace(0.0, 0.9, 12 * rate)  # begins 1.5 s later than the video
+        block = av.AudioFrame.from_ndarray((wave[np.newaxis] * 32767).astype(np.int16), format="s16", layout="mono")
+        block.sample_rate, block.pts, block.time_base = rate, 3 * rate // 2, Fraction(1, rate)
+        container.mux([*audio.encode(block), *audio.encode(None)])
+    for start, first in ((1.5, 0.0), (2.5, 1.0)):
+        heard, _ = read_clip(path, PAPER, start, lambda _: None)
+        expected = np.interp(first + np.arange(len(heard)) / PAPER.sample_rate, np.arange(12 * rate) / rate, wave)
+        np.testing.assert_allclose(heard[200:-200], expected[200:-200], atol=1e-3)
+    heard, _ = read_clip(path, PAPER, 1.0, lambda _: None)
+    assert not heard[: PAPER.sample_rate // 2 - 200].any()
+    with pytest.raises(EchoesError, match=r"is 13\.5 s long"):
+        read_clip(path, PAPER, 13.6, lambda _: None)

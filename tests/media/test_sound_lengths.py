@@ -39,7 +39,20 @@ def resized(content: bytearray, outer: float | None = None, inner: float | None 
 
 @pytest.mark.parametrize(
     ("outer", "inner"),
-    [(0, 0), (1, 0), (0, 1), (1e9, 1e9), (1.01, 1), (2, 1), (1, 2), (1, 1e9), (1e9, 1), (0.5, 0.5), (1, 0.5), (0.01, 1)],
+    [
+        (0, 0),
+        (1, 0),
+        (0, 1),
+        (1e9, 1e9),
+        (1.01, 1),
+        (2, 1),
+        (1, 2),
+        (1, 1e9),
+        (1e9, 1),
+        (0.5, 0.5),
+        (1, 0.5),
+        (0.01, 1),
+    ],
 )
 def test_wav_sizes_that_are_wrong(tmp_path: Path, tone: Tone, outer: float, inner: float) -> None:
     path = tmp_path / "a.wav"
@@ -112,31 +125,26 @@ def test_mp3_inside_wav(tmp_path: Path, make_sound: Callable[..., Path], tone: T
     assert read_tracks(tmp_path / "a.wav").sound == pytest.approx(len(wave) / RATE, abs=0.08)
 
 
-def varied(seconds: float) -> np.ndarray:
-    """Noise, then next to nothing, so that a variable bit rate varies."""
-    wave = np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * 44_100)).astype(np.float32)
-    wave[len(wave) // 5 :] *= 1e-4
-    return wave
-
-
-def mp3(path: Path, wave: np.ndarray, counted: bool) -> Path:
+def mp3(path: Path, wave: np.ndarray, counted: bool, bit_rate: int = 64_000) -> Path:
     with av.open(str(path), "w", options={"write_xing": str(int(counted))}) as container:
-        stream = container.add_stream("libmp3lame", rate=44_100, layout="mono", options={"compression_level": "7"})
-        stream.codec_context.qscale = True
-        stream.codec_context.global_quality = 2 * 118
+        stream = container.add_stream("libmp3lame", rate=44_100, layout="mono")
+        stream.bit_rate = bit_rate
         frame = av.AudioFrame.from_ndarray(wave[np.newaxis], format="fltp", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = 44_100, 0, Fraction(1, 44_100)
         container.mux([*stream.encode(frame), *stream.encode(None)])
     return path
 
 
-def test_an_mp3_whose_length_is_a_guess(tmp_path: Path) -> None:
-    path = mp3(tmp_path / "a.mp3", varied(5.0)[::-1], counted=False)
+def test_an_mp3_whose_length_is_a_guess(tmp_path: Path, tone: Tone) -> None:
+    wave = tone(sample_rate=44_100, seconds=4.0)
+    parts = [mp3(tmp_path / "part.mp3", wave, False, rate).read_bytes() for rate in (32_000, 128_000)]
+    path = tmp_path / "a.mp3"
+    path.write_bytes(b"".join(parts))  # as with a variable bit rate
     with av.open(str(path)) as container:
-        assert (container.duration or 0) / av.time_base > 5.6  # what is guessed from the first frames
+        assert (container.duration or 0) / av.time_base > 8.0 / 0.9  # guessed from the first frames
     with collected() as notes:
-        assert len(read_audio(path, 44_100)) / 44_100 == pytest.approx(5.0, abs=0.1)
-        assert read_tracks(path).sound == pytest.approx(5.0, abs=0.1)
+        assert len(read_audio(path, 44_100)) / 44_100 == pytest.approx(8.0, abs=0.2)
+        assert read_tracks(path).sound == pytest.approx(8.0, abs=0.2)
     assert notes == []
 
 
@@ -164,7 +172,9 @@ def test_an_mp3_that_counts_too_few_frames(tmp_path: Path, tone: Tone, factor: f
 def test_two_mp3_files_in_one(tmp_path: Path, tone: Tone) -> None:
     path = mp3(tmp_path / "a.mp3", tone(sample_rate=44_100, seconds=2.0), counted=True)
     path.write_bytes(path.read_bytes() * 2)
-    assert len(read_audio(path, 44_100)) / 44_100 == pytest.approx(4.0, abs=0.15)
+    with collected() as notes:
+        assert len(read_audio(path, 44_100)) / 44_100 == pytest.approx(4.0, abs=0.15)
+    assert notes == []
     assert read_tracks(path).sound == pytest.approx(4.0, abs=0.15)
 
 
@@ -214,10 +224,8 @@ def test_a_chain_of_one_stream_twice_and_of_other_channels(tmp_path: Path, tone:
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "aac"), ("a.mkv", "aac"), ("a.avi", "libmp3lame")])
-@pytest.mark.parametrize("share", [0.95, 0.6])
-def test_videos_without_their_end(
-    make_video: Callable[..., Path], name: str, codec: str, share: float
-) -> None:
+@pytest.mark.parametrize("share", [0.93, 0.6])
+def test_videos_without_their_end(make_video: Callable[..., Path], name: str, codec: str, share: float) -> None:
     options = {"movflags": "faststart"} if name == "a.mp4" else {}
     path = make_video(name, frames=100, codec="mpeg4", sound=codec, options=options)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
@@ -231,7 +239,8 @@ def test_videos_without_their_end(
             sound = read_tracks(path).sound
             assert sound is not None
             assert 8.5 < sound < 10.1
-            assert "its header promises; what is there is used" in "".join(notes)
+            # What is missing of the AVI is its index alone.
+            assert name == "a.avi" or "its header promises; what is there is used" in "".join(notes)
 
 
 def test_a_hole_in_a_recording_keeps_its_length(tmp_path: Path, tone: Tone) -> None:

@@ -32,6 +32,7 @@ _PREROLL = 1.0  # seconds decoded before a part: a decoder needs some to be in t
 _HOLE = 0.015  # seconds without samples that are more than rounded times
 _NEW_CLOCK = 600.0  # seconds: a hole as long as this is none, the times were set anew
 _STRICT = {"flac": {"err_detect": "crccheck+explode"}}  # this decoder makes noise of damage unless told not to
+_TAGS = (b"ID3", b"TAG", b"APETAGEX")  # what stands between MP3 files that were joined, and is no damage
 
 
 class Lost(NamedTuple):
@@ -200,13 +201,14 @@ class _Decoder:
     def blocks(self, first: av.AudioFrame, promised: float) -> Iterator[np.ndarray]:
         """The samples from the first frame on, with silence where there are none; checks the promised end."""
         rate = first.sample_rate
-        to_float = _ToFloat()
+        to_float, timed = _ToFloat(), streams.has_times(self._container)
         clock, decoded = self.start * rate, 0  # samples after the start of the container, of frames so far
         for frame in chain([first], self._frames):
             if frame.sample_rate != rate:
                 raise _other_rate(self._path)
             due = clock + decoded
-            hole = 0 if frame.pts is None else round(self._seconds_of(frame) * rate - due)
+            known = frame.pts is not None and (timed or self._damaged_at is not None)
+            hole = round(self._seconds_of(frame) * rate - due) if known else 0
             if abs(hole) >= _NEW_CLOCK * rate:
                 clock += hole
             elif hole > (_HOLE * rate if self._damaged_at is None else 0):
@@ -245,7 +247,7 @@ class _Decoder:
             frames = streams.frames_in(packet)
             if frames is not None:
                 yield from frames
-            elif self._damaged_at is None:
+            elif self._damaged_at is None and not bytes(packet).startswith(_TAGS):
                 self._damaged_at = 0.0 if packet.pts is None else self._seconds_of(packet)
 
     def _seconds_of(self, timed: av.AudioFrame | Packet[Any]) -> float:

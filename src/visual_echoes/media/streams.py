@@ -25,7 +25,7 @@ from visual_echoes.notes import note
 
 # Formats whose header says how long each track is, counted by whoever wrote it; Matroska says it of the whole file.
 # Of bare AAC, MP3 and WAV libav guesses it from the bit rate, which is no promise.
-_COUNTED = ("mov", "avi", "flac", "ogg")
+_COUNTED = ("mov", "flac", "ogg")
 _PROBED = 2000  # packets in which a track must show that it can be decoded, where there is another to take
 _LONGEST = {"vorbis": 0.3, "opus": 0.15}  # seconds of a packet; libav gives the last one what an Ogg page has lost
 
@@ -91,6 +91,12 @@ def frames_in(packet: Packet[Any]) -> list[Any] | None:
         return None
 
 
+def frames_of(container: InputContainer, track: Stream) -> Iterator[Any]:
+    """The frames of a track from where the container stands; what cannot be decoded is left out."""
+    for packet in packets_of(container, track):
+        yield from frames_in(packet) or ()
+
+
 def end_of(container: InputContainer, packet: Packet[Any]) -> float:
     """When a packet ends, in seconds after the start of the file; 0 if it does not say."""
     time = packet.pts if packet.pts is not None else packet.dts
@@ -112,6 +118,8 @@ def promised_end(file: BinaryIO, container: InputContainer, track: Stream) -> fl
         return counted and counted + seconds_in_file(container, track, 0)
     if is_matroska(container):
         return (container.duration or 0) / av.time_base
+    if container.format.name == "avi":  # without its index libav takes the length from what is there
+        return seconds_in_file(container, track, (track.start_time or 0) + track.frames)
     if container.format.name.startswith(_COUNTED) and track.duration is not None:
         return seconds_in_file(container, track, (track.start_time or 0) + track.duration)
     return 0.0
@@ -122,8 +130,13 @@ def is_matroska(container: InputContainer) -> bool:
     return container.format.name.startswith("matroska")
 
 
+def has_times(container: InputContainer) -> bool:
+    """Whether its packets come with their times, so that a hole is one; elsewhere libav counts them."""
+    return container.format.name.startswith(("matroska", "mov", "flac", "ogg"))
+
+
 def may_have_holes(container: InputContainer) -> bool:
-    """Whether every packet has a time of its own, so that a track can stop for a while."""
+    """Whether holes may be meant, as where a recorder heard nothing."""
     return container.format.name.startswith(("matroska", "mov"))
 
 

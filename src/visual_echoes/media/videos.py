@@ -21,7 +21,7 @@ from PIL import Image
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
 from visual_echoes.media.sources import MAX_VIDEO_BYTES, open_container, open_source, time_in_stream
-from visual_echoes.media.streams import video_track
+from visual_echoes.media.streams import frames_of, video_track
 
 MAX_FRAME_PIXELS = 40_000_000  # a little more than 8K
 MAX_FRAMES = 2_000_000  # nine hours at 60 frames a second
@@ -140,7 +140,7 @@ def _decode_at(
         keyframe = _last_until(timeline.keyframes, target)
         if frame is None or _time(frame) < keyframe:
             container.seek(keyframe, stream=stream)
-            frames, frame = container.decode(stream), None
+            frames, frame = frames_of(container, stream), None
         while frame is None or _time(frame) < target:
             following = next(frames, None)
             if following is None:
