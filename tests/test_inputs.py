@@ -11,7 +11,7 @@ import soundfile
 from PIL import Image
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.inputs import picture_array, sound_array
+from visual_echoes.inputs import heard_array, picture_array, read_heard, sound_array
 from visual_echoes.layout import get_layout
 
 GREY, COLOUR = get_layout("debug"), get_layout("scenes")
@@ -174,3 +174,26 @@ def test_sound_files_are_resampled(tmp_path: Path) -> None:
 def test_other_sound_arrays_are_refused(wave: np.ndarray, rate: int) -> None:
     with pytest.raises(EchoesError, match="sound array"):
         sound_array((wave, rate), GREY)
+
+
+def test_what_nothing_can_be_heard_in_is_refused_with_its_cause(tmp_path: Path) -> None:
+    wave = np.sin(np.arange(8000, dtype=np.float32))
+    for name, channels, cause in (
+        ("silent", np.zeros((8000, 1)), "is silent all along"),
+        ("cancel", np.stack([wave, -wave], 1) / 2, "is silent once its channels are mixed into one"),
+        ("short", np.ones((1, 1)) / 2, r"holds 0\.12 ms of sound, too little to hear"),
+    ):
+        path = tmp_path / f"{name}.wav"
+        soundfile.write(path, channels, 8000)
+        with pytest.raises(EchoesError, match=rf"{name}\.wav {cause}"):
+            heard_array(path, GREY)
+        assert sound_array(path, GREY).shape == (GREY.clip_samples,)
+
+
+def test_a_part_is_silent_where_the_whole_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.concatenate([np.sin(np.arange(8000)) / 2, np.zeros(8000)]), 8000)
+    assert len(read_heard(path, GREY)) == 16_000
+    assert len(read_heard(path, GREY, 0.5, 0.75)) == 6_000
+    with pytest.raises(EchoesError, match=r"a\.wav from 1\.25 s on is silent all along"):
+        read_heard(path, GREY, 1.25, 0.5)

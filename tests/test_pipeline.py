@@ -324,3 +324,10 @@ def _halvings(factor: tuple[int, int]) -> list[tuple[int, int]]:
     """What is still to be halved, of rows and columns, before each halving."""
     rows, columns = factor
     return [] if rows == columns == 1 else [(rows, columns), *_halvings((max(1, rows // 2), max(1, columns // 2)))]
+
+
+def test_no_picture_is_made_for_silence(echoes: VisualEchoes) -> None:
+    rate = LAYOUT.sample_rate
+    with pytest.raises(EchoesError, match="Sound 2 is silent"):
+        echoes.audio_to_image([*sounds(1), (np.zeros(SAMPLES), rate)])
+    assert echoes.reconstruct(sounds=[(np.zeros(SAMPLES), rate)]).audio is not None

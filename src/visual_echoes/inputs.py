@@ -9,7 +9,7 @@ from PIL import Image
 
 from visual_echoes.errors import EchoesError, first_line
 from visual_echoes.layout import Layout
-from visual_echoes.media import fit_audio, fit_image, read_audio, read_image
+from visual_echoes.media import fit_audio, fit_image, read_audio, read_audio_window, read_image, why_silent
 from visual_echoes.media.pixels import eight_bits, flat_image
 from visual_echoes.mel import set_peak
 
@@ -80,3 +80,37 @@ def sound_array(sound: AudioLike, layout: Layout) -> np.ndarray:
     else:
         wave = read_audio(sound, layout.sample_rate)
     return set_peak(fit_audio(wave, layout.clip_samples), layout.peak)
+
+
+def heard_array(sound: AudioLike, layout: Layout) -> np.ndarray:
+    """As `sound_array`, of a sound that something is to be made for.
+
+    Raises:
+        EchoesError: also for a file in which nothing can be heard.
+    """
+    return sound_array(sound if isinstance(sound, tuple) else (read_heard(sound, layout), layout.sample_rate), layout)
+
+
+def read_heard(
+    path: str | os.PathLike[str], layout: Layout, start: float = 0.0, seconds: float | None = None
+) -> np.ndarray:
+    """The sound of a file or a part of it, float32 (samples,), mono, at the layout's rate.
+
+    Args:
+        start: where the part begins, in seconds after the start of the file.
+        seconds: its length; None for all of the file.
+
+    Raises:
+        EchoesError: an unusable file, or one that is silent or shorter than a step of the mel.
+    """
+    rate = layout.sample_rate
+    wave = read_audio(path, rate) if seconds is None else read_audio_window(path, rate, start, seconds)
+    part = "" if seconds is None else f" from {start:g} s on"
+    if len(wave) < layout.hop:
+        raise EchoesError(
+            f"{path}{part} holds {1000 * len(wave) / rate:.2g} ms of sound, too little to hear; use a longer one."
+        )
+    cause = why_silent(path, wave, start, seconds)
+    if cause is not None:
+        raise EchoesError(f"{path}{part} is {cause}; use another sound or channel.")
+    return wave

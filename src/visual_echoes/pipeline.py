@@ -22,7 +22,7 @@ from visual_echoes.confidence import weigh
 from visual_echoes.errors import EchoesError
 from visual_echoes.generation import Progress, generate
 from visual_echoes.hub import push_model
-from visual_echoes.inputs import AudioLike, ImageLike, picture_array, sound_array
+from visual_echoes.inputs import AudioLike, ImageLike, heard_array, picture_array
 from visual_echoes.places import audio_places, enlarge, image_places
 from visual_echoes.request import Given
 from visual_echoes.sampling import SamplingSettings, with_changes
@@ -145,8 +145,15 @@ class VisualEchoes:
         progress: Progress | None = None,
         **settings: Any,
     ) -> Result:
-        """Make a picture for each sound: files, or (samples, rate) tuples. Otherwise as `image_to_audio`."""
+        """Make a picture for each sound: files, or (samples, rate) tuples. Otherwise as `image_to_audio`.
+
+        Raises:
+            EchoesError: also for a sound that is silent, as nothing can be made for it.
+        """
         given = Given(len(sounds), waves=self._sounds(sounds))
+        for number, wave_N in enumerate(given.waves if given.waves is not None else (), start=1):
+            if not wave_N.any():
+                raise EchoesError(f"Sound {number} is silent all along; use another sound.")
         seeds = _item_seeds(seed, given.count) if seeds is None else seeds
         return self._run(given, (("image",),), seeds, batch_size, progress, settings)
 
@@ -248,7 +255,7 @@ class VisualEchoes:
     def _sounds(self, sounds: Sequence[AudioLike]) -> np.ndarray:
         _refuse_single(sounds)
         empty = np.zeros((0, self.layout.clip_samples), np.float32)
-        return np.stack([sound_array(sound, self.layout) for sound in sounds]) if len(sounds) else empty
+        return np.stack([heard_array(sound, self.layout) for sound in sounds]) if len(sounds) else empty
 
     def _run(
         self,

@@ -16,6 +16,7 @@ from visual_echoes.app.limits import MAX_WAITING
 from visual_echoes.app.service import Busy, Service, UnknownJob, follow
 from visual_echoes.app.tasks import Options, pair_task
 from visual_echoes.media import read_metadata
+from visual_echoes.notes import note
 from visual_echoes.pipeline import VisualEchoes
 
 
@@ -43,6 +44,14 @@ def test_a_job_makes_what_the_pipeline_makes(service: Service, echoes: VisualEch
     path.write_bytes(job.files["2.wav"])
     metadata = read_metadata(path)
     assert (metadata["task"], metadata["seed"], metadata["steps"], metadata["synthetic"]) == ("pair", "6", "3", "true")
+
+
+def test_a_job_tells_what_was_noted_of_its_files(service: Service) -> None:
+    def build(_: VisualEchoes) -> Task:
+        note("a.wav has a hole.")
+        return pair_task(Options.of(steps=1))
+
+    assert service.submit(None, build).status().notes == ("a.wav has a hole.",)
 
 
 def test_each_step_leaves_a_frame_with_fewer_open_places(service: Service) -> None:

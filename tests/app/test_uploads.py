@@ -12,6 +12,7 @@ from visual_echoes.app import uploads
 from visual_echoes.app.limits import MAX_NAME
 from visual_echoes.app.uploads import Upload, picture_name, sound_name, stored
 from visual_echoes.media import read_image
+from visual_echoes.notes import collected, note
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,9 @@ def test_errors_speak_of_the_sender_s_name(tmp_path: Path) -> None:
     path.write_bytes(b"broken")
     with pytest.raises(EchoesError, match=r"^dog\.png is damaged"):
         Upload(path, "dog.png").read(read_image)
+
+
+def test_notes_speak_of_the_sender_s_name(tmp_path: Path) -> None:
+    with collected() as notes:
+        assert Upload(tmp_path / "x1", "dog.wav").read(lambda path: note(f"{path} has a hole.")) is None
+    assert notes == ["dog.wav has a hole."]

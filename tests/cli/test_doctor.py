@@ -5,6 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
+import soundfile
+
 from cli.conftest import Command
 
 
@@ -65,3 +68,14 @@ def test_unreadable_files_are_listed(
     assert result.exit_code == 1
     assert "text.wav" in result.stderr
     assert "picture tokenizer (1)" in result.stdout
+
+
+def test_silence_says_nothing_of_a_model(command: Command, model_folder: Path, tmp_path: Path) -> None:
+    wave = np.sin(np.arange(8000)) / 2
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 8000)
+    soundfile.write(tmp_path / "cancel.wav", np.stack([wave, -wave], 1), 8000)
+    result = command("doctor", model_folder, tmp_path)
+    assert result.exit_code == 1
+    assert "cancel.wav: is silent once its channels are mixed into one" in result.stderr
+    assert "silent.wav: is silent all along" in result.stderr
+    assert "weak" not in result.stdout

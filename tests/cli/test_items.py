@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -132,3 +134,26 @@ def test_the_content_tells_pictures_from_sounds(
     found = sorted_by_kind([folder])
     assert [[item.path.name for item in items] for items in found] == [["a.wav", "d.jpg"], ["b.png", "c", "d.jpg"]]
     assert capsys.readouterr().err == f"{folder}: left out are 1 other file.\n"
+
+
+def test_a_start_counts_from_the_beginning_of_the_video(tmp_path: Path) -> None:
+    rate, path = 16_000, tmp_path / "late.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio = container.add_stream("pcm_s16le", rate=rate, layout="mono")
+        frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))
+        frame.pts, frame.time_base = 0, Fraction(1, 10)
+        container.mux([*video.encode(frame), *video.encode(None)])
+        wave = np.linspace(0.0, 0.9, 12 * rate)  # begins 1.5 s later than the video
+        block = av.AudioFrame.from_ndarray((wave[np.newaxis] * 32767).astype(np.int16), format="s16", layout="mono")
+        block.sample_rate, block.pts, block.time_base = rate, 3 * rate // 2, Fraction(1, rate)
+        container.mux([*audio.encode(block), *audio.encode(None)])
+    for start, first in ((1.5, 0.0), (2.5, 1.0)):
+        heard, _ = read_clip(path, PAPER, start, lambda _: None)
+        expected = np.interp(first + np.arange(len(heard)) / PAPER.sample_rate, np.arange(12 * rate) / rate, wave)
+        np.testing.assert_allclose(heard[200:-200], expected[200:-200], atol=1e-3)
+    heard, _ = read_clip(path, PAPER, 1.0, lambda _: None)
+    assert not heard[: PAPER.sample_rate // 2 - 200].any()
+    with pytest.raises(EchoesError, match=r"is 13\.5 s long"):
+        read_clip(path, PAPER, 13.6, lambda _: None)

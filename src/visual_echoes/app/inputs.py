@@ -13,7 +13,8 @@ from visual_echoes.app.cards import picture_view, problem, sound_view
 from visual_echoes.app.service import Service
 from visual_echoes.app.uploads import Upload, picture_name, sound_name
 from visual_echoes.errors import EchoesError
-from visual_echoes.inputs import picture_array, sound_array
+from visual_echoes.inputs import heard_array, picture_array
+from visual_echoes.notes import collected
 from visual_echoes.pipeline import VisualEchoes
 
 
@@ -56,7 +57,7 @@ class Inbox:
 
         def mel(echoes: VisualEchoes) -> np.ndarray:
             assert upload is not None
-            wave = upload.read(partial(sound_array, layout=echoes.layout))
+            wave = upload.read(partial(heard_array, layout=echoes.layout))
             return echoes.codec.mels(wave[np.newaxis])[0].cpu().numpy()
 
         return None if upload is None else self._service.read(model, mel)
@@ -72,7 +73,8 @@ class Inbox:
     def see_sound(self, model: str, sent: Any, stretch: tuple[float, float] = (0, 0)) -> str:
         """What the model hears of a sound, with a stretch marked in seconds, or what is wrong with it, as HTML."""
         try:
-            mel_MT = self.fitted_mel(model, sent)
+            with collected() as notes:
+                mel_MT = self.fitted_mel(model, sent)
         except EchoesError as error:
             return problem(str(error))
         if mel_MT is None:
@@ -81,7 +83,7 @@ class Inbox:
         left, right = (100 * min(max(edge, 0.0), seconds) / seconds for edge in stretch)
         mark = f'<div class="mark" style="left:{left:.1f}%;width:{right - left:.1f}%"></div>' if left < right else ""
         view = f'<div class="stretch">{sound_view(mel_MT, "what the model hears")}{mark}</div>'
-        return _seen(view, f"the {seconds:g} seconds that the model hears")
+        return "".join(map(problem, notes)) + _seen(view, f"the {seconds:g} seconds that the model hears")
 
     def _path(self, sent: Any) -> Path:
         path = Path(str(sent.get("path"))) if isinstance(sent, Mapping) else Path()

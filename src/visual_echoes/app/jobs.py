@@ -11,7 +11,7 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -73,6 +73,7 @@ class JobStatus(BaseModel):
         seeds: of each item; with its seed an item can be made again.
         confidence: of each item, the probability that it is what was asked for; null where the model cannot tell.
         files: names of the files that can be fetched.
+        notes: what is worth knowing about the files it started from, such as damage inside a sound.
         error: why it failed, in one sentence.
     """
 
@@ -88,6 +89,7 @@ class JobStatus(BaseModel):
     seeds: tuple[int, ...] = ()
     confidence: tuple[float | None, ...] = ()
     files: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     error: str | None = None
 
     @property
@@ -101,14 +103,15 @@ class Job:
 
     Attributes:
         model: its name in the service.
+        notes: what readers said of its files.
         frames: one for each sampling step done.
         result: what was made; None unless it is done.
         files: content by name, such as "1.wav" for the first item's sound.
         ended: when it ended, in seconds of the monotonic clock; None before.
     """
 
-    def __init__(self, task: Task, model: str) -> None:
-        self.id, self.task, self.model = secrets.token_urlsafe(24), task, model
+    def __init__(self, task: Task, model: str, notes: Sequence[str] = ()) -> None:
+        self.id, self.task, self.model, self.notes = secrets.token_urlsafe(24), task, model, tuple(notes)
         self.frames: list[Frame] = []
         self.result: Result | None = None
         self.files: Mapping[str, bytes] = {}
@@ -126,7 +129,8 @@ class Job:
             return JobStatus(
                 id=self.id, task=self.task.name, model=self.model, state=self._state, ahead=self._ahead,
                 done=self._done, total=self._total, seeds=() if result is None else result.seeds,
-                confidence=() if result is None else _chances(result), files=tuple(self.files), error=self._error,
+                confidence=() if result is None else _chances(result), files=tuple(self.files), notes=self.notes,
+                error=self._error,
             )  # fmt: skip
 
     @property

@@ -29,6 +29,7 @@ from visual_echoes.app.limits import (
 )
 from visual_echoes.errors import EchoesError
 from visual_echoes.exports import export_item
+from visual_echoes.notes import collected
 from visual_echoes.pipeline import Result, VisualEchoes
 from visual_echoes.transformer import Pair
 
@@ -116,8 +117,8 @@ class Service:
         with self._change:
             self._check_room()
         echoes = self.model(model)
-        with self._reading:
-            job = Job(build(echoes), model or self.names[0])
+        with self._reading, collected() as notes:
+            job = Job(build(echoes), model or self.names[0], notes)
         with self._change:
             self._check_room()
             self._forget_old()

@@ -18,9 +18,9 @@ from visual_echoes.app.jobs import Kind, Task
 from visual_echoes.app.limits import MAX_STEPS, MAX_VARIANTS
 from visual_echoes.app.uploads import Upload
 from visual_echoes.errors import EchoesError
-from visual_echoes.inputs import picture_array
+from visual_echoes.inputs import picture_array, read_heard
 from visual_echoes.layout import Layout
-from visual_echoes.media import fit_audio, read_audio
+from visual_echoes.media import fit_audio
 from visual_echoes.pipeline import MAX_SEED, PairOrder
 from visual_echoes.places import audio_places, image_places
 from visual_echoes.sampling import Preset
@@ -186,7 +186,7 @@ def _inpainting(
 
 
 def _wave(layout: Layout, sound: Upload) -> np.ndarray:
-    return sound.read(partial(read_audio, sample_rate=layout.sample_rate))
+    return sound.read(partial(read_heard, layout=layout))
 
 
 def _some(noise: np.random.Generator, places: int, share: float) -> np.ndarray:

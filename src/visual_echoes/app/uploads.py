@@ -15,6 +15,7 @@ from typing import BinaryIO, TypeVar
 from visual_echoes.app.limits import MAX_NAME, MAX_UPLOAD_BYTES
 from visual_echoes.errors import EchoesError
 from visual_echoes.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES
+from visual_echoes.notes import collected, note
 
 _BLOCK = 1 << 20  # bytes copied at a time
 
@@ -29,11 +30,18 @@ class Upload:
     name: str
 
     def read(self, read: Callable[[Path], T]) -> T:
-        """What `read` makes of it; an error speaks of the sender's name instead of the path."""
+        """What `read` makes of it; errors and notes speak of the sender's name instead of the path."""
         try:
-            return read(self.path)
+            with collected() as notes:
+                content = read(self.path)
         except EchoesError as error:
-            raise EchoesError(str(error).replace(str(self.path), self.name)) from error
+            raise EchoesError(self._renamed(str(error))) from error
+        for sentence in notes:
+            note(self._renamed(sentence))
+        return content
+
+    def _renamed(self, sentence: str) -> str:
+        return sentence.replace(str(self.path), self.name)
 
 
 def picture_name(name: str | None) -> str:

@@ -165,35 +165,37 @@ def read_clip(path: Path, layout: Layout, start: float | None, note: Callable[[s
     """A sound file as the pipeline takes arrays: exactly the layout's clip, with its rate in Hz.
 
     Args:
-        start: where the clip begins, in seconds; None takes the loudest part of a longer sound, and centres a shorter
+        start: where the clip begins, in seconds after the start of the file, which in a video is where the first of
+            its tracks begins; None takes the loudest part of a longer sound, and centres a shorter
             one in silence.
         note: called with a sentence if the sound is longer or shorter than the clip.
 
     Raises:
-        EchoesError: an unusable file, or one that ends before `start`.
+        EchoesError: an unusable or silent file, or one that ends before `start`.
     """
     import numpy as np
 
-    from visual_echoes.media import fit_audio, read_audio
+    from visual_echoes.inputs import read_heard
+    from visual_echoes.media import fit_audio, read_tracks
 
     rate, samples = layout.sample_rate, layout.clip_samples
-    wave = read_audio(path, rate)
-    given = _seconds(len(wave) / rate)
-    if start is None:
-        used = wave
-        part = "the loudest"
+    end = None if start is None else read_tracks(path).sound
+    if start is None or end is None:
+        used = read_heard(path, layout)
+        length, left, part = len(used) / rate, len(used) / rate, "the loudest"
+        fitted = fit_audio(used, samples)
     else:
-        if not start * rate < len(wave):
-            raise EchoesError(f"{path} is {given} s long, so nothing begins at {start:g} s; choose an earlier --start.")
-        used = wave[round(start * rate) :]
-        part = f"from {start:g} s on,"
-    if len(used) < samples - SAME_LENGTH * rate:
-        note(
-            f"{path} is {given} s long; {_seconds(len(used) / rate)} s are padded with silence to {layout.seconds:g} s"
-        )
-    elif len(wave) > samples + SAME_LENGTH * rate:
-        note(f"{path} is {given} s long; {part} {layout.seconds:g} s are used")
-    fitted = fit_audio(used, samples) if start is None else np.pad(used, (0, samples))[:samples]
+        length, left, part = end, end - start, f"from {start:g} s on,"
+        if not left * rate >= 1:
+            raise EchoesError(
+                f"{path} is {_seconds(end)} s long, so nothing begins at {start:g} s; choose an earlier --start."
+            )
+        used = read_heard(path, layout, start, min(left, samples / rate))
+        fitted = np.pad(used, (0, samples))[:samples]
+    if left < samples / rate - SAME_LENGTH:
+        note(f"{path} is {_seconds(length)} s long; {_seconds(left)} s are padded with silence to {layout.seconds:g} s")
+    elif length > samples / rate + SAME_LENGTH:
+        note(f"{path} is {_seconds(length)} s long; {part} {layout.seconds:g} s are used")
     return fitted, rate
 
 

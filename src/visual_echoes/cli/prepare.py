@@ -98,6 +98,8 @@ def summary_table(summary: Summary) -> Table:
     for split in SPLITS:
         table.add_row("kept", split, f"{summary.splits[split]:,}")
     table.add_row("kept", f"in all, {summary.seconds / 3600:.2f} h", f"{summary.splits.total():,}", end_section=True)
+    if summary.notes:
+        table.add_row("noted", "damage, choices between tracks: see notes.csv", f"{summary.notes:,}", end_section=True)
     for reason, count in summary.reasons.most_common():
         table.add_row(reason.value, WORDING[reason], f"{count:,}")
     table.add_row("left out", "in all", f"{summary.reasons.total():,}")

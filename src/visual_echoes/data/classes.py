@@ -17,10 +17,9 @@ import torch
 
 from visual_echoes.data.manifest import SPLITS, Split
 from visual_echoes.data.pairs import PairSplit, write_description, write_split
-from visual_echoes.data.prepare.examine import SILENCE
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
-from visual_echoes.media import fit_audio, fit_image, read_audio, read_image
+from visual_echoes.media import fit_audio, fit_image, read_audio, read_image, why_silent
 from visual_echoes.mel import set_peak
 
 WINDOWS = 8  # most windows of one training sound
@@ -101,7 +100,6 @@ def fit_classes(
         EchoesError: a file that cannot be read, named, where there is no `leave_out`.
     """
     groups = sorted({file.label for file in (*pictures, *sounds)})
-    silence = 0.0 if leave_out is None else SILENCE
     done = Counter[str]()
 
     def read(files: Sequence[ClassFile], function: Callable[[ClassFile], _Result]) -> Iterator[tuple[int, _Result]]:
@@ -122,7 +120,7 @@ def fit_classes(
         images = list(read(_of(split, pictures), lambda file: _pixels(file, layout)))
         windows = [
             (group, window)
-            for group, found in read(_of(split, sounds), lambda file: _windows(file, layout, silence))
+            for group, found in read(_of(split, sounds), lambda file: _windows(file, layout, leave_out is None))
             for window in found
         ]
         picture_shape = layout.image_size, layout.image_size, layout.image_channels
@@ -163,10 +161,11 @@ def _pixels(file: ClassFile, layout: Layout) -> np.ndarray:
     return fit_image(read_image(file.path), layout.image_size, layout.image_channels)
 
 
-def _windows(file: ClassFile, layout: Layout, silence: float) -> list[np.ndarray]:
+def _windows(file: ClassFile, layout: Layout, silence: bool) -> list[np.ndarray]:
     wave_N = read_audio(file.path, layout.sample_rate)
-    if np.abs(wave_N).max() < silence:
-        raise SilentSound(f"{file.path} is silent all along; use another sound.")
+    cause = None if silence else why_silent(file.path, wave_N)
+    if cause is not None:
+        raise SilentSound(f"{file.path} is {cause}; use another sound.")
     samples = layout.clip_samples
     starts = loud_windows(wave_N, samples, WINDOWS if file.split == "train" else 1)
     fitted = [set_peak(fit_audio(wave_N[start : start + samples], samples), layout.peak) for start in starts]

@@ -16,6 +16,7 @@ from visual_echoes.data.manifest import Clip, resolve
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio, fit_image, media_kind, read_audio_window, read_frames_at, read_image
 from visual_echoes.mel import set_peak
+from visual_echoes.notes import collected
 
 
 def read_clip_picture(clip: Clip, root: Path, frame: int, layout: Layout) -> Tensor:
@@ -26,10 +27,11 @@ def read_clip_picture(clip: Clip, root: Path, frame: int, layout: Layout) -> Ten
 def read_clip_pictures(clip: Clip, root: Path, frames: Sequence[int], layout: Layout) -> Tensor:
     """Several frames of a clip in one pass over its file, uint8 (F, C, H, W); `frames` in ascending order."""
     path = resolve(clip.picture, root)
-    if media_kind(path) == "video":
-        images = read_frames_at(path, [clip.start + clip.frames[frame] for frame in frames])
-    else:
-        images = [read_image(path)] * len(frames)
+    with collected():  # the preparation has written its notes
+        if media_kind(path) == "video":
+            images = read_frames_at(path, [clip.start + clip.frames[frame] for frame in frames])
+        else:
+            images = [read_image(path)] * len(frames)
     pixels = np.stack([fit_image(image, layout.image_size, layout.image_channels) for image in images])
     return torch.from_numpy(pixels).movedim(-1, 1).contiguous()
 
@@ -46,12 +48,14 @@ def read_clip_sound(clip: Clip, root: Path, layout: Layout, offset_seconds: floa
     rate, samples = layout.sample_rate, layout.clip_samples
     path = resolve(clip.sound, root)
     if _is_short(clip, layout):
-        wave = read_audio_window(path, rate, clip.start, clip.seconds)
+        first, last = 0.0, clip.seconds
+    else:
+        first, last = max(0.0, offset_seconds), min(clip.seconds, offset_seconds + layout.seconds)
+    with collected():
+        wave = read_audio_window(path, rate, clip.start + first, last - first)
+    if _is_short(clip, layout):
         fitted = fit_audio(wave[:samples], samples)
     else:
-        first = max(0.0, offset_seconds)
-        last = min(clip.seconds, offset_seconds + layout.seconds)
-        wave = read_audio_window(path, rate, clip.start + first, last - first)
         before = round((first - offset_seconds) * rate)
         fitted = np.pad(wave, (before, samples))[:samples]
     return torch.from_numpy(set_peak(fitted, layout.peak))

@@ -21,13 +21,16 @@ from visual_echoes.media.sounds import (
     MAX_AUDIO_CHANNELS,
     MAX_AUDIO_SECONDS,
     MAX_SAMPLE_RATE,
+    SILENT_PEAK,
     fit_audio,
     read_audio,
     read_audio_window,
+    why_silent,
     write_wav,
 )
 from visual_echoes.media.sources import MAX_VIDEO_BYTES, VIDEO_SUFFIXES
-from visual_echoes.media.tracks import Tracks, read_tracks
+from visual_echoes.media.streams import Tracks
+from visual_echoes.media.tracks import read_tracks
 from visual_echoes.media.videos import MAX_FRAME_PIXELS, MAX_FRAMES, read_frames, read_frames_at
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
     "MAX_SAMPLE_RATE",
     "MAX_VIDEO_BYTES",
     "MIN_IMAGE_SIDE",
+    "SILENT_PEAK",
     "VIDEO_SUFFIXES",
     "Kind",
     "Tracks",
@@ -58,6 +62,7 @@ __all__ = [
     "read_image",
     "read_metadata",
     "read_tracks",
+    "why_silent",
     "write_mp4",
     "write_png",
     "write_wav",

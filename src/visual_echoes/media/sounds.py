@@ -1,78 +1,59 @@
 """Sound files to mono waveforms, and WAV files back.
 
-WAV, FLAC and Ogg Vorbis are decoded by libsndfile; MP3, M4A, AAC, Opus and the sound of videos by libav,
-which also resamples everything (libswresample). A file's content decides which, not its name. Channels are
-averaged; samples keep the values of the file, where full scale is 1 and float files may exceed it.
+WAV and Ogg Vorbis are decoded by libsndfile; everything else, and the sound of videos, by libav, which also resamples
+everything (libswresample). A file's content decides which, not its name. Channels are averaged; samples keep the
+values of the file, where full scale is 1 and float files may exceed it.
+
+What is damaged inside is noted and replaced by silence. A file of which less than nine tenths are there, by a header
+that makes a real promise, or less than nine tenths can be decoded, is refused.
 """
 
 from __future__ import annotations
 
 import io
-import os
-import struct
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
-from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
 
 import av
 import numpy as np
 import soundfile
-from av.audio.stream import AudioStream
-from av.container import InputContainer
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath, write_bytes
 from visual_echoes.media.comments import SOFTWARE, encode_comment
-from visual_echoes.media.sources import (
-    MAX_VIDEO_BYTES,
-    VIDEO_SUFFIXES,
-    open_container,
-    open_source,
-    seconds_in_file,
-    time_in_stream,
-)
+from visual_echoes.media.decoders import Sound, open_sound
+from visual_echoes.media.sources import KEPT, MAX_VIDEO_BYTES, VIDEO_SUFFIXES, open_source
+from visual_echoes.notes import note
 
 MAX_AUDIO_BYTES = 512 * 1024**2
 MAX_AUDIO_SECONDS = 600
 MAX_AUDIO_CHANNELS = 32
 MAX_SAMPLE_RATE = 400_000  # Hz
+SILENT_PEAK = 1e-3  # below it a sound is silent: -60 dB of full scale
 
 _KIND = "a sound (WAV, FLAC, OGG, MP3, M4A, AAC, Opus or a video with sound)"
 _MAX_LEVEL = 1e12  # far above floats in the range of 32-bit integers, far below what overflows when resampled
 _MAX_COMMENT = 60_000  # characters; libsndfile writes broken files beyond 100 kB of header
-_BLOCK = 1 << 16  # samples decoded at a time
-_STREAMED_RIFF = 0x7FFF0000  # programs that write WAV to a pipe promise this size or more
-_RIFF_SLACK = 8  # bytes: some programs count the header twice
-_OGG_TAIL = 1 << 17  # bytes, longer than the longest Ogg page
 _ENERGY_BITS = 17  # squares of such numbers add up in 64 bits for more samples than may be read
-_KEPT_OF_PROMISED = 0.9  # share of the promised length below which a compressed sound counts as cut short
-_PREROLL = 1.0  # seconds decoded before a window: a decoder needs some to be in tune
-
-
-class _Sound(NamedTuple):
-    """A sound being decoded: its rate in Hz, its mono float32 blocks and where they begin in the file."""
-
-    sample_rate: int
-    blocks: Iterator[np.ndarray]
-    start: float  # seconds
 
 
 def read_audio(path: StrPath, sample_rate: int) -> np.ndarray:
     """Read the sound of a file as float32 (samples,) at `sample_rate` Hz, mono.
 
-    n samples at r Hz become exactly round(n * sample_rate / r).
+    n samples at r Hz become exactly round(n * sample_rate / r). Of a file with several sound tracks it is the default
+    one, or the best of those that can be decoded. That choice, damage inside and a missing end are noted.
 
     Raises:
-        EchoesError: the file cannot be read, has the wrong format or no sound in it, is damaged or cut short,
-            holds no samples or values that are no numbers, or exceeds the limits on bytes, seconds, channels
-            and rate.
+        EchoesError: the file cannot be read, has the wrong format or no sound in it, is damaged by more than a tenth
+            or cut short, holds no samples or values that are no numbers, or exceeds the limits on bytes, seconds,
+            channels and rate.
     """
     if sample_rate < 1:
         raise ValueError(f"sample_rate must be positive, not {sample_rate}")
-    with open_source(path, _max_bytes(path), _KIND) as file, _open_sound(path, file) as sound:
+    with open_source(path, _max_bytes(path), _KIND) as file, open_sound(path, file) as sound:
+        _check_header(path, sound)
         wave = _resample(_bounded(path, sound), sound.sample_rate, sample_rate)
+        _note_lost(path, sound, sound.start, sound.start + len(wave) / sample_rate)
     if wave.size == 0:
         raise EchoesError(f"{path} holds no sound, or less than one sample; use a longer one.")
     return wave
@@ -94,30 +75,71 @@ def read_audio_window(path: StrPath, sample_rate: int, start: float, seconds: fl
     if sample_rate < 1 or start < 0 or samples < 1:
         raise ValueError(f"no part of a sound: {seconds} s from {start} s at {sample_rate} Hz")
     _check_seconds(path, seconds)
-    with open_source(path, _max_bytes(path), _KIND) as file, _open_sound(path, file, start) as sound:
-        wave = _resample(_window(path, sound, start, seconds), sound.sample_rate, sample_rate)[:samples]
+    with open_source(path, _max_bytes(path), _KIND) as file, open_sound(path, file, start) as sound:
+        _check_header(path, sound)
+        blocks = (_mono(path, block) for block in sound.blocks)
+        wave = _resample(_window(path, sound, blocks, start, seconds), sound.sample_rate, sample_rate)[:samples]
+        _note_lost(path, sound, start, start + seconds)
     return np.pad(wave, (0, samples - len(wave)))
+
+
+def why_silent(path: StrPath, wave: np.ndarray, start: float = 0.0, seconds: float | None = None) -> str | None:
+    """Why nothing is heard in a waveform (samples,) that was read from a file; None if something is.
+
+    Args:
+        start: where it begins, as for `read_audio_window`.
+        seconds: its length; None for all of the file.
+    """
+    if np.abs(wave).max(initial=0.0) >= SILENT_PEAK:
+        return None
+    begin = None if seconds is None else start
+    with open_source(path, _max_bytes(path), _KIND) as file, open_sound(path, file, begin) as sound:
+        peaks: Iterator[np.ndarray] = (np.abs(block).max(axis=1) for block in sound.blocks)
+        if seconds is not None:
+            peaks = _window(path, sound, peaks, start, seconds)
+        if any(block.max(initial=0.0) >= SILENT_PEAK for block in peaks):
+            return "silent once its channels are mixed into one, as they cancel each other"
+    return "silent all along"
 
 
 def _max_bytes(path: StrPath) -> int:
     return MAX_VIDEO_BYTES if Path(path).suffix.lower() in VIDEO_SUFFIXES else MAX_AUDIO_BYTES
 
 
-def _window(path: StrPath, sound: _Sound, start: float, seconds: float) -> Iterator[np.ndarray]:
-    """The blocks cut to the window."""
+def _window(
+    path: StrPath, sound: Sound, blocks: Iterable[np.ndarray], start: float, seconds: float
+) -> Iterator[np.ndarray]:
+    """The blocks (samples,) of a sound cut to the window."""
     first, length = round(start * sound.sample_rate), round(seconds * sound.sample_rate)
     place = round(sound.start * sound.sample_rate) - first  # of the next sample, after the window's first
     if place > 0:
         yield np.zeros(min(place, length), np.float32)
-    for block in sound.blocks:
+    for block in blocks:
         kept = block[max(0, -place) : max(0, length - place)]
         place += len(block)
         if len(kept):
             yield kept
         if place >= length:
             return
-    if place < length * _KEPT_OF_PROMISED:
+    if place < length * KEPT:
         raise EchoesError(f"{path} has no sound up to {start + seconds:g} s; choose an earlier part of it.")
+
+
+def _note_lost(path: StrPath, sound: Sound, start: float, end: float) -> None:
+    """Say what of a sound or a part of it could not be decoded; refuse one that is damaged by more than a tenth."""
+    inside = [(max(one.start, start), min(one.end, end), one.damaged) for one in sound.lost]
+    inside = [one for one in inside if one[0] < one[1]]
+    if not inside:
+        return
+    first, until, _ = inside[0]
+    if sum(b - a for a, b, damaged in inside if damaged) > (end - start) * (1 - KEPT):
+        raise EchoesError(f"{path} is damaged from {first:.2f} s on: too little can be decoded; use another file.")
+    more = f", nor at {len(inside) - 1} later places" if len(inside) > 1 else ""
+    total = sum(b - a for a, b, _ in inside)
+    note(
+        f"{path} has no sound that can be decoded from {first:.2f} to {until:.2f} s{more}; {total:.2f} s of silence "
+        "stand for it."
+    )
 
 
 def fit_audio(wave: np.ndarray, samples: int) -> np.ndarray:
@@ -162,108 +184,6 @@ def check_wave(wave: np.ndarray) -> None:
         raise ValueError("the waveform holds values that are no finite numbers")
 
 
-def _open_sound(path: StrPath, file: BinaryIO, start: float | None = None) -> AbstractContextManager[_Sound]:
-    """The decoder for the content of `file`, its header checked: for all of it, or from before `start` seconds on."""
-    return _open_soundfile(path, file, start) if _is_for_soundfile(path, file) else _open_stream(path, file, start)
-
-
-def _is_for_soundfile(path: StrPath, file: BinaryIO) -> bool:
-    """Whether libsndfile decodes what `file` holds, which is checked for being complete and left at its start."""
-    head = file.read(64)
-    _check_complete(path, file, head)
-    file.seek(0)
-    is_wave = head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE"
-    is_vorbis = head[:4] == b"OggS" and b"vorbis" in head
-    is_flac = head[:4] == b"fLaC" and any(head[22:26])  # with its number of samples, which libsndfile needs
-    return is_wave or is_vorbis or is_flac
-
-
-def soundfile_seconds(path: StrPath, file: BinaryIO) -> float | None:
-    """The length of a sound that libsndfile decodes; None, and `file` at its start, for what libav does."""
-    if not _is_for_soundfile(path, file):
-        return None
-    with soundfile.SoundFile(file) as sound:
-        return sound.frames / sound.samplerate
-
-
-@contextmanager
-def _open_soundfile(path: StrPath, source: BinaryIO, start: float | None) -> Iterator[_Sound]:
-    with soundfile.SoundFile(source) as file:
-        seconds = file.frames / file.samplerate if start is None else 0.0
-        _check_header(path, file.samplerate, file.channels, seconds)
-        first = min(file.frames, round((start or 0.0) * file.samplerate))
-        if first:
-            file.seek(first)
-        yield _Sound(file.samplerate, _soundfile_blocks(path, file, first), first / file.samplerate)
-
-
-def _soundfile_blocks(path: StrPath, file: soundfile.SoundFile, first: int) -> Iterator[np.ndarray]:
-    decoded = first
-    while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
-        decoded += len(block)
-        yield _mono(path, block)
-    if decoded < file.frames:
-        raise _cut_short(path)
-
-
-@contextmanager
-def _open_stream(path: StrPath, source: BinaryIO, start: float | None) -> Iterator[_Sound]:
-    with open_container(source) as container:
-        if not container.streams.audio:
-            raise EchoesError(f"{path} has no sound in it; use a file with a sound track.")
-        stream = container.streams.audio[0]
-        seconds = _promised_seconds(container, stream) if start is None else 0.0
-        _check_header(path, stream.sample_rate, stream.layout.nb_channels, seconds)
-        frames = _frames_from(container, stream, start or 0.0)
-        first = next(frames, None)
-        if first is None:
-            raise EchoesError(f"{path} holds no sound that can be decoded; export it again.")
-        _check_header(path, first.sample_rate, first.layout.nb_channels, 0.0)  # headers may lie
-        blocks = _stream_blocks(path, chain([first], frames), first.sample_rate, seconds)
-        yield _Sound(first.sample_rate, blocks, _seconds_of(container, stream, first))
-
-
-def _frames_from(container: InputContainer, stream: AudioStream, start: float) -> Iterator[av.AudioFrame]:
-    """The frames from some time before `start` on, or from the first one where it is not found by seeking."""
-    if start > _PREROLL:
-        with suppress(av.FFmpegError):
-            container.seek(time_in_stream(container, stream, start - _PREROLL), stream=stream)
-            frames = container.decode(stream)
-            first = next(frames, None)
-            if first is not None and first.pts is not None and _seconds_of(container, stream, first) <= start:
-                return chain([first], frames)
-        container.seek(stream.start_time or 0, stream=stream)
-    return container.decode(stream)
-
-
-def _seconds_of(container: InputContainer, stream: AudioStream, frame: av.AudioFrame) -> float:
-    """When a frame begins, in seconds after the start of the file."""
-    return 0.0 if frame.pts is None else seconds_in_file(container, stream, frame.pts)
-
-
-def _promised_seconds(container: InputContainer, stream: AudioStream) -> float:
-    """The length in the header; 0 if there is none or libav has only guessed it, as for bare AAC."""
-    if container.format.name == "aac" or stream.duration is None or stream.time_base is None:
-        return 0.0
-    return float(stream.duration * stream.time_base)
-
-
-def _stream_blocks(
-    path: StrPath, frames: Iterable[av.AudioFrame], sample_rate: int, promised_seconds: float
-) -> Iterator[np.ndarray]:
-    # Packed samples: PyAV 18 reads beyond planar ones of 8 or more channels and may crash.
-    to_float = av.AudioResampler(format="flt")
-    decoded = 0
-    for frame in frames:
-        if frame.sample_rate != sample_rate:
-            raise EchoesError(f"{path} changes its sample rate midway; convert it to one rate.")
-        for converted in to_float.resample(frame):
-            decoded += converted.samples
-            yield _mono(path, converted.to_ndarray().reshape(converted.samples, -1))
-    if decoded < promised_seconds * sample_rate * _KEPT_OF_PROMISED:
-        raise _cut_short(path)
-
-
 def _mono(path: StrPath, block: np.ndarray) -> np.ndarray:
     """The mean of the channels of float32 (samples, channels)."""
     if not (np.abs(block) <= _MAX_LEVEL).all():  # also false for what is no number
@@ -272,13 +192,13 @@ def _mono(path: StrPath, block: np.ndarray) -> np.ndarray:
     return mean
 
 
-def _bounded(path: StrPath, sound: _Sound) -> Iterator[np.ndarray]:
-    """The blocks, as long as they keep to the limit that the header promised to keep."""
+def _bounded(path: StrPath, sound: Sound) -> Iterator[np.ndarray]:
+    """The blocks mixed, as long as they keep to the limit that the header promised to keep."""
     samples = 0
     for block in sound.blocks:
         samples += len(block)
         _check_seconds(path, samples / sound.sample_rate)
-        yield block
+        yield _mono(path, block)
 
 
 def _resample(blocks: Iterable[np.ndarray], old_rate: int, new_rate: int) -> np.ndarray:
@@ -313,42 +233,14 @@ def _loudest_start(wave: np.ndarray, samples: int) -> int:
     return int(np.argmax(running[samples:] - running[:-samples]))
 
 
-def _check_header(path: StrPath, sample_rate: int, channels: int, seconds: float) -> None:
-    if not 1 <= sample_rate <= MAX_SAMPLE_RATE:
-        raise EchoesError(f"{path} claims {sample_rate} Hz, outside 1 to {MAX_SAMPLE_RATE}; convert it.")
-    if not 1 <= channels <= MAX_AUDIO_CHANNELS:
-        raise EchoesError(f"{path} claims {channels} channels, outside 1 to {MAX_AUDIO_CHANNELS}; convert it.")
-    _check_seconds(path, seconds)
+def _check_header(path: StrPath, sound: Sound) -> None:
+    if not 1 <= sound.sample_rate <= MAX_SAMPLE_RATE:
+        raise EchoesError(f"{path} claims {sound.sample_rate} Hz, outside 1 to {MAX_SAMPLE_RATE}; convert it.")
+    if not 1 <= sound.channels <= MAX_AUDIO_CHANNELS:
+        raise EchoesError(f"{path} claims {sound.channels} channels, outside 1 to {MAX_AUDIO_CHANNELS}; convert it.")
+    _check_seconds(path, sound.seconds)
 
 
 def _check_seconds(path: StrPath, seconds: float) -> None:
     if seconds > MAX_AUDIO_SECONDS:
         raise EchoesError(f"{path} lasts longer than {MAX_AUDIO_SECONDS} s; cut it into shorter pieces.")
-
-
-def _cut_short(path: StrPath) -> EchoesError:
-    return EchoesError(f"{path} ends before the length its header promises; copy it again.")
-
-
-def _check_complete(path: StrPath, file: BinaryIO, head: bytes) -> None:
-    """Refuse WAV and Ogg files that stop in the middle, which their decoders pass off as shorter ones."""
-    size = file.seek(0, os.SEEK_END)
-    if head[:4] == b"RIFF" and len(head) >= 8:
-        promised = struct.unpack("<I", head[4:8])[0]
-        if size + _RIFF_SLACK < promised + 8 and promised < _STREAMED_RIFF:
-            raise _cut_short(path)
-    if head[:4] == b"OggS":
-        file.seek(max(0, size - _OGG_TAIL))
-        if _stops_inside_ogg_page(file.read()):
-            raise _cut_short(path)
-
-
-def _stops_inside_ogg_page(tail: bytes) -> bool:
-    """Whether the last page in the end of an Ogg file is incomplete (RFC 3533, section 6)."""
-    start = tail.rfind(b"OggS")
-    if start < 0:
-        return False
-    page = tail[start:]
-    segments = page[26] if len(page) > 26 else 0
-    header = 27 + segments
-    return len(page) < header + sum(page[27:header])

@@ -3,6 +3,9 @@
 A source is a regular, non-empty file of bounded size, opened once and handed to a decoder as an open file, so
 that no decoder ever interprets its name. Containers are opened by libav with a list of allowed formats,
 because playlists would otherwise make it open further files or addresses.
+
+One rule for lengths: what is there is the truth. A header that promises more is believed only where its format makes
+a real promise, and then says how much is missing (`check_length`).
 """
 
 from __future__ import annotations
@@ -20,10 +23,13 @@ from av.stream import Stream
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
+from visual_echoes.notes import EchoesWarning, note
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".qt", ".3gp", ".mkv", ".webm", ".ogv", ".avi"})
 MAX_VIDEO_BYTES = 2 * 1024**3
+KEPT = 0.9  # share of a file, or of a part of it, that must be there for it to be used
 
+_SLACK = 0.1  # seconds that may be missing without a word: headers round, and count what encoders add
 _ROUNDING = 1e-6  # of a tick: what was meant to fall on one must not fall before it
 # Metadata that is no UTF-8 is no reason to refuse a file; from 19 on PyAV sees to that by itself.
 _LENIENT: dict[str, Any] = {} if av.__version__ >= "19" else {"metadata_errors": "surrogateescape"}
@@ -52,7 +58,7 @@ def open_source(path: StrPath, max_bytes: int, kind: str) -> Iterator[BinaryIO]:
     with _open(name) as file:
         try:
             yield file
-        except EchoesError:
+        except (EchoesError, EchoesWarning):
             raise
         except Exception as error:  # decoders raise nearly every type on damaged files
             raise EchoesError(f"{name} is damaged, incomplete or not {kind}; use another file.") from error
@@ -69,6 +75,18 @@ def open_container(file: BinaryIO) -> Iterator[InputContainer]:
         **_LENIENT,
     ) as container:
         yield container
+
+
+def check_length(path: StrPath, there: float, promised: float) -> None:
+    """Compare the seconds that are there with those that a header promises, 0 if it promises none.
+
+    Raises:
+        EchoesError: less than `KEPT` of them is there. What else is missing is noted.
+    """
+    if there < promised * KEPT:
+        raise EchoesError(f"{path} ends before the length its header promises; copy it again.")
+    if there < promised - _SLACK:
+        note(f"{path} ends at {there:.2f} s of the {promised:.2f} s that its header promises; what is there is used.")
 
 
 def time_in_stream(container: InputContainer, stream: Stream, seconds: float) -> int:

@@ -23,6 +23,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
 from visual_echoes.media.frames import frame_image, shown_size
 from visual_echoes.media.sources import MAX_VIDEO_BYTES, open_container, open_source, time_in_stream
+from visual_echoes.media.streams import frames_of, video_track
 
 MAX_FRAME_PIXELS = 40_000_000  # a little more than 8K
 MAX_FRAMES = 2_000_000  # nine hours at 60 frames a second
@@ -83,9 +84,7 @@ def read_frames_at(path: StrPath, seconds: Sequence[float]) -> list[Image.Image]
 @contextmanager
 def _open_video(path: StrPath) -> Iterator[tuple[InputContainer, VideoStream]]:
     with open_source(path, MAX_VIDEO_BYTES, _KIND) as file, open_container(file) as container:
-        stream = container.streams.best("video")
-        if not isinstance(stream, VideoStream):
-            raise EchoesError(f"{path} has no pictures in it; use a file with a video track.")
+        stream = video_track(path, file, container)
         _check_pixels(path, stream.width * stream.height)
         stream.codec_context.thread_count = 1  # whoever reads many files reads them side by side
         stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # headers may lie
@@ -144,7 +143,7 @@ def _decode_at(
         keyframe = _last_until(timeline.keyframes, target)
         if frame is None or _time(frame) < keyframe:
             container.seek(keyframe, stream=stream)
-            frames, frame = container.decode(stream), None
+            frames, frame = frames_of(container, stream), None
         while frame is None or _time(frame) < target:
             following = next(frames, None)
             if following is None:

@@ -6,8 +6,10 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -150,3 +152,26 @@ def test_a_length_that_is_a_lie_costs_a_few_windows_only(tmp_path: Path, monkeyp
     assert reasons(outcomes) == ["found", "found"] + ["unreadable"] * (module.GIVE_UP + 1)
     assert isinstance(outcomes[-1], Rejected)
     assert outcomes[-1].detail == "all the rest, from 5 s on"
+
+
+def test_a_bad_packet_is_noted_and_costs_no_clip(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 3.0)
+    content = path.read_bytes()
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(container.streams.audio[0]) if packet.size]
+    path.write_bytes(content.replace(packets[24], b"\xff" * len(packets[24])))
+    outcomes = video(path)
+    assert reasons(outcomes) == ["found"] * 3
+    notes = [one.notes for one in outcomes if isinstance(one, Found)]
+    assert [len(sentences) for sentences in notes] == [0, 1, 0]
+    assert "has no sound that can be decoded from 1.5" in notes[1][0]
+    assert unpack(pack(outcomes)) == outcomes
+
+
+def test_silence_has_its_cause(tmp_path: Path) -> None:
+    wave = np.sin(np.arange(8000)) / 2
+    soundfile.write(tmp_path / "a.wav", np.stack([wave, -wave], 1), 8000)
+    (rejected,) = of(write_picture(tmp_path / "a.png"), tmp_path / "a.wav")
+    assert isinstance(rejected, Rejected)
+    assert (rejected.reason.value, rejected.file) == ("silent", str(tmp_path / "a.wav"))
+    assert rejected.detail.startswith("silent once its channels are mixed into one")

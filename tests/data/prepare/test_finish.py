@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from visual_echoes.data.manifest import Split
 from visual_echoes.data.prepare.candidates import Found, Rejected
-from visual_echoes.data.prepare.finish import Splitting, finish, write_rejected
+from visual_echoes.data.prepare.finish import Splitting, finish, write_notes, write_rejected
 from visual_echoes.data.prepare.reasons import Reason
 
 ROOT = Path("/data")
@@ -147,3 +147,13 @@ def test_rejected_csv_holds_any_name(tmp_path: Path) -> None:
     write_rejected(tmp_path, [Rejected("", 'a "b", c\n\udcff.mp4', Reason.BAD_NAME)])
     text = (tmp_path / "rejected.csv").read_text()
     assert text == 'file,id,reason,detail\n"a ""b"", c\n\\udcff.mp4",,bad-name,\n'
+
+
+def test_notes_are_written_once_for_the_file_that_they_name(tmp_path: Path) -> None:
+    sentence = "/data/b.wav ends at 1.00 s of the 1.05 s that its header promises; what is there is used."
+    found = Found(
+        "b", "b", "/data/b.png", "/data/b.wav", None, None, 0.0, 1.0, (0.0,), {}, (sentence, sentence)
+    )  # fmt: skip
+    assert write_notes(tmp_path, [found, Rejected("c", "c", Reason.SILENT)], Path("/data")) == 1
+    lines = (tmp_path / "notes.csv").read_text().splitlines()
+    assert lines == ["file,id,note", f"b.wav,b,{sentence}"]

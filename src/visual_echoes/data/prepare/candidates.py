@@ -44,7 +44,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Found:
-    """A usable clip, before it has a split; one half of it where `picture` or `sound` is None. Fields as in `Clip`."""
+    """A usable clip, before it has a split; one half of it where `picture` or `sound` is None.
+
+    Fields as in `Clip`, but for `notes`: what is worth knowing about its files, such as damage inside the sound.
+    """
 
     id: str
     origin: str
@@ -56,6 +59,7 @@ class Found:
     seconds: float
     frames: tuple[float, ...]
     hashes: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,4 +112,4 @@ def unpack(values: Sequence[dict[str, Any]]) -> list[Outcome]:
 def _unpack(value: dict[str, Any]) -> Outcome:
     if "reason" in value:
         return Rejected(**{**value, "reason": Reason(value["reason"])})
-    return Found(**{**value, "frames": tuple(value["frames"])})
+    return Found(**{**value, "frames": tuple(value["frames"]), "notes": tuple(value["notes"])})

@@ -16,9 +16,9 @@ from PIL import Image
 from visual_echoes.data.prepare.candidates import Candidate, Found, Outcome, Rejected, Rules
 from visual_echoes.data.prepare.reasons import Reason
 from visual_echoes.errors import EchoesError
-from visual_echoes.media import read_audio_window, read_frames_at, read_image, read_tracks
+from visual_echoes.media import read_audio_window, read_frames_at, read_image, read_tracks, why_silent
+from visual_echoes.notes import collected, note
 
-SILENCE = 1e-3  # peak below which a clip counts as silent: -60 dB of full scale
 STILL = 6.0  # grey levels of 255 that some part of the picture must change by, at THUMBNAIL pixels
 THUMBNAIL = 32  # pixels a side: averages out what compression alone changes
 KEPT_REST = 0.5  # share of a window that the rest of a file must have to become a clip of its own
@@ -26,6 +26,7 @@ CUT_SLACK = 1.0  # seconds that a clip cut out of a video may be longer than the
 END_SLACK = 0.5  # seconds that a listed clip may end after its file
 GIVE_UP = 3  # unreadable clips in a row after which the rest of a file is left out
 ROUNDING = 1e-3  # seconds by which lengths may be off
+_OF_SOUND = (Reason.SILENT, Reason.TOO_SHORT, Reason.NO_SOUND, Reason.BEYOND_END)  # a picture has no length
 
 
 class _Dropped(Exception):
@@ -37,14 +38,19 @@ class _Dropped(Exception):
 
 
 def examine(candidate: Candidate, rules: Rules) -> Iterator[Outcome]:
-    """Yield what becomes of each clip of a candidate, one after the other."""
+    """Yield what becomes of each clip of a candidate, one after the other.
+
+    What is said of the whole file goes with its first clip.
+    """
     try:
-        length = _length(candidate)
-        hashes = _hashes(candidate)
-        windows = plan_windows(candidate, length, rules)
+        with collected() as said:
+            length = _length(candidate)
+            hashes = _hashes(candidate)
+            windows = plan_windows(candidate, length, rules)
     except (_Dropped, EchoesError, OSError) as fault:
         yield _rejected(candidate, candidate.id, fault)
         return
+    known = set(said)
     unreadable = 0
     for start, seconds in windows:
         if unreadable == GIVE_UP:
@@ -54,16 +60,20 @@ def examine(candidate: Candidate, rules: Rules) -> Iterator[Outcome]:
             return
         id = candidate.id if len(windows) == 1 else f"{candidate.id}_{round(start * 1000):08d}"
         try:
-            frames = _check(candidate, start, seconds, rules)
+            with collected() as notes:
+                frames = _check(candidate, start, seconds, rules)
         except (_Dropped, EchoesError, OSError) as fault:
             yield _rejected(candidate, id, fault)
             unreadable = 0 if isinstance(fault, _Dropped) else unreadable + 1
         else:
             unreadable = 0
+            said += [sentence for sentence in notes if sentence not in known]
             yield Found(
                 id, candidate.origin, candidate.picture, candidate.sound, candidate.label, candidate.split,
-                start, seconds, frames, hashes,
+                start, seconds, frames, hashes, tuple(said),
             )  # fmt: skip
+            known |= set(said)
+            said = []
 
 
 def plan_windows(candidate: Candidate, length: float, rules: Rules) -> list[tuple[float, float]]:
@@ -102,11 +112,14 @@ def _length(candidate: Candidate) -> float:
     """How long picture and sound both last, in seconds; 0 for a picture alone."""
     if candidate.sound is None:
         return 0.0
-    tracks = read_tracks(candidate.sound)
+    with collected() as notes:
+        tracks = read_tracks(candidate.sound)
     if candidate.picture == candidate.sound and not tracks.picture:
-        raise _Dropped(Reason.NO_PICTURE)
+        raise _Dropped(Reason.NO_PICTURE, " ".join(notes))
     if not tracks.sound:
-        raise _Dropped(Reason.NO_SOUND)
+        raise _Dropped(Reason.NO_SOUND, " ".join(notes))
+    for sentence in notes:
+        note(sentence)
     if candidate.picture == candidate.sound and tracks.picture is not None:
         return min(tracks.picture, tracks.sound)
     return tracks.sound
@@ -129,8 +142,9 @@ def _check(candidate: Candidate, start: float, seconds: float, rules: Rules) -> 
     """Decode one clip as training will; returns the times of its frames after its start."""
     if candidate.sound is not None:
         wave = read_audio_window(candidate.sound, rules.sample_rate, start, seconds)
-        if np.abs(wave).max() < SILENCE:
-            raise _Dropped(Reason.SILENT)
+        cause = why_silent(candidate.sound, wave, start, seconds)
+        if cause is not None:
+            raise _Dropped(Reason.SILENT, cause)
     if candidate.picture is None or candidate.picture != candidate.sound:
         if candidate.picture is not None:
             read_image(candidate.picture)
@@ -151,7 +165,7 @@ def _is_still(frames: Sequence[Image.Image]) -> bool:
 def _rejected(candidate: Candidate, id: str, fault: Exception) -> Rejected:
     file = candidate.files[0]
     if isinstance(fault, _Dropped):
-        blamed = candidate.files[-1] if fault.reason is Reason.SILENT else file
+        blamed = candidate.files[-1] if fault.reason in _OF_SOUND else file
         return Rejected(id, blamed, fault.reason, fault.detail)
     blamed = next((path for path in candidate.files if str(fault).startswith(path)), file)
     reason = Reason.OUT_OF_MEMORY if isinstance(fault.__cause__, MemoryError) else Reason.UNREADABLE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path
 
 REJECTED = "rejected.csv"
+NOTES = "notes.csv"
 
 _STRICTNESS: dict[Split, int] = {"train": 0, "valid": 1, "test": 2}  # where an origin with several splits belongs
 
@@ -88,13 +89,32 @@ def below_root(rejected: Iterable[Rejected], root: Path) -> list[Rejected]:
 
 def write_rejected(folder: Path, rejected: Iterable[Rejected]) -> None:
     """Write `rejected.csv`: file, id, reason and details of all that is left out."""
+    rows = ((one.file, one.id, one.reason, one.detail) for one in rejected)
+    _write_table(folder / REJECTED, ("file", "id", "reason", "detail"), rows)
+
+
+def write_notes(folder: Path, outcomes: Iterable[Outcome], root: Path) -> int:
+    """Write `notes.csv`: what is worth knowing about files that can be used, by file and id; returns how many."""
+    found = [outcome for outcome in outcomes if isinstance(outcome, Found)]
+    rows = sorted({(_below(_blamed(one, sentence), root), one.id, sentence) for one in found for sentence in one.notes})
+    _write_table(folder / NOTES, ("file", "id", "note"), rows)
+    return len(rows)
+
+
+def _blamed(found: Found, sentence: str) -> str:
+    """The file that a note is about, whose path it begins with."""
+    files = [path for path in (found.picture, found.sound) if path is not None]
+    return next((path for path in files if sentence.startswith(path)), files[0])
+
+
+def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     with (
-        atomic_path(folder / REJECTED) as temporary,
+        atomic_path(path) as temporary,
         open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("file", "id", "reason", "detail"))
-        rows.writerows((one.file, one.id, one.reason, one.detail) for one in rejected)
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows(rows)
 
 
 def _drop_duplicates(found: list[Found], rejected: list[Rejected]) -> list[Found]:

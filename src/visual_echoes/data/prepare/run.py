@@ -15,7 +15,7 @@ from typing import Any, Literal
 from visual_echoes.data.manifest import DESCRIPTION, Description, write_description, write_manifest
 from visual_echoes.data.prepare.candidates import Candidate, Outcome, Rules
 from visual_echoes.data.prepare.find import Findings, find_classes, find_in_folder, is_classes
-from visual_echoes.data.prepare.finish import Splitting, check_shares, finish, write_rejected
+from visual_echoes.data.prepare.finish import Splitting, check_shares, finish, write_notes, write_rejected
 from visual_echoes.data.prepare.journal import Journal
 from visual_echoes.data.prepare.lists import find_listed, find_vggsound, is_vggsound, read_split_list
 from visual_echoes.data.prepare.pool import examine_in_pool
@@ -31,7 +31,7 @@ SHORTEST = 0.5  # seconds
 TIME_LIMIT = 120.0  # seconds for one clip
 VALID_SHARE, TEST_SHARE = 0.05, 0.05
 
-_EXAMINATION = 1  # counted up whenever `examine` comes to other outcomes
+_EXAMINATION = 2  # counted up whenever `examine` comes to other outcomes
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,11 @@ class Summary:
     splits: Counter[str]
     reasons: Counter[Reason]
     seconds: float  # of all clips together
+    notes: int = 0  # lines of `notes.csv`
 
 
 def prepare(settings: Settings, output: Path, engine: Engine, report: Report | None = None) -> Summary:
-    """Prepare clips: manifest, `rejected.csv` and `dataset.json` in the folder `output`.
+    """Prepare clips: manifest, `rejected.csv`, `notes.csv` and `dataset.json` in the folder `output`.
 
     A second call with the same settings examines only what is new, changed or was not reached by the first.
 
@@ -112,18 +113,19 @@ def prepare(settings: Settings, output: Path, engine: Engine, report: Report | N
             os.unlink(output / DESCRIPTION)  # not complete until the end
         _examine_all(findings.candidates, journal, rules, engine, report)
         listed = None if settings.split_list is None else read_split_list(settings.split_list)
+        outcomes = [*_all_outcomes(findings.candidates, journal), *findings.rejected]
         clips, rejected = finish(
-            (*_all_outcomes(findings.candidates, journal), *findings.rejected),
-            Splitting(listed, settings.valid_share, settings.test_share), form == "classes", root,
+            outcomes, Splitting(listed, settings.valid_share, settings.test_share), form == "classes", root,
         )  # fmt: skip
         write_rejected(output, rejected)
+        notes = write_notes(output, outcomes, root)
         if not clips:
             raise EchoesError(f"{source} holds no usable clip; {output / 'rejected.csv'} says why.")
         write_manifest(output, clips)
         write_description(output, Description(root, settings.layout, described))
     return Summary(
         Counter(clip.split for clip in clips), Counter(one.reason for one in rejected),
-        sum(clip.seconds for clip in clips),
+        sum(clip.seconds for clip in clips), notes,
     )  # fmt: skip
 
 
