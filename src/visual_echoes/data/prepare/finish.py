@@ -13,6 +13,7 @@ from visual_echoes.data.prepare.candidates import Found, Outcome, Rejected
 from visual_echoes.data.prepare.reasons import Reason
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path
+from visual_echoes.names import shown
 
 REJECTED = "rejected.csv"
 
@@ -87,14 +88,11 @@ def below_root(rejected: Iterable[Rejected], root: Path) -> list[Rejected]:
 
 
 def write_rejected(folder: Path, rejected: Iterable[Rejected]) -> None:
-    """Write `rejected.csv`: file, id, reason and details of all that is left out."""
-    with (
-        atomic_path(folder / REJECTED) as temporary,
-        open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
-    ):
+    """Write `rejected.csv`: file, id, reason and details of all that is left out, a line for each."""
+    with atomic_path(folder / REJECTED) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("file", "id", "reason", "detail"))
-        rows.writerows((one.file, one.id, one.reason, one.detail) for one in rejected)
+        rows.writerows((shown(one.file), shown(one.id), one.reason, shown(one.detail)) for one in rejected)
 
 
 def _drop_duplicates(found: list[Found], rejected: list[Rejected]) -> list[Found]:

@@ -106,7 +106,7 @@ def read_manifest(manifest: Path, columns: Mapping[str, Modality]) -> dict[str, 
     twice = next((id for id in ids if ids.count(id) > 1), None) if len(set(ids)) < len(ids) else None
     if twice is not None or "" in ids:
         raise EchoesError(
-            f"{manifest} has {'no id in a line' if twice is None else f'the id {twice!r} twice'}; mend it."
+            f"{manifest} has {'no id in a line' if twice is None else f"the id '{twice}' twice"}; mend it."
         )
     rows.sort(key=lambda row: row[ID])
     return {
