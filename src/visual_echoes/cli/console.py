@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -41,6 +42,12 @@ class ReportingGroup(TyperGroup):
             problem = "There is not enough memory; use a smaller --batch-size."
         complain(f"Error: {problem}")
         raise typer.Exit(1)
+
+
+def print_every_name() -> None:
+    """Have standard output escape what its encoding lacks, as standard error does, instead of failing."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def say(text: str) -> None:

@@ -1,4 +1,5 @@
-"""Which files are judged: two folders, or the columns of a manifest. A file's id is its path without suffix.
+"""Which files are judged: two folders, or the columns of a manifest. A file's id is its path without suffix, as it is
+printed and in Unicode's composed form.
 
 A manifest is a CSV with a header: `id`, then one column for each set of files. Paths are relative to the manifest.
 """
@@ -7,13 +8,16 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from visual_echoes.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, read_metadata
+from visual_echoes.names import as_stored, composed, shown, spelt
+from visual_echoes.provenance import says_synthetic
 from visual_echoes.run_folder import file_digest
 from visual_echoes.transformer import Modality
 
@@ -35,11 +39,13 @@ class Listing:
     Attributes:
         source: what the user named, for messages and reports.
         files: by id, in the order of the ids.
+        notes: what a reader of the report should know about the choice.
     """
 
     source: str
     modality: Modality
     files: Mapping[str, Path]
+    notes: tuple[str, ...] = ()
 
     @property
     def ids_sha256(self) -> str:
@@ -49,7 +55,7 @@ class Listing:
     @cached_property
     def contents(self) -> dict[str, str]:
         """SHA-256 of each file that can be read, by id."""
-        return {id: file_digest(path) for id, path in self.files.items() if path.is_file()}
+        return {id: file_digest(path) for id, path in self.files.items() if os.path.isfile(path)}
 
     @property
     def content_sha256(self) -> str:
@@ -58,35 +64,60 @@ class Listing:
 
     def without(self, ids: Collection[str]) -> Listing:
         """The same set less some of its files."""
-        return Listing(self.source, self.modality, {id: path for id, path in self.files.items() if id not in ids})
+        return replace(self, files={id: path for id, path in self.files.items() if id not in ids})
 
 
 def digest_of(lines: Iterable[str]) -> str:
     """SHA-256 of lines in their order."""
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def file_id(name: str) -> str:
+    """A name as an id: two names that mean the same file on some system have one id, and it can be printed."""
+    return shown(composed(name))
 
 
 def list_folder(folder: Path, modality: Modality) -> Listing:
     """All pictures or sounds in a folder and below it, hidden ones left out.
 
+    What `echoes sound`, `picture` and `pair` write lies there twice: as a sound or picture, and in a video. The video is
+    then left out; that it holds the same item is known by its mark.
+
     Raises:
-        EchoesError: no folder, fewer than two files, or two files of one name.
+        EchoesError: no folder, fewer than two files, or two files of one name that are not one item of ours.
     """
     if not folder.is_dir():
         raise EchoesError(f"{folder} is no folder; name a folder of {WORDS[modality]}, or give a --manifest.")
-    found: dict[str, Path] = {}
+    found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         if any(part.startswith(".") for part in inside.parts) or path.suffix.lower() not in SUFFIXES[modality]:
             continue
         if path.is_file():
-            id = inside.with_suffix("").as_posix()
-            if id in found:
-                raise EchoesError(
-                    f"{folder} has two files called {id} ({found[id].name} and {path.name}); keep one of them."
-                )
-            found[id] = path
-    return _enough(Listing(str(folder), modality, dict(sorted(found.items()))))
+            found.setdefault(file_id(inside.with_suffix("").as_posix()), []).append(path)
+    files = {id: _one_of(paths, folder, id) for id, paths in sorted(found.items())}
+    twice = sum(len(paths) > 1 for paths in found.values())
+    note = f"{shown(folder)} holds {twice} of its items as videos, too, which were left out"
+    return _enough(Listing(shown(folder), modality, files, (note,) if twice else ()))
+
+
+def _one_of(paths: Sequence[Path], folder: Path, id: str) -> Path:
+    """The file of an id: the only one, or the one beside videos that this program made of the same item."""
+    alone = [path for path in paths if path.suffix.lower() not in VIDEO_SUFFIXES]
+    if len(paths) == 1 or (len(alone) == 1 and all(_is_same_item(alone[0], p) for p in paths if p is not alone[0])):
+        return alone[0] if alone else paths[0]
+    names = [path.name for path in paths[:2]]
+    say = spelt if composed(names[0]) == composed(names[1]) else shown
+    raise EchoesError(f"{folder} has two files called {id} ({' and '.join(map(say, names))}); keep one of them.")
+
+
+def _is_same_item(first: Path, second: Path) -> bool:
+    """Whether this program has written both for one item; then they say the same of themselves."""
+    try:
+        mark = read_metadata(first)
+        return says_synthetic(mark) and mark == read_metadata(second)
+    except EchoesError:
+        return False
 
 
 def read_manifest(manifest: Path, columns: Mapping[str, Modality]) -> dict[str, Listing]:
@@ -102,16 +133,19 @@ def read_manifest(manifest: Path, columns: Mapping[str, Modality]) -> dict[str, 
     if ID not in rows[0] or unknown:
         problem = f"has a column {unknown[0]!r}" if unknown else f"has no column {ID!r}"
         raise EchoesError(f"{manifest} {problem}; its columns may be {', '.join([ID, *columns])}.")
+    rows = [{**row, ID: file_id(row[ID])} for row in rows]
     ids = [row[ID] for row in rows]
     twice = next((id for id in ids if ids.count(id) > 1), None) if len(set(ids)) < len(ids) else None
     if twice is not None or "" in ids:
-        raise EchoesError(
-            f"{manifest} has {'no id in a line' if twice is None else f"the id '{twice}' twice"}; mend it."
-        )
+        problem = "no id in a line" if twice is None else f"the id '{twice}' twice"
+        raise EchoesError(f"{manifest} has {problem}; mend it.")
     rows.sort(key=lambda row: row[ID])
     return {
         name: _enough(
-            Listing(f"{manifest}, column {name}", modality, {r[ID]: manifest.parent / r[name] for r in rows if r[name]})
+            Listing(
+                f"{shown(manifest)}, column {name}", modality,
+                {row[ID]: as_stored(manifest.parent / row[name]) for row in rows if row[name]},
+            )  # fmt: skip
         )
         for name, modality in columns.items()
         if name in rows[0]
@@ -145,12 +179,12 @@ def check_overlap(first: Listing, second: Listing) -> None:
     """Refuse two sets that have no id in common, which is never meant."""
     if first.files.keys().isdisjoint(second.files):
         raise EchoesError(
-            f"No file of {second.source} ({shown(second.files)}) has the name of one of {first.source} "
-            f"({shown(first.files)}); name both alike, or list the pairs in a --manifest."
+            f"No file of {second.source} ({few(second.files)}) has the name of one of {first.source} "
+            f"({few(first.files)}); name both alike, or list the pairs in a --manifest."
         )
 
 
-def shown(names: Iterable[str]) -> str:
+def few(names: Iterable[str]) -> str:
     """The first few names, and that there are more."""
     every: Sequence[str] = list(names)
     return ", ".join(every[:NAMED]) + (", ..." if len(every) > NAMED else "")

@@ -31,7 +31,7 @@ def lines(report: FilesReport) -> list[Line]:
 
 def warnings(report: FilesReport) -> list[str]:
     """What must be known to read the figures."""
-    found = [text for row, text in NOT_GIVEN.items() if report.rows[row] is None]
+    found = [*report.notes, *(text for row, text in NOT_GIVEN.items() if report.rows[row] is None)]
     for row in ROWS:
         for judge, judged in _by_judge(report.rows[row]):
             frechet = judged.frechet
