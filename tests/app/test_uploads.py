@@ -31,7 +31,7 @@ def test_a_name_keeps_what_can_be_shown(name: str, shown: str) -> None:
 
 @pytest.mark.parametrize("name", [None, "", ".", "..", "a", ".png", "png", "a.png.exe", "a.mp4", "a.svg", "a.png/"])
 def test_what_is_no_picture_by_its_name_is_refused(name: str | None) -> None:
-    with pytest.raises(EchoesError, match="is not a picture by its name; send one of BMP, GIF"):
+    with pytest.raises(EchoesError, match="is not a picture by its name; send one of APNG, AVIF, BMP, GIF"):
         picture_name(name)
 
 

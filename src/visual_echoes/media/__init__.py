@@ -6,7 +6,6 @@ text beside the content, which `read_metadata` returns.
 """
 
 from visual_echoes.media.images import (
-    IMAGE_SUFFIXES,
     MAX_IMAGE_BYTES,
     MAX_IMAGE_PIXELS,
     MIN_IMAGE_SIDE,
@@ -14,10 +13,10 @@ from visual_echoes.media.images import (
     read_image,
     write_png,
 )
+from visual_echoes.media.kinds import AUDIO_SUFFIXES, IMAGE_SUFFIXES, Kind, listed_kind, media_kind
 from visual_echoes.media.metadata import read_metadata
 from visual_echoes.media.mp4 import write_mp4
 from visual_echoes.media.sounds import (
-    AUDIO_SUFFIXES,
     MAX_AUDIO_BYTES,
     MAX_AUDIO_CHANNELS,
     MAX_AUDIO_SECONDS,
@@ -45,9 +44,12 @@ __all__ = [
     "MAX_VIDEO_BYTES",
     "MIN_IMAGE_SIDE",
     "VIDEO_SUFFIXES",
+    "Kind",
     "Tracks",
     "fit_audio",
     "fit_image",
+    "listed_kind",
+    "media_kind",
     "read_audio",
     "read_audio_window",
     "read_frames",

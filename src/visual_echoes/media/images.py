@@ -1,7 +1,7 @@
 """Picture files to 8-bit pictures, and PNG files back.
 
-Formats: PNG, JPEG, WebP, BMP, GIF, TIFF; also the middle frame of a video. A picture is read upright, its
-transparent parts over black, in 8 bits: "L" if it is grey, "RGB" otherwise.
+Formats: PNG, JPEG, WebP, AVIF, BMP, GIF, TIFF; also the middle frame of a video. The content of a file decides, not its
+name. How an image becomes pixels is `pixels.flat_image`'s matter.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ import io
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath, write_bytes
-from visual_echoes.media.sources import VIDEO_SUFFIXES, open_source
+from visual_echoes.media.kinds import image_format, media_kind
+from visual_echoes.media.pixels import flat_image
+from visual_echoes.media.png_texts import without_large_texts
+from visual_echoes.media.sources import open_source
 from visual_echoes.media.videos import read_frames
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 MAX_IMAGE_PIXELS = 50_000_000
 MAX_IMAGE_BYTES = 4 * MAX_IMAGE_PIXELS  # the largest picture as uncompressed RGBA
 MIN_IMAGE_SIDE = 8  # pixels
@@ -34,43 +35,30 @@ _XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <rdf:Description rdf:about="" xmlns:ext="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" ext:DigitalSourceType={}/>
 </rdf:RDF></x:xmpmeta>
 <?xpacket end="r"?>"""
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-_KIND = "a picture (PNG, JPEG, WebP, BMP, GIF or TIFF)"
-_GREY_MODES = ("1", "L", "LA", "La")
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # EXIF 2.32, tag 0x0112: what turns each stored orientation upright
+_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
+_KIND = "a picture (PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF)"
 
 
 def read_image(path: StrPath) -> Image.Image:
-    """Read a picture, or the middle frame of a video, as an upright "L" or "RGB" image.
+    """Read a picture, or the middle frame of a video, as `flat_image` makes it: upright, in sRGB, "L" or "RGB".
 
-    Transparent pixels are laid over black. 16-bit grey is scaled to 8 bits, palettes and CMYK become RGB, an
-    animated file gives its first frame.
+    An animated file gives its first frame. A video's frame is always "RGB".
 
     Raises:
         EchoesError: the file cannot be read, has the wrong format, is damaged, has more than
             `MAX_IMAGE_BYTES` or `MAX_IMAGE_PIXELS`, a side under `MIN_IMAGE_SIDE`, or more than 16 bits a
             channel.
     """
-    if Path(path).suffix.lower() in VIDEO_SUFFIXES:
+    kind = media_kind(path)
+    if kind == "audio":
+        raise EchoesError(f"{path} holds a sound and no picture; use a picture or a video.")
+    if kind == "video":
         (frame,) = read_frames(path, 1)
         _check_size(path, frame)
         return frame
+    _check_format(path)
     with _open_image(path, _FORMATS) as image:
-        image.load()
-        flat = _flattened(path, image)
-        turn = _turn_upright(image)
-    if turn is not None:
-        flat = flat.transpose(turn)
-    flat.info.clear()  # a stored orientation would turn the picture again elsewhere
-    return flat
+        return flat_image(image, path)
 
 
 def fit_image(image: Image.Image, size: int, channels: int) -> np.ndarray:
@@ -120,12 +108,19 @@ def _open_image(path: StrPath, formats: tuple[str, ...]) -> Iterator[Image.Image
     with open_source(path, MAX_IMAGE_BYTES, _KIND) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of sizes that are refused here, and of broken tags
         try:
-            image = Image.open(file, formats=formats)
+            image = Image.open(without_large_texts(file), formats=formats)
         except Image.DecompressionBombError as error:
             raise _too_large(path) from error
         with image:
             _check_size(path, image)
             yield image
+
+
+def _check_format(path: StrPath) -> None:
+    """Name a format that is not read, which says more than that the file may be damaged."""
+    format = image_format(path)
+    if format is not None and not (format == "AVIF" and features.check("avif")):
+        raise EchoesError(f"{path} is a picture in the format {format}, which is not read; export it as JPEG or PNG.")
 
 
 def _check_size(path: StrPath, image: Image.Image) -> None:
@@ -141,33 +136,6 @@ def _check_size(path: StrPath, image: Image.Image) -> None:
 def _too_large(path: StrPath) -> EchoesError:
     megapixels = MAX_IMAGE_PIXELS // 1_000_000
     return EchoesError(f"{path} has more than {megapixels} megapixels; make the picture smaller.")
-
-
-def _turn_upright(image: Image.Image) -> Image.Transpose | None:
-    try:
-        return _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # a broken block of tags is no reason to refuse the picture
-        return None
-
-
-def _flattened(path: StrPath, image: Image.Image) -> Image.Image:
-    """The loaded picture without transparency, palette or depth: mode "L" or "RGB"."""
-    if image.mode.startswith("I;16"):
-        return _from_16_bits(image)
-    if image.mode in ("I", "F"):
-        raise EchoesError(f"{path} has 32 bits a channel; save the picture with 8 or 16.")
-    grey = image.mode in _GREY_MODES
-    if image.has_transparency_data:
-        layer = image.convert("LA" if grey else "RGBA")
-        image = Image.new("L" if grey else "RGB", layer.size)  # black
-        image.paste(layer, mask=layer.getchannel("A"))
-    return image.convert("L" if grey else "RGB")
-
-
-def _from_16_bits(image: Image.Image) -> Image.Image:
-    wide = np.array(image).astype(np.uint32)
-    wide[wide == image.info.get("transparency", -1)] = 0  # PNG's one transparent grey level
-    return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
 
 
 def check_pixels(pixels: np.ndarray) -> None:

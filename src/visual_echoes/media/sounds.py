@@ -34,7 +34,6 @@ from visual_echoes.media.sources import (
     time_in_stream,
 )
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".m4a", ".aac", ".opus"})
 MAX_AUDIO_BYTES = 512 * 1024**2
 MAX_AUDIO_SECONDS = 600
 MAX_AUDIO_CHANNELS = 32

@@ -21,7 +21,7 @@ from av.stream import Stream
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".qt", ".3gp", ".mkv", ".webm", ".ogv", ".avi"})
 MAX_VIDEO_BYTES = 2 * 1024**3
 
 _ROUNDING = 1e-6  # of a tick: what was meant to fall on one must not fall before it

@@ -7,6 +7,7 @@ part around the wanted times is passed over.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from PIL import Image
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
+from visual_echoes.media.frames import frame_image, shown_size
 from visual_echoes.media.sources import MAX_VIDEO_BYTES, open_container, open_source, time_in_stream
 
 MAX_FRAME_PIXELS = 40_000_000  # a little more than 8K
@@ -43,7 +45,7 @@ class _Timeline(NamedTuple):
 
 
 def read_frames(path: StrPath, count: int) -> list[Image.Image]:
-    """Read the RGB frames that show at the centres of `count` equal parts of a video, upright.
+    """Read the RGB frames that show at the centres of `count` equal parts of a video, upright, with square pixels.
 
     A video with fewer frames repeats some.
 
@@ -56,11 +58,14 @@ def read_frames(path: StrPath, count: int) -> list[Image.Image]:
     with _open_video(path) as (container, stream):
         timeline = _read_timeline(path, container, stream)
         targets = timeline.evenly(count)
-        return [_upright(frame) for frame in _decode_at(path, container, stream, timeline, targets)]
+        return [
+            frame_image(frame, stream.sample_aspect_ratio)
+            for frame in _decode_at(path, container, stream, timeline, targets)
+        ]
 
 
 def read_frames_at(path: StrPath, seconds: Sequence[float]) -> list[Image.Image]:
-    """Read the RGB frames that show at the given times of a video, upright.
+    """Read the RGB frames that show at the given times of a video, upright, with square pixels.
 
     Args:
         seconds: times in ascending order after the start of the file, which is where its first track begins. Before
@@ -75,7 +80,10 @@ def read_frames_at(path: StrPath, seconds: Sequence[float]) -> list[Image.Image]
         times = [time_in_stream(container, stream, second) for second in seconds]
         timeline = _timeline_around(path, container, stream, times)
         targets = [_last_until(timeline.frames, time) for time in times]
-        return [_upright(frame) for frame in _decode_at(path, container, stream, timeline, targets)]
+        return [
+            frame_image(frame, stream.sample_aspect_ratio)
+            for frame in _decode_at(path, container, stream, timeline, targets)
+        ]
 
 
 @contextmanager
@@ -149,7 +157,7 @@ def _decode_at(
             frame = following
         if frame is None:
             raise _no_frame(path)
-        _check_pixels(path, frame.width * frame.height)
+        _check_pixels(path, math.prod(shown_size(frame, stream.sample_aspect_ratio)))
         yield frame
 
 
@@ -160,12 +168,6 @@ def _last_until(times: list[int], time: int) -> int:
 
 def _time(frame: VideoFrame) -> int:
     return frame.pts if frame.pts is not None else 0
-
-
-def _upright(frame: VideoFrame) -> Image.Image:
-    """The frame as RGB, turned as the camera recorded it."""
-    image = Image.fromarray(frame.to_ndarray(format="rgb24"))
-    return image.rotate(frame.rotation, expand=True) if frame.rotation else image
 
 
 def _check_pixels(path: StrPath, pixels: int) -> None:
