@@ -34,6 +34,8 @@ def recorded(container: str, codec: str, pitch: float, picture: str | None = Non
     with av.open(stream, "w", format=container, options=options) as output:
         sound = output.add_stream(codec, rate=RATE, layout="mono")
         video = None if picture is None else output.add_stream(picture, rate=10, width=64, height=48, pix_fmt="yuv420p")
+        if picture == "libx264":
+            video.codec_context.options = {"tune": "zerolatency"}  # type: ignore[union-attr]
         wave = 0.5 * np.sin(2 * np.pi * pitch * np.arange(round(SECONDS * RATE)) / RATE)
         for first in range(0, len(wave), BLOCK):
             samples = av.AudioFrame.from_ndarray(wave[None, first : first + BLOCK].astype(np.float32), "fltp", "mono")
@@ -49,7 +51,7 @@ def recorded(container: str, codec: str, pitch: float, picture: str | None = Non
     return bytes(stream.content)
 
 
-_FRAGMENTS = "empty_moov+frag_every_frame+default_base_moof"
+_FRAGMENTS = "empty_moov+frag_keyframe+default_base_moof"
 RECORDINGS = {
     "Chrome": recorded("webm", "libopus", 440, live="1"),
     "Chrome with a camera": recorded("webm", "libopus", 440, "libvpx", live="1"),
