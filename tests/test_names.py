@@ -14,7 +14,8 @@ from visual_echoes.names import as_stored, composed, is_one_line, shown, spelt
 ORDINARY = [
     "Screenshot 2024-01-05 at 9.41.07\u202fAM.png", "a\u00a0b.wav", "\u5199\u771f\u3000\u4e00.png",
     "\U0001f468\u200d\U0001f469\u200d\U0001f467.png", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645.wav",
-    "\u200fa.png", "\ufeffa.png", "soft\u00adhyphen.png", "\uf8ff.png", "\U0001fae8.png", "e\u0301.wav", "back\\slash.wav",
+    "\u200fa.png", "\ufeffa.png", "soft\u00adhyphen.png", "\uf8ff.png", "\U0001fae8.png", "e\u0301.wav",
+    "back\\slash.wav",
 ]  # fmt: skip
 
 

@@ -21,7 +21,10 @@ from visual_echoes.media import read_image
         ("../../a.PNG", "a.PNG"),
         ("C:\\secret\\a.jpg", "a.jpg"),
         ("a\x00\n\u202eb.webp", "a\\x00\\n\\u202eb.webp"),
-        ("caf\u00e9 \u5199\u3000\U0001f468\u200d\U0001f467.png", "caf\u00e9 \u5199\u3000\U0001f468\u200d\U0001f467.png"),
+        (
+            "caf\u00e9 \u5199\u3000\U0001f468\u200d\U0001f467.png",
+            "caf\u00e9 \u5199\u3000\U0001f468\u200d\U0001f467.png",
+        ),
         ("blob", "blob"),
         (None, "The file"),
         ("a.png/", "The file"),

@@ -1,4 +1,4 @@
-"""A network is found under whatever keys and prefixes a training left it, and averaged weights are taken where there are some."""
+"""A network is found under whatever keys and prefixes it has, and averaged weights are taken where there are some."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ async def _elsewhere(request: Request) -> JSONResponse:
     """What is asked of no route: the page, which answers to every other address, would say that nothing is there."""
     known = [route for router in (server, models, jobs) for route in router.routes if isinstance(route, APIRoute)]
     partial = [route for route in known if route.matches(request.scope)[0] is Match.PARTIAL]
-    allowed = sorted({method for route in partial for method in route.methods})
+    allowed = sorted({method for route in partial for method in route.methods or ()})
     if not allowed:
         return JSONResponse({"detail": "There is nothing at this address."}, 404)
     methods = ", ".join(allowed)

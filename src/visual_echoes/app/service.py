@@ -28,8 +28,8 @@ from visual_echoes.app.limits import (
     POLL_SECONDS,
 )
 from visual_echoes.errors import EchoesError
-from visual_echoes.names import shown
 from visual_echoes.exports import export_item
+from visual_echoes.names import shown
 from visual_echoes.pipeline import Result, VisualEchoes
 from visual_echoes.transformer import Pair
 

@@ -61,7 +61,9 @@ def choose(content: Mapping[Any, Any], source: StrPath) -> Chosen:
     wanted = [network for network in found if network.averaged] or found
     if len(wanted) > 1:
         names = ", ".join(network.place or "the top" for network in wanted)
-        raise EchoesError(f"{source} holds several networks ({names}); save the one that is meant in a file of its own.")
+        raise EchoesError(
+            f"{source} holds several networks ({names}); save the one that is meant in a file of its own."
+        )
     others = [network.place or "the top" for network in found if network is not wanted[0]]
     note = f"The averaged weights were taken ({wanted[0].place}), not those of {', '.join(others)}." if others else ""
     return Chosen(wanted[0].tensors, note)
@@ -136,4 +138,6 @@ def _with_averages(network: _Found, averages: Sequence[Tensor]) -> Chosen:
     if [value.shape for value in averages] == [value.shape for value in network.tensors.values()]:
         tensors = dict(zip(network.tensors, (value.detach() for value in averages), strict=True))
         return Chosen(tensors, f"The averaged weights were taken ({_UNNAMED}).")
-    return Chosen(network.tensors, f"The averaged weights ({_UNNAMED}) have no names and do not fit; others were taken.")
+    return Chosen(
+        network.tensors, f"The averaged weights ({_UNNAMED}) have no names and do not fit; others were taken."
+    )

@@ -60,7 +60,9 @@ def read_checkpoint(source: StrPath) -> Chosen:
     files = checkpoint_files(path)
     size = sum(map(_check_size, files))
     if size > MAX_CHECKPOINT_BYTES:
-        raise EchoesError(f"{path} and the files that belong to it have more than {MAX_CHECKPOINT_BYTES} bytes together.")
+        raise EchoesError(
+            f"{path} and the files that belong to it have more than {MAX_CHECKPOINT_BYTES} bytes together."
+        )
     chosen = choose(_read_all(files), path)
     if not chosen.tensors:
         raise EchoesError(f"{path} holds no tensors of a network; give the checkpoint of a tokenizer or a vocoder.")
@@ -77,7 +79,9 @@ def _read_all(files: Sequence[Path]) -> Mapping[Any, Any]:
     for path in files:
         part = _read(path)
         if twice := content.keys() & part.keys():
-            raise EchoesError(f"{path} holds {min(map(str, twice))} of another of its checkpoint's files again; {_ADVICE}.")
+            raise EchoesError(
+                f"{path} holds {min(map(str, twice))} of another of its checkpoint's files again; {_ADVICE}."
+            )
         content |= part
     return content
 

@@ -1,4 +1,4 @@
-"""The files of a checkpoint that is divided: `NAME-00001-of-00003.safetensors` and its like, and the index beside them."""
+"""The files of a divided checkpoint: `NAME-00001-of-00003.safetensors` and its like, and the index beside them."""
 
 from __future__ import annotations
 

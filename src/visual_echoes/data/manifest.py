@@ -139,6 +139,13 @@ def write_description(folder: Path, description: Description) -> None:
     write_text(folder / DESCRIPTION, json.dumps(content, indent=2) + "\n")
 
 
+def files_root(folder: Path, moved: Path | None) -> Path:
+    """The folder that a prepared folder's paths start from: the one that it names, or where that has moved to."""
+    if moved is not None and not moved.is_dir():
+        raise EchoesError(f"There is no folder {moved}; name the one in which the files of the data set lie now.")
+    return moved or read_description(folder).root
+
+
 def is_clip_folder(folder: Path) -> bool:
     """Whether a folder of data is one of clips with a manifest (rather than one of arrays, see `pairs`)."""
     try:

@@ -56,7 +56,13 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert [one.reason for one in findings.rejected] == ["bad-name"]
 
 
-ORDINARY = ["at 9.41\u202fAM", "a\u00a0b", "\u5199\u3000\u771f", "\U0001f468\u200d\U0001f467", "\u0645\u06cc\u200c\u062e"]
+ORDINARY = [
+    "at 9.41\u202fAM",
+    "a\u00a0b",
+    "\u5199\u3000\u771f",
+    "\U0001f468\u200d\U0001f467",
+    "\u0645\u06cc\u200c\u062e",
+]
 
 
 @pytest.mark.parametrize("name", ORDINARY)

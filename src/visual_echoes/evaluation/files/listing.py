@@ -80,8 +80,8 @@ def file_id(name: str) -> str:
 def list_folder(folder: Path, modality: Modality) -> Listing:
     """All pictures or sounds in a folder and below it, hidden ones left out.
 
-    What `echoes sound`, `picture` and `pair` write lies there twice: as a sound or picture, and in a video. The video is
-    then left out; that it holds the same item is known by its mark.
+    What `echoes sound`, `picture` and `pair` write lies there twice: as a sound or picture, and in a video. The video
+    is then left out; that it holds the same item is known by its mark.
 
     Raises:
         EchoesError: no folder, fewer than two files, or two files of one name that are not one item of ours.
@@ -140,13 +140,12 @@ def read_manifest(manifest: Path, columns: Mapping[str, Modality]) -> dict[str, 
         problem = "no id in a line" if twice is None else f"the id '{twice}' twice"
         raise EchoesError(f"{manifest} has {problem}; mend it.")
     rows.sort(key=lambda row: row[ID])
+
+    def files(column: str) -> dict[str, Path]:
+        return {row[ID]: as_stored(manifest.parent / row[column]) for row in rows if row[column]}
+
     return {
-        name: _enough(
-            Listing(
-                f"{shown(manifest)}, column {name}", modality,
-                {row[ID]: as_stored(manifest.parent / row[name]) for row in rows if row[name]},
-            )  # fmt: skip
-        )
+        name: _enough(Listing(f"{shown(manifest)}, column {name}", modality, files(name)))
         for name, modality in columns.items()
         if name in rows[0]
     }
