@@ -11,7 +11,7 @@ import soundfile
 from PIL import Image
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.inputs import is_video, picture_array, sound_array
+from visual_echoes.inputs import picture_array, sound_array
 from visual_echoes.layout import get_layout
 
 GREY, COLOUR = get_layout("debug"), get_layout("scenes")
@@ -35,6 +35,64 @@ def test_file_picture_and_array_come_to_the_same(tmp_path: Path) -> None:
     np.testing.assert_array_equal(picture_array(str(tmp_path / "a.png"), COLOUR), expected)
 
 
+@pytest.mark.parametrize("layout", [GREY, COLOUR], ids=["grey", "colour"])
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1), (20, 30, 3), (20, 30, 4)])
+@pytest.mark.parametrize("dtype", ["<u2", ">u2"])
+def test_16_bits_show_what_8_do(shape: tuple[int, ...], layout: Any, dtype: str) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    wide = (picture.astype(np.uint16) * 257).astype(dtype)
+    np.testing.assert_array_equal(picture_array(wide, layout), picture_array(picture, layout))
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 4)])
+def test_16_bits_come_to_the_same_from_a_file(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    wide = np.random.default_rng(0).integers(0, 65_536, shape, np.uint16)
+    if len(shape) == 3:
+        wide = wide // 257 * 257  # of which files keep the upper half
+        Image.fromarray((wide // 257).astype(np.uint8)).save(tmp_path / "a.png")
+    else:
+        Image.fromarray(wide).save(tmp_path / "a.png")
+    expected = picture_array(tmp_path / "a.png", COLOUR)
+    np.testing.assert_array_equal(picture_array(wide, COLOUR), expected)
+    with Image.open(tmp_path / "a.png") as image:
+        np.testing.assert_array_equal(picture_array(image, COLOUR), expected)
+
+
+def test_hidden_colours_do_not_show() -> None:
+    pixels = np.full((32, 32, 4), 255, np.uint8)
+    pixels[..., 1:3] = 0
+    pixels[:16, :, 3] = 0  # the red there is invisible
+    for picture in (pixels, pixels.astype(np.uint16) * 257, Image.fromarray(pixels)):
+        fitted = picture_array(picture, COLOUR)
+        assert not fitted[:15].any()
+        assert (fitted[17:] == (255, 0, 0)).all()
+
+
+def test_a_pillow_picture_is_turned_as_its_file_is(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    expected = picture_array(np.rot90(pixels, -1), COLOUR)
+    np.testing.assert_array_equal(picture_array(tmp_path / "a.png", COLOUR), expected)
+    with Image.open(tmp_path / "a.png") as image:
+        np.testing.assert_array_equal(picture_array(image, COLOUR), expected)
+        np.testing.assert_array_equal(picture_array(image, COLOUR), expected)  # it has stayed as it was
+
+
+def test_a_damaged_pillow_picture_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:2000])
+    with Image.open(tmp_path / "a.png") as image, pytest.raises(EchoesError, match="picture cannot be decoded"):
+        picture_array(image, COLOUR)
+    image = Image.open(tmp_path / "a.png")
+    image.close()
+    with pytest.raises(EchoesError, match="picture cannot be decoded"):
+        picture_array(image, COLOUR)
+    with pytest.raises(EchoesError, match="32 bits"):
+        picture_array(Image.new("F", (8, 8)), COLOUR)
+
+
 def test_a_picture_of_the_right_size_is_left_as_it_is() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
     np.testing.assert_array_equal(picture_array(pixels, GREY)[..., 0], pixels)
@@ -50,6 +108,10 @@ def test_a_picture_of_the_right_size_is_left_as_it_is() -> None:
         np.zeros((8, 8, 5), np.uint8),
         np.zeros((0, 8), np.uint8),
         np.zeros((8, 8), bool),
+        np.zeros((8, 8), np.uint32),
+        np.zeros((8, 8), np.int16),
+        np.zeros((8, 8), np.float64),
+        np.zeros((8, 8, 2), np.uint16),
     ],
 )
 def test_other_picture_arrays_are_refused(picture: np.ndarray) -> None:
@@ -110,8 +172,3 @@ def test_sound_files_are_resampled(tmp_path: Path) -> None:
 def test_other_sound_arrays_are_refused(wave: np.ndarray, rate: int) -> None:
     with pytest.raises(EchoesError, match="sound array"):
         sound_array((wave, rate), GREY)
-
-
-@pytest.mark.parametrize(("name", "expected"), [("a.mp4", True), ("b.MKV", True), ("c.png", False), ("mp4", False)])
-def test_videos_are_told_by_their_suffix(name: str, expected: bool) -> None:
-    assert is_video(Path("folder") / name) is expected

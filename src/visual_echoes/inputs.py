@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, first_line
 from visual_echoes.layout import Layout
-from visual_echoes.media import VIDEO_SUFFIXES, fit_audio, fit_image, read_audio, read_image
+from visual_echoes.media import fit_audio, fit_image, read_audio, read_image
+from visual_echoes.media.pixels import eight_bits, flat_image
 from visual_echoes.mel import set_peak
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
@@ -21,20 +21,41 @@ AudioLike = str | os.PathLike[str] | tuple[np.ndarray, int]
 def picture_array(picture: ImageLike, layout: Layout) -> np.ndarray:
     """A picture fitted to the layout: uint8 (size, size, channels), centre square, resized.
 
+    What it shows does not depend on how it is handed in: files, Pillow pictures and arrays go through
+    `media.pixels.flat_image`.
+
     Args:
-        picture: a file (for a video its middle frame), a Pillow picture, or uint8 (H, W) or (H, W, 1 | 3 | 4).
+        picture: a file (for a video its middle frame), a Pillow picture of any mode up to 16 bits, or uint8 or uint16,
+            0 for black up to the type's maximum, (H, W) or (H, W, 1 | 3 | 4), the fourth channel being alpha.
 
     Raises:
-        EchoesError: an unusable file or array.
+        EchoesError: an unusable file, picture or array.
     """
     if isinstance(picture, np.ndarray):
-        fits = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[-1] in (1, 3, 4))
-        if picture.dtype != np.uint8 or not fits or 0 in picture.shape:
-            raise EchoesError("A picture array must be uint8 with shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).")
-        picture = Image.fromarray(picture[..., 0] if picture.ndim == 3 and picture.shape[-1] == 1 else picture)
-    elif not isinstance(picture, Image.Image):
+        picture = _from_array(picture)
+    if isinstance(picture, Image.Image):
+        try:
+            picture = flat_image(picture)
+        except EchoesError:
+            raise
+        except Exception as error:  # what is opened but not loaded may still be damaged, or its file gone
+            raise EchoesError(f"The picture cannot be decoded ({first_line(error)}); use another one.") from error
+    else:
         picture = read_image(picture)
     return fit_image(picture, layout.image_size, layout.image_channels)
+
+
+def _from_array(pixels: np.ndarray) -> Image.Image:
+    if pixels.dtype.kind == "f":  # whether they reach 1 or 255 cannot be told from a dark picture
+        raise EchoesError("A picture array must be uint8 or uint16; scale fractions of 1 by 255 and convert to uint8.")
+    fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] in (1, 3, 4))
+    if pixels.dtype.kind != "u" or pixels.dtype.itemsize > 2 or not fits or 0 in pixels.shape:
+        raise EchoesError(
+            "A picture array must be uint8 or uint16 with shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."
+        )
+    if pixels.dtype.itemsize == 2:
+        pixels = eight_bits(pixels)
+    return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
 
 
 def sound_array(sound: AudioLike, layout: Layout) -> np.ndarray:
@@ -57,8 +78,3 @@ def sound_array(sound: AudioLike, layout: Layout) -> np.ndarray:
     else:
         wave = read_audio(sound, layout.sample_rate)
     return set_peak(fit_audio(wave, layout.clip_samples), layout.peak)
-
-
-def is_video(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is taken for a video, by its suffix."""
-    return Path(path).suffix.lower() in VIDEO_SUFFIXES

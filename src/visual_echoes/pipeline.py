@@ -119,7 +119,7 @@ class VisualEchoes:
         """Make a sound for each picture.
 
         Args:
-            images: files, Pillow pictures or uint8 arrays.
+            images: files, Pillow pictures, or arrays of uint8 or uint16 (`inputs.picture_array`).
             seed: item i is made with seed + i; same seed, same result, whatever the batch size.
             seeds: the seed of each item, instead.
             batch_size: items sampled at once.

@@ -1,17 +1,19 @@
-"""Sounds longer or shorter than the layout's clip are cut or filled up, and the command says so."""
+"""Files are used or reported; sounds longer or shorter than the layout's clip are cut or filled up, which is said."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cli.conftest import Command
-from visual_echoes.cli.items import read_clip
+from visual_echoes.cli.items import read_clip, sorted_by_kind
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS, Layout
-from visual_echoes.media import write_wav
+from visual_echoes.media import write_mp4, write_wav
 
 PAPER = LAYOUTS["paper"]
 
@@ -78,3 +80,55 @@ def test_the_commands_say_it_on_standard_error(
     assert late.exit_code == 0, late.output
     assert "0.09 s are padded" in late.stderr
     assert command(name, *sounds[:2], *arguments, "--overwrite", "--start", 5).exit_code == 1
+
+
+def test_a_folder_s_files_are_used_or_reported(
+    command: Command, model_folder: Path, pictures: list[Path], sounds: list[Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    (folder / "inside").mkdir(parents=True)
+    shutil.copy(pictures[0], folder / "a.jfif")
+    shutil.copy(pictures[1], folder / "b")  # a picture by its content
+    shutil.copy(sounds[0], folder / "c.png")  # a sound by its content
+    (folder / "d.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    (folder / "e.png").write_bytes(b"no picture")
+    (folder / "empty.jpg").touch()
+    os.symlink(tmp_path / "gone", folder / "f")
+    os.symlink(folder / "inside", folder / "g")
+    os.mkfifo(folder / "pipe")
+    for name in (".DS_Store", "notes.txt", "list.csv", "empty"):
+        (folder / name).write_text("" if name == "empty" else "text")
+    result = command("sound", folder, "-o", tmp_path / "out", "--model", model_folder, "--no-video")
+    assert result.exit_code == 1, result.output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.wav", "b.wav"]
+    lines = result.stderr.splitlines()
+    assert f"{folder / 'g'} is a link to a folder, which is not entered; name it, too, to use what it holds." in lines
+    assert f"{folder}: left out are 1 sound, 2 folders, 1 hidden file, 3 other files." in lines
+    assert lines[lines.index("5 could not be used:") + 1 :] == [
+        f"{folder / 'd.heic'}: is a picture in the format HEIC, which is not read; export it as JPEG or PNG.",
+        f"{folder / 'e.png'}: is damaged, incomplete or not a picture (PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF); "
+        "use another file.",
+        f"{folder / 'empty.jpg'}: is empty; check that it was copied completely.",
+        f"{folder / 'f'}: is a link to something that does not exist; mend or delete it.",
+        f"{folder / 'pipe'}: is a folder or a device, not a file; name a file.",
+    ]
+
+
+def test_the_content_tells_pictures_from_sounds(
+    pictures: list[Path], sounds: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for source, name in ((pictures[0], "a.wav"), (sounds[0], "b.png"), (sounds[1], "c")):
+        shutil.copy(source, folder / name)
+    write_mp4(folder / "d.jpg", np.zeros((8, 8, 3), np.uint8), np.zeros(8000, np.float32), 8000, {})
+    (folder / "e.txt").write_text("neither")
+    named = [folder / name for name in ("a.wav", "b.png", "c", "d.jpg", "e.txt")]
+    found = sorted_by_kind(named)
+    assert [[item.path.name for item in items] for items in found] == [
+        ["a.wav", "d.jpg", "e.txt"],
+        ["b.png", "c", "d.jpg"],
+    ]
+    found = sorted_by_kind([folder])
+    assert [[item.path.name for item in items] for items in found] == [["a.wav", "d.jpg"], ["b.png", "c", "d.jpg"]]
+    assert capsys.readouterr().err == f"{folder}: left out are 1 other file.\n"

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.media import fit_image, images, read_image, read_metadata, write_png
@@ -247,17 +247,42 @@ def test_too_many_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         read_image(path)
 
 
-def test_32_bits_a_channel(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.tiff", Image.fromarray(np.zeros((16, 16), np.float32)))
-    with pytest.raises(EchoesError, match="32 bits"):
+def test_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
+    for content, name in (
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64), "HEIC"), (b"\xff\x0a" + bytes(64), "JPEG XL"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"), (b"8BPS\0\1" + bytes(64), "Photoshop"),
+    ):  # fmt: skip
+        (tmp_path / "a.jpg").write_bytes(content)
+        with pytest.raises(EchoesError, match=rf"a\.jpg is a picture in the format {name}, .*export it as JPEG or PNG"):
+            read_image(tmp_path / "a.jpg")
+
+
+def test_a_kind_of_tiff_that_is_not_read(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.tif", Image.fromarray(RAMP))
+    content = path.read_bytes()
+    at = content.index(struct.pack("<HHI", 258, 3, 1)) + 8  # bits of a sample
+    path.write_bytes(content[:at] + struct.pack("<H", 7) + content[at + 2 :])
+    with pytest.raises(EchoesError, match="a TIFF of a kind that is not read; save it with 8 bits"):
         read_image(path)
 
 
-def test_a_compressed_text_bomb(tmp_path: Path) -> None:
-    text = PngImagePlugin.PngInfo()
-    text.add_text("bomb", "x" * 5_000_000, zip=True)
-    path = save(tmp_path / "a.png", Image.fromarray(RAMP), pnginfo=text)
-    with pytest.raises(EchoesError, match="damaged"):
+def test_a_sound_is_no_picture(make_sound: Callable[..., Path]) -> None:
+    path = make_sound("a.mp4", "aac", np.zeros(48_000, np.float32))
+    for name in ("a.mp4", "a.png"):
+        path = path.rename(path.with_name(name))
+        with pytest.raises(EchoesError, match=rf"{name} holds a sound and no picture; use a picture or a video"):
+            read_image(path)
+
+
+@pytest.mark.parametrize("name", ["a.m4v", "a.png", "a.bin", "a"])
+def test_a_video_under_any_name(make_video: Callable[..., Path], name: str) -> None:
+    path = make_video(frames=4)
+    assert read_image(path.rename(path.with_name(name))).size == (64, 48)
+
+
+def test_32_bits_a_channel(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.tiff", Image.fromarray(np.zeros((16, 16), np.float32)))
+    with pytest.raises(EchoesError, match="32 bits"):
         read_image(path)
 
 

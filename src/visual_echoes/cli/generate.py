@@ -72,9 +72,8 @@ def sound(
     """Make the sound of each picture: NAME.wav, and NAME.mp4 with the picture."""
     from visual_echoes.exports import export_item
     from visual_echoes.inputs import picture_array
-    from visual_echoes.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-    items = as_items(find_files(pictures, IMAGE_SUFFIXES | VIDEO_SUFFIXES, "pictures or videos"))
+    items = as_items(find_files(pictures, ("image", "video"), "pictures or videos"))
     suffixes = [".wav", ".mp4"] if video else [".wav"]
     claim_outputs(output, _names(items, suffixes), (item.path for item in items), overwrite)
     signer = signer_of(sign)
@@ -115,9 +114,8 @@ def picture(
 ) -> None:
     """Make the picture of each sound: NAME.png, and NAME.mp4 with the sound."""
     from visual_echoes.exports import export_item
-    from visual_echoes.media import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
-    items = as_items(find_files(sounds, AUDIO_SUFFIXES | VIDEO_SUFFIXES, "sounds or videos"))
+    items = as_items(find_files(sounds, ("audio", "video"), "sounds or videos"))
     suffixes = [".png", ".mp4"] if video else [".png"]
     claim_outputs(output, _names(items, suffixes), (item.path for item in items), overwrite)
     signer = signer_of(sign)

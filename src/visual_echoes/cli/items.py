@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import typer
 
@@ -21,9 +22,15 @@ if TYPE_CHECKING:
     import numpy as np
 
     from visual_echoes.layout import Layout
+    from visual_echoes.media import Kind
 
 T = TypeVar("T")
 SAME_LENGTH = 0.05  # seconds: encoders add and drop that much at the ends of a sound
+_UNKNOWN: Literal["unknown"] = "unknown"
+_OTHERS = {
+    "image": "picture", "audio": "sound", "video": "video", "folder": "folder", "hidden": "hidden file",
+    "other": "other file",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,13 +48,16 @@ class Item:
     stem: str
 
 
-def find_files(paths: Sequence[Path], suffixes: Collection[str], kind: str) -> list[Path]:
-    """The files that the arguments name; a folder stands for its files with one of the suffixes, by name.
+def find_files(paths: Sequence[Path], kinds: Collection[Kind], kind: str) -> list[Path]:
+    """The files that the arguments name; a folder stands for its files of one of the kinds, by name.
+
+    What a folder holds beside them is reported. A file that cannot be opened, of which nobody knows what it is, is one
+    of them, so that its reader names it.
 
     Raises:
         EchoesError: a folder without any; `kind` says what was looked for.
     """
-    return [file for path in paths for file in _files(path, suffixes, kind)]
+    return [file for path in paths for file in _files(path, kinds, kind)]
 
 
 def as_items(files: Iterable[Path]) -> list[Item]:
@@ -62,23 +72,50 @@ def result_paths(output: Path, suffixes: Sequence[str], item: Item) -> list[Path
 
 
 def sorted_by_kind(files: Sequence[Path]) -> tuple[list[Item], list[Item]]:
-    """Pictures and sounds, told apart by their suffix; what has neither suffix is read as a picture."""
-    from visual_echoes.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
-
-    found = find_files(files, IMAGE_SUFFIXES | AUDIO_SUFFIXES | VIDEO_SUFFIXES, "pictures, sounds or videos")
-    pictures = as_items(file for file in found if file.suffix.lower() not in AUDIO_SUFFIXES)
-    sounds = as_items(file for file in found if file.suffix.lower() in AUDIO_SUFFIXES | VIDEO_SUFFIXES)
+    """Pictures and sounds; a video is both, and what is none of them is read as a picture."""
+    found = find_files(files, ("image", "audio", "video"), "pictures, sounds or videos")
+    kinds = [_kind_of(file) for file in found]
+    pictures = as_items(file for file, kind in zip(found, kinds, strict=True) if kind != "audio")
+    sounds = as_items(file for file, kind in zip(found, kinds, strict=True) if kind in ("audio", "video"))
     return pictures, sounds
 
 
-def _files(path: Path, suffixes: Collection[str], kind: str) -> list[Path]:
+def _files(path: Path, kinds: Collection[Kind], kind: str) -> list[Path]:
     if not os.path.isdir(path):
         return [path]
-    visible = (entry for entry in sorted(path.iterdir()) if not entry.name.startswith("."))
-    files = [entry for entry in visible if entry.suffix.lower() in suffixes and entry.is_file()]
+    files, others = [], Counter[str]()
+    for entry in sorted(path.iterdir()):
+        if entry.name.startswith("."):
+            others["hidden"] += 1
+        elif entry.is_dir():
+            others["folder"] += 1
+            if entry.is_symlink():
+                complain(f"{entry} is a link to a folder, which is not entered; name it, too, to use what it holds.")
+        elif (found := _kind_of(entry)) in kinds or found == _UNKNOWN:
+            files.append(entry)
+        else:
+            others[found or "other"] += 1
+    if others:
+        complain(f"{path}: left out are {_counted(others)}.")
     if not files:
         raise EchoesError(f"The folder {path} holds no {kind}; name files, or a folder with some in it.")
     return files
+
+
+def _kind_of(file: Path) -> Kind | Literal["unknown"] | None:
+    from visual_echoes.media import listed_kind
+
+    try:
+        return listed_kind(file)
+    except EchoesError:
+        return _UNKNOWN
+
+
+def _counted(others: Counter[str]) -> str:
+    """How many there are of each, in words."""
+    return ", ".join(
+        f"{others[kind]} {word}{'s' * (others[kind] > 1)}" for kind, word in _OTHERS.items() if others[kind]
+    )
 
 
 def _new_stem(stem: str, taken: set[str]) -> str:

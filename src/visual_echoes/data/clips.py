@@ -15,9 +15,8 @@ from torch import Tensor
 
 from visual_echoes.data.manifest import Clip, resolve
 from visual_echoes.errors import EchoesError
-from visual_echoes.inputs import is_video
 from visual_echoes.layout import Layout
-from visual_echoes.media import fit_audio, fit_image, read_audio_window, read_frames_at, read_image
+from visual_echoes.media import fit_audio, fit_image, media_kind, read_audio_window, read_frames_at, read_image
 from visual_echoes.mel import set_peak
 
 
@@ -29,7 +28,7 @@ def read_clip_picture(clip: Clip, root: Path, frame: int, layout: Layout) -> Ten
 def read_clip_pictures(clip: Clip, root: Path, frames: Sequence[int], layout: Layout) -> Tensor:
     """Several frames of a clip in one pass over its file, uint8 (F, C, H, W); `frames` in ascending order."""
     path = _file(clip.picture, root)
-    if is_video(path):
+    if media_kind(path) == "video":
         images = read_frames_at(path, [clip.start + clip.frames[frame] for frame in frames])
     else:
         images = [read_image(path)] * len(frames)

@@ -13,7 +13,7 @@ from visual_echoes.media.images import (
     read_image,
     write_png,
 )
-from visual_echoes.media.kinds import AUDIO_SUFFIXES, IMAGE_SUFFIXES, Kind, listed_kind, media_kind
+from visual_echoes.media.kinds import AUDIO_SUFFIXES, IMAGE_SUFFIXES, Kind, listed_kind, media_kind, named_kind
 from visual_echoes.media.metadata import read_metadata
 from visual_echoes.media.mp4 import write_mp4
 from visual_echoes.media.sounds import (
@@ -50,6 +50,7 @@ __all__ = [
     "fit_image",
     "listed_kind",
     "media_kind",
+    "named_kind",
     "read_audio",
     "read_audio_window",
     "read_frames",

@@ -1,6 +1,7 @@
 """A decoded video frame to an image as players show it: its colours, the shape of its pixels, its orientation.
 
-Range and matrix of the colours are those that the file names; where it names none, libswscale's BT.601 in limited range.
+Range and matrix of the colours are those that the file names; without any they are BT.601 in limited range, as for
+libswscale.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 import math
 import struct
 from fractions import Fraction
+from typing import Any
 
 from av import VideoFrame
-from av.sidedata.sidedata import Type
 from PIL import Image
 
 from visual_echoes.media.pixels import flat_image
@@ -66,11 +67,12 @@ def _turn(frame: VideoFrame) -> Image.Transpose | None:
 def _matrix(frame: VideoFrame) -> tuple[float, float, float, float]:
     """a, b, c, d of the display matrix: a pixel at (x, y) is shown at (a x + c y, b x + d y), with y downwards."""
     try:
-        data = frame.side_data.get(Type.DISPLAYMATRIX)
+        side_data: Any = frame.side_data  # PyAV's annotation knows motion vectors only
+        data = bytes(side_data["DISPLAYMATRIX"])
+    except KeyError:
+        return 1, 0, 0, 1
     except ValueError:  # PyAV does not know every kind of side data; of the matrix it then still gives the angle
         angle = math.radians(frame.rotation)  # counterclockwise
         return math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle)
-    if data is None or len(bytes(data)) != struct.calcsize(_MATRIX):
-        return 1, 0, 0, 1
-    a, b, _, c, d, *_ = struct.unpack(_MATRIX, bytes(data))
+    a, b, _, c, d, *_ = struct.unpack(_MATRIX, data)
     return a, b, c, d

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
-from PIL import Image, features
+from PIL import Image, UnidentifiedImageError, features
 from PIL.PngImagePlugin import PngInfo
 
 from visual_echoes.errors import EchoesError
@@ -111,6 +111,12 @@ def _open_image(path: StrPath, formats: tuple[str, ...]) -> Iterator[Image.Image
             image = Image.open(without_large_texts(file), formats=formats)
         except Image.DecompressionBombError as error:
             raise _too_large(path) from error
+        except UnidentifiedImageError as error:
+            if image_format(path) != "TIFF":
+                raise
+            raise EchoesError(
+                f"{path} is damaged, or a TIFF of a kind that is not read; save it with 8 bits a channel, or as PNG."
+            ) from error
         with image:
             _check_size(path, image)
             yield image
@@ -119,7 +125,7 @@ def _open_image(path: StrPath, formats: tuple[str, ...]) -> Iterator[Image.Image
 def _check_format(path: StrPath) -> None:
     """Name a format that is not read, which says more than that the file may be damaged."""
     format = image_format(path)
-    if format is not None and not (format == "AVIF" and features.check("avif")):
+    if format not in (None, "TIFF") and not (format == "AVIF" and features.check("avif")):
         raise EchoesError(f"{path} is a picture in the format {format}, which is not read; export it as JPEG or PNG.")
 
 

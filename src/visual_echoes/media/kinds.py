@@ -23,8 +23,9 @@ IMAGE_SUFFIXES = frozenset(
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".m4a", ".aac", ".opus"})
 
 _HEAD = 512  # bytes that decide
-_READ_IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_READ_IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
 _OTHER_IMAGES = {
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF"),
     b"\xff\x0a": "JPEG XL",
     b"\0\0\0\x0cJXL ": "JPEG XL",
     b"\0\0\0\x0cjP  ": "JPEG 2000",
@@ -68,45 +69,38 @@ def media_kind(path: StrPath) -> Kind | None:
 
 
 def listed_kind(path: Path) -> Kind | None:
-    """What a file that nobody named, one in a folder, is taken for: `media_kind`, and where that finds none, its name.
-
-    A container is taken for what its suffix says, so that a folder of many is listed fast.
+    """What a file that nobody named, one in a folder, is taken for: its `media_kind`, or else what its name says.
 
     Raises:
-        EchoesError: the file cannot be opened, and its suffix says nothing either.
+        EchoesError: the file cannot be opened, and its name says nothing either.
     """
-    named = _named_kind(path)
+    named = named_kind(path)
     try:
-        with open_source(path, MAX_VIDEO_BYTES, "a media file") as file:
-            head = file.read(_HEAD)
-        if named in ("audio", "video") and _container_kind(head):
-            return named
         return media_kind(path) or named
     except EchoesError:
-        if named is None and path.is_file() and path.stat().st_size == 0:
-            return None
-        if named is None:
+        if named is None and not (path.is_file() and path.stat().st_size == 0):
             raise
         return named
 
 
-def image_format(path: StrPath) -> str | None:
-    """The name of an image format that needs more than the usual decoders, or that none of them reads; None otherwise.
-
-    Raises:
-        EchoesError: as `media_kind`.
-    """
-    with open_source(path, MAX_VIDEO_BYTES, "a media file") as file:
-        return _special_format(file.read(_HEAD))
-
-
-def _named_kind(path: Path) -> Kind | None:
+def named_kind(path: Path) -> Kind | None:
+    """What the suffix of a file says."""
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return "image"
     if suffix in AUDIO_SUFFIXES:
         return "audio"
     return "video" if suffix in VIDEO_SUFFIXES else None
+
+
+def image_format(path: StrPath) -> str | None:
+    """The name of an image format of which not every file is read, or none; None otherwise.
+
+    Raises:
+        EchoesError: as `media_kind`.
+    """
+    with open_source(path, MAX_VIDEO_BYTES, "a media file") as file:
+        return _special_format(file.read(_HEAD))
 
 
 def _simple_kind(head: bytes) -> Kind | None:

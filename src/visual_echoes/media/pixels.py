@@ -30,7 +30,7 @@ _UPRIGHT = {
 _COLOUR_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}  # ICC.1:2022, table 19
 _BITS, _PHOTOMETRIC, _PLANES = 258, 262, 284  # tags of TIFF 6.0
 _WHITE_IS_ZERO, _LUMA = 0, 6  # photometric interpretations
-_STRETCHED = {"1": 255, "L;2": 85, "L;4": 17}  # what Pillow multiplies a PNG's few grey levels by
+_WHITES = {"1": 1, "L;2": 3, "L;4": 15}  # the highest of a PNG's few grey levels, which Pillow stretches to 255
 _UNSEEN = 2  # levels of 255: a profile that changes no colour by more is sRGB in other words
 
 
@@ -76,21 +76,22 @@ def eight_bits(wide: np.ndarray) -> np.ndarray:
     return scaled.astype(np.uint8)
 
 
-def _transparent_level(image: Image.Image) -> int | tuple[int, ...] | None:
+def _transparent_level(image: PngImagePlugin.PngImageFile) -> int | tuple[int, ...] | None:
     """A PNG's transparent colour as its loaded pixels have it, where Pillow leaves it in the file's depth."""
     level = image.info.get("transparency")
     if isinstance(level, int) and image.tile:
-        stretched = _STRETCHED.get(str(image.tile[0].args))
-        return None if stretched is None else level * stretched
+        white = _WHITES.get(str(image.tile[0].args), 0)
+        return level * 255 // white if 0 < level <= white else None
     return tuple(part >> 8 for part in level) if isinstance(level, tuple) and max(level) > 255 else None
 
 
 def _choose_decoder(image: TiffImagePlugin.TiffImageFile) -> None:
-    """Let libtiff decode uncompressed channels that lie apart or are no RGB, which Pillow by itself misreads."""
+    """Let libtiff decode uncompressed channels that lie apart or are no RGB, some of which Pillow itself misreads."""
     tags: Any = image.tag_v2
-    wide = tags.get(_PLANES, 1) == 2 and max(tags.get(_BITS, (1,))) > 8 and image.mode in ("RGB", "RGBA", "CMYK")
-    if (wide or tags.get(_PHOTOMETRIC) == _LUMA) and image.tile and image.tile[0].codec_name == "raw":
-        arguments = (f"{image.mode};16N" if wide else "RGBX", "raw", False, tags.offset)
+    apart = tags.get(_PLANES, 1) == 2 and image.mode in ("RGB", "RGBA", "CMYK")
+    if (apart or tags.get(_PHOTOMETRIC) == _LUMA) and image.tile and image.tile[0].codec_name == "raw":
+        depth = ";16N" if max(tags.get(_BITS, (1,))) > 8 else ""
+        arguments = (image.mode + depth if apart else "RGBX", "raw", False, tags.offset)
         size = tags[ExifTags.Base.ImageWidth], tags[ExifTags.Base.ImageLength]
         image.tile = [image.tile[0]._replace(codec_name="libtiff", extents=(0, 0, *size), offset=0, args=arguments)]
         image.use_load_libtiff = True
@@ -121,7 +122,7 @@ def _over_black(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
-    wide = np.array(image).astype(np.uint16)
+    wide: np.ndarray = np.array(image).astype(np.uint16)
     level = image.info.get("transparency")
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         tags: Any = image.tag_v2
@@ -155,15 +156,18 @@ def _by_profile(image: Image.Image, profile: object) -> Image.Image | None:
         return None
     if source.profile.xcolor_space.strip() != _COLOUR_SPACES[image.mode]:
         return None
-    transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), image.mode, "RGB")
+    grey = image.mode == "L"
+    # littleCMS's short cuts for speed are off by up to ten levels in dark greys, and of greys there are but 256.
+    flags = ImageCms.Flags.NOOPTIMIZE if grey else ImageCms.Flags.NONE
+    transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), image.mode, "RGB", flags=flags)
     sample = _sample_colours(image.mode)
-    if sample is not None:
-        shown = ImageCms.applyTransform(sample, transform)
-        assert shown is not None
-        if np.abs(np.asarray(shown, np.int16) - np.asarray(sample.convert("RGB"), np.int16)).max() <= _UNSEEN:
-            return None
-    converted = ImageCms.applyTransform(image, transform)
-    return converted.getchannel("R") if converted is not None and image.mode == "L" else converted
+    if sample is None:
+        return ImageCms.applyTransform(image, transform)
+    shown = ImageCms.applyTransform(sample, transform)
+    assert shown is not None
+    if np.abs(np.asarray(shown, np.int16) - np.asarray(sample.convert("RGB"), np.int16)).max() <= _UNSEEN:
+        return None
+    return image.point(list(shown.getchannel("R").tobytes())) if grey else ImageCms.applyTransform(image, transform)
 
 
 def _sample_colours(mode: str) -> Image.Image | None:

@@ -100,6 +100,8 @@ def _regular_size(name: str) -> int:
     try:
         status = os.stat(name)
     except FileNotFoundError:
+        if os.path.islink(name):
+            raise EchoesError(f"{name} is a link to something that does not exist; mend or delete it.") from None
         raise EchoesError(f"{name} does not exist; check the name.") from None
     except (OSError, ValueError) as error:
         raise EchoesError(

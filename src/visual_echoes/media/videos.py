@@ -58,10 +58,7 @@ def read_frames(path: StrPath, count: int) -> list[Image.Image]:
     with _open_video(path) as (container, stream):
         timeline = _read_timeline(path, container, stream)
         targets = timeline.evenly(count)
-        return [
-            frame_image(frame, stream.sample_aspect_ratio)
-            for frame in _decode_at(path, container, stream, timeline, targets)
-        ]
+        return list(_decode_at(path, container, stream, timeline, targets))
 
 
 def read_frames_at(path: StrPath, seconds: Sequence[float]) -> list[Image.Image]:
@@ -80,10 +77,7 @@ def read_frames_at(path: StrPath, seconds: Sequence[float]) -> list[Image.Image]
         times = [time_in_stream(container, stream, second) for second in seconds]
         timeline = _timeline_around(path, container, stream, times)
         targets = [_last_until(timeline.frames, time) for time in times]
-        return [
-            frame_image(frame, stream.sample_aspect_ratio)
-            for frame in _decode_at(path, container, stream, timeline, targets)
-        ]
+        return list(_decode_at(path, container, stream, timeline, targets))
 
 
 @contextmanager
@@ -141,8 +135,9 @@ def _read_timeline(
 
 def _decode_at(
     path: StrPath, container: InputContainer, stream: VideoStream, timeline: _Timeline, targets: Sequence[int]
-) -> Iterator[VideoFrame]:
+) -> Iterator[Image.Image]:
     """The frames of the timeline with the target times, in order; seeks only where that skips frames."""
+    aspect = stream.sample_aspect_ratio
     frames: Iterator[VideoFrame] = iter(())
     frame: VideoFrame | None = None
     for target in targets:
@@ -157,8 +152,8 @@ def _decode_at(
             frame = following
         if frame is None:
             raise _no_frame(path)
-        _check_pixels(path, math.prod(shown_size(frame, stream.sample_aspect_ratio)))
-        yield frame
+        _check_pixels(path, math.prod(shown_size(frame, aspect)))
+        yield frame_image(frame, aspect)
 
 
 def _last_until(times: list[int], time: int) -> int:

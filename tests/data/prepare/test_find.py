@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from PIL import Image
 
 from visual_echoes.data.prepare.candidates import Candidate
 from visual_echoes.data.prepare.find import Findings, find_classes, find_in_folder, is_classes
@@ -104,6 +107,27 @@ def test_the_output_is_no_input(tmp_path: Path) -> None:
     findings = find_in_folder(tmp_path, leave_out=tmp_path / "out")
     assert [candidate.id for candidate in findings.candidates] == ["a"]
     assert findings.rejected == []
+
+
+def test_the_content_decides_where_the_suffix_is_unknown(tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "a.bin", "PNG")
+    soundfile.write(tmp_path / "a.data", np.zeros(100), 8000, format="WAV")
+    touch(tmp_path, "b.m4v", "c.jfif", "c.wav")
+    findings = find_in_folder(tmp_path)
+    assert [(candidate.id, Path(str(candidate.picture)).name) for candidate in findings.candidates] == [
+        ("a", "a.bin"), ("b", "b.m4v"), ("c", "c.jfif"),
+    ]  # fmt: skip
+    assert findings.rejected == []
+
+
+def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
+    touch(tmp_path / "in", "a.mp4")
+    touch(tmp_path / "elsewhere", "b.mp4")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "in" / "linked")
+    os.symlink(tmp_path / "in", tmp_path / "elsewhere" / "round")
+    findings = find_in_folder(tmp_path / "in")
+    assert [candidate.id for candidate in findings.candidates] == ["a", "linked/b"]
+    assert reasons(findings, tmp_path / "in") == {"linked/round": "not-entered"}
 
 
 def test_classes(tmp_path: Path) -> None:

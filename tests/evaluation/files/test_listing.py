@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,26 @@ def test_a_folder_is_listed_by_paths_without_suffix(tmp_path: Path) -> None:
     listing = list_folder(tmp_path, "audio")
     assert list(listing.files) == ["000", "deep/000", "deep/001"]
     assert listing.files["000"].suffix == ".flac"
+
+
+def test_linked_folders_are_listed_too(tmp_path: Path) -> None:
+    write_sounds(tmp_path / "elsewhere", 2)
+    folder = write_sounds(tmp_path / "in", 2)
+    os.symlink(tmp_path / "elsewhere", folder / "linked")
+    os.symlink(folder, folder / "round")
+    os.symlink(tmp_path / "gone.wav", folder / "gone.wav")
+    listing = list_folder(folder, "audio")
+    assert list(listing.files) == ["000", "001", "gone", "linked/000", "linked/001"]
+    assert listing.notes == (f"{folder / 'round'} was not entered: it is {folder}, which is listed already",)
+    assert list(listing.without(["gone"]).notes) == list(listing.notes)
+
+
+def test_files_are_listed_by_their_content(tmp_path: Path) -> None:
+    write_sounds(tmp_path, 2)
+    (tmp_path / "000.wav").rename(tmp_path / "000.xyz")
+    (tmp_path / "notes.txt").write_text("no sound")
+    write_pictures(tmp_path / "pictures", 1)
+    assert list(list_folder(tmp_path, "audio").files) == ["000", "001"]
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:

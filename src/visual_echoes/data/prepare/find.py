@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from visual_echoes.data.prepare.candidates import Candidate, Rejected
 from visual_echoes.data.prepare.reasons import Reason
 from visual_echoes.errors import EchoesError
-from visual_echoes.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from visual_echoes.folders import contents_of
+from visual_echoes.media import Kind, listed_kind, named_kind
 from visual_echoes.names import composed, is_one_line, spelt
 
 PICTURE_FOLDERS = ("pictures", "images")
@@ -34,21 +34,29 @@ class Findings:
 
 
 def walk(folder: Path, findings: Findings, leave_out: Path | None = None) -> Iterator[Path]:
-    """All files below a folder, sorted, without hidden ones; those with impossible names are rejected.
+    """All files below a folder and those linked in it, without hidden ones; those with impossible names are rejected.
 
     Args:
         leave_out: a folder that is not entered, for instance the output.
     """
     if not folder.is_dir():
         raise EchoesError(f"{folder} is no folder; name a folder with videos, pictures or sounds.")
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if _is_visible(name) and Path(parent, name) != leave_out)
-        for name in sorted(filter(_is_visible, names)):
-            path = Path(parent, name)
-            if is_one_line(str(path)):
-                yield path
-            else:
-                findings.reject("", path, Reason.BAD_NAME)
+    contents = contents_of(folder, leave_out)
+    for passed, reason in contents.passed:
+        findings.reject("", passed, Reason.NOT_ENTERED, reason)
+    for path in contents.files:
+        if is_one_line(str(path)):
+            yield path
+        else:
+            findings.reject("", path, Reason.BAD_NAME)
+
+
+def kind_of(path: Path) -> Kind | None:
+    """What a file is taken for. A known suffix is believed, as there may be very many; examining the file finds out."""
+    try:
+        return named_kind(path) or listed_kind(path)
+    except EchoesError:
+        return None
 
 
 def _is_visible(name: str) -> bool:
@@ -76,13 +84,13 @@ def find_in_folder(folder: Path, leave_out: Path | None = None) -> Findings:
     videos: dict[str, list[Path]] = {}
     pictures: dict[str, list[Path]] = {}
     sounds: dict[str, list[Path]] = {}
-    kinds = ((VIDEO_SUFFIXES, videos), (IMAGE_SUFFIXES, pictures), (AUDIO_SUFFIXES, sounds))
+    kinds: dict[Kind, dict[str, list[Path]]] = {"video": videos, "image": pictures, "audio": sounds}
     for path in walk(folder, findings, leave_out):
-        found = next((by_id for suffixes, by_id in kinds if path.suffix.lower() in suffixes), None)
-        if found is None:
+        kind = kind_of(path)
+        if kind is None:
             findings.reject("", path, Reason.NOT_MEDIA)
         else:
-            found.setdefault(_id(path.relative_to(folder)), []).append(path)
+            kinds[kind].setdefault(_id(path.relative_to(folder)), []).append(path)
     for id in sorted(videos.keys() | pictures.keys() | sounds.keys()):
         _sort_out(folder, id, videos.get(id, []), pictures.get(id, []), sounds.get(id, []), findings)
     return findings
@@ -117,9 +125,9 @@ def find_classes(folder: Path, leave_out: Path | None = None) -> Findings:
             f"{folder} has not both a folder {PICTURE_FOLDERS[0]}/ and a folder {SOUND_FOLDERS[0]}/; make them, with a "
             "folder for each class inside."
         )
-    _find_halves(pictures, IMAGE_SUFFIXES, lambda id, origin, path, label: Candidate(id, origin, path, None, label),
+    _find_halves(pictures, "image", lambda id, origin, path, label: Candidate(id, origin, path, None, label),
                  findings, leave_out)  # fmt: skip
-    _find_halves(sounds, AUDIO_SUFFIXES, lambda id, origin, path, label: Candidate(id, origin, None, path, label),
+    _find_halves(sounds, "audio", lambda id, origin, path, label: Candidate(id, origin, None, path, label),
                  findings, leave_out)  # fmt: skip
     for path in walk(folder, findings, leave_out):
         if not {pictures, sounds} & set(path.parents):
@@ -129,7 +137,7 @@ def find_classes(folder: Path, leave_out: Path | None = None) -> Findings:
 
 def _find_halves(
     parent: Path,
-    suffixes: Iterable[str],
+    kind: Kind,
     half: Callable[[str, str, str, str], Candidate],
     findings: Findings,
     leave_out: Path | None,
@@ -140,7 +148,7 @@ def _find_halves(
         id = _id(Path(parent.name) / inside)
         if len(inside.parts) < 2:
             findings.reject(id, path, Reason.NOT_MEDIA, "it lies in no class")
-        elif path.suffix.lower() not in suffixes:
+        elif kind_of(path) != kind:
             findings.reject(id, path, Reason.NOT_MEDIA)
         elif id in taken:
             findings.reject(id, path, Reason.DUPLICATE_ID, _taken(path, taken[id], parent))

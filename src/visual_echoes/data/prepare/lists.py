@@ -13,10 +13,9 @@ from typing import Any
 
 from visual_echoes.data.manifest import Split
 from visual_echoes.data.prepare.candidates import Candidate
-from visual_echoes.data.prepare.find import Findings, walk
+from visual_echoes.data.prepare.find import Findings, kind_of, walk
 from visual_echoes.data.prepare.reasons import Reason
 from visual_echoes.errors import EchoesError
-from visual_echoes.media import VIDEO_SUFFIXES
 from visual_echoes.names import as_stored, composed, is_one_line
 
 MAX_LIST_BYTES = 4 << 30
@@ -75,7 +74,7 @@ def find_vggsound(path: Path, folder: Path, leave_out: Path | None = None) -> Fi
     findings = Findings()
     files: dict[str, Path] = {}
     for file in walk(folder, findings, leave_out):
-        if file.suffix.lower() not in VIDEO_SUFFIXES:
+        if kind_of(file) != "video":
             findings.reject("", file, Reason.NOT_MEDIA)
         elif file.stem in files:
             findings.reject(file.stem, file, Reason.DUPLICATE_ID, f"{files[file.stem].name} is taken")

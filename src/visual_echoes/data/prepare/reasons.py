@@ -9,6 +9,7 @@ class Reason(StrEnum):
     """The word in `rejected.csv`; `WORDING` says it in a sentence."""
 
     NOT_MEDIA = "not-media"
+    NOT_ENTERED = "not-entered"
     BAD_NAME = "bad-name"
     BAD_ROW = "bad-row"
     MISSING = "missing"
@@ -30,7 +31,8 @@ class Reason(StrEnum):
 
 
 WORDING = {
-    Reason.NOT_MEDIA: "neither a video, a picture nor a sound by its name",
+    Reason.NOT_MEDIA: "neither a video, a picture nor a sound",
+    Reason.NOT_ENTERED: "a folder that was not entered",
     Reason.BAD_NAME: "its name holds control characters, or is no UTF-8",
     Reason.BAD_ROW: "its row in the list makes no sense",
     Reason.MISSING: "the list names it, but the file is not there",

@@ -15,16 +15,14 @@ from functools import cached_property
 from pathlib import Path
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, read_metadata
+from visual_echoes.folders import contents_of
+from visual_echoes.media import Kind, listed_kind, named_kind, read_metadata
 from visual_echoes.names import as_stored, composed, shown, spelt
 from visual_echoes.provenance import says_synthetic
 from visual_echoes.run_folder import file_digest
 from visual_echoes.transformer import Modality
 
-SUFFIXES: dict[Modality, frozenset[str]] = {
-    "image": IMAGE_SUFFIXES | VIDEO_SUFFIXES,  # of a video its middle frame
-    "audio": AUDIO_SUFFIXES | VIDEO_SUFFIXES,
-}
+KINDS: dict[Modality, tuple[Kind, Kind]] = {"image": ("image", "video"), "audio": ("audio", "video")}
 WORDS: dict[Modality, str] = {"image": "pictures", "audio": "sounds"}
 FEWEST = 2  # of one item nothing can be said about a distribution
 MAX_MANIFEST_BYTES = 64 << 20
@@ -78,7 +76,7 @@ def file_id(name: str) -> str:
 
 
 def list_folder(folder: Path, modality: Modality) -> Listing:
-    """All pictures or sounds in a folder and below it, hidden ones left out.
+    """All pictures or sounds in a folder and below it, linked folders too, hidden ones left out.
 
     What `echoes sound`, `picture` and `pair` write lies there twice: as a sound or picture, and in a video. The video
     is then left out; that it holds the same item is known by its mark.
@@ -89,23 +87,24 @@ def list_folder(folder: Path, modality: Modality) -> Listing:
     if not folder.is_dir():
         raise EchoesError(f"{folder} is no folder; name a folder of {WORDS[modality]}, or give a --manifest.")
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if any(part.startswith(".") for part in inside.parts) or path.suffix.lower() not in SUFFIXES[modality]:
-            continue
-        if path.is_file():
-            found.setdefault(file_id(inside.with_suffix("").as_posix()), []).append(path)
+    contents = contents_of(folder)
+    for path in sorted(contents.files):
+        if _may_be(path, modality):
+            found.setdefault(file_id(path.relative_to(folder).with_suffix("").as_posix()), []).append(path)
     files = {id: _one_of(paths, folder, id) for id, paths in sorted(found.items())}
-    twice = sum(len(paths) > 1 for paths in found.values())
-    note = f"{shown(folder)} holds {twice} of its items as videos, too, which were left out"
-    return _enough(Listing(shown(folder), modality, files, (note,) if twice else ()))
+    notes = [f"{shown(path)} was not entered: {reason}" for path, reason in contents.passed]
+    if twice := sum(len(paths) > 1 for paths in found.values()):
+        notes.append(f"{shown(folder)} holds {twice} of its items as videos, too, which were left out")
+    return _enough(Listing(shown(folder), modality, files, tuple(notes)))
 
 
 def _one_of(paths: Sequence[Path], folder: Path, id: str) -> Path:
     """The file of an id: the only one, or the one beside videos that this program made of the same item."""
-    alone = [path for path in paths if path.suffix.lower() not in VIDEO_SUFFIXES]
-    if len(paths) == 1 or (len(alone) == 1 and all(_is_same_item(alone[0], p) for p in paths if p is not alone[0])):
-        return alone[0] if alone else paths[0]
+    if len(paths) == 1:
+        return paths[0]
+    alone = [path for path in paths if named_kind(path) != "video"]
+    if len(alone) == 1 and all(_is_same_item(alone[0], path) for path in paths if path is not alone[0]):
+        return alone[0]
     names = [path.name for path in paths[:2]]
     say = spelt if composed(names[0]) == composed(names[1]) else shown
     raise EchoesError(f"{folder} has two files called {id} ({' and '.join(map(say, names))}); keep one of them.")
@@ -118,6 +117,14 @@ def _is_same_item(first: Path, second: Path) -> bool:
         return says_synthetic(mark) and mark == read_metadata(second)
     except EchoesError:
         return False
+
+
+def _may_be(path: Path, modality: Modality) -> bool:
+    """Whether a file is one to judge, or one that cannot be opened, which shows when it is read."""
+    try:
+        return listed_kind(path) in KINDS[modality]
+    except EchoesError:
+        return True
 
 
 def read_manifest(manifest: Path, columns: Mapping[str, Modality]) -> dict[str, Listing]:
