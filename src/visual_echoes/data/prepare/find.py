@@ -164,7 +164,7 @@ def _id(inside: Path) -> str:
 
 def _taken(path: Path, other: Path, root: Path) -> str:
     """Which file has the id already, spelt out where both names look the same."""
-    names = [str(file.relative_to(root)) for file in (path, other)]
-    if composed(names[0]) != composed(names[1]):
-        return f"{names[1]} is taken"
-    return f"{spelt(names[1])} is taken, and this is {spelt(names[0])}"
+    this, taken = (file.relative_to(root) for file in (path, other))
+    if this.with_suffix("") == taken.with_suffix(""):
+        return f"{taken} is taken"
+    return f"{spelt(taken)} is taken, and this is {spelt(this)}"

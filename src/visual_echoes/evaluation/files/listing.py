@@ -105,9 +105,9 @@ def _one_of(paths: Sequence[Path], folder: Path, id: str) -> Path:
     alone = [path for path in paths if named_kind(path) != "video"]
     if len(alone) == 1 and all(_is_same_item(alone[0], path) for path in paths if path is not alone[0]):
         return alone[0]
-    names = [path.name for path in paths[:2]]
-    say = spelt if composed(names[0]) == composed(names[1]) else shown
-    raise EchoesError(f"{folder} has two files called {id} ({' and '.join(map(say, names))}); keep one of them.")
+    first, second, *_ = paths
+    say = shown if first.with_suffix("") == second.with_suffix("") else spelt
+    raise EchoesError(f"{folder} has two files called {id} ({say(first.name)} and {say(second.name)}); keep one of them.")
 
 
 def _is_same_item(first: Path, second: Path) -> bool:
