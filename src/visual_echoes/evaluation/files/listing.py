@@ -107,7 +107,8 @@ def _one_of(paths: Sequence[Path], folder: Path, id: str) -> Path:
         return alone[0]
     first, second, *_ = paths
     say = shown if first.with_suffix("") == second.with_suffix("") else spelt
-    raise EchoesError(f"{folder} has two files called {id} ({say(first.name)} and {say(second.name)}); keep one of them.")
+    names = f"{say(first.name)} and {say(second.name)}"
+    raise EchoesError(f"{folder} has two files called {id} ({names}); keep one of them.")
 
 
 def _is_same_item(first: Path, second: Path) -> bool:
