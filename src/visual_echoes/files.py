@@ -80,7 +80,7 @@ def _regular_target(path: StrPath) -> Path:
     except FileNotFoundError:
         regular = True
     except ValueError as error:
-        raise EchoesError(f"{os.fspath(path)!r} is not a possible file name; choose another.") from error
+        raise EchoesError(f"{os.fspath(path)} is not a possible file name; choose another.") from error
     if not regular:
         raise EchoesError(f"{path} is a folder or a device, not a file; choose another name.")
     return target

@@ -184,7 +184,7 @@ def find_model(source: str, revision: str | None = None) -> Path:
 
         return fetch_model(source, revision)
     known = ", ".join(packaged_models()) or "none"
-    raise EchoesError(f"There is no model {source!r}; give a folder, a hub repository or a packaged name ({known}).")
+    raise EchoesError(f"There is no model '{source}'; give a folder, a hub repository or a packaged name ({known}).")
 
 
 def read_description(folder: Path) -> ModelDescription:

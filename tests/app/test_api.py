@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 import tiny
 from app.conftest import Brake, png, wait
+from app.recorded import RECORDINGS
 from visual_echoes.app import uploads as uploads_module
 from visual_echoes.app.api import API
 from visual_echoes.app.limits import MAX_STEPS, MAX_VARIANTS, MAX_WAITING
@@ -159,20 +160,28 @@ def test_a_full_queue_says_when_to_come_back(client: TestClient, service: Servic
 @pytest.mark.parametrize(
     ("task", "files", "data", "said"),
     [
-        ("sound", {"picture": ("a.svg", b"<svg/>")}, {}, "a.svg is not a picture by its name"),
+        ("sound", {"picture": ("a.svg", b"<svg/>")}, {}, "a.svg is a picture in the format SVG, which is not read"),
         ("sound", {"picture": ("a.png", b"no picture")}, {}, "a.png is damaged, incomplete or not a picture"),
         ("sound", {"picture": ("a.png", b"")}, {}, "a.png is empty"),
-        ("sound", {"picture": ("../../etc/passwd", b"")}, {}, "passwd is not a picture by its name"),
+        ("sound", {"picture": ("../../etc/passwd", b"")}, {}, "passwd is empty"),
         ("sound", {"picture": ("..\\..\\a.png", b"x")}, {}, "a.png is damaged"),
-        ("sound", {"picture": ("a.mp4", b"x")}, {}, "a.mp4 is not a picture by its name"),
+        ("sound", {"picture": ("a.mp4", b"x")}, {}, "a.mp4 is damaged, incomplete or not a picture"),
         ("sound", {}, {}, "The value of picture cannot be used"),
         ("sound", PICTURE, {"count": MAX_VARIANTS + 1}, "The value of count cannot be used"),
         ("sound", PICTURE, {"steps": MAX_STEPS + 1}, "The value of steps cannot be used"),
         ("sound", PICTURE, {"temperature": "nan"}, "The value of temperature cannot be used"),
         ("sound", PICTURE, {"model": "/etc"}, "There is no model '/etc' here"),
         ("sound", PICTURE, {"folder": "/etc"}, "The value of folder cannot be used"),
+        ("sound", {**PICTURE, "image": ("a.png", png())}, {}, "The value of image cannot be used"),
+        ("sound", {}, {"picture": "a.png"}, "The value of picture cannot be used: it is text; send a file"),
+        ("sound", {**PICTURE, "seed": ("a", b"1")}, {}, "The value of seed cannot be used"),
+        ("sound", PICTURE, {"seed": ["1", "2"]}, "The field seed is sent 2 times; send each field once"),
+        ("pair", {}, {"seed": ["1", "1"]}, "The field seed is sent 2 times; send each field once"),
+        ("pair", {}, {"seed": "null"}, "The value of seed cannot be used"),
+        ("pair", {}, {"guidance": "1e400"}, "The value of guidance cannot be used"),
+        ("pair", {}, {"model": "a\x00\u00a0"}, "There is no model 'a\\x00\u00a0' here"),
         ("picture", {"sound": ("a.wav", b"RIFF")}, {}, "a.wav is damaged, incomplete or not a sound"),
-        ("picture", {"sound": ("a.m3u8", b"#EXTM3U")}, {}, "a.m3u8 is not a sound by its name"),
+        ("picture", {"sound": ("a.m3u8", b"#EXTM3U")}, {}, "a.m3u8 is damaged, incomplete or not a sound"),
         ("picture", {"sound": ("a.mp3", b"#EXTM3U\nhttp://127.0.0.1/x.mp3")}, {}, "a.mp3 is damaged"),
         ("fill", {}, {}, "Nothing is marked"),
         ("fill", PICTURE, {}, "Nothing is marked"),
@@ -192,6 +201,53 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(
     assert said in detail
     assert detail.endswith(".")
     assert "/tmp" not in detail
+
+
+def test_nothing_of_a_request_is_ignored(client: TestClient) -> None:
+    requests: list[tuple[dict[str, Any], str]] = [
+        ({"json": {"seed": 5}}, "A body of type application/json is not read; send a form"),
+        ({"content": b"seed=5", "headers": {"content-type": "text/plain"}}, "A body of type text/plain is not read"),
+        ({"content": [b'{"seed":', b"5}"]}, "A body of type unknown is not read"),  # without a length
+        ({"params": {"seed": 5}}, "Settings in the address are not read"),
+        ({"params": {"seed": 5}, "data": {"count": 1}}, "Settings in the address are not read"),
+    ]
+    for task in ("sound", "picture", "pair", "fill", "continue", "vary"):
+        for request, said in requests:
+            answer = client.post(f"{JOBS}/{task}", **request)
+            assert (answer.status_code, said in answer.json()["detail"]) == (422, True), answer.text
+
+
+def test_two_files_in_one_field_are_refused(client: TestClient) -> None:
+    two = [("picture", ("a.png", png())), ("picture", ("b.png", png(1)))]
+    answer = client.post(f"{JOBS}/sound", files=two)
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "The field picture is sent 2 times; send each field once."
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_what_a_browser_records_is_taken(client: TestClient, name: str) -> None:
+    """Their recorders call it `blob` and write to a stream, without a length."""
+    status = made(client, "picture", files={"sound": ("blob", RECORDINGS[name], "audio/webm;codecs=opus")})
+    assert status["files"] == ["1.png", "1.mp4"]
+
+
+def test_the_content_decides_and_not_the_name(client: TestClient, wav: bytes) -> None:
+    """A canvas calls its picture `blob`; of a video the middle frame is taken, as the command does."""
+    for content in (png(), RECORDINGS["Chrome with a camera"]):
+        assert made(client, "sound", files={"picture": ("blob", content)})["state"] == "done"
+    answer = client.post(f"{JOBS}/sound", files={"picture": ("a.png", wav)})
+    assert (answer.status_code, "a.png holds a sound and no picture" in answer.text) == (422, True)
+    answer = client.post(f"{JOBS}/picture", files={"sound": ("a.wav", png())})
+    assert (answer.status_code, "a.wav is damaged, incomplete or not a sound" in answer.text) == (422, True)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "PATCH"])
+def test_other_methods_are_told_which_there_are(client: TestClient, method: str) -> None:
+    answer = client.request(method, f"{API}/models")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    answer = client.request(method, f"{API}/nothing")
+    assert answer.status_code == 404
+    assert method == "HEAD" or answer.json()["detail"] == "There is nothing at this address."
 
 
 @pytest.mark.parametrize("keep", [0, -1, 1000, "nan", "inf"])

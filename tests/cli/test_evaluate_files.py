@@ -99,3 +99,46 @@ def test_what_is_asked_for_must_be_there(command: Command, arguments: tuple[str,
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
     assert any(part in result.stderr for part in problem.split("|"))
+
+
+def test_what_the_commands_write_is_judged_as_it_lies(
+    command: Command, model_folder: Path, pictures: list[Path], sounds: list[Path], tmp_path: Path
+) -> None:
+    """Each item lies in the folder as a file of its own and in a video; the report lies there, too."""
+    made = tmp_path / "made"
+    for name, inputs in (("sound", pictures), ("picture", sounds)):
+        assert command(name, *inputs, "-o", made / name, "--model", model_folder).exit_code == 0
+    assert command("pair", "-n", 5, "-o", made / "pair", "--model", model_folder).exit_code == 0
+    write_sounds(tmp_path / "real sounds", 5)
+    write_pictures(tmp_path / "real pictures", 5)
+    for index in range(5):
+        (tmp_path / "real sounds" / f"{index:03}.wav").rename(tmp_path / "real sounds" / f"picture-{index}.wav")
+        (tmp_path / "real pictures" / f"{index:03}.png").rename(tmp_path / "real pictures" / f"sound-{index}.png")
+    cases = (
+        ("sounds", tmp_path / "real sounds", made / "sound"),
+        ("pictures", tmp_path / "real pictures", made / "picture"),
+        ("pairs", made / "pair", made / "pair"),
+    )
+    for kind, *folders in cases:
+        for _ in range(2):  # the second time beside the first report
+            result = command("evaluate", kind, *folders, "--judge", "digits", "-o", folders[1])
+            assert result.exit_code == 0, result.output
+            assert f"Note: {folders[1]} holds 5 of its items as videos, too, which were left out" in result.stderr
+        report = json.loads((folders[1] / "report.json").read_text())
+        assert set(report["rows"]["made"]["files"].values()) == {5}
+        assert len(set(report["notes"])) == len(report["notes"]) == 1
+
+
+def test_names_that_are_no_utf8_are_judged_and_reported(command: Command, tmp_path: Path) -> None:
+    for folder in ("real", "made"):
+        write_sounds(tmp_path / folder, 4)
+        (tmp_path / folder / "000.wav").rename(tmp_path / folder / "caf\udce9<b>.wav")
+    arguments = ("evaluate", "sounds", tmp_path / "real", tmp_path / "made", "--judge", "digits", "-o", tmp_path / "r")
+    assert command(*arguments).exit_code == 0
+    assert "caf\\xe9&lt;b&gt;" in (tmp_path / "r/report.html").read_text()
+    write_silence(tmp_path / "made/caf\udce9<b>.wav")
+    result = command(*arguments)
+    assert result.exit_code == 1
+    assert "caf\\xe9<b>.wav is silent" in result.stderr
+    assert command(*arguments, "--allow-missing", "caf\udce9<b>.wav").exit_code == 0
+    assert report_of(tmp_path / "r").problems[0].id == "caf\\xe9<b>"

@@ -186,6 +186,38 @@ def test_a_video_gives_its_middle_frame_and_its_sound(command: Command, model_fo
     assert names(tmp_path / "b") == ["clip.mp4", "clip.png"]
 
 
+@pytest.mark.parametrize("name", ["sound", "picture", "reconstruct"])
+def test_a_name_too_long_is_reported_and_the_others_are_made(
+    command: Command, model_folder: Path, pictures: list[Path], sounds: list[Path], tmp_path: Path, name: str
+) -> None:
+    """A name may have 255 bytes; the second file of one name gets a number, the third cannot even be looked for."""
+    first = (sounds if name == "picture" else pictures)[0]
+    longest = tmp_path / ("\u00e9" * 125 + "x" + first.suffix)
+    twin = tmp_path / "twin" / longest.name
+    twin.parent.mkdir()
+    for path in (longest, twin):
+        shutil.copy(first, path)
+    impossible = tmp_path / ("y" * 300 + first.suffix)
+    result = command(name, longest, twin, impossible, first, "-o", tmp_path / "out", "--model", model_folder)
+    assert result.exit_code == 1
+    assert {path.stem for path in (tmp_path / "out").iterdir()} == {longest.stem, first.stem}
+    assert result.stderr.splitlines()[-3] == "2 could not be used:"
+    assert f"{twin}: was left out: {longest.stem}-2" in result.stderr
+    assert f"{impossible}: " in result.stderr
+    assert result.stderr.count("is too long a name for its result") == 2
+
+
+def test_two_forms_of_one_name_do_not_overwrite_each_other(
+    command: Command, model_folder: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    """On some systems they are one file; elsewhere they only look like it."""
+    given = [tmp_path / "caf\u00e9.png", tmp_path / "cafe\u0301.png"]
+    for path in given:
+        shutil.copy(pictures[0], path)
+    assert command("sound", *given, "-o", tmp_path / "out", "--model", model_folder, "--no-video").exit_code == 0
+    assert names(tmp_path / "out") == sorted(["caf\u00e9.wav", "cafe\u0301-2.wav"])
+
+
 def test_equal_names_are_told_apart(command: Command, model_folder: Path, pictures: list[Path], tmp_path: Path) -> None:
     given = []
     for folder, name in (("one", "a.png"), ("two", "a.png"), ("one", "A.PNG"), ("two", "a-2.png")):

@@ -67,3 +67,34 @@ def test_interrupting_says_how_to_go_on(
     result = command("prepare", source, "-o", tmp_path / "out")
     assert result.exit_code == 130
     assert "Run the same command again to go on" in result.stderr
+
+
+def test_files_that_have_moved_are_found_once_the_new_place_is_named(
+    command: Command, source: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    """Nothing is examined or encoded again, and manifest and tokens keep their bytes."""
+    arguments = [
+        "-o",
+        tmp_path / "out",
+        "--tokens",
+        model_folder,
+        "--workers",
+        1,
+        "--valid-share",
+        0,
+        "--test-share",
+        0,
+    ]
+    assert command("prepare", source, *arguments).exit_code == 0
+    kept = [tmp_path / "out" / name for name in ("manifest.jsonl", "tokens/image.u16", "tokens/tokens.json")]
+    before = [path.read_bytes() for path in kept], kept[1].stat().st_ino
+    new = source.rename(tmp_path / "new place")
+    result = command("prepare", new, *arguments)
+    assert result.exit_code == 1
+    assert f"was prepared from {source}; if its files have moved to {new}, add --moved" in result.stderr
+    size = (tmp_path / "out/journal.jsonl").stat().st_size
+    assert command("prepare", new, *arguments, "--moved").exit_code == 0
+    assert ([path.read_bytes() for path in kept], kept[1].stat().st_ino) == before
+    assert read_description(tmp_path / "out").root == new
+    assert (tmp_path / "out/journal.jsonl").stat().st_size - size < 200  # one line: where it lies now
+    assert command("prepare", new, *arguments).exit_code == 0

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from PIL import Image
 
 import tiny
 from cli.conftest import Command
@@ -128,3 +129,13 @@ def test_operating_system_errors_are_one_sentence(command: Command, monkeypatch:
     monkeypatch.setattr("visual_echoes.cli.layouts.layout_table", lambda layouts: refuse())
     result = command("config", "layouts")
     assert (result.exit_code, result.stderr) == (1, "Error: /secret/place cannot be used (Permission denied).\n")
+
+
+def test_a_terminal_of_few_letters_shows_every_name(tmp_path: Path) -> None:
+    path = tmp_path / "a\u202f\u00e9.png"
+    Image.new("RGB", (20, 20)).save(path)
+    command = [*ECHOES, "info", str(path)]
+    surroundings = {**environment(), "PYTHONIOENCODING": "latin-1"}
+    result = subprocess.run(command, capture_output=True, env=surroundings, timeout=PATIENCE, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"a\\u202f\xe9.png carries no metadata" in result.stdout

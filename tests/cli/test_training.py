@@ -158,6 +158,19 @@ def test_changed_data_is_refused_unless_accepted(command: Command, recipe: Path,
     assert command("train", recipe, "--steps", 2, "--accept-changed-data").exit_code == 0
 
 
+def test_a_run_goes_on_when_its_data_has_moved(command: Command, recipe: Path, tmp_path: Path) -> None:
+    assert command("train", recipe, "--steps", 2).exit_code == 0
+    (tmp_path / "data").rename(tmp_path / "moved")
+    result = command("train", recipe, "--steps", 2)
+    assert result.exit_code == 1
+    assert "There is no prepared data at" in result.stderr
+    assert "--data" in result.stderr
+    for arguments in (["--dry-run"], []):
+        result = command("train", recipe, "--steps", 2, "--data", tmp_path / "moved", *arguments)
+        assert result.exit_code == 0, result.output
+    assert "root is not set" in command("config", "show", recipe).stdout
+
+
 def test_a_batch_beyond_the_data_says_what_would_do(command: Command, recipe: Path) -> None:
     result = command("train", recipe, "--steps", 1, "--batch-size", 1000)
     assert result.exit_code == 1

@@ -98,6 +98,11 @@ def test_paths_start_from_the_root_unless_they_are_absolute(tmp_path: Path) -> N
     assert resolve("/elsewhere/a.mp4", tmp_path) == Path("/elsewhere/a.mp4")
 
 
+def test_a_file_is_found_whose_name_a_system_has_written_in_its_other_form(tmp_path: Path) -> None:
+    (tmp_path / "cafe\u0301.mp4").touch()
+    assert resolve("caf\u00e9.mp4", tmp_path) == tmp_path / "cafe\u0301.mp4"
+
+
 def test_the_description_round_trips_and_tells_the_kind(tmp_path: Path) -> None:
     assert not is_clip_folder(tmp_path)
     with pytest.raises(EchoesError, match="not completely prepared"):

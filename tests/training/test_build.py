@@ -150,3 +150,22 @@ def test_a_split_without_clips_is_refused(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_bytes((clips / "dataset.json").read_bytes())
     with pytest.raises(EchoesError, match="no clip in the split 'valid'"):
         build_task(recipe("vocoder", tmp_path, tmp_path / "run"))
+
+
+def test_the_files_of_a_data_set_may_lie_elsewhere_now(clips: Path, tmp_path: Path) -> None:
+    prepared = tmp_path / "prepared"
+    prepared.mkdir()
+    (prepared / "manifest.jsonl").write_bytes((clips / "manifest.jsonl").read_bytes())
+    write_description(prepared, Description(tmp_path / "gone", LAYOUT, {"pairing": "clip"}))
+    with pytest.raises(EchoesError, match=r"gone/.* does not exist; if the files have moved, .*--root FOLDER.*--moved"):
+        train(recipe("image-vqgan", prepared, tmp_path / "run"))
+    moved = recipe("image-vqgan", prepared, tmp_path / "run", root=clips)
+    assert moved.fingerprint() == recipe("image-vqgan", prepared, tmp_path / "run").fingerprint()
+    assert load_model(train(moved)).parts
+    with pytest.raises(EchoesError, match="There is no folder .*nowhere"):
+        build_task(recipe("image-vqgan", prepared, tmp_path / "run", root=tmp_path / "nowhere"))
+
+
+def test_arrays_have_no_files_elsewhere(tmp_path: Path) -> None:
+    with pytest.raises(EchoesError, match="is no prepared folder of clips; leave root out"):
+        build_task(recipe("image-vqgan", tmp_path, tmp_path / "run", root=tmp_path))

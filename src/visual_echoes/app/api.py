@@ -9,12 +9,23 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Form, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from visual_echoes import __version__
-from visual_echoes.app.forms import ContinueForm, FillForm, JobForm, PairForm, PictureForm, SoundForm, VaryForm
+from visual_echoes.app.forms import (
+    ContinueForm,
+    FillForm,
+    JobForm,
+    PairForm,
+    PictureForm,
+    SoundForm,
+    VaryForm,
+    only_a_form,
+)
 from visual_echoes.app.jobs import Frame, Job, JobStatus
 from visual_echoes.app.metrics import MEDIA_TYPE, exposition
 from visual_echoes.app.service import Busy, Service, UnknownJob, follow
@@ -109,6 +120,8 @@ def create_api(service: Service) -> FastAPI:
     say_problems(api)
     for routes in (server, models, jobs):
         api.include_router(routes)
+    methods = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
+    api.add_route(f"{API}/{{rest:path}}", _elsewhere, methods, include_in_schema=False)
     return api
 
 
@@ -160,7 +173,10 @@ def _accept(path: str, form: type[JobForm]) -> None:
         return job.status()
 
     make.__annotations__["form"] = Annotated[form, Form(media_type="multipart/form-data")]
-    add = jobs.post(path, status_code=202, description=form.__doc__, responses=_problems(400, 403, 413, 503))
+    add = jobs.post(
+        path, status_code=202, description=form.__doc__, responses=_problems(400, 403, 413, 503),
+        dependencies=[Depends(only_a_form)],
+    )  # fmt: skip
     add(make)
 
 
@@ -208,6 +224,17 @@ def file(job: TheJob, name: str) -> Response:
         raise HTTPException(404, "The job has no such file, or is not done yet; its status names its files.")
     media_type = _MEDIA_TYPES[PurePosixPath(name).suffix]
     return Response(job.files[name], media_type=media_type, headers={"cache-control": "private, no-store"})
+
+
+async def _elsewhere(request: Request) -> JSONResponse:
+    """What is asked of no route: the page, which answers to every other address, would say that nothing is there."""
+    known = [route for router in (server, models, jobs) for route in router.routes if isinstance(route, APIRoute)]
+    partial = [route for route in known if route.matches(request.scope)[0] is Match.PARTIAL]
+    allowed = sorted({method for route in partial for method in route.methods or ()})
+    if not allowed:
+        return JSONResponse({"detail": "There is nothing at this address."}, 404)
+    methods = ", ".join(allowed)
+    return JSONResponse({"detail": f"This address takes {methods} alone."}, 405, {"allow": methods})
 
 
 def _grids(done: int, frame: Frame) -> Grids:

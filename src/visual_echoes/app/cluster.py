@@ -13,19 +13,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from fastapi import FastAPI, Form, Response
+from fastapi import Depends, FastAPI, Form, Response
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 from starlette.types import ASGIApp
 
 from visual_echoes.app.api import API, say_problems
 from visual_echoes.app.batching import Items, along, cut, join
-from visual_echoes.app.forms import JobForm, PictureForm, SoundForm
+from visual_echoes.app.forms import JobForm, PictureForm, SoundForm, only_a_form
 from visual_echoes.app.gate import LOOPBACK_NAMES, Gate
 from visual_echoes.app.jobs import Task
 from visual_echoes.app.limits import BATCH_DELAY, BATCH_ITEMS, MAX_VARIANTS, MAX_WAITING, MIN_TOKEN
 from visual_echoes.app.service import item_files
 from visual_echoes.errors import EchoesError
+from visual_echoes.names import shown
 from visual_echoes.pipeline import DEFAULT_MODEL, VisualEchoes
 
 BATCH_HEADER = "x-batch-items"  # how many variants were made at once, those of other requests included
@@ -102,7 +103,7 @@ class Replica:
         api = FastAPI(title="Visual Echoes", openapi_url=f"{API}/openapi.json", docs_url=None, redoc_url=None)
         say_problems(api)
         for route in (self.sound, self.picture):
-            api.post(f"{API}/{route.__name__}", response_class=Response)(route)
+            api.post(f"{API}/{route.__name__}", response_class=Response, dependencies=[Depends(only_a_form)])(route)
         token = self._settings.token
         return Gate(api, names=LOOPBACK_NAMES if token is None else None, token=token, has_room=lambda: True)
 
@@ -116,7 +117,7 @@ class Replica:
 
     async def _answer(self, form: JobForm) -> Response:
         if form.model not in (None, self._name):
-            raise EchoesError(f"There is no model {form.model!r} here; choose {self._name}.")
+            raise EchoesError(f"There is no model '{shown(form.model or '')}' here; choose {self._name}.")
         async with self._reading:
             task = await asyncio.to_thread(form.task, self._echoes.layout)
         made = await self._make(task)

@@ -1,4 +1,4 @@
-"""What the HTTP API takes for each task: multipart forms, their files checked by name before they are stored."""
+"""What the HTTP API takes for each task: one form, of which nothing is ignored."""
 
 from __future__ import annotations
 
@@ -8,18 +8,45 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from fastapi import UploadFile
+from fastapi import Request, UploadFile
 from pydantic import Field
 
 from visual_echoes.app import tasks
 from visual_echoes.app.jobs import Job, Task
 from visual_echoes.app.service import Service
 from visual_echoes.app.tasks import Options, Side
-from visual_echoes.app.uploads import Upload, picture_name, sound_name, stored
+from visual_echoes.app.uploads import Upload, shown_name, stored
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 from visual_echoes.media import read_image
+from visual_echoes.names import shown
 from visual_echoes.pipeline import PairOrder
+
+_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+
+
+async def only_a_form(request: Request) -> None:
+    """Refuse a request for a job of which something would be ignored, or taken for something else.
+
+    Raises:
+        EchoesError: settings in the address, a body that is no form, or a field that is sent more than once.
+    """
+    if request.url.query:
+        raise EchoesError("Settings in the address are not read; send them as fields of a form (multipart/form-data).")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in _FORMS and (kind or not await _is_empty(request)):
+        raise EchoesError(f"A body of type {shown(kind) or 'unknown'} is not read; send a form (multipart/form-data).")
+    names = [name for name, _ in (await request.form()).multi_items()] if kind else []
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise EchoesError(f"The field {shown(twice)} is sent {names.count(twice)} times; send each field once.")
+
+
+async def _is_empty(request: Request) -> bool:
+    async for piece in request.stream():
+        if piece:
+            return False
+    return True
 
 
 class JobForm(Options, ABC):
@@ -53,7 +80,7 @@ class SoundForm(JobForm):
     picture: UploadFile
 
     def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
-        picture = _stored(stack, self.picture, picture_name)
+        picture = _stored(stack, self.picture)
         return lambda layout: tasks.sound_task(layout, self.options, picture)
 
 
@@ -63,7 +90,7 @@ class PictureForm(JobForm):
     sound: UploadFile
 
     def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
-        sound = _stored(stack, self.sound, sound_name)
+        sound = _stored(stack, self.sound)
         return lambda layout: tasks.picture_task(layout, self.options, sound)
 
 
@@ -88,8 +115,8 @@ class FillForm(JobForm):
     end: float | None = Field(default=None, description="seconds up to which it is; to the end if left out")
 
     def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
-        picture, sound = _optional(stack, self.picture, picture_name), _optional(stack, self.sound, sound_name)
-        mask = _optional(stack, self.mask, picture_name)
+        picture, sound = _optional(stack, self.picture), _optional(stack, self.sound)
+        mask = _optional(stack, self.mask)
         if self.start is None and self.end is not None:
             raise EchoesError("There is an end without a start; give both, or the start alone.")
         stretch = None if self.start is None else (self.start, np.inf if self.end is None else self.end)
@@ -106,7 +133,7 @@ class ContinueForm(JobForm):
     keep: float = Field(description="seconds of the sound's end that the result begins with")
 
     def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
-        picture, sound = _optional(stack, self.picture, picture_name), _stored(stack, self.sound, sound_name)
+        picture, sound = _optional(stack, self.picture), _stored(stack, self.sound)
         return lambda layout: tasks.continue_task(layout, self.options, picture, sound, self.keep)
 
 
@@ -119,16 +146,16 @@ class VaryForm(JobForm):
     share: float = Field(default=0.5, gt=0, le=1, description="how much of it")
 
     def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
-        picture, sound = _optional(stack, self.picture, picture_name), _optional(stack, self.sound, sound_name)
+        picture, sound = _optional(stack, self.picture), _optional(stack, self.sound)
         return lambda layout: tasks.vary_task(layout, self.options, picture, sound, self.side, self.share)
 
 
-def _stored(stack: ExitStack, file: UploadFile, name: Callable[[str | None], str]) -> Upload:
-    return stack.enter_context(stored(file.file, name(file.filename)))
+def _stored(stack: ExitStack, file: UploadFile) -> Upload:
+    return stack.enter_context(stored(file.file, shown_name(file.filename)))
 
 
-def _optional(stack: ExitStack, file: UploadFile | None, name: Callable[[str | None], str]) -> Upload | None:
-    return None if file is None else _stored(stack, file, name)
+def _optional(stack: ExitStack, file: UploadFile | None) -> Upload | None:
+    return None if file is None else _stored(stack, file)
 
 
 def _mask(path: Path) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from visual_echoes.app.cards import picture_view, problem, sound_view
 from visual_echoes.app.service import Service
-from visual_echoes.app.uploads import Upload, picture_name, sound_name
+from visual_echoes.app.uploads import Upload, shown_name
 from visual_echoes.errors import EchoesError
 from visual_echoes.inputs import heard_array, picture_array
 from visual_echoes.notes import collected
@@ -30,11 +30,11 @@ class Inbox:
 
     def picture(self, sent: Any) -> Upload | None:
         """The picture in a widget; None if it is empty."""
-        return None if sent is None else Upload(self._path(sent), picture_name(_name(sent)))
+        return None if sent is None else Upload(self._path(sent), shown_name(_name(sent)))
 
     def sound(self, sent: Any) -> Upload | None:
         """The sound in a widget; None if it is empty."""
-        return None if sent is None else Upload(self._path(sent), sound_name(_name(sent)))
+        return None if sent is None else Upload(self._path(sent), shown_name(_name(sent)))
 
     def need_picture(self, sent: Any) -> Upload:
         """The picture in a widget that must not be empty."""

@@ -29,6 +29,7 @@ from visual_echoes.app.limits import (
 )
 from visual_echoes.errors import EchoesError
 from visual_echoes.exports import export_item
+from visual_echoes.names import shown
 from visual_echoes.notes import collected
 from visual_echoes.pipeline import Result, VisualEchoes
 from visual_echoes.transformer import Pair
@@ -95,7 +96,7 @@ class Service:
         """The model of a name, loaded the first time; None for the first one."""
         name = name or self.names[0]
         if name not in self._sources:
-            raise EchoesError(f"There is no model {name!r} here; choose one of {', '.join(self.names)}.")
+            raise EchoesError(f"There is no model '{shown(name)}' here; choose one of {', '.join(self.names)}.")
         with self._loading:
             if name not in self._loaded:
                 self._loaded[name] = self._sources[name]()

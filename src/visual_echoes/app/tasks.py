@@ -21,6 +21,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.inputs import picture_array, read_heard
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio
+from visual_echoes.names import shown
 from visual_echoes.pipeline import MAX_SEED, PairOrder
 from visual_echoes.places import audio_places, image_places
 from visual_echoes.sampling import Preset
@@ -68,7 +69,9 @@ class Options(BaseModel):
 
 def in_a_sentence(problem: Any) -> str:
     """What pydantic finds wrong with a value."""
-    name = ".".join(str(part) for part in problem["loc"] if part != "body")
+    name = ".".join(shown(str(part)) for part in problem["loc"] if part != "body")
+    if "UploadFile" in problem["msg"]:  # in FastAPI's words
+        return f"The value of {name} cannot be used: it is text; send a file, with a name."
     return f"The value of {name or 'the request'} cannot be used: {problem['msg']}."
 
 

@@ -10,7 +10,7 @@ from visual_echoes import __version__
 from visual_echoes.cli import generate, models, training
 from visual_echoes.cli.app import serve
 from visual_echoes.cli.bench import bench
-from visual_echoes.cli.console import ReportingGroup
+from visual_echoes.cli.console import ReportingGroup, print_every_name
 from visual_echoes.cli.convert import convert
 from visual_echoes.cli.data import data
 from visual_echoes.cli.demo import demo
@@ -69,4 +69,5 @@ app.command(rich_help_panel=TRAIN)(calibrate)
 
 def main() -> None:
     """Run the command with the process's arguments and exit."""
+    print_every_name()
     app(prog_name="echoes")

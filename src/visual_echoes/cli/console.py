@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from visual_echoes.errors import EchoesError
+from visual_echoes.names import shown
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -42,20 +44,20 @@ class ReportingGroup(TyperGroup):
         raise typer.Exit(1)
 
 
+def print_every_name() -> None:
+    """Have standard output escape what its encoding lacks, as standard error does, instead of failing."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def say(text: str) -> None:
     """One line on standard output."""
-    typer.echo(one_line(text))
+    typer.echo(shown(text))
 
 
 def complain(text: str) -> None:
     """One line on standard error."""
-    typer.echo(one_line(text), err=True)
-
-
-def one_line(text: str) -> str:
-    """Text that no file name can break into lines, colour, or make unprintable."""
-    marks = {True: " ", False: "\N{REPLACEMENT CHARACTER}"}
-    return "".join(char if char.isprintable() else marks[char.isspace()] for char in text)
+    typer.echo(shown(text), err=True)
 
 
 class Bar:
@@ -73,14 +75,14 @@ class Bar:
         if self._progress.disable or not sys.stdout.isatty():
             say(text)
         else:
-            self._progress.console.print(one_line(text), markup=False, highlight=False, soft_wrap=True)
+            self._progress.console.print(shown(text), markup=False, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """`complain`, above the bar."""
         if self._progress.disable:
             complain(text)
         else:
-            self._progress.console.print(one_line(text), markup=False, highlight=False, soft_wrap=True)
+            self._progress.console.print(shown(text), markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from visual_echoes.cli.items import (
     find_files,
     read_batches,
     read_clip,
+    result_paths,
 )
 from visual_echoes.cli.options import (
     BatchSizeOption,
@@ -85,6 +86,7 @@ def sound(
         write=lambda item, result, row: export_item(
             echoes.model, result, row, output / item.stem, suffixes, task="sound", source=source_name(item.path)
         ),
+        results=partial(result_paths, output, suffixes),
         signer=signer,
         batch_size=batch_size,
         seed=seed,
@@ -126,6 +128,7 @@ def picture(
         write=lambda item, result, row: export_item(
             echoes.model, result, row, output / item.stem, suffixes, task="picture", source=source_name(item.path)
         ),
+        results=partial(result_paths, output, suffixes),
         signer=signer,
         batch_size=batch_size,
         seed=seed,
@@ -183,6 +186,7 @@ def _run(
     read: Callable[[Path, Callable[[str], None]], Any],
     make: Callable[..., Result],
     write: Callable[[Item, Result, int], list[Path]],
+    results: Callable[[Item], list[Path]],
     signer: Signer | None,
     batch_size: int,
     seed: int,
@@ -193,12 +197,13 @@ def _run(
         read: a file as the pipeline takes it, given a function for what is to be said about it.
         make: the pipeline's task, from what was read.
         write: writes an item, given the result and the item's row in it, and returns the files.
+        results: the files that it will be.
         signer: puts Content Credentials into them.
     """
     from visual_echoes.confidence import in_words
 
     with failures_at_the_end() as failures, progress_bar("Working", len(items)) as bar:
-        for batch in read_batches(items, lambda path: read(path, bar.note), batch_size, failures):
+        for batch in read_batches(items, lambda path: read(path, bar.note), batch_size, failures, results):
             finished = batch[-1][0].position + 1
             result = make(
                 [content for _, content in batch],

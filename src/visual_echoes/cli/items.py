@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -14,6 +16,7 @@ import typer
 
 from visual_echoes.cli.console import complain
 from visual_echoes.errors import EchoesError
+from visual_echoes.names import composed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +66,11 @@ def as_items(files: Iterable[Path]) -> list[Item]:
     return [Item(file, position, _new_stem(file.stem, taken)) for position, file in enumerate(files)]
 
 
+def result_paths(output: Path, suffixes: Sequence[str], item: Item) -> list[Path]:
+    """The files that are made of an item."""
+    return [output / (item.stem + suffix) for suffix in suffixes]
+
+
 def sorted_by_kind(files: Sequence[Path]) -> tuple[list[Item], list[Item]]:
     """Pictures and sounds; a video is both, and what is none of them is read as a picture."""
     found = find_files(files, ("image", "audio", "video"), "pictures, sounds or videos")
@@ -73,7 +81,7 @@ def sorted_by_kind(files: Sequence[Path]) -> tuple[list[Item], list[Item]]:
 
 
 def _files(path: Path, kinds: Collection[Kind], kind: str) -> list[Path]:
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return [path]
     files, others = [], Counter[str]()
     for entry in sorted(path.iterdir()):
@@ -111,12 +119,12 @@ def _counted(others: Counter[str]) -> str:
 
 
 def _new_stem(stem: str, taken: set[str]) -> str:
-    """The stem, numbered if it is taken; letter case does not tell names apart on every file system."""
+    """The stem, numbered if it is taken; letter case and Unicode's forms do not tell names apart on every system."""
     name, number = stem, 1
-    while name.casefold() in taken:
+    while composed(name).casefold() in taken:
         number += 1
         name = f"{stem}-{number}"
-    taken.add(name.casefold())
+    taken.add(composed(name).casefold())
     return name
 
 
@@ -131,7 +139,7 @@ def claim_outputs(folder: Path, names: Iterable[str], inputs: Iterable[Path], ov
     for target in (folder / name for name in names):
         if target.resolve() in sources:
             raise EchoesError(f"{target} is one of the inputs; choose another folder with -o.")
-        if target.exists() and not overwrite:
+        if os.path.exists(target) and not overwrite:
             raise EchoesError(f"{target} exists already; choose another folder with -o, or add --overwrite.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -144,12 +152,22 @@ def claim_outputs(folder: Path, names: Iterable[str], inputs: Iterable[Path], ov
 
 
 def read_batches(
-    items: Iterable[Item], read: Callable[[Path], T], batch_size: int, failures: list[str]
+    items: Iterable[Item],
+    read: Callable[[Path], T],
+    batch_size: int,
+    failures: list[str],
+    results: Callable[[Item], Iterable[Path]] = lambda _: (),
 ) -> Iterator[list[tuple[Item, T]]]:
-    """Read item after item into batches. What cannot be read is noted among the failures and left out."""
+    """Read item after item into batches. What cannot be read is noted among the failures and left out.
+
+    Args:
+        results: the files that will be made of an item, in folders that exist; one whose name is too long counts as
+            one that cannot be read.
+    """
     batch: list[tuple[Item, T]] = []
     for item in items:
         try:
+            _check_names(item, results(item))
             batch.append((item, read(item.path)))
         except EchoesError as error:
             failures.append(failure(item.path, error))
@@ -159,6 +177,18 @@ def read_batches(
             batch = []
     if batch:
         yield batch
+
+
+def _check_names(item: Item, results: Iterable[Path]) -> None:
+    """Refuse an item whose results could have no name here, before the work of making them."""
+    for path in results:
+        try:
+            os.lstat(path)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise EchoesError(
+                    f"{item.path} was left out: {path.name} is too long a name for its result; give it a shorter name."
+                ) from error
 
 
 def read_clip(path: Path, layout: Layout, start: float | None, note: Callable[[str], None]) -> tuple[np.ndarray, int]:

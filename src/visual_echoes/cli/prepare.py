@@ -58,6 +58,9 @@ def prepare(
         str | None,
         typer.Option("--ray", metavar="ADDRESS", help="Decode on a Ray cluster; auto, local, or its address."),
     ] = None,
+    moved: Annotated[
+        bool, typer.Option("--moved", help="The files of an earlier preparation lie in INPUT now; keep what was done.")
+    ] = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Make clips for training: a manifest, a list of what was left out and why, and tokens if asked for.
@@ -75,7 +78,7 @@ def prepare(
     )  # fmt: skip
     try:
         with needs_extra("cluster"), progress_bar("Examining", 1) as bar:
-            summary = library.prepare(settings, output, library.Engine(workers, time_limit, ray), bar.show)
+            summary = library.prepare(settings, output, library.Engine(workers, time_limit, ray), bar.show, moved)
         Console().print(summary_table(summary))
         if tokenizers is not None:
             _write_tokens(output, tokenizers, workers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from visual_echoes.cli.items import (
     failures_at_the_end,
     read_batches,
     read_clip,
+    result_paths,
     sorted_by_kind,
 )
 from visual_echoes.cli.options import (
@@ -63,7 +65,8 @@ def _pictures(
     from visual_echoes.fidelity import psnr
     from visual_echoes.inputs import picture_array
 
-    for batch in read_batches(items, lambda path: picture_array(path, echoes.layout), batch_size, failures):
+    results = partial(result_paths, output, [".png"])
+    for batch in read_batches(items, lambda path: picture_array(path, echoes.layout), batch_size, failures, results):
         result = echoes.reconstruct(images=[given for _, given in batch], batch_size=batch_size)
         assert result.images is not None
         for row, (item, given) in enumerate(batch):
@@ -87,8 +90,9 @@ def _sounds(
     from visual_echoes.fidelity import log_mel_l1
     from visual_echoes.inputs import sound_array
 
+    results = partial(result_paths, output, [".wav"])
     for batch in read_batches(
-        items, lambda path: read_clip(path, echoes.layout, start, bar.note), batch_size, failures
+        items, lambda path: read_clip(path, echoes.layout, start, bar.note), batch_size, failures, results
     ):
         clips = [clip for _, clip in batch]
         mels = echoes.codec.mels(np.stack([sound_array(clip, echoes.layout) for clip in clips])).cpu().numpy()

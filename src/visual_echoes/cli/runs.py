@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from visual_echoes.cli.console import complain, one_line, say
+from visual_echoes.cli.console import complain, say
 from visual_echoes.errors import EchoesError
+from visual_echoes.names import shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -67,8 +68,8 @@ def _runs_table(found: list[RunSummary], folder: Path) -> Table:
     for run in found:
         place = run.folder if run.folder == folder else run.folder.relative_to(folder)
         table.add_row(
-            Text(one_line(str(place)), overflow="fold"),
-            Text(one_line(run.recipe or "?"), overflow="fold"),
+            Text(shown(str(place)), overflow="fold"),
+            Text(shown(run.recipe or "?"), overflow="fold"),
             f"{run.step:,} of {'?' if run.steps is None else f'{run.steps:,}'}",
             _figure(run.loss),
             _figure(run.seconds_per_step),
@@ -94,9 +95,9 @@ def _compare(first: Path, second: Path) -> None:
     if not differences:
         say("Both runs have the same recipe.")
         return
-    table = Table("key", *(escape(one_line(str(folder))) for folder in (first, second)), box=SIMPLE)
+    table = Table("key", *(escape(shown(str(folder))) for folder in (first, second)), box=SIMPLE)
     for key, values in differences.items():
-        table.add_row(*(Text(one_line(cell), overflow="fold") for cell in (key, *map(_value, values))))
+        table.add_row(*(Text(shown(cell), overflow="fold") for cell in (key, *map(_value, values))))
     Console().print(table)
 
 

@@ -70,6 +70,14 @@ def train(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", show_default="the recipe's", help="Run folder.")
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", show_default="the recipe's", help="Folder of prepared data, if it has moved."),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option("--root", show_default="the data's", help="Folder of its videos or pictures, if they have moved."),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, show_default="the recipe's", help="Training steps.")
     ] = None,
@@ -108,17 +116,17 @@ def train(
         from visual_echoes.training.signals import STOPPED_STATUS, TrainingStopped
 
     chosen = read_recipe(recipe)
-    if output is not None:
-        chosen = chosen.model_copy(update={"output": output})
+    places = {key: path for key, path in {"output": output, "root": root}.items() if path is not None}
+    chosen = chosen.model_copy(update=places)
     changes = {key: value for key, value in {"steps": steps, "batch_size": batch_size}.items() if value is not None}
     chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update=changes)})
     if threads is not None:
         torch.set_num_threads(threads)
     if dry_run:
-        _say_costs(chosen, device)
+        _say_costs(chosen if data is None else chosen.model_copy(update={"data": data}), device)
         return
     try:
-        say(str(run.train(chosen, accept_changed_data, device=device, wandb_project=wandb)))
+        say(str(run.train(chosen, accept_changed_data, device=device, wandb_project=wandb, data=data)))
     except TrainingStopped as stopped:
         complain(str(stopped))
         raise typer.Exit(STOPPED_STATUS) from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from visual_echoes.convert.contents import Chosen, choose
+from visual_echoes.convert.shards import checkpoint_files
 from visual_echoes.errors import EchoesError, first_line
 from visual_echoes.files import StrPath
 
 MAX_CHECKPOINT_BYTES = 4 << 30
-# Where the published files keep a network's tensors: Lightning, HiFi-GAN, and others.
-WRAPPERS = ("state_dict", "generator", "model")
-DEEPEST = 3
-PARALLEL_PREFIX = "module."  # torch's DataParallel adds it to every name
-DROPPED = ("loss.", "colorize")  # the discriminator and the perceptual loss; a colour map for segmentations
 # Packages whose objects stand in checkpoints beside the weights and may be left out.
-BOOKKEEPING = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "omegaconf.", "numpy.", "argparse.")
+BOOKKEEPING = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "omegaconf.", "numpy.", "argparse.", "pathlib.")
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _ADVICE = "get the file again from its publisher"
@@ -46,25 +43,47 @@ class _StandIn:
 
 
 def read_tensors(source: StrPath) -> dict[str, Tensor]:
+    """The network's tensors of a checkpoint; see `read_checkpoint`."""
+    return read_checkpoint(source).tensors
+
+
+def read_checkpoint(source: StrPath) -> Chosen:
     """The network's tensors of a checkpoint, in float32 or as they are stored, without losses and optimizers.
 
+    Args:
+        source: the file; of a divided checkpoint one of the files, or their index.
+
     Raises:
-        EchoesError: the file is missing, too large, damaged, refers to code, or holds no tensors.
+        EchoesError: a file is missing, too large, damaged, refers to code, or holds no tensors or several networks.
     """
     path = Path(source)
-    size = _check_size(path)
-    content = _unwrap(_read(path))
-    prefix = PARALLEL_PREFIX if all(str(name).startswith(PARALLEL_PREFIX) for name in content) else ""
-    tensors = {
-        str(name).removeprefix(prefix): value.detach()
-        for name, value in content.items()
-        if isinstance(value, Tensor) and not str(name).removeprefix(prefix).startswith(DROPPED)
-    }
-    if not tensors:
+    files = checkpoint_files(path)
+    size = sum(map(_check_size, files))
+    if size > MAX_CHECKPOINT_BYTES:
+        raise EchoesError(
+            f"{path} and the files that belong to it have more than {MAX_CHECKPOINT_BYTES} bytes together."
+        )
+    chosen = choose(_read_all(files), path)
+    if not chosen.tensors:
         raise EchoesError(f"{path} holds no tensors of a network; give the checkpoint of a tokenizer or a vocoder.")
-    if sum(value.numel() * value.element_size() for value in tensors.values()) > size:
+    if sum(value.numel() * value.element_size() for value in chosen.tensors.values()) > size:
         raise EchoesError(f"{path} claims larger tensors than it holds; {_ADVICE}.")
-    return tensors
+    return chosen
+
+
+def _read_all(files: Sequence[Path]) -> Mapping[Any, Any]:
+    """The content of the files together."""
+    if len(files) == 1:
+        return _read(files[0])
+    content: dict[Any, Any] = {}
+    for path in files:
+        part = _read(path)
+        if twice := content.keys() & part.keys():
+            raise EchoesError(
+                f"{path} holds {min(map(str, twice))} of another of its checkpoint's files again; {_ADVICE}."
+            )
+        content |= part
+    return content
 
 
 def _check_size(path: Path) -> int:
@@ -142,13 +161,3 @@ def _unreadable(path: Path, error: Exception) -> EchoesError:
             "safetensors."
         )
     return EchoesError(f"{path} is cut short or damaged ({first_line(error)}); {_ADVICE}.")
-
-
-def _unwrap(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """The mapping with the network's tensors."""
-    for _ in range(DEEPEST):
-        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
-    return content

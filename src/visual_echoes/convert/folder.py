@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,13 +10,15 @@ from pydantic import ValidationError
 from torch import nn
 
 from visual_echoes import __version__
-from visual_echoes.convert.files import read_tensors
+from visual_echoes.convert.files import read_checkpoint
 from visual_echoes.convert.readers import TITLES, recognise
+from visual_echoes.convert.shards import checkpoint_files
 from visual_echoes.convert.vocoders import build_hifigan, build_melgan, read_own_mel
 from visual_echoes.convert.vqgans import build_mage_vqgan, build_vqgan
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
 from visual_echoes.layout import Layout
+from visual_echoes.run_folder import file_digest
 from visual_echoes.sampling import SamplingSettings
 from visual_echoes.tokenizer import Tokenizer, TokenizerName, check_fits
 from visual_echoes.vocoder import HiFiGAN, RemappedHiFiGAN, Vocoder, build_vocoder
@@ -26,7 +27,6 @@ from visual_echoes.weights import Model
 
 MelChoice = Literal["own", "layout"]
 ConvertedPart = Literal["image_vqgan", "audio_vqgan", "vocoder"]
-_HASH_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def convert_checkpoint(
         EchoesError: the file is unusable, or what it holds does not fit the layout or the part.
     """
     chosen: ConvertedPart = "vocoder"
-    tensors = read_tensors(path)
+    tensors, note = read_checkpoint(path)
     architecture = recognise(tensors, path)
     if architecture in ("vqgan", "mage-vqgan"):
         build = build_vqgan if architecture == "vqgan" else build_mage_vqgan
@@ -85,6 +85,8 @@ def convert_checkpoint(
             stated = None if config is None else read_own_mel(config)
             vocoder = _remapped(generator, layout, stated) if mel == "own" else _direct(generator, layout, stated)
         network, summary = vocoder, _describe_vocoder(vocoder, layout)
+    if note:
+        summary = (note, *summary)
     kind, values = _identity(network)
     title = TITLES[architecture]
     model = Model(
@@ -174,12 +176,9 @@ def _describe_vocoder(vocoder: Vocoder, layout: Layout) -> tuple[str, ...]:
 
 
 def _card(path: Path, title: str, summary: tuple[str, ...]) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(_HASH_BLOCK):
-            digest.update(block)
+    files = ", ".join(f"`{file.name}` (SHA-256 `{file_digest(file)}`)" for file in checkpoint_files(path))
     lines = [
-        f"# {title}", f"Converted from `{path.name}` (SHA-256 `{digest.hexdigest()}`).", " ".join(summary),
+        f"# {title}", f"Converted from {files}.", " ".join(summary),
         "Licence: that of the original checkpoint.",
     ]  # fmt: skip
     return "\n\n".join(lines) + "\n"

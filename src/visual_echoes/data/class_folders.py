@@ -109,7 +109,7 @@ def _check_training(folder: Path, target: Path, classes: Classes, labels: set[st
     for kind, groups in (("picture", train.image_groups), ("sound", train.sound_groups)):
         left = labels - {classes.groups[group] for group in groups.unique().tolist()}
         if left or not labels:
-            which = f"The class {min(left)!r}" if left else "No class"
+            which = f"The class '{min(left)}'" if left else "No class"
             raise EchoesError(
                 f"{which} of {folder} has {'no' if left else 'a'} usable {kind} to train on; add some, or make the "
                 f"shares for validation and test smaller ({target / REJECTED} lists what was left out)."

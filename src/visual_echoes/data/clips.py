@@ -5,6 +5,7 @@ Shapes: F frames, C channels, H rows, W columns.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from visual_echoes.data.manifest import Clip, resolve
+from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio, fit_image, media_kind, read_audio_window, read_frames_at, read_image
 from visual_echoes.mel import set_peak
@@ -26,7 +28,7 @@ def read_clip_picture(clip: Clip, root: Path, frame: int, layout: Layout) -> Ten
 
 def read_clip_pictures(clip: Clip, root: Path, frames: Sequence[int], layout: Layout) -> Tensor:
     """Several frames of a clip in one pass over its file, uint8 (F, C, H, W); `frames` in ascending order."""
-    path = resolve(clip.picture, root)
+    path = _file(clip.picture, root)
     with collected():  # the preparation has written its notes
         if media_kind(path) == "video":
             images = read_frames_at(path, [clip.start + clip.frames[frame] for frame in frames])
@@ -46,7 +48,7 @@ def read_clip_sound(clip: Clip, root: Path, layout: Layout, offset_seconds: floa
     silence, as sounds given to a model are (`fit_audio`), whatever the offset.
     """
     rate, samples = layout.sample_rate, layout.clip_samples
-    path = resolve(clip.sound, root)
+    path = _file(clip.sound, root)
     if _is_short(clip, layout):
         first, last = 0.0, clip.seconds
     else:
@@ -73,6 +75,17 @@ def window_offsets(clip: Clip, layout: Layout, count: int) -> list[float]:
     if count == 1 or last - first <= 0:
         return [(first + last) / 2]
     return [first + (last - first) * index / (count - 1) for index in range(count)]
+
+
+def _file(name: str, root: Path) -> Path:
+    """A file of the manifest; `EchoesError` if it is not where the data set says."""
+    path = resolve(name, root)
+    if not os.path.exists(path):
+        raise EchoesError(
+            f"{path} does not exist; if the files have moved, name the folder that they start from now: `echoes train "
+            "... --root FOLDER` for one run, `echoes prepare FOLDER -o ... --moved` for good."
+        )
+    return path
 
 
 def _slack(layout: Layout) -> float:

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path, write_text
 from visual_echoes.layout import Layout
+from visual_echoes.names import as_stored
 
 FORMAT = 1
 KIND = "clips"
@@ -33,7 +34,7 @@ class Clip:
     """One clip.
 
     Attributes:
-        id: unique in the manifest, printable, in one line.
+        id: unique in the manifest, without control characters.
         split: "train", "valid" or "test".
         label: its class, if it has one.
         picture: path of the video or picture, relative to the root of the manifest where it lies below it.
@@ -80,7 +81,7 @@ _CLIP = TypeAdapter(Clip)
 
 def resolve(path: str, root: Path) -> Path:
     """A path of the manifest as one that can be opened."""
-    return root / path
+    return as_stored(root / path)
 
 
 def write_manifest(folder: Path, clips: Iterable[Clip]) -> None:
@@ -104,9 +105,9 @@ def read_manifest(folder: Path, split: str | None = None) -> list[Clip]:
     splits: dict[str, str] = {}
     for number, clip in enumerate(_parse(path), start=1):
         if clip.id in ids:
-            raise EchoesError(f"Line {number} of {path} has the id {clip.id!r} of an earlier line; prepare it again.")
+            raise EchoesError(f"Line {number} of {path} has the id '{clip.id}' of an earlier line; prepare it again.")
         if splits.setdefault(clip.origin, clip.split) != clip.split:
-            raise EchoesError(f"Line {number} of {path} has {clip.origin!r} in a second split; prepare it again.")
+            raise EchoesError(f"Line {number} of {path} has '{clip.origin}' in a second split; prepare it again.")
         ids.add(clip.id)
         clips.append(clip)
     clips.sort(key=lambda clip: clip.id)
@@ -136,6 +137,13 @@ def write_description(folder: Path, description: Description) -> None:
         "settings": description.settings,
     }  # fmt: skip
     write_text(folder / DESCRIPTION, json.dumps(content, indent=2) + "\n")
+
+
+def files_root(folder: Path, moved: Path | None) -> Path:
+    """The folder that a prepared folder's paths start from: the one that it names, or where that has moved to."""
+    if moved is not None and not moved.is_dir():
+        raise EchoesError(f"There is no folder {moved}; name the one in which the files of the data set lie now.")
+    return moved or read_description(folder).root
 
 
 def is_clip_folder(folder: Path) -> bool:

@@ -73,7 +73,10 @@ def read_split(folder: Path, name: str, layout: Layout, wanted: Sequence[Wanted]
     """Load one split; `EchoesError` if it is missing, broken, of another shape, or empty of what is wanted."""
     path = folder / f"{name}.safetensors"
     if not path.is_file():
-        raise EchoesError(f"There is no prepared data at {path}; prepare it first, for instance with `echoes data`.")
+        raise EchoesError(
+            f"There is no prepared data at {path}; prepare it first, for instance with `echoes data`, or name the "
+            "place that it has moved to with --data."
+        )
     try:
         split = PairSplit(**load_file(path))
     except (SafetensorError, TypeError, OSError) as error:

@@ -122,7 +122,9 @@ def _regular_size(name: str) -> int:
             raise EchoesError(f"{name} is a link to something that does not exist; mend or delete it.") from None
         raise EchoesError(f"{name} does not exist; check the name.") from None
     except (OSError, ValueError) as error:
-        raise EchoesError(f"{name!r} cannot be opened ({error}); check the name.") from error
+        raise EchoesError(
+            f"{name} cannot be opened ({getattr(error, 'strerror', None) or error}); check the name."
+        ) from error
     if not stat.S_ISREG(status.st_mode):
         raise EchoesError(f"{name} is a folder or a device, not a file; name a file.")
     return status.st_size

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from visual_echoes.baselines.autoregressive import AutoregressiveConfig
 from visual_echoes.data.clip_sources import ClipPictureSource, ClipWaveSource
-from visual_echoes.data.manifest import is_clip_folder, read_description, read_manifest
+from visual_echoes.data.manifest import files_root, is_clip_folder, read_manifest
 from visual_echoes.data.pairs import Wanted, read_split
 from visual_echoes.data.sources import MelSource, PictureSource, Source, WaveSource
 from visual_echoes.data.token_store import TokenStore
@@ -65,6 +65,8 @@ def build_task(recipe: Recipe) -> Task:
     Raises:
         EchoesError: unusable data or inputs, or a `[model]` that makes no network.
     """
+    if recipe.root is not None and not is_clip_folder(recipe.data):
+        raise EchoesError(f"{recipe.data} is no prepared folder of clips; leave root out.")
     torch.manual_seed(recipe.train.seed)
     try:
         task = _build(recipe)
@@ -146,7 +148,7 @@ def _open_split(recipe: Recipe, name: str, layout: Layout) -> _Split:
         raise EchoesError(f"{recipe.data} has no clip in the split {name!r}; prepare more clips.")
     if name == "valid":
         clips = clips[:: math.ceil(len(clips) / VALIDATION_CLIPS)]
-    files = clips, read_description(recipe.data).root, layout, recipe.augmentation
+    files = clips, files_root(recipe.data, recipe.root), layout, recipe.augmentation
     return _Split(ClipPictureSource(*files), ClipWaveSource(*files))
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from visual_echoes.data.clip_sources import ClipPictureSource, ClipWaveSource
-from visual_echoes.data.manifest import is_clip_folder, read_description, read_manifest
+from visual_echoes.data.manifest import files_root, is_clip_folder, read_manifest
 from visual_echoes.data.pairs import Wanted, read_split, unit_to_pixels
 from visual_echoes.data.sources import MelSource, PictureSource, Source, WaveSource
 from visual_echoes.demo.spectrogram import spectrogram
@@ -55,7 +55,7 @@ def _sources(recipe: Recipe) -> list[tuple[Wanted, Source]]:
         clips = read_manifest(recipe.data, "train")
         if not clips:
             raise EchoesError(f"{recipe.data} has no clip in the split 'train'; prepare more clips.")
-        files = clips, read_description(recipe.data).root, layout, recipe.augmentation
+        files = clips, files_root(recipe.data, recipe.root), layout, recipe.augmentation
         pictures, waves = ClipPictureSource(*files), ClipWaveSource(*files)
     else:
         split = read_split(recipe.data, "train", layout, wanted)

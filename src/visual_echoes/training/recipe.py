@@ -35,6 +35,7 @@ class _Recipe(BaseModel):
 
     layout: str
     data: Path  # folder of prepared data
+    root: Path | None = None  # where the files lie now that a prepared folder of clips names; None: where it says
     output: Path  # run folder
     augmentation: Augmentation = Augmentation()
     train: TrainSettings
@@ -51,7 +52,7 @@ class _Recipe(BaseModel):
 
     def fingerprint(self) -> str:
         """Identifies everything that shapes the run, but not how often it is looked at."""
-        content = self.model_dump_json(exclude={"output": True, "train": set(FREE_TO_CHANGE)})
+        content = self.model_dump_json(exclude={"output": True, "root": True, "train": set(FREE_TO_CHANGE)})
         return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -28,6 +28,7 @@ def train(
     *,
     device: Device = "auto",
     wandb_project: str | None = None,
+    data: Path | None = None,
 ) -> Path:
     """Run a recipe to its end, or go on where it stopped.
 
@@ -36,6 +37,7 @@ def train(
         accept_changed_data: go on although data set or tokenizers are not those the run began with.
         device: where to train; "auto" takes a GPU where there is one.
         wandb_project: the project of Weights & Biases to log to as well; None: none.
+        data: where the recipe's data set has moved to; a run that was begun in its old place goes on.
 
     Returns:
         The folder of what was trained: a model folder with one part, or the folder of a judge or a baseline.
@@ -48,12 +50,15 @@ def train(
     on_gpu(device)  # refused before minutes are spent on data, as is the next
     if wandb_project is not None:
         import_wandb()
+    fingerprint = recipe.fingerprint()
+    if data is not None:
+        recipe = recipe.model_copy(update={"data": data})
     task = build_task(recipe)
     records = {RECIPE_FILE: json.dumps({"kind": recipe.kind, **recipe.model_dump(mode="json")}, indent=2) + "\n"}
     if recipe.kind in PARTS:
         records[PART_FILE] = _trained_part(recipe, task).model_dump_json(indent=2) + "\n"
     trained = fit(
-        task, recipe.train, recipe.output, recipe.fingerprint(),
+        task, recipe.train, recipe.output, fingerprint,
         inputs=inputs_digest(recipe), accept_changed_inputs=accept_changed_data, records=records, device=device,
         wandb_project=wandb_project,
     )  # fmt: skip

@@ -110,7 +110,7 @@ def summarise(folder: Path, now: float | None = None) -> RunSummary:
         loss=loss,
         seconds_per_step=pace,
         state="broken" if problem else _state(folder, step, steps, _patience(training, pace), now or time.time()),
-        alarm=f"step {alarms[-1]['step']}: {alarms[-1].get('text')}" if alarms else None,
+        alarm=" ".join(f"step {alarms[-1]['step']}: {alarms[-1].get('text')}".split()) if alarms else None,
         problem=problem,
     )
 

@@ -59,6 +59,51 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert [one.reason for one in findings.rejected] == ["bad-name"]
 
 
+ORDINARY = [
+    "at 9.41\u202fAM",
+    "a\u00a0b",
+    "\u5199\u3000\u771f",
+    "\U0001f468\u200d\U0001f467",
+    "\u0645\u06cc\u200c\u062e",
+]
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_spaces_and_joiners_of_every_kind_are_ordinary(tmp_path: Path, name: str) -> None:
+    """What macOS, phones and keyboards of many languages put into names, in a file and in a folder above it."""
+    touch(tmp_path / name, f"{name}.mp4", f"{name}/x.png", f"{name}/x.wav")
+    findings = find_in_folder(tmp_path / name)
+    assert {candidate.id for candidate in findings.candidates} == {name, f"{name}/x"}
+    assert findings.rejected == []
+
+
+def test_two_forms_of_one_name_belong_together(tmp_path: Path) -> None:
+    touch(tmp_path, "caf\u00e9.png", "cafe\u0301.wav", "u\u0308ber/a.png", "\u00fcber/a.wav")
+    findings = find_in_folder(tmp_path)
+    assert [(candidate.id, candidate.label) for candidate in findings.candidates] == [
+        ("caf\u00e9", None), ("\u00fcber/a", "\u00fcber"),
+    ]  # fmt: skip
+    assert findings.candidates[0].files == [str(tmp_path / "caf\u00e9.png"), str(tmp_path / "cafe\u0301.wav")]
+
+
+def test_files_that_look_the_same_are_told_apart(tmp_path: Path) -> None:
+    touch(tmp_path, "caf\u00e9.mp4", "cafe\u0301.mp4", "u\u0308.mp4", "\u00fc.wav", "a.mp4", "a.wav")
+    findings = find_in_folder(tmp_path)
+    assert len(findings.candidates) == 3
+    assert {one.detail for one in findings.rejected} == {
+        "cafe\\u0301.mp4 is taken, and this is caf\\u00e9.mp4",
+        "u\\u0308.mp4 is taken, and this is \\u00fc.wav",
+        "a.mp4 is taken",
+    }
+
+
+def test_classes_in_two_forms_are_one(tmp_path: Path) -> None:
+    touch(tmp_path, "pictures/caf\u00e9/1.png", "sounds/cafe\u0301/1.wav", "sounds/cafe\u0301/e\u0301.wav")
+    findings = find_classes(tmp_path)
+    assert {candidate.label for candidate in findings.candidates} == {"caf\u00e9"}
+    assert findings.candidates[-1].id == "sounds/caf\u00e9/\u00e9"
+
+
 def test_the_output_is_no_input(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4", "out/b.mp4")
     findings = find_in_folder(tmp_path, leave_out=tmp_path / "out")

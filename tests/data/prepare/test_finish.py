@@ -146,7 +146,7 @@ def test_paths_below_the_root_become_relative() -> None:
 def test_rejected_csv_holds_any_name(tmp_path: Path) -> None:
     write_rejected(tmp_path, [Rejected("", 'a "b", c\n\udcff.mp4', Reason.BAD_NAME)])
     text = (tmp_path / "rejected.csv").read_text()
-    assert text == 'file,id,reason,detail\n"a ""b"", c\n\\udcff.mp4",,bad-name,\n'
+    assert text == 'file,id,reason,detail\n"a ""b"", c\\n\\xff.mp4",,bad-name,\n'
 
 
 def test_notes_are_written_once_for_the_file_that_they_name(tmp_path: Path) -> None:

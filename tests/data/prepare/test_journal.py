@@ -28,11 +28,11 @@ def outcome(id: str) -> list[Rejected]:
 
 def test_what_was_recorded_is_there_again(tmp_path: Path) -> None:
     one, two = candidate(tmp_path, "a"), candidate(tmp_path, "b")
-    with Journal(tmp_path, SETTINGS) as journal:
+    with Journal(tmp_path, tmp_path, SETTINGS) as journal:
         assert journal.outcomes(one) is None
         journal.record(one, outcome("a"))
         assert journal.outcomes(one) == outcome("a")
-    with Journal(tmp_path, SETTINGS) as journal:
+    with Journal(tmp_path, tmp_path, SETTINGS) as journal:
         assert journal.outcomes(one) == outcome("a")
         assert journal.outcomes(two) is None
 
@@ -40,12 +40,12 @@ def test_what_was_recorded_is_there_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut", range(1, 60, 7))
 def test_a_torn_line_is_forgotten_and_overwritten(tmp_path: Path, cut: int) -> None:
     one, two = candidate(tmp_path, "a"), candidate(tmp_path, "b")
-    with Journal(tmp_path, SETTINGS) as journal:
+    with Journal(tmp_path, tmp_path, SETTINGS) as journal:
         journal.record(one, outcome("a"))
         journal.record(two, outcome("b"))
     whole = (tmp_path / JOURNAL).read_bytes()
     os.truncate(tmp_path / JOURNAL, len(whole) - cut)
-    with Journal(tmp_path, SETTINGS) as journal:
+    with Journal(tmp_path, tmp_path, SETTINGS) as journal:
         assert journal.outcomes(one) == outcome("a")
         assert journal.outcomes(two) is None
         journal.record(two, outcome("b"))
@@ -54,7 +54,7 @@ def test_a_torn_line_is_forgotten_and_overwritten(tmp_path: Path, cut: int) -> N
 
 def test_changed_files_and_candidates_are_examined_again(tmp_path: Path) -> None:
     one, two = candidate(tmp_path, "a"), candidate(tmp_path, "b")
-    with Journal(tmp_path, SETTINGS) as journal:
+    with Journal(tmp_path, tmp_path, SETTINGS) as journal:
         journal.record(one, outcome("a"))
         journal.record(two, outcome("b"))
         (tmp_path / "a.mp4").write_bytes(b"xy")
@@ -65,25 +65,48 @@ def test_changed_files_and_candidates_are_examined_again(tmp_path: Path) -> None
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
-    with Journal(tmp_path, SETTINGS):
+    with Journal(tmp_path, tmp_path, SETTINGS):
         pass
     with pytest.raises(EchoesError, match=r"other settings \(window\)"):
-        Journal(tmp_path, {"window": 2.0})
+        Journal(tmp_path, tmp_path, {"window": 2.0})
+
+
+def test_records_move_along_with_the_files_when_told_so(tmp_path: Path) -> None:
+    old, new, third = (tmp_path / name for name in ("old", "new", "third"))
+    old.mkdir()
+    one, two = candidate(old, "a"), candidate(old, "b")
+    with Journal(tmp_path, old, SETTINGS) as journal:
+        journal.record(one, outcome(str(old / "a.mp4")))
+    old.rename(new)
+    with pytest.raises(EchoesError, match=rf"was prepared from {old}; if its files have moved to {new}, add --moved"):
+        Journal(tmp_path, new, SETTINGS)
+    one, two = candidate(new, "a"), candidate(new, "b")
+    with Journal(tmp_path, new, SETTINGS, moved=True) as journal:
+        assert journal.outcomes(one) == outcome(str(new / "a.mp4"))
+        journal.record(two, outcome(str(new / "b.mp4")))
+    with Journal(tmp_path, new, SETTINGS) as journal:  # once is enough
+        assert journal.outcomes(one) == outcome(str(new / "a.mp4"))
+        assert journal.outcomes(two) == outcome(str(new / "b.mp4"))
+    new.rename(third)
+    (third / "a.mp4").write_bytes(b"changed on the way")
+    with Journal(tmp_path, third, SETTINGS, moved=True) as journal:
+        assert journal.outcomes(candidate(third, "a")) is None
+        assert journal.outcomes(candidate(third, "b")) == outcome(str(third / "b.mp4"))
 
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
-    with Journal(tmp_path, SETTINGS), pytest.raises(EchoesError, match="Another preparation"):
-        Journal(tmp_path, SETTINGS)
+    with Journal(tmp_path, tmp_path, SETTINGS), pytest.raises(EchoesError, match="Another preparation"):
+        Journal(tmp_path, tmp_path, SETTINGS)
 
 
 @pytest.mark.parametrize("line", [b"{}\n", b"no json\n", b"[1]\n"])
 def test_damage_before_the_end_is_told(tmp_path: Path, line: bytes) -> None:
-    with Journal(tmp_path, SETTINGS) as journal:
+    with Journal(tmp_path, tmp_path, SETTINGS) as journal:
         journal.record(candidate(tmp_path, "a"), [])
     with open(tmp_path / JOURNAL, "ab") as file:
         file.write(line)
     with pytest.raises(EchoesError, match="is damaged"):
-        Journal(tmp_path, SETTINGS)
+        Journal(tmp_path, tmp_path, SETTINGS)
 
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
@@ -91,7 +114,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource", reason="there is no limit on the size of files")
     one, two = candidate(tmp_path, "a"), candidate(tmp_path, "b")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with Journal(tmp_path, SETTINGS) as journal:
+    with Journal(tmp_path, tmp_path, SETTINGS) as journal:
         journal.record(one, outcome("a"))
         size = (tmp_path / JOURNAL).stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))
@@ -100,6 +123,6 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
                 journal.record(two, outcome("b"))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    with Journal(tmp_path, SETTINGS) as journal:
+    with Journal(tmp_path, tmp_path, SETTINGS) as journal:
         assert journal.outcomes(one) == outcome("a")
         assert journal.outcomes(two) is None

@@ -127,3 +127,20 @@ def test_split_lists(tmp_path: Path) -> None:
     for text in ("id\na\n", "id,split\na,some\n"):
         with pytest.raises(EchoesError, match=r"lacks split|no split 'some'"):
             read_split_list(listed(tmp_path, text))
+
+
+def test_a_list_may_write_names_in_another_form_than_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "u\u0308").mkdir()
+    for name in ("u\u0308/cafe\u0301.mp4", "a\u00a0b.mp4"):
+        (tmp_path / name).touch()
+    path = listed(tmp_path, "video,label\n\u00fc/caf\u00e9.mp4,Tu\u0308r\na\u00a0b.mp4,\n" + "x" * 300 + ".mp4,\n")
+    findings = find_listed(path, tmp_path)
+    assert [(one.id, one.label, one.picture) for one in findings.candidates] == [
+        ("\u00fc/caf\u00e9", "T\u00fcr", str(tmp_path / "u\u0308/cafe\u0301.mp4")),
+        ("a\u00a0b", None, str(tmp_path / "a\u00a0b.mp4")),
+    ]
+    assert [one.reason.value for one in findings.rejected] == ["missing"]  # a name longer than any file's
+
+
+def test_splits_are_found_under_either_form(tmp_path: Path) -> None:
+    assert read_split_list(listed(tmp_path, "id,split\ncafe\u0301,test\n")) == {"caf\u00e9": "test"}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from evaluation.files.material import write_pictures, write_sounds
+from evaluation.files.material import RATE, write_pictures, write_sounds
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.files.listing import check_overlap, list_folder, read_manifest, shown
+from visual_echoes.evaluation.files.listing import check_overlap, few, list_folder, read_manifest
+from visual_echoes.media import write_mp4, write_png, write_wav
+from visual_echoes.transformer import Modality
 
 
 def test_a_folder_is_listed_by_paths_without_suffix(tmp_path: Path) -> None:
@@ -49,6 +52,78 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
         list_folder(tmp_path, "audio")
 
 
+def write_item(stem: Path, suffixes: str, **mark: str) -> None:
+    """A picture, a sound, and both as a video, as this program writes them for one item."""
+    pixels, wave = np.zeros((32, 32, 3), np.uint8), np.full(RATE, 0.1, np.float32)
+    metadata = {"synthetic": "true", **mark}
+    if "p" in suffixes:
+        write_png(stem.with_name(f"{stem.name}.png"), pixels, metadata)
+    if "s" in suffixes:
+        write_wav(stem.with_name(f"{stem.name}.wav"), wave, RATE, metadata)
+    if "v" in suffixes:
+        write_mp4(stem.with_name(f"{stem.name}.mp4"), pixels, wave, RATE, metadata)
+
+
+@pytest.mark.parametrize(("modality", "suffix"), [("audio", ".wav"), ("image", ".png")])
+def test_of_an_item_made_here_the_video_is_left_out(tmp_path: Path, modality: Modality, suffix: str) -> None:
+    for name in ("a", "b"):
+        write_item(tmp_path / name, "psv", source=name)
+    (tmp_path / "report.json").write_text("{}")
+    (tmp_path / "report.html").write_text("<html>")
+    listing = list_folder(tmp_path, modality)
+    assert listing.files == {name: tmp_path / f"{name}{suffix}" for name in ("a", "b")}
+    assert listing.notes == (f"{tmp_path} holds 2 of its items as videos, too, which were left out",)
+
+
+def test_videos_made_here_are_judged_where_they_are_alone(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_item(tmp_path / name, "v", source=name)
+    listing = list_folder(tmp_path, "audio")
+    assert ([path.name for path in listing.files.values()], listing.notes) == (["a.mp4", "b.mp4"], ())
+
+
+@pytest.mark.parametrize("other", [{"synthetic": "true", "seed": "2"}, {"synthetic": "false"}, {}])
+def test_a_video_of_something_else_is_no_second_file_of_an_item(tmp_path: Path, other: dict[str, str]) -> None:
+    write_item(tmp_path / "a", "s", seed="1")
+    write_mp4(tmp_path / "a.mp4", np.zeros((32, 32, 3), np.uint8), np.full(RATE, 0.1, np.float32), RATE, other)
+    with pytest.raises(EchoesError, match=r"two files called a \(a.mp4 and a.wav\); keep one"):
+        list_folder(tmp_path, "audio")
+
+
+def test_an_unmarked_or_broken_video_beside_a_sound_is_refused(tmp_path: Path) -> None:
+    for mark in ({}, {"synthetic": "true"}):
+        write_wav(tmp_path / "a.wav", np.full(RATE, 0.1, np.float32), RATE, mark)
+        (tmp_path / "a.mp4").write_bytes(b"broken")
+        with pytest.raises(EchoesError, match="two files called a"):
+            list_folder(tmp_path, "audio")
+
+
+def test_two_forms_of_one_name_are_one_id(tmp_path: Path) -> None:
+    for folder, name in (("real", "caf\u00e9"), ("made", "cafe\u0301")):
+        write_sounds(tmp_path / folder, 2)
+        (tmp_path / folder / "000.wav").rename(tmp_path / folder / f"{name}.wav")
+    real, made = (list_folder(tmp_path / folder, "audio") for folder in ("real", "made"))
+    assert list(real.files) == list(made.files) == ["001", "caf\u00e9"]
+    assert real.ids_sha256 == made.ids_sha256
+
+
+def test_files_that_look_the_same_are_told_apart(tmp_path: Path) -> None:
+    write_sounds(tmp_path, 2)
+    (tmp_path / "000.wav").rename(tmp_path / "caf\u00e9.wav")
+    (tmp_path / "001.wav").rename(tmp_path / "cafe\u0301.wav")
+    with pytest.raises(EchoesError, match=r"\(cafe\\u0301.wav and caf\\u00e9.wav\); keep one"):
+        list_folder(tmp_path, "audio")
+
+
+def test_a_manifest_may_write_names_in_another_form_than_the_disk(tmp_path: Path) -> None:
+    write_sounds(tmp_path / "u\u0308", 2)
+    manifest = tmp_path / "files.csv"
+    manifest.write_text("id,real\ncafe\u0301,\u00fc/000.wav\nb,\u00fc/001.wav\nc," + "x" * 300 + ".wav\n")
+    files = read_manifest(manifest, {"real": "audio"})["real"]
+    assert files.files["caf\u00e9"] == tmp_path / "u\u0308/000.wav"
+    assert files.contents.keys() == {"b", "caf\u00e9"}
+
+
 @pytest.mark.parametrize(("count", "problem"), [(0, "holds no files"), (1, "holds only one file")])
 def test_too_few_files_are_refused(tmp_path: Path, count: int, problem: str) -> None:
     with pytest.raises(EchoesError, match=problem):
@@ -86,6 +161,7 @@ def test_a_manifest_names_sets_relative_to_itself(tmp_path: Path) -> None:
         ("real,made\na.wav,b.wav\n", "no column 'id'"),
         ("id,real,other\n1,a,b\n", "a column 'other'"),
         ("id,real\n1,a\n1,b\n", "the id '1' twice"),
+        ("id,real\n\u00fc,a\nu\u0308,b\n", "the id '\u00fc' twice"),
         ("id,real\n,a\n2,b\n", "no id in a line"),
         ("id,real\n", "lists no files"),
         ("id,real\n1,a\n", "only one file"),
@@ -112,5 +188,5 @@ def test_names_that_do_not_match_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_message_shows_a_few_names() -> None:
-    assert shown(["a", "b"]) == "a, b"
-    assert shown("abcd") == "a, b, c, ..."
+    assert few(["a", "b"]) == "a, b"
+    assert few("abcd") == "a, b, c, ..."

@@ -11,6 +11,7 @@ from visual_echoes.data.prepare.reasons import Reason
 from visual_echoes.errors import EchoesError
 from visual_echoes.folders import contents_of
 from visual_echoes.media import Kind, listed_kind, named_kind
+from visual_echoes.names import composed, is_one_line, spelt
 
 PICTURE_FOLDERS = ("pictures", "images")
 SOUND_FOLDERS = ("sounds", "audio")
@@ -44,7 +45,7 @@ def walk(folder: Path, findings: Findings, leave_out: Path | None = None) -> Ite
     for passed, reason in contents.passed:
         findings.reject("", passed, Reason.NOT_ENTERED, reason)
     for path in contents.files:
-        if str(path).isprintable():  # which surrogates, for what is not UTF-8, are not
+        if is_one_line(str(path)):
             yield path
         else:
             findings.reject("", path, Reason.BAD_NAME)
@@ -77,7 +78,7 @@ def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
 def find_in_folder(folder: Path, leave_out: Path | None = None) -> Findings:
     """Videos, and pictures and sounds that lie beside each other under one name.
 
-    The id is the path without suffix, below the folder; the label the subfolder, if there is one.
+    The id is the path without suffix, below the folder, in composed form; the label the subfolder, if there is one.
     """
     findings = Findings()
     videos: dict[str, list[Path]] = {}
@@ -89,7 +90,7 @@ def find_in_folder(folder: Path, leave_out: Path | None = None) -> Findings:
         if kind is None:
             findings.reject("", path, Reason.NOT_MEDIA)
         else:
-            kinds[kind].setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
+            kinds[kind].setdefault(_id(path.relative_to(folder)), []).append(path)
     for id in sorted(videos.keys() | pictures.keys() | sounds.keys()):
         _sort_out(folder, id, videos.get(id, []), pictures.get(id, []), sounds.get(id, []), findings)
     return findings
@@ -112,7 +113,7 @@ def _sort_out(
     label = Path(id).parent.as_posix()
     findings.candidates.append(Candidate(id, id, str(picture), str(sound), None if label == "." else label))
     for path in left:
-        findings.reject(id, path, Reason.DUPLICATE_ID, f"{sound.relative_to(folder)} is taken")
+        findings.reject(id, path, Reason.DUPLICATE_ID, _taken(path, sound, folder))
 
 
 def find_classes(folder: Path, leave_out: Path | None = None) -> Findings:
@@ -141,16 +142,29 @@ def _find_halves(
     findings: Findings,
     leave_out: Path | None,
 ) -> None:
-    taken: set[str] = set()
+    taken: dict[str, Path] = {}
     for path in walk(parent, findings, leave_out):
         inside = path.relative_to(parent)
-        id = (Path(parent.name) / inside).with_suffix("").as_posix()
+        id = _id(Path(parent.name) / inside)
         if len(inside.parts) < 2:
             findings.reject(id, path, Reason.NOT_MEDIA, "it lies in no class")
         elif kind_of(path) != kind:
             findings.reject(id, path, Reason.NOT_MEDIA)
         elif id in taken:
-            findings.reject(id, path, Reason.DUPLICATE_ID)
+            findings.reject(id, path, Reason.DUPLICATE_ID, _taken(path, taken[id], parent))
         else:
-            taken.add(id)
-            findings.candidates.append(half(id, id, str(path), inside.parts[0]))
+            taken[id] = path
+            findings.candidates.append(half(id, id, str(path), composed(inside.parts[0])))
+
+
+def _id(inside: Path) -> str:
+    """The id of a file at a path below the root."""
+    return composed(inside.with_suffix("").as_posix())
+
+
+def _taken(path: Path, other: Path, root: Path) -> str:
+    """Which file has the id already, spelt out where both names look the same."""
+    this, taken = (file.relative_to(root) for file in (path, other))
+    if this.with_suffix("") == taken.with_suffix(""):
+        return f"{taken} is taken"
+    return f"{spelt(taken)} is taken, and this is {spelt(this)}"

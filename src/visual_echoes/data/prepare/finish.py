@@ -13,6 +13,7 @@ from visual_echoes.data.prepare.candidates import Found, Outcome, Rejected
 from visual_echoes.data.prepare.reasons import Reason
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path
+from visual_echoes.names import shown
 
 REJECTED = "rejected.csv"
 NOTES = "notes.csv"
@@ -88,7 +89,7 @@ def below_root(rejected: Iterable[Rejected], root: Path) -> list[Rejected]:
 
 
 def write_rejected(folder: Path, rejected: Iterable[Rejected]) -> None:
-    """Write `rejected.csv`: file, id, reason and details of all that is left out."""
+    """Write `rejected.csv`: file, id, reason and details of all that is left out, a line for each."""
     rows = ((one.file, one.id, one.reason, one.detail) for one in rejected)
     _write_table(folder / REJECTED, ("file", "id", "reason", "detail"), rows)
 
@@ -108,13 +109,10 @@ def _blamed(found: Found, sentence: str) -> str:
 
 
 def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    with (
-        atomic_path(path) as temporary,
-        open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
-    ):
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(columns)
-        table.writerows(rows)
+        table.writerows([shown(cell) for cell in row] for row in rows)
 
 
 def _drop_duplicates(found: list[Found], rejected: list[Rejected]) -> list[Found]:

@@ -20,6 +20,7 @@ from visual_echoes.data.prepare.candidates import Candidate, Outcome, pack, unpa
 from visual_echoes.errors import EchoesError
 
 JOURNAL = "journal.jsonl"
+ROOT = "root"
 _LOCK_SECONDS = 2.0  # a worker that was just starting when its parent was killed holds the lock until it runs
 _SYNC_SECONDS = 1.0  # what a power cut can cost; a killed process loses nothing that was recorded
 
@@ -29,20 +30,23 @@ class Journal:
 
     Args:
         folder: the output folder.
+        root: the folder that the files lie in.
         settings: whatever the outcomes depend on besides the files.
+        moved: the files may have moved to `root` since the journal was begun; their records move along.
 
     Raises:
-        EchoesError: another process has it open, or it is of other settings, or damaged before its end.
+        EchoesError: another process has it open, or it is of other settings or another root, or damaged before its end.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, root: Path, settings: dict[str, Any], moved: bool = False) -> None:
         self._path = folder / JOURNAL
         self._file = open(self._path, "a+b", buffering=0)  # noqa: SIM115
         self._synced = time.monotonic()
-        self._places: dict[str, int] = {}  # in the file, by the candidate's id
+        self._places: dict[str, tuple[int, str]] = {}  # in the file, and the root then, by the candidate's id
+        self._root = str(root)
         try:
             _lock(self._file.fileno(), folder)
-            self._read(json.loads(json.dumps(settings)), folder)
+            self._read(json.loads(json.dumps({ROOT: self._root, **settings})), folder, moved)
         except BaseException:
             self._file.close()
             raise
@@ -57,12 +61,14 @@ class Journal:
 
     def outcomes(self, candidate: Candidate) -> list[Outcome] | None:
         """What became of a candidate; None if it was not examined yet, or it or its files have changed since."""
-        place = self._places.get(candidate.id)
-        if place is None:
+        if candidate.id not in self._places:
             return None
+        place, root = self._places[candidate.id]
         with open(self._path, "rb") as file:
             file.seek(place)
             entry = json.loads(file.readline())
+        if root != self._root:
+            entry = _moved(entry, root, self._root)
         if entry["candidate"] != asdict(candidate) or entry["stamp"] != _stamp(candidate):
             return None
         return unpack(entry["outcomes"])
@@ -71,7 +77,7 @@ class Journal:
         """Note what became of a candidate."""
         place = self._file.seek(0, os.SEEK_END)
         self._append({"candidate": asdict(candidate), "stamp": _stamp(candidate), "outcomes": pack(outcomes)})
-        self._places[candidate.id] = place
+        self._places[candidate.id] = place, self._root
         if time.monotonic() - self._synced > _SYNC_SECONDS:
             self.sync()
 
@@ -90,7 +96,7 @@ class Journal:
                 f"{self._path} cannot be written ({error.strerror}); free some space and run the same command again."
             ) from error
 
-    def _read(self, settings: dict[str, Any], folder: Path) -> None:
+    def _read(self, settings: dict[str, Any], folder: Path, moved: bool) -> None:
         began: dict[str, Any] | None = None
         place = 0
         try:
@@ -102,8 +108,10 @@ class Journal:
                     entry = json.loads(line)
                     if began is None:
                         began = dict(entry)
+                    elif ROOT in entry:
+                        began[ROOT] = entry[ROOT]
                     else:
-                        self._places[entry["candidate"]["id"]] = place
+                        self._places[entry["candidate"]["id"]] = place, str(began.get(ROOT))
                     place += len(line)
         except (ValueError, KeyError, TypeError) as error:
             raise EchoesError(f"{self._path} is damaged ({error}); delete {folder} and begin again.") from error
@@ -111,10 +119,26 @@ class Journal:
             self._append(settings)
             return
         changed = sorted(key for key in began.keys() | settings.keys() if began.get(key) != settings.get(key))
-        if changed:
+        if changed == [ROOT] and moved:
+            self._append({ROOT: settings[ROOT]})
+        elif changed == [ROOT]:
+            raise EchoesError(
+                f"{folder} was prepared from {began.get(ROOT)}; if its files have moved to {settings[ROOT]}, add "
+                "--moved, and if these are others, use another folder."
+            )
+        elif changed:
             raise EchoesError(
                 f"{folder} was begun with other settings ({', '.join(changed)}); use the same ones, or another folder."
             )
+
+
+def _moved(value: Any, old: str, new: str) -> Any:
+    """A record with its paths below another root."""
+    if isinstance(value, dict):
+        return {key: _moved(inner, old, new) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_moved(inner, old, new) for inner in value]
+    return new + value.removeprefix(old) if isinstance(value, str) and Path(value).is_relative_to(old) else value
 
 
 def _stamp(candidate: Candidate) -> list[list[int] | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from visual_echoes.data.prepare.candidates import Candidate
 from visual_echoes.data.prepare.find import Findings, kind_of, walk
 from visual_echoes.data.prepare.reasons import Reason
 from visual_echoes.errors import EchoesError
+from visual_echoes.names import as_stored, composed, is_one_line
 
 MAX_LIST_BYTES = 4 << 30
 VGGSOUND_SECONDS = 10
@@ -52,7 +54,7 @@ def find_listed(path: Path, root: Path) -> Findings:
             named = row.get("video") or row.get("picture") or row.get("sound")
             findings.reject(str(row.get("id") or ""), str(named or path), Reason.BAD_ROW, f"{where}: {error}")
             continue
-        missing = [file for file in candidate.files if not Path(file).exists()]
+        missing = [file for file in candidate.files if not os.path.exists(file)]
         if candidate.id in taken:
             findings.reject(candidate.id, candidate.files[0], Reason.DUPLICATE_ID, where)
         elif missing:
@@ -108,7 +110,7 @@ def read_split_list(path: Path) -> dict[str, Split]:
     splits: dict[str, Split] = {}
     for number, row in _rows(path, {"id", "split"}):
         try:
-            splits[str(row["id"])] = _split(str(row["split"]))
+            splits[composed(str(row["id"]))] = _split(str(row["split"]))
         except (KeyError, ValueError) as error:
             raise EchoesError(f"Row {number} of {path} names no split ({error}); correct it.") from error
     return splits
@@ -129,9 +131,9 @@ def _from_row(row: Mapping[str, Any], root: Path) -> Candidate:
     names = [str(video or row.get("picture") or ""), str(video or row.get("sound") or "")]
     if not all(names):
         raise ValueError("it names neither a video nor a picture and a sound")
-    if not all(name.isprintable() for name in names):
-        raise ValueError("a name is no printable text")
-    picture, sound = (str((root / name).absolute()) for name in names)
+    if not all(map(is_one_line, names)):
+        raise ValueError("a name holds control characters")
+    picture, sound = (str(as_stored((root / name).absolute())) for name in names)
     start, seconds, end = (_number(row, key) for key in ("start", "seconds", "end"))
     if end is not None:
         if seconds is not None:
@@ -139,13 +141,14 @@ def _from_row(row: Mapping[str, Any], root: Path) -> Candidate:
         seconds = end - (start or 0.0)
     if (start or 0.0) < 0 or (seconds is not None and seconds <= 0):
         raise ValueError("its times are negative or run backwards")
-    name = Path(names[0]).with_suffix("").as_posix()
-    id = str(row.get("id") or (name if start is None else f"{name}_{round(start * 1000):08d}"))
-    if not id.isprintable():
-        raise ValueError("its id is no printable text")
+    name = composed(Path(names[0]).with_suffix("").as_posix())
+    id = composed(str(row.get("id") or (name if start is None else f"{name}_{round(start * 1000):08d}")))
+    if not is_one_line(id):
+        raise ValueError("its id holds control characters")
     split = row.get("split")
     return Candidate(
-        id, str(row.get("origin") or name), picture, sound, str(row["label"]) if row.get("label") else None,
+        id, composed(str(row.get("origin") or name)), picture, sound,
+        composed(str(row["label"])) if row.get("label") else None,
         _split(str(split)) if split else None, start if seconds is None else start or 0.0, seconds,
     )  # fmt: skip
 

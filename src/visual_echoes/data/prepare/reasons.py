@@ -33,7 +33,7 @@ class Reason(StrEnum):
 WORDING = {
     Reason.NOT_MEDIA: "neither a video, a picture nor a sound",
     Reason.NOT_ENTERED: "a folder that was not entered",
-    Reason.BAD_NAME: "its name is no printable UTF-8 text",
+    Reason.BAD_NAME: "its name holds control characters, or is no UTF-8",
     Reason.BAD_ROW: "its row in the list makes no sense",
     Reason.MISSING: "the list names it, but the file is not there",
     Reason.NOT_LISTED: "the list does not name it",

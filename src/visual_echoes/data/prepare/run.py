@@ -88,13 +88,17 @@ class Summary:
     notes: int = 0  # lines of `notes.csv`
 
 
-def prepare(settings: Settings, output: Path, engine: Engine, report: Report | None = None) -> Summary:
+def prepare(
+    settings: Settings, output: Path, engine: Engine, report: Report | None = None, moved: bool = False
+) -> Summary:
     """Prepare clips: manifest, `rejected.csv`, `notes.csv` and `dataset.json` in the folder `output`.
 
     A second call with the same settings examines only what is new, changed or was not reached by the first.
 
     Args:
         report: called with the number of candidates that are done, and of all.
+        moved: `source` is the place that the files have moved to since the first call; those that are as they were are
+            not examined again.
 
     Raises:
         EchoesError: unusable input or output, or not one usable clip.
@@ -108,7 +112,7 @@ def prepare(settings: Settings, output: Path, engine: Engine, report: Report | N
         raise EchoesError(f"{source} holds no files; name a folder with videos, pictures or sounds, or a list.")
     described = _described(settings, form, rules)
     _make_folder(output)
-    with Journal(output, {"root": str(root), "rules": asdict(rules), "examination": _EXAMINATION}) as journal:
+    with Journal(output, root, {"rules": asdict(rules), "examination": _EXAMINATION}, moved) as journal:
         with suppress(FileNotFoundError):
             os.unlink(output / DESCRIPTION)  # not complete until the end
         _examine_all(findings.candidates, journal, rules, engine, report)

@@ -10,12 +10,13 @@ import numpy as np
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.files.features import Progress
-from visual_echoes.evaluation.files.listing import Listing, check_overlap
+from visual_echoes.evaluation.files.listing import Listing, check_overlap, file_id
 from visual_echoes.evaluation.files.records import Problem, RowName
 from visual_echoes.evaluation.metrics import SILENT_DB
 from visual_echoes.evaluation.records import Codebook
 from visual_echoes.layout import LAYOUTS, Layout
 from visual_echoes.media import read_audio, read_image
+from visual_echoes.names import shown
 from visual_echoes.transformer import Modality
 
 Kind = Literal["sounds", "pictures", "pairs"]
@@ -95,13 +96,14 @@ def find_problems(case: Case, allowed: Collection[str], progress: Progress) -> t
         EchoesError: two rows that have no id in common.
     """
     found: list[Problem] = []
+    names = {file_id(name) for name in allowed}
 
     def note(row: RowName, modality: Modality, id: str, kind: str, detail: str, name: str = "") -> None:
         found.append(
             Problem.model_validate(
                 {
-                    "row": row, "modality": modality, "id": id, "kind": kind, "detail": detail,
-                    "allowed": bool({id, name} & set(allowed)),
+                    "row": row, "modality": modality, "id": id, "kind": kind, "detail": shown(detail),
+                    "allowed": bool({id, file_id(name)} & names),
                 }
             )
         )  # fmt: skip

@@ -1,4 +1,5 @@
-"""Which files are judged: two folders, or the columns of a manifest. A file's id is its path without suffix.
+"""Which files are judged: two folders, or the columns of a manifest. A file's id is its path without suffix, as it is
+printed and in Unicode's composed form.
 
 A manifest is a CSV with a header: `id`, then one column for each set of files. Paths are relative to the manifest.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +16,9 @@ from pathlib import Path
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.folders import contents_of
-from visual_echoes.media import Kind, listed_kind
+from visual_echoes.media import Kind, listed_kind, named_kind, read_metadata
+from visual_echoes.names import as_stored, composed, shown, spelt
+from visual_echoes.provenance import says_synthetic
 from visual_echoes.run_folder import file_digest
 from visual_echoes.transformer import Modality
 
@@ -49,7 +53,7 @@ class Listing:
     @cached_property
     def contents(self) -> dict[str, str]:
         """SHA-256 of each file that can be read, by id."""
-        return {id: file_digest(path) for id, path in self.files.items() if path.is_file()}
+        return {id: file_digest(path) for id, path in self.files.items() if os.path.isfile(path)}
 
     @property
     def content_sha256(self) -> str:
@@ -63,29 +67,57 @@ class Listing:
 
 def digest_of(lines: Iterable[str]) -> str:
     """SHA-256 of lines in their order."""
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def file_id(name: str) -> str:
+    """A name as an id: two names that mean the same file on some system have one id, and it can be printed."""
+    return shown(composed(name))
 
 
 def list_folder(folder: Path, modality: Modality) -> Listing:
     """All pictures or sounds in a folder and below it, linked folders too, hidden ones left out.
 
+    What `echoes sound`, `picture` and `pair` write lies there twice: as a sound or picture, and in a video. The video
+    is then left out; that it holds the same item is known by its mark.
+
     Raises:
-        EchoesError: no folder, fewer than two files, or two files of one name.
+        EchoesError: no folder, fewer than two files, or two files of one name that are not one item of ours.
     """
     if not folder.is_dir():
         raise EchoesError(f"{folder} is no folder; name a folder of {WORDS[modality]}, or give a --manifest.")
-    found: dict[str, Path] = {}
+    found: dict[str, list[Path]] = {}
     contents = contents_of(folder)
     for path in sorted(contents.files):
         if _may_be(path, modality):
-            id = path.relative_to(folder).with_suffix("").as_posix()
-            if id in found:
-                raise EchoesError(
-                    f"{folder} has two files called {id} ({found[id].name} and {path.name}); keep one of them."
-                )
-            found[id] = path
-    notes = tuple(f"{path} was not entered: {reason}" for path, reason in contents.passed)
-    return _enough(Listing(str(folder), modality, dict(sorted(found.items())), notes))
+            found.setdefault(file_id(path.relative_to(folder).with_suffix("").as_posix()), []).append(path)
+    files = {id: _one_of(paths, folder, id) for id, paths in sorted(found.items())}
+    notes = [f"{shown(path)} was not entered: {reason}" for path, reason in contents.passed]
+    if twice := sum(len(paths) > 1 for paths in found.values()):
+        notes.append(f"{shown(folder)} holds {twice} of its items as videos, too, which were left out")
+    return _enough(Listing(shown(folder), modality, files, tuple(notes)))
+
+
+def _one_of(paths: Sequence[Path], folder: Path, id: str) -> Path:
+    """The file of an id: the only one, or the one beside videos that this program made of the same item."""
+    if len(paths) == 1:
+        return paths[0]
+    alone = [path for path in paths if named_kind(path) != "video"]
+    if len(alone) == 1 and all(_is_same_item(alone[0], path) for path in paths if path is not alone[0]):
+        return alone[0]
+    first, second, *_ = paths
+    say = shown if first.with_suffix("") == second.with_suffix("") else spelt
+    names = f"{say(first.name)} and {say(second.name)}"
+    raise EchoesError(f"{folder} has two files called {id} ({names}); keep one of them.")
+
+
+def _is_same_item(first: Path, second: Path) -> bool:
+    """Whether this program has written both for one item; then they say the same of themselves."""
+    try:
+        mark = read_metadata(first)
+        return says_synthetic(mark) and mark == read_metadata(second)
+    except EchoesError:
+        return False
 
 
 def _may_be(path: Path, modality: Modality) -> bool:
@@ -109,17 +141,19 @@ def read_manifest(manifest: Path, columns: Mapping[str, Modality]) -> dict[str, 
     if ID not in rows[0] or unknown:
         problem = f"has a column {unknown[0]!r}" if unknown else f"has no column {ID!r}"
         raise EchoesError(f"{manifest} {problem}; its columns may be {', '.join([ID, *columns])}.")
+    rows = [{**row, ID: file_id(row[ID])} for row in rows]
     ids = [row[ID] for row in rows]
     twice = next((id for id in ids if ids.count(id) > 1), None) if len(set(ids)) < len(ids) else None
     if twice is not None or "" in ids:
-        raise EchoesError(
-            f"{manifest} has {'no id in a line' if twice is None else f'the id {twice!r} twice'}; mend it."
-        )
+        problem = "no id in a line" if twice is None else f"the id '{twice}' twice"
+        raise EchoesError(f"{manifest} has {problem}; mend it.")
     rows.sort(key=lambda row: row[ID])
+
+    def files(column: str) -> dict[str, Path]:
+        return {row[ID]: as_stored(manifest.parent / row[column]) for row in rows if row[column]}
+
     return {
-        name: _enough(
-            Listing(f"{manifest}, column {name}", modality, {r[ID]: manifest.parent / r[name] for r in rows if r[name]})
-        )
+        name: _enough(Listing(f"{shown(manifest)}, column {name}", modality, files(name)))
         for name, modality in columns.items()
         if name in rows[0]
     }
@@ -152,12 +186,12 @@ def check_overlap(first: Listing, second: Listing) -> None:
     """Refuse two sets that have no id in common, which is never meant."""
     if first.files.keys().isdisjoint(second.files):
         raise EchoesError(
-            f"No file of {second.source} ({shown(second.files)}) has the name of one of {first.source} "
-            f"({shown(first.files)}); name both alike, or list the pairs in a --manifest."
+            f"No file of {second.source} ({few(second.files)}) has the name of one of {first.source} "
+            f"({few(first.files)}); name both alike, or list the pairs in a --manifest."
         )
 
 
-def shown(names: Iterable[str]) -> str:
+def few(names: Iterable[str]) -> str:
     """The first few names, and that there are more."""
     every: Sequence[str] = list(names)
     return ", ".join(every[:NAMED]) + (", ..." if len(every) > NAMED else "")

@@ -70,6 +70,7 @@ def evaluate_files(
     """
     steps, start = _Steps(_work(case, judges), progress), time.perf_counter()
     problems = find_problems(case, allowed, steps)
+    notes = dict.fromkeys(note for _, _, listing in case.listings() for note in listing.notes)
     if any(not problem.allowed for problem in problems):
         raise UnusableFiles([problem for problem in problems if not problem.allowed])
     case = case.without(problems)
@@ -86,6 +87,7 @@ def evaluate_files(
     end = time.perf_counter()
     report = FilesReport(
         kind=case.kind, settings=_settings(), versions=_versions(), rows=rows, problems=problems,
+        notes=tuple(notes),
         judges={
             judge.name: JudgeFacts(
                 title=judge.title, modality=judge.modality, sha256=judge.sha256, pin=judge.pin,

@@ -137,6 +137,7 @@ class FilesReport(Record):
     judges: dict[str, JudgeFacts]
     rows: dict[RowName, Row | None]  # None: not given
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()  # which files were chosen, where more than one could have been
     seconds: dict[str, float]
 
     @property

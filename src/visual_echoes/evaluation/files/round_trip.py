@@ -33,9 +33,12 @@ def model_round_trip(
         source: what reports call the model.
     """
     suffix = ".png" if real.modality == "image" else ".wav"
-    places = {side: {id: folder / real.modality / side / (id + suffix) for id in real.files} for side in (GIVEN, MADE)}
-    for path in (path for side in places.values() for path in side.values()):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    places = {  # numbered, since an id may be no possible name, or lead out of the folder
+        side: {id: folder / real.modality / side / f"{number}{suffix}" for number, id in enumerate(real.files)}
+        for side in (GIVEN, MADE)
+    }
+    for side in places:
+        (folder / real.modality / side).mkdir(parents=True, exist_ok=True)
     tokens, trip = [], _pictures if real.modality == "image" else _sounds
     for ids in _batches(list(real.files), batch_size):
         sides = ([side[id] for id in ids] for side in places.values())

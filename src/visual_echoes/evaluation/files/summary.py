@@ -32,7 +32,8 @@ def lines(report: FilesReport) -> list[Line]:
 def warnings(report: FilesReport) -> list[str]:
     """What must be known to read the figures."""
     real, trip, made = (report.rows[row] for row in ROWS)
-    found = [NO_REAL] if real is None else [NO_TRIP] if trip is None else []  # a round trip needs real files
+    found = [*report.notes]
+    found += [NO_REAL] if real is None else [NO_TRIP] if trip is None else []  # a round trip needs real files
     found += [NO_MADE] if made is None else []
     for row in ROWS:
         for judge, judged in _by_judge(report.rows[row]):
