@@ -45,7 +45,7 @@ class Table(Record):
         return self
 
     def texts(self) -> list[tuple[str, ...]]:
-        """The rows as they are shown. Numbers without a format: as short as they are, thousands divided."""
+        """The rows as they are shown: numbers without a format with their own decimals, thousands divided."""
         formats = [self.formats.get(column, ",") for column in self.columns]
         return [tuple(_text(cell, form) for cell, form in zip(row, formats, strict=True)) for row in self.rows]
 
@@ -61,8 +61,8 @@ class Table(Record):
 class Measurement(Record):
     """Tables by name, and where they are from. A file with one alone may have its keys beside `command`."""
 
-    command: str  # what measures it anew
-    machine: str
+    command: str  # what measures it anew; empty where no program was kept
+    machine: str  # empty where it does not matter
     date: str  # YYYY-MM-DD
     source: str = ""  # where the figures are from, if the command did not write the file itself
     tables: dict[str, Table]
@@ -77,8 +77,8 @@ class Measurement(Record):
 
     def markdown(self) -> str:
         """Every table, and one line that says what measured them."""
-        origin = f"*`{self.command}`; {self.machine}; {self.date}.*\n\n"
-        return "".join(table.markdown() for table in self.tables.values()) + origin
+        origin = "; ".join(filter(None, (self.command and f"`{self.command}`", self.machine, self.date)))
+        return "".join(table.markdown() for table in self.tables.values()) + f"*{origin}.*\n\n"
 
 
 def measured_here(tables: Mapping[str, Table], program: str) -> Measurement:
@@ -124,7 +124,7 @@ def read_measurement(path: Path) -> Measurement:
 def _text(cell: Cell, form: str) -> str:
     if cell is None:
         return ""
-    return cell if isinstance(cell, str) else format(cell, form)
+    return cell if isinstance(cell, str) else format(cell, form).replace("%", " %")
 
 
 def _json(value: object, margin: str = "") -> str:

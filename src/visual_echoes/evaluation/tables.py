@@ -31,7 +31,7 @@ def print_report(report: ClassesReport, console: Console | None = None) -> None:
 def report_tables(report: ClassesReport) -> dict[str, Table]:
     """The targets; the figures of real data, round trip and generated items side by side; of scenes, all there is."""
     rows = tuple((t.name, _number(t.value), _bound(t), "yes" if t.met else "no") for t in report.targets)
-    targets = Table(title="Targets", columns=("measure", "value", "target", "met"), rows=rows)
+    targets = Table(title=f"Targets of {report.model.name}", columns=("measure", "value", "target", "met"), rows=rows)
     tables = {"targets": targets, "all": _comparison(report)}
     if isinstance(report, ScenesReport):
         tables |= {"distances": _distances(report), **_confusions(report)}
