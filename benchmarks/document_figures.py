@@ -66,7 +66,7 @@ ROOT = Path(__file__).parents[1]
 MEASUREMENTS = ROOT / "docs/measurements"
 PLOTS = ROOT / "docs/figures/experiments"
 
-BLOCK = re.compile(r"(<!-- figures: ([\w/-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- figures: ([\w/-]+) -->\n)(?:(?!<!-- figures: ).)*?(<!-- end -->)", re.DOTALL)
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?"
 SINGLE = re.compile(rf"(?<![\w.,-])({NUMBER}(?: ± {NUMBER})?)( ?%)?<!--= ?([^>]+?) ?-->")
 
@@ -123,7 +123,13 @@ def fill(markdown: str, measurements: Mapping[str, Measurement]) -> str:
             raise EchoesError(f"<!--={where}-->: {error}") from error
         return figure + match.group()[len(shown) :]
 
-    return SINGLE.sub(single, BLOCK.sub(block, markdown))
+    filled, blocks = BLOCK.subn(block, markdown)
+    if blocks != markdown.count("<!-- figures: "):
+        raise EchoesError("a mark of figures stands without its end.")
+    filled, singles = SINGLE.subn(single, filled)
+    if singles != markdown.count("<!--="):
+        raise EchoesError("a mark has no figure before it.")
+    return filled
 
 
 def find(name: str, measurements: Mapping[str, Measurement]) -> tuple[Measurement, Table | None]:

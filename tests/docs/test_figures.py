@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from inspect import signature
 from pathlib import Path
 
 import pytest
-from document_figures import fill, pages, read_all
+from document_figures import BLOCK, MEASUREMENTS, SINGLE, fill, pages, read_all
 
 from docs.blocks import ROOT
+from docs.unmeasured import PAGES, PHRASES
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.measurement import ONLY, Measurement, Table, read_measurement, write_measurement
+from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.sampling import SamplingSettings
+from visual_echoes.training.recipe import read_recipe
 
 MEASURED = read_all()
 
@@ -18,6 +25,80 @@ MEASURED = read_all()
 def test_the_page_shows_what_was_measured(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert fill(text, MEASURED) == text, "run `python benchmarks/document_figures.py`"
+
+
+# What is no figure in running text: code, addresses, comments, and what is marked.
+APART = re.compile(rf"```.*?```|{BLOCK.pattern}|{SINGLE.pattern}|<!--.*?-->|`[^`\n]*`|\]\([^)\n]*\)", re.DOTALL)
+UNITS = "%|[kMG]B|dB|ms|s|seconds?|minutes?|hours?|nats"
+FIGURE = re.compile(rf"(?<![\w.,-])(?:\d[\d,]*\.\d+(?![\d.]*\.\d)|\d[\d,]* ?(?:{UNITS})(?!\w))")
+
+
+def unmarked(markdown: str) -> list[str]:
+    """Decimals, and whole numbers with a unit, that come from nowhere; with the text around them."""
+    for pattern in (APART, *map(re.compile, PHRASES)):
+        markdown = pattern.sub("", markdown)
+    return [markdown[max(0, found.start() - 40) : found.end() + 20] for found in FIGURE.finditer(markdown)]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_page_gives_no_figure_of_its_own(page: Path) -> None:
+    if str(page.relative_to(ROOT)) not in PAGES:
+        found = unmarked(page.read_text(encoding="utf-8"))
+        assert not found, "mark where it is measured (benchmarks/document_figures.py), or say why not (unmeasured.py)"
+
+
+def test_an_unmarked_figure_is_found() -> None:
+    for text in (
+        "It is right in 0.61 of them.",
+        "| sounds | 0.61 |",
+        "takes 12 s",
+        "1,200 MB",
+        "98 % of all",
+        "0.6 ± 0.1",
+    ):
+        assert unmarked(text), text
+    for text in (
+        "0.61<!--=scenes: x-->",
+        "`0.61`",
+        "torch 2.13",
+        "torch 2.13.0",
+        "32 x 32 pixels",
+        "12 sounds",
+        "[a](b#c-0.61)",
+    ):
+        assert not unmarked(text), text
+
+
+def test_every_exception_is_needed() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages())
+    assert [phrase for phrase in PHRASES if not re.search(phrase, text)] == []
+    assert all((ROOT / page).is_file() for page in PAGES)
+
+
+def test_every_measurement_is_shown() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages())
+    shown = {match[1].partition("/")[0] for match in re.finditer(r"<!--(?: figures: |=)([\w/-]+)", text)}
+    assert {path.stem for path in MEASUREMENTS.glob("*.json")} == shown - {"settings"}
+
+
+def test_options_of_the_paper_s_page_are_those_of_its_recipes() -> None:
+    settings: dict[str, list[object]] = {}
+
+    def collect(values: dict[str, object]) -> None:
+        for key, value in values.items():
+            settings.setdefault(key, []).append(value)
+            if isinstance(value, dict):
+                collect(value)
+
+    for path in sorted((ROOT / "recipes/paper").glob("*.toml")):
+        collect(read_recipe(path).model_dump(mode="json"))
+    collect(SamplingSettings().model_dump(mode="json"))
+    collect({"pair_order": signature(VisualEchoes.generate_pair).parameters["pair_order"].default})
+    options = re.findall(r"`(\w+ = [^`]+)`", (ROOT / "docs/paper.md").read_text(encoding="utf-8"))
+    assert len(options) > 30
+    for option in options:
+        ((key, value),) = tomllib.loads(option).items()
+        assert value in settings[key], option
 
 
 def measurement(**tables: Table) -> dict[str, Measurement]:
@@ -76,6 +157,9 @@ def test_a_single_figure_keeps_its_decimals(written: str, true: str) -> None:
         ("1<!--=serving/speed: 1; shares-->", "no column 'shares'"),
         ("1<!--=serving/speed: 8, alone; sounds a second-->", "None does not give"),
         ("1<!--=serving: 1-->", "several tables; name one: speed, more"),
+        ("a share of\n<!--=serving/speed: 1; share-->", "no figure before it"),
+        ("<!-- figures: serving/speed -->\n| a |", "without its end"),
+        ("<!-- figures: serving/speed -->\n<!-- figures: serving/more -->\n<!-- end -->", "without its end"),
     ],
 )
 def test_a_mark_that_leads_nowhere_is_refused(marked: str, message: str) -> None:
