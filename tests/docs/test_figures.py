@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from document_figures import BLOCK, MEASUREMENTS, SINGLE, fill, pages, read_all
+from pydantic import BaseModel
 
 from docs.blocks import ROOT
 from docs.unmeasured import PAGES, PHRASES
@@ -82,18 +83,18 @@ def test_every_measurement_is_shown() -> None:
 
 
 def test_options_of_the_paper_s_page_are_those_of_its_recipes() -> None:
-    settings: dict[str, list[object]] = {}
+    settings: dict[str, list[object]] = {
+        "pair_order": [signature(VisualEchoes.generate_pair).parameters["pair_order"].default]
+    }
 
-    def collect(values: dict[str, object]) -> None:
-        for key, value in values.items():
+    def collect(values: BaseModel) -> None:
+        for key, value in values:
             settings.setdefault(key, []).append(value)
-            if isinstance(value, dict):
+            if isinstance(value, BaseModel):
                 collect(value)
 
-    for path in sorted((ROOT / "recipes/paper").glob("*.toml")):
-        collect(read_recipe(path).model_dump(mode="json"))
-    collect(SamplingSettings().model_dump(mode="json"))
-    collect({"pair_order": signature(VisualEchoes.generate_pair).parameters["pair_order"].default})
+    for settled in (SamplingSettings(), *map(read_recipe, sorted((ROOT / "recipes/paper").glob("*.toml")))):
+        collect(settled)
     options = re.findall(r"`(\w+ = [^`]+)`", (ROOT / "docs/paper.md").read_text(encoding="utf-8"))
     assert len(options) > 30
     for option in options:
