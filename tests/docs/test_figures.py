@@ -7,6 +7,7 @@ import tomllib
 from inspect import signature
 from pathlib import Path
 
+import document_figures
 import pytest
 from document_figures import BLOCK, MEASUREMENTS, SINGLE, fill, pages, read_all
 from pydantic import BaseModel
@@ -15,6 +16,8 @@ from docs.blocks import ROOT
 from docs.unmeasured import PAGES, PHRASES
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.measurement import ONLY, Measurement, Table, read_measurement, write_measurement
+from visual_echoes.evaluation.records import Spread
+from visual_echoes.experiments.report import ExperimentReport, Row, write_record
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.sampling import SamplingSettings
 from visual_echoes.training.recipe import read_recipe
@@ -100,6 +103,34 @@ def test_options_of_the_paper_s_page_are_those_of_its_recipes() -> None:
     for option in options:
         ((key, value),) = tomllib.loads(option).items()
         assert value in settings[key], option
+
+
+def test_reports_of_experiments_are_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(document_figures, "ROOT", tmp_path)
+    monkeypatch.setattr(document_figures, "MEASUREMENTS", tmp_path / "docs/measurements")
+    monkeypatch.setattr(document_figures, "PLOTS", tmp_path / "docs/figures")
+    once, spread = Spread.of([0.5]), Spread.of([0.25, 0.75])
+    report = ExperimentReport(
+        experiment="presets", question="?", facts={"counts": {"pictures": 3, "sounds": 4, "pairs": 5}}, seeds=(0, 1),
+        rows=(
+            Row(label="quality", x=None, series="", figures={"sound_right": spread, "picture_right": once}),
+            Row(label="fast", x=None, series="", figures={"sound_right": once}),
+        ),
+        finding="No difference.", seconds={"quality": Spread.of([1.5]), "fast": once},
+    )  # fmt: skip
+    folder = tmp_path / "reports/presets/digits"
+    write_record(report, folder / "report.json")
+    (folder / "plot.png").write_bytes(b"a plot")
+    document_figures.take_experiments(tmp_path / "reports")
+    taken = read_measurement(tmp_path / "docs/measurements/presets.json")
+    assert taken.command == "echoes experiment presets"
+    assert taken.tables["digits"].markdown() == (
+        "| digits | sounds judged right | pictures judged right | seconds an item |\n|---|---|---|---|\n"
+        "| quality | 0.500 ± 0.354 | 0.500 ± 0.000 | 1.500 |\n| fast | 0.500 ± 0.000 |  | 0.500 |\n\n"
+        "![presets on digits](figures/presets-digits.png)\n\n"
+        "2 seeds, 3 pictures, 4 sounds, 5 pairs each. No difference.\n\n"
+    )
+    assert (tmp_path / "docs/figures/presets-digits.png").read_bytes() == b"a plot"
 
 
 def measurement(**tables: Table) -> dict[str, Measurement]:
