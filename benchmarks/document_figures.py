@@ -96,7 +96,8 @@ def pages() -> list[Path]:
 
 
 def read_all() -> dict[str, Measurement]:
-    found = {path.stem: read_measurement(path) for path in sorted(MEASUREMENTS.glob("*.json"))}
+    """Every measurement by its file's name, and the code's own figures as `settings`."""
+    found = {path.stem.replace("_", "-"): read_measurement(path) for path in sorted(MEASUREMENTS.glob("*.json"))}
     return {"settings": SETTINGS, **found}
 
 
