@@ -22,7 +22,7 @@ Several tables of one measurement stand under `"tables"` instead, by name: `{"NA
 A document marks where they go, and what is marked is written anew each time:
 
     <!-- figures: NAME -->         all tables of the measurement, and a line with command, machine and date
-    <!-- figures: NAME/TABLE -->   one of its tables
+    <!-- figures: NAME/TABLE -->   one of its tables, and that line
     <!-- end -->
 
     ... 3.20<!--=serving: 1; sounds a second--> sounds a second ...
@@ -107,17 +107,16 @@ def fill(markdown: str, measurements: Mapping[str, Measurement]) -> str:
     def block(match: re.Match[str]) -> str:
         start, name, end = match.groups()
         measurement, table = find(name, measurements)
-        return start + (measurement.markdown() if table is None else table.markdown()) + end
+        return start + measurement.markdown(table and [table]) + end
 
     def single(match: re.Match[str]) -> str:
         shown, percent, where = match.groups()
         name, _, rest = where.partition(": ")
         label, _, column = rest.partition("; ")
-        measurement, table = find(name, measurements)
-        if table is None:
-            if measurement.tables.keys() != {ONLY}:
-                raise EchoesError(f"{name} has several tables; name one: {', '.join(measurement.tables)}.")
-            table = measurement.tables[ONLY]
+        measurement, named = find(name, measurements)
+        if named is None and measurement.tables.keys() != {ONLY}:
+            raise EchoesError(f"{name} has several tables; name one: {', '.join(measurement.tables)}.")
+        table = measurement.tables[named or ONLY]
         try:
             figure = as_shown(cell_of(table, label, column or table.columns[1]), shown, 100 if percent else 1)
         except EchoesError as error:
@@ -133,15 +132,15 @@ def fill(markdown: str, measurements: Mapping[str, Measurement]) -> str:
     return filled
 
 
-def find(name: str, measurements: Mapping[str, Measurement]) -> tuple[Measurement, Table | None]:
-    """What `NAME` or `NAME/TABLE` means."""
+def find(name: str, measurements: Mapping[str, Measurement]) -> tuple[Measurement, str | None]:
+    """The measurement, and the name of its table if there is one, that `NAME` or `NAME/TABLE` means."""
     name, _, table = name.partition("/")
     if name not in measurements:
         raise EchoesError(f"there is no measurement {name}; docs/measurements/{name}.json would be its file.")
     measurement = measurements[name]
     if table and table not in measurement.tables:
         raise EchoesError(f"{name} has no table {table}, but {', '.join(measurement.tables)}.")
-    return measurement, measurement.tables[table] if table else None
+    return measurement, table or None
 
 
 def cell_of(table: Table, label: str, column: str) -> Cell:

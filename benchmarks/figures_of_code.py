@@ -20,6 +20,7 @@ from visual_echoes.experiments.findings import CERTAINTY
 from visual_echoes.layout import get_layout
 from visual_echoes.masking import MaskRatio
 from visual_echoes.media import images, sounds, videos
+from visual_echoes.sampling import PRESETS
 from visual_echoes.speed import graphs
 from visual_echoes.vocoder.base import LIMITER_REACH
 
@@ -62,6 +63,7 @@ FIGURES: dict[str, Cell] = {
     "augmentation, range of mix_db": MIX_RANGE_DB,
     "scenes, seconds": SCENES.seconds,
     "limiter of scenes, ms": 1000 * LIMITER_REACH / SCENES.sample_rate,
+    **{f"{preset}, steps": changes["steps"] for preset, changes in PRESETS.items()},
     "silent below, dBFS": SILENT_DB,
     "familiar share": FAMILIAR_SHARE,
     "experiments, certainty": CERTAINTY,

@@ -147,14 +147,14 @@ SPEED = Table(
 
 
 def test_a_marked_table_is_written_whole() -> None:
-    found = fill("a\n\n<!-- figures: serving/speed -->\nold\n<!-- end -->\nz", measurement(speed=SPEED))
+    found = fill("a\n\n<!-- figures: serving/speed -->\nold\n<!-- end -->\nz", measurement(speed=SPEED, more=SPEED))
     assert found == (
         "a\n\n<!-- figures: serving/speed -->\n**Speed**\n\n"
         "| clients | way | sounds a second | share |\n|---|---|---|---|\n"
         "| 1 | alone | 3.20 | 0.611 ± 0.016 |\n| 8 | alone |  | 0.5 |\n| 8 | batched | 1800.00 | 0.987 |\n\nBelow.\n\n"
-        "<!-- end -->\nz"
+        "*`echoes serve`; a laptop; 2026-01-02.*\n\n<!-- end -->\nz"
     )
-    assert fill(found, measurement(speed=SPEED)) == found
+    assert fill(found, measurement(speed=SPEED, more=SPEED)) == found
 
 
 def test_a_whole_measurement_says_what_measured_it() -> None:

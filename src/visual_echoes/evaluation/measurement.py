@@ -11,7 +11,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -75,10 +75,11 @@ class Measurement(Record):
             return {key: data[key] for key in data.keys() - keys} | {"tables": {ONLY: {key: data[key] for key in keys}}}
         return data
 
-    def markdown(self) -> str:
-        """Every table, and one line that says what measured them."""
+    def markdown(self, names: Collection[str] | None = None) -> str:
+        """The named tables, or all, and one line that says what measured them."""
+        tables = [table for name, table in self.tables.items() if names is None or name in names]
         origin = "; ".join(filter(None, (self.command and f"`{self.command}`", self.machine, self.date)))
-        return "".join(table.markdown() for table in self.tables.values()) + f"*{origin}.*\n\n"
+        return "".join(table.markdown() for table in tables) + f"*{origin}.*\n\n"
 
 
 def measured_here(tables: Mapping[str, Table], program: str) -> Measurement:
