@@ -167,7 +167,7 @@ def measure_store(folder: Path, clips: int) -> tuple[float, tuple[tuple[Cell, ..
     rows = (
         ("seconds to write", round(written)),
         ("seconds to open", round(opened, 2)),
-        ("pairs a second", round(rate, -3)),
+        ("pairs a second", 1000 * round(rate / 1000)),
     )
     return size / clips, rows
 

@@ -84,21 +84,22 @@ class Measurement(Record):
 
 def measured_here(tables: Mapping[str, Table], program: str) -> Measurement:
     """Tables of a command that runs now, on this machine; `program` is how the command is called, without options."""
+    import torch
+
     command = shlex.join([*shlex.split(program), *sys.argv[1:]])
-    return Measurement(command=command, machine=machine(), date=date.today().isoformat(), tables=dict(tables))
+    where = f"{machine()}, torch {torch.__version__}, threads: {torch.get_num_threads()}"
+    return Measurement(command=command, machine=where, date=date.today().isoformat(), tables=dict(tables))
 
 
 def machine() -> str:
-    """This machine's processor and cores, and the threads that torch may use."""
-    import torch
-
+    """This machine's processor and cores."""
     name = platform.processor() or platform.machine()
     try:
         names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
         name = names[0].partition(":")[2].strip()
     except (OSError, IndexError):
         pass  # another system: its own short name will do
-    return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads of torch"
+    return f"{name}, {os.cpu_count()} cores"
 
 
 def write_measurement(measurement: Measurement, path: Path) -> Path:
