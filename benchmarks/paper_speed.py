@@ -66,7 +66,8 @@ def main() -> None:
     # Counting takes as long as the work itself, so only what is held to the machine's speed is counted.
     for name in (PLAIN, *same):
         count, taken = operations(works[name]), seconds[name].median
-        ways.append((name, taken, count / 1e12, count / taken / speed, seconds[PLAIN].median / taken))
+        times = seconds[PLAIN].median / taken
+        ways.append((name.removesuffix(": quality"), taken, count / 1e12, count / taken / speed, times))
     kinds = dict.fromkeys(KINDS, 1) | {many_of(list(KINDS)[-1], arguments.batch): arguments.batch}
     medians = {name: taken.median for name, taken in seconds.items()}
     presets: list[tuple[Cell, ...]] = []

@@ -61,7 +61,7 @@ def main() -> None:
             )
             for kind in KINDS
         )
-    formats = {"as many pieces": ".1e", "whole": ".1e"}
+    formats = {"as many pieces": ".2g", "whole": ".2g"}
     show({ONLY: Table(columns=("recipe", *formats), rows=rows, formats=formats)}, options.output)
 
 
