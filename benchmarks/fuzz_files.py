@@ -1,6 +1,6 @@
 """Read mutated pictures, sounds, videos, model folders and recipes; nothing but `EchoesError` may come out.
 
-Usage: python benchmarks/fuzz_files.py [--count 10000] [--seed 0] [-o fuzz.json]
+Usage: python benchmarks/fuzz_files.py [--count 10000] [--seed 0] [-o docs/measurements/fuzz.json]
 
 Each input is read in a worker process in every way the project has. A worker that dies is a crash, one that computes
 for longer than the limit, or sleeps that long, a hang; both are ended, noted and replaced. Memory and open files of the
@@ -11,7 +11,6 @@ Exits with 1 if anything went wrong; `--only KIND:NUMBER` reads one input again,
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import re
@@ -23,16 +22,22 @@ import traceback
 from collections import Counter
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fuzz_inputs import KINDS, make_input, readers, write_originals
+from measuring import add_output, show
 
 from visual_echoes.errors import EchoesError
+from visual_echoes.evaluation.measurement import Table
 
 TIME_LIMIT = 30.0  # seconds of processor time for one input, in every way
 POLL = 1.0  # seconds between looks at a worker
 MEMORY_LIMIT = 4 << 30  # bytes that a worker may come to
 WARM = 300  # inputs of a worker before its memory is taken as the level to stay at
+OUTCOMES = {
+    "read": "read", "refused": "refused", "crash": "crashes", "hang": "hangs", "memory": "too much memory",
+    "failed": "other errors",
+}  # fmt: skip
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -49,7 +54,7 @@ def main() -> None:
     arguments.add_argument("--count", type=int, default=10_000)
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--only", help="KIND:NUMBER")
-    arguments.add_argument("-o", "--output", type=Path, default=Path("fuzz.json"))
+    add_output(arguments)
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
         originals = Path(name) / "originals"
@@ -59,18 +64,17 @@ def main() -> None:
             kind, number = options.only.split(":")
             print(attempt(kind, int(number), options.seed, originals, Path(name), loud=True))
             return
-        report = fuzz(options.count, options.seed, originals, Path(name))
-    options.output.write_text(json.dumps(report, indent=2) + "\n")
-    print(json.dumps({key: value for key, value in report.items() if key != "refusals"}, indent=2))
-    sys.exit(bool(report["failures"]))
+        tables = fuzz(options.count, options.seed, originals, Path(name))
+    show(tables, options.output)
+    sys.exit(bool(tables["failures"].rows))
 
 
-def fuzz(count: int, seed: int, originals: Path, scratch: Path) -> dict[str, Any]:
-    """Try `count` inputs, as many of each kind; the report."""
+def fuzz(count: int, seed: int, originals: Path, scratch: Path) -> dict[str, Table]:
+    """Try `count` inputs, as many of each kind: what became of them, of the run, failures, and refusals by kind."""
     began = time.monotonic()
     outcomes: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
     refusals: Counter[str] = Counter()
-    failures: list[dict[str, str]] = []
+    failures: list[tuple[str, str, str]] = []
     levels: list[tuple[int, int]] = []  # memory and open files after each input of the worker that is at work
     growth = peak = opened = 0
     slowest = 0.0
@@ -83,7 +87,7 @@ def fuzz(count: int, seed: int, originals: Path, scratch: Path) -> dict[str, Any
         if outcome.word == "refused":
             refusals[f"{kind}: {outcome.detail}"] += 1
         elif outcome.word != "read":
-            failures.append({"input": f"{kind}:{number}", "outcome": outcome.word, "detail": outcome.detail})
+            failures.append((f"{kind}:{number}", outcome.word, outcome.detail))
         peak = max(peak, outcome.memory)
         if not worker.alive:
             worker, levels = Worker(seed, originals, scratch), []
@@ -93,13 +97,22 @@ def fuzz(count: int, seed: int, originals: Path, scratch: Path) -> dict[str, Any
             growth = max(growth, outcome.memory - levels[WARM][0])
             opened = max(opened, outcome.files - levels[WARM][1])
     worker.end()
+    run = (
+        ("seconds in all", round(time.monotonic() - began)),
+        ("seconds of the slowest input", round(slowest, 1)),
+        ("files left open", opened),
+        ("MB of the worker at most", peak >> 20),
+        ("MB that it grew after its first inputs", growth >> 20),
+    )
     return {
-        "inputs": count, "seed": seed, "seconds": round(time.monotonic() - began), "slowest, s": round(slowest, 2),
-        "outcomes": {kind: dict(found) for kind, found in outcomes.items()},
-        "failures": failures,
-        "peak memory, MB": peak >> 20, "growth after the first inputs, MB": growth >> 20, "files left open": opened,
-        "refusals": dict(refusals.most_common()),
-    }  # fmt: skip
+        "kinds": Table(
+            columns=("kind", "inputs", *OUTCOMES.values()),
+            rows=tuple((kind, found.total(), *(found[word] for word in OUTCOMES)) for kind, found in outcomes.items()),
+        ),
+        "run": Table(columns=("of the run", ""), rows=run),
+        "failures": Table(columns=("input", "outcome", "detail"), rows=tuple(failures)),
+        "refusals": Table(columns=("kind and message", "inputs"), rows=tuple(refusals.most_common())),
+    }
 
 
 class Worker:

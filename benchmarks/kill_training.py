@@ -5,6 +5,7 @@ kills are spent; whenever one comes to its end, its last checkpoint and its log 
 for bit. Then the newest checkpoint is cut short at random offsets, and none may be chosen.
 
 Usage: python benchmarks/kill_training.py [--kills 50] [--cuts 100] [--steps 60] [--seed 0] [--kinds transformer ...]
+    [-o FILE]
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from pathlib import Path
 
 import torch
 from debug_recipes import KINDS, debug_recipe, prepare_data
+from measuring import add_output, show
 from safetensors.torch import load_file
 
+from visual_echoes.evaluation.measurement import ONLY, Table
 from visual_echoes.run_folder import CHECKPOINTS, METRICS_FILE, checkpoint_path, checkpoint_steps
 from visual_echoes.training import run
 from visual_echoes.training.checkpoint import find_checkpoint
@@ -37,9 +40,11 @@ def main() -> None:
     arguments.add_argument("--steps", type=int, default=60)
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS, help="which are killed; all are trained")
+    add_output(arguments)
     options = arguments.parse_args()
     torch.set_num_threads(1)
     chance = random.Random(options.seed)
+    rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare_data(folder)
@@ -53,11 +58,10 @@ def main() -> None:
                 continue
             ends = kill(whole, folder / "killed", options.kills, seconds, chance)
             cut(whole, options.cuts, chance)
-            print(
-                f"{kind}: {options.kills} kills, {ends} runs came to their end, all equal to the one left alone "
-                f"({options.steps} steps, {seconds:.1f} s); {options.cuts} cut checkpoints, none chosen",
-                flush=True,
-            )
+            rows.append((kind, options.kills, ends, options.cuts, 0))  # anything else has ended this program
+    columns = ("recipe", "kills", "runs that came to their end, all equal to the bit to the one left alone")
+    table = Table(columns=(*columns, "cut checkpoints", "chosen of them"), rows=tuple(rows))
+    show({ONLY: table}, options.output)
 
 
 def kill(whole: Recipe, output: Path, kills: int, seconds: float, chance: random.Random) -> int:

@@ -6,7 +6,7 @@ without: forward, backward, clipping, the optimiser's step. All in float32.
 
 The digits recipes need their data (`echoes data digits`) and, for the later ones, the tokenizers they name.
 
-Usage: python benchmarks/loop_overhead.py [--steps 60] [--recipe recipes/digits/image-vqgan.toml ...]
+Usage: python benchmarks/loop_overhead.py [--steps 60] [--recipe recipes/digits/image-vqgan.toml ...] [-o FILE]
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from pathlib import Path
 
 import torch
 from debug_recipes import ROOT
+from measuring import add_output, show
 
+from visual_echoes.evaluation.measurement import ONLY, Cell, Table
 from visual_echoes.training.build import build_task
 from visual_echoes.training.loop import data_stream, stepper
 from visual_echoes.training.recipe import read_recipe
@@ -37,12 +39,15 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--steps", type=int, default=60)
     arguments.add_argument("--recipe", type=Path, nargs="*", default=RECIPES)
+    add_output(arguments)
     options = arguments.parse_args()
-    for path in options.recipe:
-        measure(path, options.steps)
+    rows = tuple(measure(path, options.steps) for path in options.recipe)
+    formats = {"seconds a step": ".2f", "the loop": "+.1%", "a second bare run": "+.1%", "drawing the batches": ".1%"}
+    show({ONLY: Table(columns=("recipe", *formats), rows=rows, formats=formats)}, options.output)
 
 
-def measure(path: Path, steps: int) -> None:
+def measure(path: Path, steps: int) -> tuple[Cell, ...]:
+    """Seconds of a bare step, what the loop and a second bare run take more, and what drawing takes of it; medians."""
     with tempfile.TemporaryDirectory() as name:
         recipe = read_recipe(path)
         recipe = recipe.model_copy(update={"output": Path(name)})
@@ -56,11 +61,8 @@ def measure(path: Path, steps: int) -> None:
                 runs[name](step)
                 seconds[name].append(time.process_time() - began)
     loop, again = (ratio(seconds[name], seconds["bare"]) for name in ("loop", "control"))
-    print(
-        f"{path.stem}: the loop costs {loop - 1:+.1%} over bare steps, a second bare run {again - 1:+.1%}; drawing the "
-        f"batches takes {ratio(bare.drawing, seconds['bare']):.1%} of a step (medians of {steps - FIRST} steps)",
-        flush=True,
-    )
+    bare_seconds = statistics.median(seconds["bare"][FIRST:])
+    return path.stem, bare_seconds, loop - 1, again - 1, ratio(bare.drawing, seconds["bare"])
 
 
 def ratio(seconds: list[float], bare: list[float]) -> float:

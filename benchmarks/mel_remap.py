@@ -2,7 +2,7 @@
 
 A published HiFi-GAN takes its own mel. Ours is converted to it band by band; this measures the error on real sounds:
 
-    python benchmarks/mel_remap.py FOLDER_OF_SOUNDS [--limit 64]
+    python benchmarks/mel_remap.py FOLDER_OF_SOUNDS [--limit 64] [-o FILE]
 
 Printed is the mean absolute difference per region of bands, in natural-log units (the vocoder's own) and in dB, over
 everything and over what is heard: bands and frames whose own mel lies above the layout's floor.
@@ -14,9 +14,11 @@ import argparse
 from pathlib import Path
 
 import torch
+from measuring import add_output, show
 from torch import Tensor
 from torch.nn import functional as F
 
+from visual_echoes.evaluation.measurement import ONLY, Table
 from visual_echoes.layout import Layout, get_layout
 from visual_echoes.media import AUDIO_SUFFIXES, read_audio
 from visual_echoes.mel import layout_filterbank, magnitude_to_log, mel_edges, mel_to_hz, stft
@@ -38,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--limit", type=int, default=64, help="sounds to use, spread over the folder")
+    add_output(parser)
     arguments = parser.parse_args()
     layout, mel = get_layout("paper"), OwnMel()
     remap = MelRemap(mel, layout)
@@ -50,13 +53,16 @@ def main() -> None:
     heard_KT = true_KT.exp() > layout.mel_floor
     centres_K = mel_to_hz(mel_edges(mel.n_mels, mel.fmin, mel.fmax))[1:-1]
     print(f"{len(pairs)} sounds, {true_KT.shape[-1]:,} frames")
-    print("band centres (Hz) | bands | all: ln, dB | heard: ln, dB")
+    rows = []
     for low, high in REGIONS:
         region_K = (centres_K >= low) & (centres_K < high)
         everything = float(error_KT[region_K].mean())
         heard = float(error_KT[region_K][heard_KT[region_K]].mean())
-        figures = (f"{value:.2f}, {value * DB_PER_LOG_UNIT:.1f}" for value in (everything, heard))
-        print(f"{low} to {high} | {int(region_K.sum())} | {' | '.join(figures)}")
+        figures = (everything, everything * DB_PER_LOG_UNIT, heard, heard * DB_PER_LOG_UNIT)
+        rows.append((f"{low} to {high}", int(region_K.sum()), *figures))
+    formats = {"all, ln": ".2f", "all, dB": ".1f", "heard, ln": ".2f", "heard, dB": ".1f"}
+    table = Table(columns=("band centres, Hz", "bands", *formats), rows=tuple(rows), formats=formats)
+    show({ONLY: table}, arguments.output)
 
 
 if __name__ == "__main__":

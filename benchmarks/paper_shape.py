@@ -5,7 +5,7 @@ temporary folder, in half precision as `echoes assemble` writes it; then a proce
 with guidance 3, and writes the WAV file. `--cross` takes an encoder of visible places and a decoder of open ones
 instead of the recipe's. Run from the repository's root:
 
-    python benchmarks/paper_shape.py [--threads 2] [--picture photo.jpg] [--preset fast] [--cross]
+    python benchmarks/paper_shape.py [--threads 2] [--picture photo.jpg] [--preset fast] [--cross] [-o FILE]
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
+from measuring import add_output, show
+
 from visual_echoes.cli.options import Preset
+from visual_echoes.evaluation.measurement import Table
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "paper"
 SEED = 0
@@ -33,6 +36,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--preset", choices=get_args(Preset), default="quality")
     parser.add_argument("--cross", action="store_true")
+    add_output(parser)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -41,11 +45,14 @@ def main() -> None:
         run_self("assemble", folder / "model", picture, arguments.cross)
         measured = ("measure", folder / "model", picture, folder / "sound.wav", arguments.threads, arguments.preset)
         report = json.loads(run_self(*measured))
-    for stage, seconds in report["seconds"].items():
-        print(f"{stage:8} {seconds:7.2f} s")
-    print(f"{'in all':8} {sum(report['seconds'].values()):7.2f} s, {arguments.threads} threads")
-    print(f"{report['samples']} samples at {report['rate']} Hz, {report['parameters'] / 1e6:.0f} M parameters")
-    print(f"peak memory {report['peak'] / 1e9:.2f} GB")
+    stages = Table(columns=("stage", "seconds"), rows=tuple(report["seconds"].items()), formats={"seconds": ".1f"})
+    facts = (
+        ("samples", report["samples"]),
+        ("Hz", report["rate"]),
+        ("million parameters", round(report["parameters"] / 1e6)),
+        ("GB of memory at most", round(report["peak"] / 1e9, 2)),
+    )
+    show({"stages": stages, "facts": Table(columns=("of the run", ""), rows=facts)}, arguments.output)
 
 
 def run_self(*arguments: object) -> str:

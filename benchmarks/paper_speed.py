@@ -4,17 +4,16 @@ ViT-B widths over 256 picture and 265 sound tokens with random weights, whose va
 for a picture with guidance 3. The plain loop (`visual_echoes.speed.plain`) takes the full sequence through every layer
 twice a step, for 30 steps. Repeats take turns. Run from the repository's root:
 
-    python benchmarks/paper_speed.py --output reports/paper-speed.json [--threads 2] [--repeats 3] [--batch 8]
+    python benchmarks/paper_speed.py [-o docs/measurements/paper-speed.json] [--threads 2] [--repeats 3] [--batch 8]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from measuring import add_output, show
 from paper_kinds import KINDS, LAYOUT, config_of
 
 from visual_echoes.baselines.autoregressive import (
@@ -22,27 +21,26 @@ from visual_echoes.baselines.autoregressive import (
     AutoregressiveSampling,
     AutoregressiveTransformer,
 )
-from visual_echoes.files import write_text
-from visual_echoes.memory import peak_memory
+from visual_echoes.evaluation.measurement import Cell, Table
 from visual_echoes.sampling import PRESETS, SamplingSettings
 from visual_echoes.speed.measure import MATMUL_OPERATIONS, Sampling, multiply_matrices, operations, take_turns
 from visual_echoes.transformer import EchoTransformer
 
 CHECKED_STEPS = 4  # in which the tokens are compared with the plain loop's
 PLAIN, AUTOREGRESSIVE = "plain loop", "autoregressive"
+SHARE = "of the machine's matmul speed"
 
 
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True)
+    add_output(parser)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=8)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     works: dict[str, Callable[[], torch.Tensor]] = {}
-    clips: dict[str, int] = {}
     same: dict[str, bool] = {}
     for kind in KINDS:
         model = EchoTransformer(config_of(kind)).eval()
@@ -55,8 +53,7 @@ def main() -> None:
                 works.setdefault(PLAIN, one.slow)
             works[f"{kind}: {preset}"] = one.fast
             if kind == list(KINDS)[-1] and preset != "quality":
-                works[f"{kind}: {preset}, {arguments.batch} at once"] = many.fast
-                clips[f"{kind}: {preset}, {arguments.batch} at once"] = arguments.batch
+                works[f"{many_of(kind, arguments.batch)}: {preset}"] = many.fast
                 # The autoregressive one draws without guidance.
                 works[f"{kind}: {preset}, guidance 1"] = Sampling(
                     model, settings.model_copy(update={"guidance": 1.0})
@@ -65,26 +62,31 @@ def main() -> None:
     works[AUTOREGRESSIVE] = autoregressive()
     seconds = take_turns({**works, "matmul": multiply_matrices}, arguments.repeats)
     speed = MATMUL_OPERATIONS / seconds.pop("matmul").median
-    rows = []
-    for name, work in works.items():
-        taken = seconds[name]
-        # Counting takes as long as the work itself, so only what is held to the machine's speed is counted.
-        count = operations(work) if name == PLAIN or name in same else None
-        rows.append(
-            {
-                "way": name, "seconds": taken.model_dump(), "seconds_a_clip": taken.median / clips.get(name, 1),
-                "teraflop": count and count / 1e12, "share_of_matmul_speed": count and count / taken.median / speed,
-                "times_the_plain_loop": seconds[PLAIN].median * clips.get(name, 1) / taken.median,
-                "same_tokens": same.get(name),
-            }
-        )  # fmt: skip
-        print(json.dumps(rows[-1]), flush=True)
-    report = {
-        "threads": arguments.threads, "repeats": arguments.repeats, "matmul_gflops": speed / 1e9,
-        "peak_bytes": peak_memory(), "rows": rows,
-    }  # fmt: skip
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    write_text(arguments.output, json.dumps(report, indent=2) + "\n")
+    ways = []
+    # Counting takes as long as the work itself, so only what is held to the machine's speed is counted.
+    for name in (PLAIN, *same):
+        count, taken = operations(works[name]), seconds[name].median
+        times = seconds[PLAIN].median / taken
+        ways.append((name.removesuffix(": quality"), taken, count / 1e12, count / taken / speed, times))
+    kinds = dict.fromkeys(KINDS, 1) | {many_of(list(KINDS)[-1], arguments.batch): arguments.batch}
+    medians = {name: taken.median for name, taken in seconds.items()}
+    presets: list[tuple[Cell, ...]] = []
+    for kind, count in kinds.items():
+        found = (medians.get(f"{kind}: {preset}") for preset in PRESETS)
+        presets.append((kind, *(taken and taken / count for taken in found)))
+    unguided = [(name, seconds[name].median) for name in works if name == AUTOREGRESSIVE or name.endswith("guidance 1")]
+    columns = ("transformer", "seconds", "TFLOP", SHARE, "times the plain loop")
+    formats = {"seconds": ".1f", "TFLOP": ".2f", SHARE: ".0%", "times the plain loop": ".1f"}
+    tables = {
+        "ways": Table(columns=columns, rows=tuple(ways), formats=formats),
+        "presets": Table(columns=("transformer", *PRESETS), rows=tuple(presets), formats=dict.fromkeys(PRESETS, ".1f")),
+        "autoregressive": Table(columns=("transformer", "seconds"), rows=tuple(unguided), formats={"seconds": ".1f"}),
+    }
+    show(tables, arguments.output)
+
+
+def many_of(kind: str, count: int) -> str:
+    return f"{kind}, each of {count} at once"
 
 
 def autoregressive() -> Callable[[], torch.Tensor]:

@@ -1,6 +1,6 @@
 """How fast clips are prepared, and how fast the token store of 200,000 clips opens and is drawn from.
 
-Usage: python benchmarks/prepare_speed.py [--workers 2] [--clips 100] [--stored 200000]
+Usage: python benchmarks/prepare_speed.py [--workers 2] [--clips 100] [--stored 200000] [-o FILE]
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from measuring import add_output, show
 from PIL import Image
 
 from visual_echoes.data.prepare import Engine, Settings, prepare
 from visual_echoes.data.token_store import StoreDescription, TokenStore, TokenStoreWriter
+from visual_echoes.evaluation.measurement import Cell, Table
 from visual_echoes.layout import get_layout
 from visual_echoes.media import write_wav
 
 LAYOUT = get_layout("paper")
 FRAMES, WINDOWS = 10, 3
 BATCH = 64
+MANY = {"200,000": 200_000, "ten million": 10_000_000}
 
 
 def main() -> None:
@@ -34,19 +37,49 @@ def main() -> None:
     arguments.add_argument("--workers", type=int, default=2)
     arguments.add_argument("--clips", type=int, default=100)
     arguments.add_argument("--stored", type=int, default=200_000)
+    add_output(arguments)
     options = arguments.parse_args()
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {options.workers} workers")
+    print(f"load {os.getloadavg()[0]:.1f}, {options.workers} workers")
+    rows: list[tuple[Cell, ...]] = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_pairs(root / "pairs", options.clips)
-        measure("WAV and JPEG, 10 s", root / "pairs", root, options)
+        rows.append(("WAV and JPEG", *measure(root / "pairs", root, options)))
         for width, height in ((640, 360), (1280, 720)):
             write_videos(root / f"{height}p", options.clips // 2, width, height)
-            measure(f"H.264 and AAC, {width}x{height}, 25 frames/s, 10 s", root / f"{height}p", root, options)
-        measure_store(root / "store", options.stored)
+            rows.append((f"H.264 {width}x{height}, AAC", *measure(root / f"{height}p", root, options)))
+        size, store = measure_store(root / "store", options.stored)
+    listed = max(row[-1] for row in rows)
+    disk = (("manifest and journal", listed), ("tokens, `paper` layout, ten frames and three windows", size))
+    show(
+        {
+            "clips": Table(
+                columns=(
+                    "clip of ten seconds",
+                    "core seconds",
+                    "clips a second",
+                    *(f"core hours of {n}" for n in MANY),
+                ),
+                rows=tuple((name, cpu, rate, *(cpu * n / 3600 for n in MANY.values())) for name, cpu, rate, _ in rows),
+                formats={
+                    "core seconds": ".3f",
+                    "clips a second": ".0f",
+                    **{f"core hours of {n}": ",.1f" for n in MANY},
+                },
+            ),
+            "disk": Table(
+                columns=("on the disk", "kB a clip", *(f"GB of {n}" for n in MANY)),
+                rows=tuple((name, size / 1e3, *(size * n / 1e9 for n in MANY.values())) for name, size in disk),
+                formats={"kB a clip": ".2f", **{f"GB of {n}": ".2f" for n in MANY}},
+            ),
+            "store": Table(columns=(f"token store of {options.stored:,} clips", ""), rows=store),
+        },
+        options.output,
+    )
 
 
-def measure(title: str, source: Path, root: Path, options: argparse.Namespace) -> None:
+def measure(source: Path, root: Path, options: argparse.Namespace) -> tuple[float, float, float]:
+    """Core seconds of a clip, clips a second, and bytes a clip in journal and manifest."""
     output = root / "out"
     began, cpu_before = time.perf_counter(), cpu_seconds()
     summary = prepare(Settings(source, LAYOUT), output, Engine(workers=options.workers))
@@ -54,9 +87,8 @@ def measure(title: str, source: Path, root: Path, options: argparse.Namespace) -
     count = summary.splits.total() + summary.reasons.total()
     journal = (output / "journal.jsonl").stat().st_size / count
     manifest = (output / "manifest.jsonl").stat().st_size / max(1, summary.splits.total())
-    print(f"{title}: {count / seconds:.1f} clips/s, {cpu / count:.3f} core seconds a clip, starting workers included; "
-          f"{journal:.0f} B a clip in the journal, {manifest:.0f} B in the manifest")  # fmt: skip
     shutil.rmtree(output)
+    return cpu / count, count / seconds, journal + manifest
 
 
 def cpu_seconds() -> float:
@@ -102,7 +134,8 @@ def write_videos(folder: Path, count: int, width: int, height: int) -> None:
         shutil.copy(first, folder / f"{number}.mp4")
 
 
-def measure_store(folder: Path, clips: int) -> None:
+def measure_store(folder: Path, clips: int) -> tuple[float, tuple[tuple[Cell, ...], ...]]:
+    """Bytes a clip, and rows of what else there is to say."""
     folder.mkdir()
     plan = StoreDescription(
         format=1, tokenizers={"image_vqgan": "a", "audio_vqgan": "b"}, pairing="clip", clips=clips, manifest="",
@@ -131,10 +164,12 @@ def measure_store(folder: Path, clips: int) -> None:
     for _ in range(batches):
         store.draw(BATCH, generator)
     rate = batches * BATCH / (time.perf_counter() - began)
-    print(
-        f"token store of {clips:,} clips: {size / clips:.0f} B a clip, {size / 1e9:.2f} GB, written in {written:.0f} s,"
-        f" opened in {opened:.3f} s, {rate:,.0f} pairs/s drawn"
+    rows = (
+        ("seconds to write", round(written)),
+        ("seconds to open", round(opened, 2)),
+        ("pairs a second", 1000 * round(rate / 1000)),
     )
+    return size / clips, rows
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ discriminator (whose gradients cancel, but for the rounding that Adam then scale
 make visible differences of that rounding after some steps, as they do between two machines; `--double` shows the same
 arithmetic without it. Dropout is drawn piece by piece, so it takes part in the first comparison only.
 
-Usage: python benchmarks/ranks.py [--steps 50] [--ranks 2] [--double]
+Usage: python benchmarks/ranks.py [--steps 50] [--ranks 2] [--double] [-o FILE]
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from pathlib import Path
 
 import torch
 from debug_recipes import KINDS, debug_recipe, prepare_data
+from measuring import add_output, show
 
+from visual_echoes.evaluation.measurement import ONLY, Table
 from visual_echoes.run_folder import METRICS_FILE
 from visual_echoes.training import run
 from visual_echoes.training.recipe import TransformerRecipe
@@ -33,6 +35,7 @@ def main() -> None:
     arguments.add_argument("--steps", type=int, default=50)
     arguments.add_argument("--ranks", type=int, default=2)
     arguments.add_argument("--double", action="store_true")
+    add_output(arguments)
     arguments.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     torch.set_num_threads(1)
@@ -50,13 +53,16 @@ def main() -> None:
         train_all(folder, "whole", options.steps, dropout=False)
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={options.ranks}"]
         subprocess.run([*launcher, __file__, *sys.argv[1:], "--worker", name], check=True)
-        for kind in KINDS:
-            pieces = difference(folder, kind, "pieces-dropout", "ranks-dropout")
-            whole = difference(folder, kind, "whole", "ranks")
-            print(
-                f"{kind}: in {options.steps} steps {options.ranks} processes differ by at most {pieces:.1e} of a loss "
-                f"from one that takes as many pieces, by {whole:.1e} from one that takes the batch whole"
+        rows = tuple(
+            (
+                kind,
+                difference(folder, kind, "pieces-dropout", "ranks-dropout"),
+                difference(folder, kind, "whole", "ranks"),
             )
+            for kind in KINDS
+        )
+    formats = {"as many pieces": ".2g", "whole": ".2g"}
+    show({ONLY: Table(columns=("recipe", *formats), rows=rows, formats=formats)}, options.output)
 
 
 def train_all(folder: Path, name: str, steps: int, *, accumulate: int = 1, dropout: bool = True) -> None:

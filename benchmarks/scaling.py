@@ -4,7 +4,7 @@ Sampling: a transformer of half the paper's width and layers, a sound for a pict
 Training: `recipes/digits-mini/base.toml` at one global batch on one process and on several, a thread each; it needs the
 data (`echoes data digits`). Run from the repository's root:
 
-    python benchmarks/scaling.py --output reports/scaling.json [--ranks 1 2] [--steps 100]
+    python benchmarks/scaling.py [-o docs/measurements/scaling.json] [--ranks 1 2] [--steps 100]
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import tempfile
 from pathlib import Path
 
 import torch
+from measuring import add_output, show
 
-from visual_echoes.files import write_text
+from visual_echoes.evaluation.measurement import Table
 from visual_echoes.run_folder import METRICS_FILE
 from visual_echoes.sampling import SamplingSettings
 from visual_echoes.speed.measure import Sampling, take_turns
@@ -32,7 +33,7 @@ SIDES = (6, 8, 12, 16, 24)  # of the picture's grid; the sound has as many place
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True)
+    add_output(parser)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--steps", type=int, default=100)
@@ -42,18 +43,18 @@ def main() -> None:
         torch.set_num_threads(1)
         train(options.worker, options.steps)
         return
-    report = {
-        "threads": torch.get_num_threads(),
-        "tokens": over_tokens(options.repeats),
-        "ranks": {ranks: over_ranks(ranks, options.steps) for ranks in options.ranks},
+    steps = tuple((str(ranks), over_ranks(ranks, options.steps)) for ranks in options.ranks)
+    tables = {
+        "tokens": Table(
+            columns=("tokens", "seconds"), rows=tuple(over_tokens(options.repeats).items()), formats={"seconds": ".2f"}
+        ),
+        "processes": Table(columns=("processes", "seconds a step"), rows=steps, formats={"seconds a step": ".3f"}),
     }
-    print(json.dumps(report, indent=2))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    write_text(options.output, json.dumps(report, indent=2) + "\n")
+    show(tables, options.output)
 
 
 @torch.inference_mode()
-def over_tokens(repeats: int) -> dict[int, float]:
+def over_tokens(repeats: int) -> dict[str, float]:
     """Median seconds of a sound, by tokens of picture and sound together."""
     works = {}
     for side in SIDES:
@@ -61,15 +62,15 @@ def over_tokens(repeats: int) -> dict[int, float]:
             image_grid=(side, side), audio_grid=(side, side), image_codes=1024, audio_codes=128, width=384, heads=6,
             encoder_layers=6, decoder_layers=4,
         )  # fmt: skip
-        works[str(2 * side * side)] = Sampling(EchoTransformer(config).eval(), SamplingSettings(steps=8)).fast
-    return {int(tokens): seconds.median for tokens, seconds in take_turns(works, repeats).items()}
+        works[f"{2 * side * side:,}"] = Sampling(EchoTransformer(config).eval(), SamplingSettings(steps=8)).fast
+    return {tokens: seconds.median for tokens, seconds in take_turns(works, repeats).items()}
 
 
 def over_ranks(ranks: int, steps: int) -> float:
     """Seconds of a training step, the mean over all but the first logged ones."""
     with tempfile.TemporaryDirectory() as name:
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-        command = [*launcher, __file__, "--output", name, "--steps", str(steps), "--worker", name]
+        command = [*launcher, __file__, "--steps", str(steps), "--worker", name]
         subprocess.run(command, check=True, stdout=sys.stderr)
         rows = [json.loads(line) for line in (Path(name) / METRICS_FILE).read_text().splitlines()]
     paces = [row["seconds_per_step"] for row in rows if row["group"] == "train"][1:]

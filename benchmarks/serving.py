@@ -3,16 +3,14 @@
 One process serves the HTTP API on a socket, as `echoes app` does but for the page; clients in another process send a
 picture, follow the job's events until it is done, fetch its sound, and ask again. Batching on and off take turns.
 
-Usage: python benchmarks/serving.py [--seconds 20] [--turns 3] [--clients 1 2 4 8 16] [--model digits] [-o serving.json]
+Usage: python benchmarks/serving.py [--seconds 20] [--turns 3] [--clients 1 2 4 8 16] [--model digits] [-o FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import json
 import multiprocessing
-import os
 import statistics
 import threading
 import time
@@ -20,20 +18,22 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import uvicorn
+from measuring import add_output, show
 from PIL import Image
 
 from visual_echoes.app.api import API, create_api
 from visual_echoes.app.limits import BATCH_DELAY, BATCH_ITEMS
 from visual_echoes.app.service import Service
+from visual_echoes.evaluation.measurement import ONLY, Table
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.samples import sample_material
 
 HOST = "127.0.0.1"
 PATIENCE = 120  # seconds
+COLUMNS = ("sounds a second", "median (s)", "95 % within (s)", "requests a batch")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=20, help="of each turn")
     arguments.add_argument("--turns", type=int, default=3)
     arguments.add_argument("--delay", type=float, default=BATCH_DELAY)
-    arguments.add_argument("-o", "--output", type=Path)
+    add_output(arguments)
     options = arguments.parse_args()
     echoes = VisualEchoes.from_pretrained(options.model, device="cpu")
     picture = png(echoes)
@@ -62,16 +62,9 @@ def main() -> None:
         for way, clients in seen:
             with serving(echoes, *ways[way]) as (service, port):
                 seen[way, clients].append(turn(service, port, picture, clients, options.seconds))
-    rows = [{"way": way, "clients": clients, **summary(turns)} for (way, clients), turns in seen.items()]
-    machine = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "threads": os.environ.get("OMP_NUM_THREADS")}
-    report = {"model": options.model, **machine, "seconds": options.seconds * options.turns, "rows": rows}
-    if options.output is not None:
-        options.output.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"{options.model}, {machine['cores']} cores, load {machine['load']:.1f}, {report['seconds']:g} s each")
-    print("| clients | | sounds a second | median (s) | 95 % within (s) | requests a batch |")
-    print("|---|---|---|---|---|---|")
-    for row in rows:
-        print("| {clients} | {way} | {rate:.2f} | {median:.2f} | {late:.2f} | {batch:.1f} |".format(**row))
+    rows = tuple((str(clients), way, *summary(turns)) for (way, clients), turns in seen.items())
+    formats = dict(zip(COLUMNS, (".2f", ".2f", ".2f", ".1f"), strict=True))
+    show({ONLY: Table(columns=("clients", "way", *COLUMNS), rows=rows, formats=formats)}, options.output)
 
 
 @contextmanager
@@ -131,16 +124,15 @@ def once(http: httpx.Client, picture: bytes, seed: int) -> None:
     http.get(f"{place}/files/1.wav").raise_for_status()
 
 
-def summary(turns: list[Turn]) -> dict[str, float]:
-    """Over all turns: requests a second, seconds of the middle request and of the slowest of twenty."""
+def summary(turns: list[Turn]) -> tuple[float, ...]:
+    """`COLUMNS` over all turns."""
     latencies = sorted(latency for turn in turns for latency in turn.latencies)
-    return {
-        "requests": len(latencies),
-        "rate": len(latencies) / sum(turn.seconds for turn in turns),
-        "median": statistics.median(latencies),
-        "late": latencies[min(len(latencies) - 1, int(0.95 * len(latencies)))],
-        "batch": statistics.mean(turn.batch for turn in turns),
-    }
+    return (
+        len(latencies) / sum(turn.seconds for turn in turns),
+        statistics.median(latencies),
+        latencies[min(len(latencies) - 1, int(0.95 * len(latencies)))],
+        statistics.mean(turn.batch for turn in turns),
+    )
 
 
 def png(echoes: VisualEchoes) -> bytes:

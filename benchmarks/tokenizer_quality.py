@@ -5,18 +5,18 @@ as they are otherwise. For each size the transformer of recipes/scenes/quality.t
 judges say which class they take the round trip and the generated items for; sounds are made by Griffin-Lim throughout.
 Every training resumes. Run from the repository's root, after `echoes data scenes`:
 
-    python benchmarks/tokenizer_quality.py --output reports/tokenizer-quality
+    python benchmarks/tokenizer_quality.py --runs reports/tokenizer-quality [-o FILE]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import add_output, show
 from scipy.cluster.vq import kmeans2
 
 from visual_echoes import __version__
@@ -26,6 +26,7 @@ from visual_echoes.data.sources import Augmentation, MelSource, PictureSource, S
 from visual_echoes.evaluation.ceiling import measure_round_trip
 from visual_echoes.evaluation.exam import Exam
 from visual_echoes.evaluation.generated import Amounts, Meter, measure_generated
+from visual_echoes.evaluation.measurement import ONLY, Table
 from visual_echoes.evaluation.packaged import packaged_judge
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.tokenizer import Tokenizer, TokenizerName
@@ -46,17 +47,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="scenes", help="whose tokenizers and sampling settings are used")
     parser.add_argument("--codes", type=int, nargs="+", default=[512, 64, 8])
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True, help="folder of the trainings, and of the plot")
+    add_output(parser)
     arguments = parser.parse_args()
     recipe = read_recipe(RECIPE)
     assert isinstance(recipe, TransformerRecipe)
     source, names = load_model(arguments.model), ("image_vqgan", "audio_vqgan")
     rows: list[dict[str, Any]] = []
     for codes in arguments.codes:
-        folders = {
-            name: fewer_codes(recipe, source, name, codes, arguments.output / f"{codes}-{name}") for name in names
-        }
-        own = recipe.model_copy(update={**folders, "output": arguments.output / f"{codes}-transformer"})
+        folders = {name: fewer_codes(recipe, source, name, codes, arguments.runs / f"{codes}-{name}") for name in names}
+        own = recipe.model_copy(update={**folders, "output": arguments.runs / f"{codes}-transformer"})
         parts = [*folders.values(), train(own)]
         model = assemble(parts, "quality", "", source.sampling)
         echoes = VisualEchoes(model, torch.device("cpu"))
@@ -69,15 +69,30 @@ def main() -> None:
                 "codes": codes,
                 "round_trip": {"pictures": trip.pictures.right, "sounds": trip.sounds.right},
                 "psnr_db": trip.pictures.psnr_db,
-                "mel_l1": trip.sounds.mel_l1,
-                "picture_to_sound": made.picture_to_sound.judged.right.model_dump(),
-                "sound_to_picture": made.sound_to_picture.judged.right.model_dump(),
-                "pairs_agree": made.pairs["together"].agree.model_dump(),
+                "picture_to_sound": made.picture_to_sound.judged.right,
+                "sound_to_picture": made.sound_to_picture.judged.right,
+                "pairs_agree": made.pairs["together"].agree,
             }
         )
-        print(json.dumps(rows[-1]))
-    (arguments.output / "report.json").write_text(json.dumps(rows, indent=2) + "\n")
-    draw(rows, arguments.output / "plot.png")
+        print(rows[-1], flush=True)
+    show({ONLY: as_table(rows)}, arguments.output)
+    draw(rows, arguments.runs / "plot.png")
+
+
+def as_table(rows: list[dict[str, Any]]) -> Table:
+    spreads = ("picture_to_sound", "sound_to_picture", "pairs_agree")
+    return Table(
+        columns=("codes", "pictures, round trip", "sounds, round trip", "picture PSNR, dB", "picture to sound",
+                 "sound to picture", "pairs agree"),
+        rows=tuple(
+            (
+                str(row["codes"]), row["round_trip"]["pictures"], row["round_trip"]["sounds"], row["psnr_db"],
+                *(f"{row[name].mean:.3f} ± {row[name].deviation:.3f}" for name in spreads),
+            )
+            for row in rows
+        ),
+        formats={"pictures, round trip": ".3f", "sounds, round trip": ".3f", "picture PSNR, dB": ".1f"},
+    )  # fmt: skip
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -89,7 +104,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         figure.subplots(1, 2), ("pictures", "sounds"), ("sound_to_picture", "picture_to_sound"), strict=True
     ):
         kept, right = [row["round_trip"][trip] for row in rows], [row[made] for row in rows]
-        means, deviations = [value["mean"] for value in right], [value["deviation"] for value in right]
+        means, deviations = [value.mean for value in right], [value.deviation for value in right]
         axes.errorbar(kept, means, deviations, marker="o", capsize=3)
         for row, x, y in zip(rows, kept, means, strict=True):
             axes.annotate(f"{row['codes']} codes", (x, y), (4, 6), textcoords="offset points")

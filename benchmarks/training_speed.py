@@ -4,22 +4,21 @@ Forward, loss and backward of ViT-B widths over 256 picture and 265 sound tokens
 0.7 in [0.5, 1]), dropout off, in float32. The plain reference takes every place through every layer and scores all
 of them. The optimiser's step is timed apart, as it does not depend on the batch. Repeats take turns. Usage:
 
-    python benchmarks/training_speed.py --output reports/training-speed.json [--threads 2] [--repeats 3] [--batch 2]
+    python benchmarks/training_speed.py [-o FILE] [--threads 2] [--repeats 3] [--batch 2]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from measuring import add_output, show
 from paper_kinds import KINDS, LAYOUT, config_of
 from torch.nn import functional as F
 
 from visual_echoes.data.tokens import TokenCache
-from visual_echoes.files import write_text
+from visual_echoes.evaluation.measurement import ONLY, Cell, Table
 from visual_echoes.speed.measure import MATMUL_OPERATIONS, multiply_matrices, operations, take_turns
 from visual_echoes.speed.plain import PlainTransformer
 from visual_echoes.training.settings import TrainSettings, build_optimizers
@@ -30,7 +29,7 @@ PLAIN, OPTIMISER = "plain, full sequence", "optimiser's step"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True)
+    add_output(parser)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=2)
@@ -49,23 +48,14 @@ def main() -> None:
     )
     seconds = take_turns({**works, OPTIMISER: optimizer.step, "matmul": multiply_matrices}, arguments.repeats)
     speed = MATMUL_OPERATIONS / seconds["matmul"].median
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for name, work in works.items():
         count, taken = operations(work), seconds[name].median
-        rows.append(
-            {
-                "way": name, "seconds": seconds[name].model_dump(), "teraflop": count / 1e12,
-                "share_of_matmul_speed": count / taken / speed, "times_plain": seconds[PLAIN].median / taken,
-            }
-        )  # fmt: skip
-        print(json.dumps(rows[-1]), flush=True)
-    report = {
-        "threads": arguments.threads, "batch": arguments.batch, "repeats": arguments.repeats,
-        "matmul_gflops": speed / 1e9, "optimiser_seconds": seconds[OPTIMISER].model_dump(), "rows": rows,
-    }  # fmt: skip
-    print(f"{OPTIMISER}: {seconds[OPTIMISER].median:.3f} s")
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    write_text(arguments.output, json.dumps(report, indent=2) + "\n")
+        rows.append((name, taken, count / 1e12, count / taken / speed, seconds[PLAIN].median / taken))
+    rows.append((OPTIMISER, seconds[OPTIMISER].median, None, None, None))
+    columns = ("transformer", "seconds", "TFLOP", "of the machine's matmul speed", "times the plain reference")
+    formats = dict(zip(columns[1:], (".2f", ".2f", ".0%", ".1f"), strict=True))
+    show({ONLY: Table(columns=columns, rows=tuple(rows), formats=formats)}, arguments.output)
 
 
 def some_tokens(count: int) -> TokenCache:

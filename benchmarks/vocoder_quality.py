@@ -3,25 +3,25 @@
 Both make sounds of the true mels and of those that come out of the tokenizer. Medians of interleaved repeats for the
 speed. Run from the repository's root:
 
-    python benchmarks/vocoder_quality.py --output reports/vocoder-quality.json
+    python benchmarks/vocoder_quality.py [-o docs/measurements/vocoder-quality.json]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 
 import torch
+from measuring import add_output, show
 from torch import Tensor
 
 from visual_echoes.data.pairs import read_groups
 from visual_echoes.evaluation.exam import Exam
+from visual_echoes.evaluation.measurement import ONLY, Table
 from visual_echoes.evaluation.metrics import share
 from visual_echoes.evaluation.packaged import packaged_judge
 from visual_echoes.evaluation.second_opinions import second_opinions
-from visual_echoes.files import write_text
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.speed.measure import take_turns
 from visual_echoes.training.vocoder_losses import stft_distance
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="scenes")
     parser.add_argument("--data", type=Path, default=Path("data/prepared/scenes"))
-    parser.add_argument("--output", type=Path, required=True)
+    add_output(parser)
     arguments = parser.parse_args()
     echoes = VisualEchoes.from_pretrained(arguments.model, device="cpu")
     judges = packaged_judge("scenes-image"), packaged_judge("scenes-audio")
@@ -45,22 +45,21 @@ def main() -> None:
     yamnet = second_opinions(read_groups(arguments.data), layout).get("audio")
     first = layout.mel_offset * layout.hop
     real_BN = torch.from_numpy(exam.waves_BN)[:, first : first + layout.samples]
-    mels = {"true": exam.mels_BMT, "tokenizer's": codec.decode_mels(codec.encode_mels(exam.mels_BMT))}
+    mels = {"true mel": exam.mels_BMT, "tokenizer's mel": codec.decode_mels(codec.encode_mels(exam.mels_BMT))}
     vocoders: dict[str, Vocoder] = {"vocoder": codec.vocoder, "griffin-lim": GriffinLim(layout)}
     rows = []
     for source, mel_BMT in mels.items():
         sounds, seconds = vocode_in_turn(vocoders, mel_BMT)
         for name, made_BN in sounds.items():
-            row = {
-                "mels": source, "by": name, "stft": float(stft_distance(made_BN, real_BN, layout)),
-                "judge": share(exam.judge_sounds(made_BN.numpy()) == exam.sound_groups_B),
-                "yamnet": None if yamnet is None else share(yamnet.classes(made_BN) == exam.sound_groups_B),
-                "times_real_time": len(made_BN) * layout.seconds / seconds[name],
-            }  # fmt: skip
-            print(row, flush=True)
-            rows.append(row)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    write_text(arguments.output, json.dumps({"sounds": len(real_BN), "rows": rows}, indent=2) + "\n")
+            distance = float(stft_distance(made_BN, real_BN, layout))
+            judged = share(exam.judge_sounds(made_BN.numpy()) == exam.sound_groups_B)
+            opinion = None if yamnet is None else share(yamnet.classes(made_BN) == exam.sound_groups_B)
+            rows.append((source, name, distance, judged, opinion, len(made_BN) * layout.seconds / seconds[name]))
+    formats = {
+        "multi-resolution STFT distance": ".3f", "judge right": ".3f", "YAMNet right": ".3f", "times real time": ".0f"
+    }  # fmt: skip
+    table = Table(columns=("made from", "by", *formats), rows=tuple(rows), formats=formats)
+    show({ONLY: table}, arguments.output)
 
 
 def vocode_in_turn(vocoders: dict[str, Vocoder], mel_BMT: Tensor) -> tuple[dict[str, Tensor], dict[str, float]]:

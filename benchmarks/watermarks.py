@@ -1,6 +1,6 @@
 """Which picture watermarks of published packages survive in what the packaged model `scenes` makes.
 
-Usage: python benchmarks/watermarks.py [--examples 12] [-o watermarks.json]
+Usage: python benchmarks/watermarks.py [--examples 12] [-o FILE]
 
 Needs packages that the project does not use otherwise:
     pip install opencv-python-headless PyWavelets
@@ -15,55 +15,56 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from measuring import add_output, show
 from PIL import Image
 
 from visual_echoes import VisualEchoes
+from visual_echoes.evaluation.measurement import ONLY, Cell, Table
 from visual_echoes.media import read_frames, write_mp4
 
 BITS = 32
+FORMATS = {"PNG": ".2f", "JPEG 90": ".2f", "the video": ".2f", "without a mark": ".2f", "PSNR, dB": ".1f"}
 ENLARGE = 8  # what the video's picture is enlarged by
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--examples", type=int, default=12)
-    arguments.add_argument("-o", "--output", type=Path, default=Path("watermarks.json"))
+    add_output(arguments)
     options = arguments.parse_args()
     made = VisualEchoes.from_pretrained("scenes", device="cpu").generate_pair(options.examples, seed=0)
     assert made.images is not None
     large = made.images.repeat(ENLARGE, axis=1).repeat(ENLARGE, axis=2)
-    results: dict[str, Any] = {}
+    rows: list[tuple[Cell, ...]] = []
     for size, pictures in (("32 x 32", made.images), ("256 x 256", large)):
-        for name, method in (("dwtDct", _invisible("dwtDct")), ("dwtDctSvd", _invisible("dwtDctSvd")),
-                             ("blind-watermark", _blind)):  # fmt: skip
-            results[f"{name}, {size}"] = measure_pictures(method, pictures)
-    options.output.write_text(json.dumps(results, indent=2) + "\n")
-    print(json.dumps(results, indent=2))
+        for name, method in METHODS.items():
+            rows.append((name, size, *measure_pictures(method, pictures)))
+    table = Table(columns=("method", "size", *FORMATS), rows=tuple(rows), formats=FORMATS)
+    show({ONLY: table}, options.output)
 
 
-def measure_pictures(method: Callable[[], tuple[Callable, Callable]], pictures: np.ndarray) -> dict[str, Any]:
+def measure_pictures(method: Callable[[], tuple[Callable, Callable]], pictures: np.ndarray) -> list[Cell]:
+    """What `FORMATS` names; of a method that refuses, why, in place of the first."""
     encode, decode = method()
     noise = np.random.default_rng(0)
-    scores: dict[str, list[float]] = {"png": [], "jpeg 90": [], "video": [], "without a mark": [], "psnr, dB": []}
+    scores: dict[str, list[float]] = {name: [] for name in FORMATS}
     try:
         for pixels in pictures:
             bits = noise.integers(0, 2, BITS).astype(bool)
             marked = encode(pixels, bits)
             error = np.mean((marked.astype(float) - pixels) ** 2)
-            scores["psnr, dB"].append(float(10 * np.log10(255**2 / max(error, 1e-9))))
-            for name, seen in (("png", marked), ("jpeg 90", jpeg(marked)), ("video", video(marked)),
+            scores["PSNR, dB"].append(float(10 * np.log10(255**2 / max(error, 1e-9))))
+            for name, seen in (("PNG", marked), ("JPEG 90", jpeg(marked)), ("the video", video(marked)),
                                ("without a mark", pixels)):  # fmt: skip
                 scores[name].append(float((decode(seen) == bits).mean()))
     except Exception as error:  # these packages raise whatever happens
-        return {"refused": f"{type(error).__name__}: {error}"}
-    return {name: round(float(np.mean(values)), 3) for name, values in scores.items()}
+        return [f"refused: {error}", *[None] * (len(FORMATS) - 1)]
+    return [float(np.mean(values)) for values in scores.values()]
 
 
 def _invisible(kind: str) -> Callable[[], tuple[Callable, Callable]]:
@@ -115,6 +116,12 @@ def video(pixels: np.ndarray) -> np.ndarray:
         (frame,) = read_frames(path, 1)
     return np.asarray(frame.resize(pixels.shape[1::-1], Image.Resampling.BOX))
 
+
+METHODS = {
+    "invisible-watermark 0.2.0, dwtDct": _invisible("dwtDct"),
+    "invisible-watermark 0.2.0, dwtDctSvd": _invisible("dwtDctSvd"),
+    "blind-watermark 0.4.4": _blind,
+}
 
 if __name__ == "__main__":
     main()

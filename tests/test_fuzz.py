@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+from visual_echoes.evaluation.measurement import read_measurement
 
 ROOT = Path(__file__).parents[1]
 COUNT = 200
@@ -19,9 +20,11 @@ def test_mutated_files_never_do_more_than_be_refused(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": places}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    report = json.loads((tmp_path / "fuzz.json").read_text())
-    assert set(report["outcomes"]) == KINDS
-    for kind, outcomes in report["outcomes"].items():
-        assert sum(outcomes.values()) == COUNT // len(KINDS)
+    kinds = read_measurement(tmp_path / "fuzz.json").tables["kinds"]
+    assert {row[0] for row in kinds.rows} == KINDS
+    for kind, *counts in kinds.rows:
+        inputs, *_ = counts
+        outcomes = dict(zip(kinds.columns[1:], counts, strict=True))
+        assert inputs == sum(counts[1:]) == COUNT // len(KINDS)
         assert outcomes["read"], f"no mutated {kind} could be read: they are changed too much to test anything"
         assert outcomes["refused"], kind

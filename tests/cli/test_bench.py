@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import tiny
 from visual_echoes.cli import app
+from visual_echoes.evaluation.measurement import read_measurement
 from visual_echoes.weights import save_model
 
 
@@ -31,3 +32,5 @@ def test_a_model_is_measured(tmp_path: Path) -> None:
     assert 0 < report["operations"]["fast"] < report["operations"]["plain"]
     assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert "times as fast as the plain way" in result.output
+    presets = read_measurement(folder / "figures.json").tables["presets"]
+    assert dict(presets.rows) == {name: seconds["median"] for name, seconds in report["presets"].items()}

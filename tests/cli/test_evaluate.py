@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from evaluation import toys
 from visual_echoes.baselines.autoregressive import AutoregressiveConfig, AutoregressiveTransformer, save_autoregressive
 from visual_echoes.data.pairs import write_split
 from visual_echoes.evaluation.judges import JudgeConfig, build_judge, save_judge
+from visual_echoes.evaluation.measurement import read_measurement
 from visual_echoes.evaluation.report import ClassesReport, ScenesReport, read_report
+from visual_echoes.evaluation.tables import report_tables
 from visual_echoes.weights import load_model
 
 
@@ -55,9 +58,13 @@ def test_an_evaluation_leaves_a_report_and_sheets(
     assert {part for part, digest in report.model.checksums.items() if digest} == set(files)
     assert report.model.checksums["transformer"] == files["transformer"].sha256
     assert "Targets" in result.stdout
-    assert result.stdout.splitlines()[-3:] == [
-        str(tmp_path / "report" / file) for file in ("report.json", "pictures.png", "mels.png")
+    assert result.stdout.splitlines()[-4:] == [
+        str(tmp_path / "report" / file) for file in ("report.json", "figures.json", "pictures.png", "mels.png")
     ]
+    figures = read_measurement(tmp_path / "report" / "figures.json")
+    assert figures.tables == report_tables(report)
+    assert (figures.date, figures.source) == (date.today().isoformat(), "")
+    assert figures.command.startswith("echoes ")
 
 
 def test_scenes_are_measured_beside_baselines(
@@ -75,10 +82,11 @@ def test_scenes_are_measured_beside_baselines(
     assert (report.seeds, report.pairs, report.data.pictures) == ((0,), 3, 20)
     for expected in ("Targets", "Distances from real test items", "Picture to sound", "Pairs from nothing"):
         assert expected in result.stdout
-    printed = [Path(line) for line in result.stdout.splitlines()[-35:]]
-    assert printed[0] == tmp_path / "report" / "report.json"
-    assert [path.name for path in printed[1:3]] == ["picture-to-sound.png", "sound-to-picture.png"]
-    assert sorted(printed[3:]) == sorted((tmp_path / "report" / "examples").iterdir())
+    printed = [Path(line) for line in result.stdout.splitlines()[-36:]]
+    assert printed[:2] == [tmp_path / "report" / "report.json", tmp_path / "report" / "figures.json"]
+    assert read_measurement(printed[1]).tables == report_tables(report)
+    assert [path.name for path in printed[2:4]] == ["picture-to-sound.png", "sound-to-picture.png"]
+    assert sorted(printed[4:]) == sorted((tmp_path / "report" / "examples").iterdir())
 
 
 def test_scenes_without_data_say_what_to_do(

@@ -6,12 +6,13 @@ import io
 
 from rich.console import Console
 
+from visual_echoes.evaluation.measurement import measured_here
 from visual_echoes.evaluation.report import ClassesReport, ScenesReport
-from visual_echoes.evaluation.tables import NOTHING, markdown_table, print_report, report_tables
+from visual_echoes.evaluation.tables import NOTHING, print_report, report_tables
 
 
 def test_targets_stand_with_value_bound_and_verdict(perfect_report: ClassesReport) -> None:
-    targets, _ = report_tables(perfect_report)
+    targets = report_tables(perfect_report)["targets"]
     rows = {row[0]: row[1:] for row in targets.rows}
     assert rows["picture to sound: judged right"] == ("1.000", "at least 0.93", "yes")
     assert rows["picture codes in use"] == ("0.250", "at least 0.9", "no")
@@ -20,7 +21,7 @@ def test_targets_stand_with_value_bound_and_verdict(perfect_report: ClassesRepor
 
 
 def test_figures_of_all_columns_meet_in_one_row(perfect_report: ClassesReport) -> None:
-    _, comparison = report_tables(perfect_report)
+    comparison = report_tables(perfect_report)["all"]
     assert comparison.columns == ("measure", "real", "round trip", "generated", "unguided")
     rows = {row[0]: row[1:] for row in comparison.rows}
     assert len(rows) == len(comparison.rows)
@@ -33,7 +34,7 @@ def test_figures_of_all_columns_meet_in_one_row(perfect_report: ClassesReport) -
 
 def test_without_guidance_there_is_no_such_column(perfect_report: ClassesReport) -> None:
     measures = perfect_report.measures.model_copy(update={"unguided": None})
-    _, comparison = report_tables(perfect_report.model_copy(update={"measures": measures}))
+    comparison = report_tables(perfect_report.model_copy(update={"measures": measures}))["all"]
     assert comparison.columns == ("measure", "real", "round trip", "generated")
     assert {len(row) for row in comparison.rows} == {4}
 
@@ -42,15 +43,15 @@ def test_terminal_and_markdown_show_the_same_cells(perfect_report: ClassesReport
     console = Console(file=io.StringIO(), width=200)
     print_report(perfect_report, console)
     printed = console.file.getvalue()  # type: ignore[attr-defined]
-    markdown = markdown_table(perfect_report)
-    for table in report_tables(perfect_report):
-        for row in (table.columns, *table.rows):
+    markdown = measured_here(report_tables(perfect_report), "echoes evaluate digits").markdown()
+    for table in report_tables(perfect_report).values():
+        for row in (table.columns, *table.texts()):
             assert "| " + " | ".join(row) + " |" in markdown.splitlines()
             assert all(cell in printed for cell in row)
 
 
 def test_baselines_and_second_opinions_stand_in_columns_of_their_own(scenes_report: ScenesReport) -> None:
-    comparison = report_tables(scenes_report)[1]
+    comparison = report_tables(scenes_report)["all"]
     assert comparison.columns == ("measure", "real", "round trip", "generated", "unguided", "right", "wrong")
     rows = {row[0]: row[1:] for row in comparison.rows}
     assert len(rows) == len(comparison.rows)
@@ -60,7 +61,7 @@ def test_baselines_and_second_opinions_stand_in_columns_of_their_own(scenes_repo
 
 
 def test_distances_never_stand_without_how_many_they_are_of(scenes_report: ScenesReport) -> None:
-    distances = report_tables(scenes_report)[2]
+    distances = report_tables(scenes_report)["distances"]
     assert "not FID, not FAD" in distances.title
     rows = {row[:2]: row[2:] for row in distances.rows}
     assert len(rows) == 2 * 6
@@ -73,8 +74,9 @@ def test_distances_never_stand_without_how_many_they_are_of(scenes_report: Scene
 
 
 def test_each_direction_has_its_confusion_matrix(scenes_report: ScenesReport) -> None:
-    to_sound, to_picture, pairs = report_tables(scenes_report)[3:]
+    tables = report_tables(scenes_report)
+    to_sound, to_picture, pairs = (tables[name] for name in ("picture-to-sound", "sound-to-picture", "pairs"))
     assert to_sound.columns == ("", *scenes_report.groups)
-    assert to_sound.rows[2] == ("2", "0", "0", "6", *("0",) * 7)  # three pictures, two seeds
-    assert to_picture.rows[2] == ("2", "0", "0", "8", *("0",) * 7)
-    assert pairs.rows[9][10] == "4"
+    assert to_sound.rows[2] == ("2", 0, 0, 6, *(0,) * 7)  # three pictures, two seeds
+    assert to_picture.rows[2] == ("2", 0, 0, 8, *(0,) * 7)
+    assert pairs.rows[9][10] == 4

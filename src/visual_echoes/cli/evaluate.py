@@ -53,9 +53,10 @@ def evaluate_digits(
     from visual_echoes.data import digits
     from visual_echoes.data.pairs import DESCRIPTION
     from visual_echoes.evaluation.classes import evaluate_classes
+    from visual_echoes.evaluation.measurement import MEASUREMENT_FILE, measured_here, write_measurement
     from visual_echoes.evaluation.report import write_report
     from visual_echoes.evaluation.sheets import write_sheets
-    from visual_echoes.evaluation.tables import print_report
+    from visual_echoes.evaluation.tables import print_report, report_tables
     from visual_echoes.evaluation.targets import DIGITS
 
     judges = _judges("digits", image_judge, audio_judge)
@@ -70,6 +71,8 @@ def evaluate_digits(
         )  # fmt: skip
     print_report(report)
     say(str(write_report(report, output)))
+    measurement = measured_here(report_tables(report), "echoes")
+    say(str(write_measurement(measurement, output / MEASUREMENT_FILE)))
     for sheet in write_sheets(echoes, data, output):
         say(str(sheet))
 
@@ -98,9 +101,10 @@ def evaluate_scenes(
     from visual_echoes.evaluation import scenes
     from visual_echoes.evaluation.against import autoregressive_baseline, retrieval_baselines
     from visual_echoes.evaluation.examples import write_coloured_sheets, write_examples
+    from visual_echoes.evaluation.measurement import MEASUREMENT_FILE, measured_here, write_measurement
     from visual_echoes.evaluation.report import write_report
     from visual_echoes.evaluation.second_opinions import second_opinions
-    from visual_echoes.evaluation.tables import print_report
+    from visual_echoes.evaluation.tables import print_report, report_tables
 
     judges = _judges("scenes", image_judge, audio_judge)
     echoes = load(model, device)
@@ -116,6 +120,8 @@ def evaluate_scenes(
         )  # fmt: skip
     print_report(report)
     say(str(write_report(report, output)))
+    measurement = measured_here(report_tables(report), "echoes")
+    say(str(write_measurement(measurement, output / MEASUREMENT_FILE)))
     with working("Making sheets and examples"):
         files = [*write_coloured_sheets(echoes, data, output), *write_examples(echoes, data, output)]
     for file in files:

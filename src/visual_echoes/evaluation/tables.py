@@ -1,13 +1,12 @@
-"""A report as tables: on the terminal with Rich, or as Markdown for a README or a model card."""
+"""A report as tables: on the terminal with Rich, and for documents (`measurement`)."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from visual_echoes.evaluation.measurement import Table
 from visual_echoes.evaluation.records import Against, Generated, Judged, Level, Look, Pairs, RealData, RoundTrip, Spread
 from visual_echoes.evaluation.report import NO_OPINION, ClassesReport, ScenesReport
 from visual_echoes.evaluation.targets import TargetResult
@@ -19,33 +18,24 @@ ITEMS: dict[Modality, str] = {"image": "pictures", "audio": "sounds"}
 ORDER_WORDS: dict[PairOrder, str] = {"together": "both at once", "image_first": "picture first"}
 
 
-@dataclass(frozen=True)
-class Table:
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
 def print_report(report: ClassesReport, console: Console | None = None) -> None:
     """Print the targets, then all figures side by side."""
     console = console or Console()
-    for table in report_tables(report):
+    for table in report_tables(report).values():
         rich = RichTable(*table.columns, title=table.title, title_justify="left", box=SIMPLE)
-        for row in table.rows:
+        for row in table.texts():
             rich.add_row(*row)
         console.print(rich)
 
 
-def markdown_table(report: ClassesReport) -> str:
-    """The same tables in Markdown."""
-    return "\n".join(_markdown(table) for table in report_tables(report))
-
-
-def report_tables(report: ClassesReport) -> tuple[Table, ...]:
+def report_tables(report: ClassesReport) -> dict[str, Table]:
     """The targets; the figures of real data, round trip and generated items side by side; of scenes, all there is."""
     rows = tuple((t.name, _number(t.value), _bound(t), "yes" if t.met else "no") for t in report.targets)
-    tables = Table("Targets", ("measure", "value", "target", "met"), rows), _comparison(report)
-    return (*tables, _distances(report), *_confusions(report)) if isinstance(report, ScenesReport) else tables
+    targets = Table(title=f"Targets of {report.model.name}", columns=("measure", "value", "target", "met"), rows=rows)
+    tables = {"targets": targets, "all": _comparison(report)}
+    if isinstance(report, ScenesReport):
+        tables |= {"distances": _distances(report), **_confusions(report)}
+    return tables
 
 
 def _comparison(report: ClassesReport) -> Table:
@@ -82,27 +72,33 @@ def _distances(report: ScenesReport) -> Table:
             counts = f"{d.items} / {d.references}"
             rows.append((items, name, _number(d.frechet_judge), kid, counts, d.warning or NOTHING))
     return Table(
-        "Distances from real test items, in the features of this project's judges (not FID, not FAD)",
-        ("items", "of", "frechet_judge", "kid_judge (95 %)", "n / real n", "warning"),
-        tuple(rows),
+        title="Distances from real test items, in the features of this project's judges (not FID, not FAD)",
+        columns=("items", "of", "frechet_judge", "kid_judge (95 %)", "n / real n", "warning"),
+        rows=tuple(rows),
     )
 
 
-def _confusions(report: ScenesReport) -> tuple[Table, ...]:
+def _confusions(report: ScenesReport) -> dict[str, Table]:
     made, groups = report.measures.generated, report.groups
-    matrices: dict[str, Judged | Pairs] = {
-        "Picture to sound: class of the picture (rows), judged class of the sound": made.picture_to_sound.judged,
-        "Sound to picture: class of the sound (rows), judged class of the picture": made.sound_to_picture.judged,
-        "Pairs from nothing: judged class of the picture (rows) and of the sound": made.pairs["together"],
+    matrices: dict[str, tuple[str, Judged | Pairs]] = {
+        "picture-to-sound": (
+            "Picture to sound: class of the picture (rows), judged class of the sound",
+            made.picture_to_sound.judged,
+        ),
+        "sound-to-picture": (
+            "Sound to picture: class of the sound (rows), judged class of the picture",
+            made.sound_to_picture.judged,
+        ),
+        "pairs": ("Pairs from nothing: judged class of the picture (rows) and of the sound", made.pairs["together"]),
     }
-    return tuple(
-        Table(
-            f"{title}; all seeds",
-            ("", *groups),
-            tuple((group, *map(str, row)) for group, row in zip(groups, figures.confusion, strict=True)),
+    return {
+        name: Table(
+            title=f"{title}; all seeds",
+            columns=("", *groups),
+            rows=tuple((group, *row) for group, row in zip(groups, figures.confusion, strict=True)),
         )
-        for title, figures in matrices.items()
-    )
+        for name, (title, figures) in matrices.items()
+    }
 
 
 # One column each: what a row is called and what stands in it.
@@ -202,9 +198,3 @@ def _spread(spread: Spread) -> str:
 
 def _bound(target: TargetResult) -> str:
     return f"{'at most' if target.at_most else 'at least'} {target.bound:g}"
-
-
-def _markdown(table: Table) -> str:
-    lines = [table.columns, tuple("---" for _ in table.columns), *table.rows]
-    body = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-    return f"**{table.title}**\n\n{body}\n"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +12,7 @@ from typing import cast
 import torch
 
 from visual_echoes import __version__
+from visual_echoes.evaluation.measurement import Table, machine
 from visual_echoes.evaluation.records import Record
 from visual_echoes.files import atomic_path, write_text
 from visual_echoes.memory import peak_memory
@@ -100,12 +99,27 @@ def bench(echoes: VisualEchoes, name: str, repeats: int, progress: BenchProgress
     torch.set_num_threads(threads)
     return BenchReport(
         model=name, version=__version__, torch_version=torch.__version__,
-        machine=f"{platform.machine()}, {os.cpu_count()} cores", threads=threads,
+        machine=machine(), threads=threads,
         parameters=sum(p.numel() for p in model.parameters()), steps=settings.steps, start_up=start_up,
         stages=by_stage, sampling=seconds, presets=by_preset, operations=counts,
         share_of_matmul_speed={way: counts[way] / seconds[way].median / speed for way in works},
         times_plain=seconds[PLAIN].median / seconds[FAST].median, curves=curves, peak_bytes=peak_memory(),
     )  # fmt: skip
+
+
+def bench_tables(report: BenchReport) -> dict[str, Table]:
+    """Medians for documents."""
+    parts = {
+        "start-up": report.start_up, "stages": report.stages, "sampling": report.sampling, "presets": report.presets
+    }  # fmt: skip
+    return {
+        part: Table(
+            columns=(part, "seconds"),
+            rows=tuple((name, seconds.median) for name, seconds in found.items()),
+            formats={"seconds": ".3f"},
+        )
+        for part, found in parts.items()
+    }
 
 
 def write_bench(report: BenchReport, folder: Path) -> list[Path]:

@@ -1,0 +1,24 @@
+"""Figures that a document may give without a mark, since nobody measures them here; each with its reason."""
+
+from __future__ import annotations
+
+# Whole pages.
+PAGES = {
+    "docs/leaderboard.md": "what others published, by their own protocols",
+    "docs/paper.md": "constants of the paper and of the works it builds on",
+}
+
+# Regular expressions; what they match may stand anywhere.
+PHRASES = {
+    r"PyAV 18\.0, and 17\.1|\b(Python|torch|LPIPS|BirdNET) \d+\.\d+": "releases",
+    r"\| (Python|torch) \| [\d.]+ \| [\d.]+ \|": "releases",
+    r"0\.2 may break what 0\.1 promised": "releases, as an example",
+    r"arXiv \d+\.\d+": "a paper's number",
+    r"\bCC BY(-\w+)* \d\.0": "a licence",
+    r"\bversion \d\.0, https://[\w./]+": "a licence",
+    r"170 MB, ESC-50 600 MB": "sizes of archives that others publish",
+    r"a peak of 0\.95": "how the authors of HiFi-GAN trained",
+    r"128 for each 0\.96 s": "frames of VGGish, whose authors chose them",
+    r"95 % interval": "the figure's definition",
+    r"deviation 1\.5": "the window of SSIM, by its definition",
+}
