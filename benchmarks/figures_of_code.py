@@ -11,7 +11,6 @@ from visual_echoes.cli import models
 from visual_echoes.cli.data import prepare_classes
 from visual_echoes.confidence import FAMILIAR_SHARE
 from visual_echoes.data.prepare import run as prepare
-from visual_echoes.data.prepare.examine import SILENCE
 from visual_echoes.data.prepare.worker import MAX_BYTES
 from visual_echoes.data.sources import MIX_RANGE_DB
 from visual_echoes.evaluation.measurement import ONLY, Cell, Measurement, Table
@@ -57,7 +56,7 @@ FIGURES: dict[str, Cell] = {
     "prepare, GB of a worker": MAX_BYTES / GB,
     "prepare, validation": prepare.VALID_SHARE,
     "prepare, test": prepare.TEST_SHARE,
-    "prepare, silence in dB": 20 * math.log10(SILENCE),
+    "prepare, silence in dB": 20 * math.log10(media.SILENT_PEAK),
     "class folders, validation": CLASS_FOLDERS["valid_share"].default,
     "class folders, test": CLASS_FOLDERS["test_share"].default,
     "augmentation, range of mix_db": MIX_RANGE_DB,
