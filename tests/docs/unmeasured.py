@@ -18,7 +18,10 @@ PHRASES = {
     r"\bversion \d\.0, https://[\w./]+": "a licence",
     r"170 MB, ESC-50 600 MB": "sizes of archives that others publish",
     r"a peak of 0\.95": "how the authors of HiFi-GAN trained",
-    r"128 for each 0\.96 s": "frames of VGGish, whose authors chose them",
+    r"128 for each 0\.96 s|an end under 0\.96 s": "frames of VGGish, whose authors chose them",
+    r"av-benchmark cuts to 8 s|silence up to 10\.24 s": "how other tools prepare sounds",
+    r"one pair adds 13\.8 at most": "the logarithm of the floor beside it",
+    r"\| 3\.11 \| 3\.12 \| 3\.13 \|": "releases",
     r"95 % interval": "the figure's definition",
     r"deviation 1\.5": "the window of SSIM, by its definition",
 }

@@ -259,3 +259,22 @@ def test_a_hole_in_a_recording_keeps_its_length(tmp_path: Path, tone: Tone) -> N
     assert not wave[RATE : 3 * RATE].any()
     np.testing.assert_allclose(wave[3 * RATE :], tone(), atol=1e-4)
     assert "from 1.00 to 3.00 s" in notes[0]
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "aac"), ("a.webm", "libopus"), ("a.mp4", "aac")])
+def test_a_sound_alone_that_begins_late_is_whole(tmp_path: Path, tone: Tone, name: str, codec: str) -> None:
+    path, rate = tmp_path / name, 48_000
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone(sample_rate=rate)[np.newaxis], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, 2 * rate, Fraction(1, rate)
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    with collected() as notes:
+        assert len(read_audio(path, rate)) / rate == pytest.approx(1.0, abs=0.05)
+        assert read_tracks(path).sound is not None
+    assert notes == []
+
+
+def test_a_part_of_gsm_in_wav(tmp_path: Path, tone: Tone) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(sample_rate=8000, seconds=3.0), 8000, subtype="GSM610")
+    assert np.abs(read_audio_window(tmp_path / "a.wav", 8000, 1.5, 1.0)).max() > 0.3

@@ -117,7 +117,8 @@ def promised_end(file: BinaryIO, container: InputContainer, track: Stream) -> fl
         counted = xing_seconds(file)
         return counted and counted + seconds_in_file(container, track, 0)
     if is_matroska(container):
-        return (container.duration or 0) / av.time_base
+        # It counts from 0, wherever the first track begins.
+        return ((container.duration or 0) - (container.start_time or 0)) / av.time_base
     if container.format.name == "avi":  # without its index libav takes the length from what is there
         return seconds_in_file(container, track, (track.start_time or 0) + track.frames)
     if container.format.name.startswith(_COUNTED) and track.duration is not None:

@@ -20,7 +20,7 @@ _MAX_CHUNKS = 1000
 _BLOCK = 1 << 16  # bytes
 _MAX_FORM = 4096  # bytes of a format that are looked at
 _PLAIN = (1, 3, 6, 7)  # formats whose samples are all of one size: integers, floats, A-law, mu-law
-_COUNTED = (*_PLAIN, 2, 0x11, 0x31)  # also ADPCM and GSM, in blocks of one size
+_COUNTED = (*_PLAIN, 2, 0x11)  # also ADPCM, in blocks of one size
 _EXTENSIBLE = 0xFFFE  # the format is told further behind
 _UNSIZED = 0.1  # of the sized samples: what is more than that behind them, and no chunk, are samples too
 

@@ -164,7 +164,7 @@ def test_a_bad_packet_is_noted_and_costs_no_clip(tmp_path: Path) -> None:
     assert reasons(outcomes) == ["found"] * 3
     notes = [one.notes for one in outcomes if isinstance(one, Found)]
     assert [len(sentences) for sentences in notes] == [0, 1, 0]
-    assert "has no sound that can be decoded from 1.5" in notes[1][0]
+    assert "has no sound that can be decoded from 1.47 to 1.54 s" in notes[1][0]
     assert unpack(pack(outcomes)) == outcomes
 
 
