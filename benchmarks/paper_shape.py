@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import get_args
 
 from visual_echoes.cli.options import Preset
+from visual_echoes.memory import in_gigabytes
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "paper"
 SEED = 0
@@ -45,7 +46,7 @@ def main() -> None:
         print(f"{stage:8} {seconds:7.2f} s")
     print(f"{'in all':8} {sum(report['seconds'].values()):7.2f} s, {arguments.threads} threads")
     print(f"{report['samples']} samples at {report['rate']} Hz, {report['parameters'] / 1e6:.0f} M parameters")
-    print(f"peak memory {report['peak'] / 1e9:.2f} GB")
+    print(f"peak memory {in_gigabytes(report['peak'])}")
 
 
 def run_self(*arguments: object) -> str:
