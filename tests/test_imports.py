@@ -43,10 +43,10 @@ def test_a_model_imports_no_extra() -> None:
 UNIX_MODULES = ("resource", "fcntl", "pwd", "grp", "termios", "tty", "pty", "syslog", "posix")
 UNIX_NAMES = {
     "os": (
-        "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "fork", "forkpty", "getuid", "geteuid", "getgid", "getegid",
-        "getpgid", "getpgrp", "getsid", "getloadavg", "killpg", "setsid", "setpgid", "uname", "sysconf", "chown", "fchown",
-        "fchmod", "nice", "mkfifo", "statvfs", "pread", "pwrite", "sched_getaffinity", "sched_setaffinity", "WIFSIGNALED",
-        "WNOHANG", "posix_spawn", "register_at_fork",
+        "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "fork", "forkpty", "getuid", "geteuid", "getgid",
+        "getegid", "getpgid", "getpgrp", "getsid", "getloadavg", "killpg", "setsid", "setpgid", "uname", "sysconf",
+        "chown", "fchown", "fchmod", "nice", "mkfifo", "statvfs", "pread", "pwrite", "sched_getaffinity",
+        "sched_setaffinity", "WIFSIGNALED", "WNOHANG", "posix_spawn", "register_at_fork",
     ),
     "signal": (
         "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGHUP", "SIGALRM", "SIGCHLD", "SIGQUIT", "SIGSTOP", "SIGCONT", "SIGTSTP",
