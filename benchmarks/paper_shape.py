@@ -46,11 +46,12 @@ def main() -> None:
         measured = ("measure", folder / "model", picture, folder / "sound.wav", arguments.threads, arguments.preset)
         report = json.loads(run_self(*measured))
     stages = Table(columns=("stage", "seconds"), rows=tuple(report["seconds"].items()), formats={"seconds": ".1f"})
+    peak = report["peak"]
     facts = (
         ("samples", report["samples"]),
         ("Hz", report["rate"]),
         ("million parameters", round(report["parameters"] / 1e6)),
-        ("GB of memory at most", round(report["peak"] / 1e9, 2)),
+        ("GB of memory at most", None if peak is None else round(peak / 1e9, 2)),
     )
     show({"stages": stages, "facts": Table(columns=("of the run", ""), rows=facts)}, arguments.output)
 

@@ -51,7 +51,33 @@ def test_decoding_is_the_tokenizer_s_reconstruction(codec: Codec) -> None:
     assert np.abs(found - expected).max() <= 0.501
     tokens = codec.encode_mels(codec.mels(pcm_to_wave(SPLIT.sounds).numpy()))
     expected_mel = ((mel.reconstruction_BCHW[:, 0] + 1) / 2).clamp(0, 1)
-    torch.testing.assert_close(codec.decode_mels(tokens), expected_mel, atol=1e-4, rtol=0)
+    torch.testing.assert_close(codec.decode_mels(tokens).float(), expected_mel, atol=1e-4, rtol=0)
+
+
+def test_a_batch_gives_the_bytes_that_each_item_gives_alone(codec: Codec) -> None:
+    pictures, waves = SPLIT.images.movedim(1, -1).numpy()[:5], pcm_to_wave(SPLIT.sounds).numpy()[:5]
+    image_BI, mel_BMT = codec.encode_images(pictures), codec.mels(waves)
+    audio_BA = codec.encode_mels(mel_BMT)
+    whole = [
+        image_BI, codec.decode_images(image_BI), codec.image_error(pictures, image_BI), mel_BMT, audio_BA,
+        codec.decode_mels(audio_BA), codec.mel_error(mel_BMT, audio_BA), codec.vocode(mel_BMT),
+    ]  # fmt: skip
+    for row in range(5):
+        one = slice(row, row + 1)
+        alone = [
+            codec.encode_images(pictures[one]), codec.decode_images(image_BI[one]),
+            codec.image_error(pictures[one], image_BI[one]), codec.mels(waves[one]), codec.encode_mels(mel_BMT[one]),
+            codec.decode_mels(audio_BA[one]), codec.mel_error(mel_BMT[one], audio_BA[one]), codec.vocode(mel_BMT[one]),
+        ]  # fmt: skip
+        for together, single in zip(whole, alone, strict=True):
+            np.testing.assert_array_equal(together[one], single)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("scenes", torch.float64), ("digits", torch.float32)])
+def test_a_vocoder_that_magnifies_rounding_gets_its_mel_in_float64(name: str, dtype: torch.dtype) -> None:
+    codec = VisualEchoes.from_pretrained(name, device="cpu").codec
+    tokens = torch.zeros(1, codec.layout.audio_tokens, dtype=torch.int64)
+    assert codec.decode_mels(tokens).dtype == dtype
 
 
 def test_vocoding_gives_sound_of_the_layout_s_length(codec: Codec) -> None:

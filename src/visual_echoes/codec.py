@@ -6,7 +6,8 @@ Shapes: B batch, C channels, H rows, W columns, N samples, M mel bands, T mel fr
 from __future__ import annotations
 
 import copy
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from visual_echoes.data.pairs import pixels_to_unit, unit_to_pixels
 from visual_echoes.errors import EchoesError
 from visual_echoes.mel import mel_to_unit, unit_to_mel, wave_to_mel
+from visual_echoes.precision import float64_device, in_float64
 from visual_echoes.speed.onnx_runtime import Graphs, OnnxTokenizer
 from visual_echoes.tokenizer import Tokenizer, TokenizerName
 from visual_echoes.transformer import EchoTransformer, ScoringModel
@@ -25,6 +27,8 @@ from visual_echoes.weights import Model, PartName
 
 class Codec:
     """Encodes and decodes fitted pictures and sounds; every method works on a batch, without gradients.
+
+    A batch goes through the networks item by item, so that an item is the same to the bit in any batch.
 
     Args:
         graphs: what runs in place of the model's parts.
@@ -60,55 +64,89 @@ class Codec:
     @torch.inference_mode(False)
     def vocoder(self) -> Vocoder:
         """The vocoder, faster: without what only training needs. A copy, so that the model's own can still be saved."""
-        return copy.deepcopy(cast(Vocoder, self.part("vocoder"))).fold()
+        return copy.deepcopy(cast(Vocoder, self.part("vocoder"))).fold().to(self._vocoder_device)
+
+    @cached_property
+    @torch.inference_mode(False)
+    def _exact_audio_vqgan(self) -> Tokenizer:
+        """A copy that computes in float64."""
+        return copy.deepcopy(self.audio_vqgan).to(self._vocoder_device).double()
 
     @torch.inference_mode()
     def encode_images(self, pictures_BHWC: np.ndarray) -> Tensor:
         """uint8 pictures to tokens (B, I), int64."""
-        pixels_BCHW = torch.from_numpy(pictures_BHWC).movedim(-1, 1).to(self.device)
-        return self._tokenizer("image_vqgan").encode_unit(pixels_to_unit(pixels_BCHW)).flatten(1)
+        return one_by_one(self._tokenizer("image_vqgan").encode_unit, self._unit(pictures_BHWC)).flatten(1)
 
     @torch.inference_mode()
     def decode_images(self, tokens_BI: Tensor) -> np.ndarray:
         """Tokens to uint8 pictures (B, H, W, C)."""
-        grid_Bhw = tokens_BI.unflatten(1, self.layout.image_grid)
-        return unit_to_pixels(self._tokenizer("image_vqgan").decode_unit(grid_Bhw)).movedim(1, -1).cpu().numpy()
+        return unit_to_pixels(self._decoded_images(tokens_BI)).movedim(1, -1).cpu().numpy()
 
     @torch.inference_mode()
     def image_error(self, pictures_BHWC: np.ndarray, tokens_BI: Tensor) -> Tensor:
         """What the tokens lose of uint8 pictures: root mean square on the scale of [-1, 1], float64 (B,)."""
-        pixels_BCHW = torch.from_numpy(pictures_BHWC).movedim(-1, 1).to(self.device)
-        decoded_BCHW = self._tokenizer("image_vqgan").decode_unit(tokens_BI.unflatten(1, self.layout.image_grid))
-        return _root_mean_square(decoded_BCHW.clamp(-1.0, 1.0) - pixels_to_unit(pixels_BCHW))
+        return _root_mean_square(self._decoded_images(tokens_BI).clamp(-1.0, 1.0) - self._unit(pictures_BHWC))
+
+    def _unit(self, pictures_BHWC: np.ndarray) -> Tensor:
+        """uint8 pictures as a tokenizer's, (B, C, H, W) in [-1, 1]."""
+        return pixels_to_unit(torch.from_numpy(pictures_BHWC).movedim(-1, 1).to(self.device))
+
+    def _decoded_images(self, tokens_BI: Tensor) -> Tensor:
+        grid_Bhw = tokens_BI.unflatten(1, self.layout.image_grid)
+        return one_by_one(self._tokenizer("image_vqgan").decode_unit, grid_Bhw)
 
     @torch.inference_mode()
     def mels(self, waves_BN: np.ndarray) -> Tensor:
-        """Fitted waveforms to log-mels (B, M, T) in [0, 1]."""
-        return wave_to_mel(torch.from_numpy(waves_BN).to(self.device), self.layout)
+        """Fitted waveforms to log-mels (B, M, T) in [0, 1], float32.
+
+        Computed in float64 on the CPU, where it costs next to nothing: rounded to float32 it is the same anywhere.
+        """
+        exact_BN = torch.from_numpy(waves_BN).double()
+        return one_by_one(partial(wave_to_mel, layout=self.layout), exact_BN).float().to(self.device)
 
     @torch.inference_mode()
     def encode_mels(self, mel_BMT: Tensor) -> Tensor:
         """Log-mels to tokens (B, A), int64."""
-        return self._tokenizer("audio_vqgan").encode_unit(mel_to_unit(mel_BMT)).flatten(1)
+        return one_by_one(self._tokenizer("audio_vqgan").encode_unit, mel_to_unit(mel_BMT.float())).flatten(1)
 
     @torch.inference_mode()
     def mel_error(self, mel_BMT: Tensor, tokens_BA: Tensor) -> Tensor:
         """What the tokens lose of log-mels: root mean square on the scale of [-1, 1], float64 (B,)."""
-        decoded_B1MT = self._tokenizer("audio_vqgan").decode_unit(tokens_BA.unflatten(1, self.layout.audio_grid))
+        grid_Bhw = tokens_BA.unflatten(1, self.layout.audio_grid)
+        decoded_B1MT = one_by_one(self._tokenizer("audio_vqgan").decode_unit, grid_Bhw)
         return _root_mean_square(decoded_B1MT.clamp(-1.0, 1.0) - mel_to_unit(mel_BMT))
 
     @torch.inference_mode()
     def decode_mels(self, tokens_BA: Tensor) -> Tensor:
-        """Tokens to log-mels (B, M, T) in [0, 1]."""
+        """Tokens to log-mels (B, M, T) in [0, 1], as `vocode` takes them best.
+
+        Where the vocoder magnifies rounding, torch computes them in float64, and on the CPU if the device has none.
+        """
         grid_Bhw = tokens_BA.unflatten(1, self.layout.audio_grid)
-        return unit_to_mel(self._tokenizer("audio_vqgan").decode_unit(grid_Bhw))
+        if not self._magnifies_rounding:
+            return unit_to_mel(one_by_one(self._tokenizer("audio_vqgan").decode_unit, grid_Bhw))
+        return unit_to_mel(one_by_one(self._exact_audio_vqgan.decode_unit, grid_Bhw.to(self._vocoder_device)))
 
     @torch.inference_mode()
     def vocode(self, mel_BMT: Tensor) -> np.ndarray:
         """Log-mels to waveforms (B, layout.samples), float32 in [-1, 1]."""
-        graph = self.graphs.vocoder
-        return (vocode_in_stretches(self.vocoder, mel_BMT) if graph is None else graph(mel_BMT)).cpu().numpy()
+        vocoder = self.graphs.vocoder or partial(vocode_in_stretches, self.vocoder)
+        return one_by_one(vocoder, mel_BMT.to(self._vocoder_device)).cpu().numpy()
+
+    @property
+    def _magnifies_rounding(self) -> bool:
+        vocoder = self.model.parts.get("vocoder")
+        return vocoder is not None and cast(Vocoder, vocoder).magnifies_rounding
+
+    @property
+    def _vocoder_device(self) -> torch.device:
+        return float64_device(self.device) if self._magnifies_rounding else self.device
+
+
+def one_by_one(run: Callable[[Tensor], Tensor], rows_B: Tensor) -> Tensor:
+    """What becomes of each row alone: kernels round differently in batches of different sizes."""
+    return torch.cat([run(row_1) for row_1 in rows_B.split(1)])
 
 
 def _root_mean_square(difference_BCHW: Tensor) -> Tensor:
-    return difference_BCHW.double().square().mean((1, 2, 3)).sqrt()
+    return in_float64(difference_BCHW).square().mean((1, 2, 3)).sqrt()

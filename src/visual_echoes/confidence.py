@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.nn import functional as F
 
+from visual_echoes.precision import float64_device, in_float64
 from visual_echoes.transformer import MODALITIES, Modality, Pair, ScoringModel, other
 
 SMALLEST = 1e-6  # nats; keeps the logarithm finite
@@ -108,7 +109,7 @@ def information(model: ScoringModel, tokens: Pair, target: Modality) -> Tensor:
         target: the modality that is made, from the other one.
     """
     informed_BPK, blind_BPK = (
-        _scores(model, tokens, masked, target).double().log_softmax(-1)
+        in_float64(_scores(model, tokens, masked, target)).log_softmax(-1)
         for masked in (_masked(tokens, [target]), _masked(tokens, MODALITIES))
     )
     return F.kl_div(blind_BPK, informed_BPK, reduction="none", log_target=True).sum(-1).mean(-1)
@@ -126,19 +127,24 @@ def surprise(model: ScoringModel, tokens: Pair, condition: Modality) -> Tensor:
     rows, columns = model.config.grid(condition)
     even_C = (torch.arange(rows)[:, None] + torch.arange(columns)).flatten() % 2 == 0
     place = MODALITIES.index(condition)
-    total_B = torch.zeros(len(tokens[place]), dtype=torch.float64, device=tokens[place].device)
-    for hidden_C in (even_C.to(total_B.device), ~even_C.to(total_B.device)):
+    device = tokens[place].device
+    total_B = torch.zeros(len(tokens[place]), dtype=torch.float64, device=float64_device(device))
+    for hidden_C in (even_C.to(device), ~even_C.to(device)):
         masked = list(_masked(tokens, MODALITIES))
         masked[place] = hidden_C.expand_as(tokens[place])
-        expected = _scores(model, tokens, Pair(*masked), condition)[:, hidden_C].double().log_softmax(-1)
-        total_B -= expected.gather(-1, tokens[place][:, hidden_C, None]).sum((1, 2))
+        expected = in_float64(_scores(model, tokens, Pair(*masked), condition)[:, hidden_C]).log_softmax(-1)
+        total_B -= expected.gather(-1, tokens[place][:, hidden_C, None].to(total_B.device)).sum((1, 2))
     return total_B / (rows * columns)
 
 
 def weigh(model: ScoringModel, tokens: Pair, target: Modality, error_B: Tensor) -> Evidence:
-    """The evidence of conditions for a target, with what their tokenizer changed in them."""
-    condition = other(target)
-    return Evidence(information(model, tokens, target), surprise(model, tokens, condition), error_B)
+    """The evidence of conditions for a target, with what their tokenizer changed in them.
+
+    One by one: the scores of a batch are rounded as its size happens to make the kernels do.
+    """
+    alone = [Pair(*row) for row in zip(*(tokens_BP.split(1) for tokens_BP in tokens), strict=True)]
+    information_B = torch.cat([information(model, row, target) for row in alone])
+    return Evidence(information_B, torch.cat([surprise(model, row, other(target)) for row in alone]), error_B)
 
 
 def in_words(chance: float) -> str:
@@ -177,4 +183,4 @@ def _masked(tokens: Pair, hidden: tuple[Modality, ...] | list[Modality]) -> Pair
 
 
 def _scale(information_B: Tensor) -> Tensor:
-    return information_B.double().clamp_min(SMALLEST).log()
+    return in_float64(information_B).clamp_min(SMALLEST).log()

@@ -68,7 +68,7 @@ def set_peak(wave: np.ndarray, peak: float | None) -> np.ndarray:
 
 def stft(wave_BN: Tensor, n_fft: int, hop: int) -> Tensor:
     """Centred complex STFT with a periodic Hann window and zero padding, shape (B, F, N // hop + 1)."""
-    window = torch.hann_window(n_fft, device=wave_BN.device)
+    window = torch.hann_window(n_fft, dtype=wave_BN.dtype, device=wave_BN.device)
     return torch.stft(wave_BN, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True)
 
 
@@ -112,7 +112,7 @@ def full_mel(wave_BN: Tensor, layout: Layout) -> Tensor:
     missing = layout.clip_samples - wave_BN.shape[-1]
     wave_BN = F.pad(wave_BN, (0, missing)) if missing > 0 else wave_BN[..., : layout.clip_samples]
     magnitude_BFT = stft(wave_BN, layout.n_fft, layout.hop).abs()[..., : layout.raw_frames]
-    filters_MF = layout_filterbank(layout).to(wave_BN.device)
+    filters_MF = layout_filterbank(layout).to(wave_BN)
     return magnitude_to_log(filters_MF @ magnitude_BFT, layout)
 
 

@@ -240,7 +240,7 @@ class VisualEchoes:
         return Result(
             images=np.concatenate(pictures) if pictures else None,
             audio=np.concatenate([codec.vocode(mel_BMT) for mel_BMT in mels]) if mels else None,
-            mels=torch.cat(mels).cpu().numpy() if mels else None,
+            mels=torch.cat(mels).float().cpu().numpy() if mels else None,
             sample_rate=self.layout.sample_rate, seeds=(), settings=None,
         )  # fmt: skip
 
@@ -292,7 +292,7 @@ class VisualEchoes:
                 open_now = Pair(*(u & (m not in targets) for m, u in zip(MODALITIES, open_now, strict=True)))
             images.append(self._finish_images(given, rows, filled.image, unknown.image))
             mel_BMT, wave_BN = self._finish_sounds(given, rows, filled.audio, unknown.audio)
-            mels.append(mel_BMT.cpu().numpy())
+            mels.append(mel_BMT.float().cpu().numpy())
             waves.append(wave_BN)
         return Result(
             images=np.concatenate(images),
@@ -360,7 +360,8 @@ class VisualEchoes:
             first = self.layout.mel_offset * self.layout.hop
             return mel_BMT, given.waves[rows, first : first + self.layout.samples]
         new_BMT = enlarge(unknown_BA.unflatten(1, self.layout.audio_grid), self.layout.audio_factor)
-        mel_BMT = torch.where(new_BMT, self.codec.decode_mels(tokens_BA), mel_BMT)
+        made_BMT = self.codec.decode_mels(tokens_BA)
+        mel_BMT = torch.where(new_BMT.to(made_BMT.device), made_BMT, mel_BMT.to(made_BMT))
         return mel_BMT, self.codec.vocode(mel_BMT)
 
 

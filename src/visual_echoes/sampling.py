@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from visual_echoes.errors import EchoesError
+from visual_echoes.precision import in_float64
 
 GUIDED_STRETCH = (0.25, 0.75)  # shares of the steps between which the schedule "interval" guides
 
@@ -234,6 +235,7 @@ def draw_tokens(logits_BLK: Tensor, uniform_BL: Tensor) -> Tensor:
     One uniform number a place, in [0, 1), instead of one a code; float64, so that the draw is exact to the float32
     probabilities.
     """
-    cumulative_BLK = logits_BLK.double().softmax(-1).cumsum(-1)
-    target_BL1 = uniform_BL.double()[..., None] * cumulative_BLK[..., -1:]
-    return torch.searchsorted(cumulative_BLK, target_BL1, right=True)[..., 0].clamp_max(logits_BLK.shape[-1] - 1)
+    cumulative_BLK = in_float64(logits_BLK).softmax(-1).cumsum(-1)
+    target_BL1 = in_float64(uniform_BL)[..., None] * cumulative_BLK[..., -1:]
+    drawn_BL = torch.searchsorted(cumulative_BLK, target_BL1, right=True)[..., 0].clamp_max(logits_BLK.shape[-1] - 1)
+    return drawn_BL.to(logits_BLK.device)

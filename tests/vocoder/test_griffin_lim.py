@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from torch import Tensor
 
 from visual_echoes.mel import stft, wave_to_mel
-from visual_echoes.vocoder import GRIFFIN_LIM_ITERATIONS, GriffinLim
+from visual_echoes.vocoder import GRIFFIN_LIM_ITERATIONS, GriffinLim, build_vocoder, griffin_lim
 from vocoder.small import DEBUG, DIGITS, random_mel, small, tones
 
 
@@ -45,6 +46,27 @@ def test_griffin_lim_gives_the_same_samples_in_any_batch() -> None:
     mel_BMT = random_mel(3, 20, DIGITS)
     vocoder = GriffinLim(DIGITS)
     assert torch.equal(vocoder(mel_BMT)[1:2], vocoder(mel_BMT[1:2]))
+
+
+@pytest.mark.parametrize("kind", ["griffin-lim", "vocos"])
+def test_the_rounding_of_another_processor_comes_to_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    vocoder = build_vocoder(kind, {} if kind == "griffin-lim" else {"griffin_lim_iterations": 32}, DIGITS)
+    mel_BMT = wave_to_mel(
+        0.1 * torch.randn((1, DIGITS.clip_samples), generator=torch.Generator().manual_seed(0)), DIGITS
+    )
+    noise = torch.Generator().manual_seed(1)
+
+    def rounded_otherwise(wave_BN: Tensor, n_fft: int, hop: int) -> Tensor:
+        """As `stft`, but for the last bit."""
+        spectrum_BFT = stft(wave_BN, n_fft, hop)
+        last_bit = torch.finfo(wave_BN.dtype).eps * (2.0 * torch.rand(spectrum_BFT.shape, generator=noise) - 1.0)
+        return spectrum_BFT * (1.0 + last_bit.to(wave_BN))
+
+    with torch.inference_mode():
+        before_BN = vocoder(mel_BMT)
+        monkeypatch.setattr(griffin_lim, "stft", rounded_otherwise)
+        after_BN = vocoder(mel_BMT)
+    assert float((after_BN - before_BN).abs().max()) < 0.5 / 32768  # less than a 16-bit step
 
 
 def test_griffin_lim_has_no_weights() -> None:

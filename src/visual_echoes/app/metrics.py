@@ -21,8 +21,9 @@ def exposition(service: Service) -> str:
         *_single("echoes_jobs_waiting_limit", "gauge", "Jobs that fit into the queue.", MAX_WAITING),
         *_single("echoes_jobs_running", "gauge", "Jobs being worked on.", service.running),
         *_single("echoes_kept_bytes", "gauge", "Results in memory.", service.kept_bytes),
-        *_single("echoes_peak_memory_bytes", "gauge", "Largest memory the process has had.", peak_memory()),
     ]
+    if (peak := peak_memory()) is not None:
+        lines += _single("echoes_peak_memory_bytes", "gauge", "Largest memory the process has had.", peak)
     return "\n".join(lines) + "\n"
 
 

@@ -27,6 +27,7 @@ def bench(
     with needs_extra("eval"):
         import matplotlib.figure  # noqa: F401
     from visual_echoes.evaluation.measurement import MEASUREMENT_FILE, measured_here, write_measurement
+    from visual_echoes.memory import in_gigabytes
     from visual_echoes.speed.report import FAST, PLAIN, bench_tables, write_bench
     from visual_echoes.speed.report import bench as measure
 
@@ -45,7 +46,7 @@ def bench(
             f"sampling, {way}: {seconds.median:.3f} s ({seconds.least:.3f} to {seconds.most:.3f}), "
             f"{report.operations[way] / 1e9:.1f} GFLOP, {share:.0%} of the machine's matmul speed"
         )
-    say(f"{report.times_plain:.2f} times as fast as the plain way; peak memory {report.peak_bytes / 1e9:.2f} GB")
+    say(f"{report.times_plain:.2f} times as fast as the plain way; peak memory {in_gigabytes(report.peak_bytes)}")
     measurement = measured_here(bench_tables(report), "echoes")
     for file in (*write_bench(report, output), write_measurement(measurement, output / MEASUREMENT_FILE)):
         say(str(file))

@@ -133,6 +133,7 @@ def train(
 
 
 def _say_costs(recipe: Recipe, device: Device) -> None:
+    from visual_echoes.memory import in_gigabytes
     from visual_echoes.training.dry_run import dry_run
 
     with working("Taking a few steps"):
@@ -146,7 +147,7 @@ def _say_costs(recipe: Recipe, device: Device) -> None:
             rate += f", {items * found.tokens_per_item:,.0f} tokens a second"
         steps = f"steps {stretch.first:,} to {stretch.first + stretch.steps:,}"
         say(f"{steps}: {stretch.seconds_per_step:.3g} s for {found.batch_size} items, {rate}")
-    say(f"peak memory: {found.memory / 1e9:.2f} GB")
+    say(f"peak memory: {in_gigabytes(found.memory)}")
     if found.device_memory is not None:
         say(f"peak memory on the GPU: {found.device_memory / 1e9:.2f} GB")
     say(f"the whole run: about {duration(found.total_seconds)}, without validations and checkpoints")

@@ -148,7 +148,8 @@ class OnnxVocos(OnnxVocoder):
     def __call__(self, mel_BMT: Tensor) -> Tensor:
         start_BFT = self._vocos.find_start(mel_BMT)
         seen_BET = self._vocos.as_seen(start_BFT)
-        return self._vocos.invert(self._graph(*(x for x in (mel_BMT, seen_BET) if x is not None))[0], start_BFT)
+        given = [x for x in (mel_BMT.float(), seen_BET) if x is not None]
+        return self._vocos.invert(self._graph(*given)[0], start_BFT)
 
 
 @dataclass(frozen=True)

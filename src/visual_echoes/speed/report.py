@@ -64,7 +64,7 @@ class BenchReport(Record):
     share_of_matmul_speed: dict[str, float]
     times_plain: float
     curves: dict[str, tuple[Point, ...]]
-    peak_bytes: int
+    peak_bytes: int | None
 
 
 def bench(echoes: VisualEchoes, name: str, repeats: int, progress: BenchProgress) -> BenchReport:

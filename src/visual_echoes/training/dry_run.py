@@ -44,7 +44,7 @@ class DryRun:
         batch_size: items a step, on all devices together.
         tokens_per_item: length of a transformer's sequence; None for the other parts.
         stretches: the run's parts, in order.
-        memory: peak of this process in bytes.
+        memory: peak of this process in bytes; None where the system does not say.
         device_memory: peak on its GPU in bytes; None without one.
     """
 
@@ -52,7 +52,7 @@ class DryRun:
     batch_size: int
     tokens_per_item: int | None
     stretches: tuple[Stretch, ...]
-    memory: int
+    memory: int | None
     device_memory: int | None
 
     @property

@@ -27,11 +27,12 @@ LIMITER_REACH = 128  # samples, 6 to 16 ms at the layouts' rates
 
 
 class Vocoder(nn.Module, ABC):
-    """Log-mel (B, n_mels, T) in [0, 1], any T >= 1, to waveform (B, T * hop) in [-1, 1], float32.
+    """Log-mel (B, n_mels, T) in [0, 1], float32 or float64, any T >= 1, to waveform (B, T * hop) in [-1, 1], float32.
 
     Attributes:
         kind: its name in `VOCODERS`; with `config.model_dump()` it rebuilds the network.
         reach: mel frames on either side of a frame that its samples depend on; None if they depend on all.
+        magnifies_rounding: whether the last bits of its mel grow to what can be heard; then the mel should be float64.
     """
 
     kind: ClassVar[str]
@@ -39,6 +40,7 @@ class Vocoder(nn.Module, ABC):
     n_mels: int
     hop: int
     reach: int | None = None
+    magnifies_rounding: bool = False
 
     @classmethod
     @abstractmethod
@@ -87,7 +89,7 @@ def repeat_last_frame(x_BCT: Tensor) -> Tensor:
 
 def inverse_stft(spectrum_BFT: Tensor, n_fft: int, hop: int) -> Tensor:
     """Inverse of `mel.stft`, shape (B, (T - 1) * hop)."""
-    window = torch.hann_window(n_fft, device=spectrum_BFT.device)
+    window = torch.hann_window(n_fft, dtype=spectrum_BFT.dtype.to_real(), device=spectrum_BFT.device)
     # Strided frames are transformed in an order that depends on how many there are; contiguous ones give the same bits
     # in any batch.
     spectrum_BFT = spectrum_BFT.mT.contiguous().mT

@@ -70,6 +70,7 @@ class Vocos(Vocoder):
         super().__init__()
         self.config, self.griffin_lim = config, griffin_lim
         self.n_mels, self.hop, self.n_fft = config.n_mels, config.hop, config.n_fft
+        self.magnifies_rounding = griffin_lim is not None
         self.embed = nn.Conv1d(config.n_mels, config.width, 7, padding=3)
         self.norm_in = nn.LayerNorm(config.width)
         self.blocks = nn.ModuleList(ConvNeXtBlock(config) for _ in range(config.blocks))
@@ -99,10 +100,10 @@ class Vocos(Vocoder):
 
     def forward(self, mel_BMT: Tensor) -> Tensor:
         start_BFT = self.find_start(mel_BMT)
-        return self.invert(self.predict(mel_BMT, self.as_seen(start_BFT)), start_BFT)
+        return self.invert(self.predict(mel_BMT.float(), self.as_seen(start_BFT)), start_BFT)
 
     def find_start(self, mel_BMT: Tensor) -> Tensor | None:
-        """The complex STFT it starts from, (B, F, T + 1), if it starts from any."""
+        """The complex STFT it starts from, complex64 (B, F, T + 1), if it starts from any."""
         return None if self.griffin_lim is None else self.griffin_lim.find_spectrum(mel_BMT)
 
     def as_seen(self, start_BFT: Tensor | None) -> Tensor | None:
