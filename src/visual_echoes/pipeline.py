@@ -104,8 +104,6 @@ class VisualEchoes:
         """Put the model into a hub repository ("owner/name") that `from_pretrained` reads; returns its address."""
         return push_model(repository, self.model, private)
 
-    # Tasks
-
     def image_to_audio(
         self,
         images: Sequence[ImageLike],
@@ -243,8 +241,6 @@ class VisualEchoes:
             mels=torch.cat(mels).float().cpu().numpy() if mels else None,
             sample_rate=self.layout.sample_rate, seeds=(), settings=None,
         )  # fmt: skip
-
-    # How a request runs
 
     def _pictures(self, images: Sequence[ImageLike]) -> np.ndarray:
         _refuse_single(images)
