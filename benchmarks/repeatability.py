@@ -4,13 +4,12 @@ The models make the same pairs in a process of its own for each way to compute: 
 three kinds of processors, which torch, oneDNN and MKL are told to take. Real pictures and sounds are encoded, too. All
 is compared with what the first way makes in its first batch size. Run from the repository's root:
 
-    python benchmarks/repeatability.py --output docs/measurements/repeatability.json
+    python benchmarks/repeatability.py -o docs/measurements/repeatability.json
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -24,9 +23,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from measuring import add_output, show
 from torch import Tensor
 
-from visual_echoes.files import write_text
+from visual_echoes.evaluation.measurement import Table
 from visual_echoes.inputs import picture_array, sound_array
 from visual_echoes.mel import mel_to_unit
 from visual_echoes.pipeline import VisualEchoes
@@ -51,12 +51,16 @@ class Way(NamedTuple):
     batches: tuple[int, ...]
 
 
-WAYS = (Way("own", 1, BATCHES), Way("own", 2, (5,)), Way("AVX2", 1, (32,)), Way("SSE4", 1, (32,)))
+WAYS = (Way("own", 1, BATCHES), Way("own", 2, BATCHES), Way("AVX2", 1, (32,)), Way("SSE4", 1, (32,)))
+COLUMNS = (
+    "model, processor, threads, batch", "pairs with other tokens", "files with other tokens",
+    "images with other bytes", "most levels", "sounds with other bytes", "most 16-bit steps", "least ratio in dB",
+)  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True)
+    add_output(parser)
     parser.add_argument("--items", type=int, default=32)
     parser.add_argument("--make", nargs=3, help=argparse.SUPPRESS)  # threads, batch size, file: what a process makes
     arguments = parser.parse_args()
@@ -65,29 +69,34 @@ def main() -> None:
         torch.set_num_threads(int(threads))
         np.savez(path, **make(arguments.items, int(batch)))
         return
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    about = {"kernels": torch.backends.cpu.get_cpu_capability(), "torch": torch.__version__, "items": arguments.items}
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
+    own = torch.backends.cpu.get_cpu_capability()
     with TemporaryDirectory() as name:
         first: dict[str, np.ndarray] | None = None
         for way in WAYS:
             for batch in way.batches:
                 made = make_apart(way, batch, arguments.items, Path(name) / "made.npz")
-                first = made if first is None else first
+                if first is None:
+                    first = made  # what all others are compared with
+                    continue
+                processor = f"own ({own})" if way.processor == "own" else way.processor
                 for model in MODELS:
-                    rows.append({**way._asdict(), "batch": batch, "model": model, **compare(first, made, model)})
-                    del rows[-1]["batches"]
+                    rows.append((f"{model}, {processor}, {way.threads}, {batch}", *compare(first, made, model)))
                     print(rows[-1], flush=True)
-            write_text(arguments.output, json.dumps({**about, "rows": rows}, indent=2) + "\n")  # as far as it is
     torch.set_num_threads(1)
-    seconds = {model: costs(model, arguments.items) for model in MODELS}
-    write_text(arguments.output, json.dumps({**about, "rows": rows, "cpu_seconds": seconds}, indent=2) + "\n")
+    seconds = [(f"{model}, {stage}", *row) for model in MODELS for stage, row in costs(model, arguments.items).items()]
+    columns = ("model, stage", "as it is", *(f"float32, batches of {size}" for size in BATCHES))
+    tables = {
+        "ways": Table(columns=COLUMNS, rows=tuple(rows), formats={COLUMNS[-1]: ".0f"}),
+        "costs": Table(columns=columns, rows=tuple(seconds), formats=dict.fromkeys(columns[1:], ".2f")),
+    }
+    show(tables, arguments.output)
 
 
 def make_apart(way: Way, batch: int, items: int, path: Path) -> dict[str, np.ndarray]:
     """What a process of its own makes."""
     passive = {"OMP_NUM_THREADS": str(way.threads), "OMP_WAIT_POLICY": "passive"}
-    command = [sys.executable, __file__, "--output", path, "--items", items, "--make", way.threads, batch, path]
+    command = [sys.executable, __file__, "--items", items, "--make", way.threads, batch, path]
     subprocess.run(
         [str(part) for part in command], check=True, env={**os.environ, **PROCESSORS[way.processor], **passive}
     )
@@ -137,8 +146,8 @@ def split(rows: np.ndarray, size: int) -> list[np.ndarray]:
     return [rows[first : first + size] for first in range(0, len(rows), size)]
 
 
-def compare(first: dict[str, np.ndarray], made: dict[str, np.ndarray], model: str) -> dict[str, Any]:
-    """How far two ways are apart; images and sounds of those items alone whose tokens are the same."""
+def compare(first: dict[str, np.ndarray], made: dict[str, np.ndarray], model: str) -> tuple[Any, ...]:
+    """How far two ways are apart, by `COLUMNS`; images and sounds of those items alone whose tokens are the same."""
     (tokens, images, audio, encoded), others = (
         [each[f"{model}/{name}"] for name in ("tokens", "images", "audio", "encoded")] for each in (first, made)
     )
@@ -146,13 +155,11 @@ def compare(first: dict[str, np.ndarray], made: dict[str, np.ndarray], model: st
     levels, steps = (
         np.abs(one[same].astype(float) - other[same]) for one, other in ((images, others[1]), (audio, others[2]))
     )
-    return {
-        "items_with_other_tokens": int((~same).sum()), "other_encoded_tokens": int((encoded != others[3]).sum()),
-        "images_with_other_bytes": int((levels.reshape(len(levels), -1) > 0).any(1).sum()),
-        "most_levels": int(levels.max(initial=0)),
-        "sounds_with_other_bytes": int((steps > 0).any(1).sum()), "most_16_bit_steps": int(steps.max(initial=0)),
-        "least_snr_db": least_snr(audio[same], steps),
-    }  # fmt: skip
+    return (
+        int((~same).sum()), int((encoded != others[3]).any(1).sum()),
+        int((levels.reshape(len(levels), -1) > 0).any(1).sum()), int(levels.max(initial=0)),
+        int((steps > 0).any(1).sum()), int(steps.max(initial=0)), least_snr(audio[same], steps),
+    )  # fmt: skip
 
 
 def least_snr(audio: np.ndarray, steps: np.ndarray) -> float | None:
@@ -162,7 +169,7 @@ def least_snr(audio: np.ndarray, steps: np.ndarray) -> float | None:
 
 
 @torch.inference_mode()
-def costs(model: str, items: int) -> dict[str, dict[str, float]]:
+def costs(model: str, items: int) -> dict[str, tuple[float | None, ...]]:
     """Processor seconds of each stage for all items: as the codec does it, and in float32 batches of several sizes."""
     echoes = VisualEchoes.from_pretrained(model, device="cpu")
     codec, layout = echoes.codec, echoes.layout
@@ -182,12 +189,11 @@ def costs(model: str, items: int) -> dict[str, dict[str, float]]:
         ),
         "vocode": (lambda: codec.vocode(mels), lambda part: vocode_in_stretches(codec.vocoder, part), mels),
     }  # fmt: skip
-    found = {}
+    found: dict[str, tuple[float | None, ...]] = {}
     for name, (own, batched, rows) in stages.items():
-        found[name] = {"as it is": cpu_seconds(own)} | {
-            f"batches of {size}": cpu_seconds(partial(in_batches, batched, rows, size)) for size in BATCHES
-        }
-    return found | {"generate a pair": {"as it is": cpu_seconds(lambda: echoes.generate_pair(items, batch_size=items))}}
+        found[name] = cpu_seconds(own), *(cpu_seconds(partial(in_batches, batched, rows, size)) for size in BATCHES)
+    whole = cpu_seconds(lambda: echoes.generate_pair(items, batch_size=items))
+    return found | {"a request for pairs": (whole, *(None for _ in BATCHES))}
 
 
 def in_batches(run: Callable[[Tensor], object], rows_B: Tensor, size: int) -> None:
