@@ -46,10 +46,12 @@ class LinearProbe:
 
 def look_at(judge: FileJudge, items: Sequence[Tensor], what: Looked) -> Tensor:
     """What a network says of items as its `look` takes them, one row each, float32 (B, D)."""
-    rows = []
+    rows: list[Tensor] = []
     for first in range(0, len(items), judge.batch):
         for look in judge.look(items[first : first + judge.batch]):
-            rows.append(look.features_FD.mean(0) if what == "features" else look.logits_K)
+            row_D = look.features_FD.mean(0) if what == "features" else look.logits_K
+            assert row_D is not None  # of a judge that tells classes
+            rows.append(row_D)
     return torch.stack(rows).float()
 
 
@@ -80,5 +82,5 @@ def _fit(features_BD: Tensor, group_B: Tensor, groups: int, decay: float) -> Lin
         value.backward()
         return value
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.step(loss)
     return LinearProbe(mean_D, scale_D, weight_GD.detach(), bias_G.detach())

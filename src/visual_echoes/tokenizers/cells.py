@@ -89,7 +89,8 @@ class Refiner(nn.Module):
         self.enlarge = nn.Conv2d(sizes.width, sizes.fine_width * self.split[0] * self.split[1], 1)
         self.fine = nn.Sequential(*(ResidualBlock(sizes.fine_width) for _ in range(sizes.fine_blocks)))
         self.leave = nn.Conv2d(sizes.fine_width, self.last[0] * self.last[1], 3, padding=1)
-        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.weight)  # at first nothing is added
+        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
     def forward(self, codes_BDhw: Tensor) -> Tensor:
         x_BChw = self.coarse(self.enter(codes_BDhw) + self.row_bias)

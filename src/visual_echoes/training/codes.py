@@ -10,12 +10,12 @@ from visual_echoes.data.sources import Source
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 from visual_echoes.sampling import SamplingSettings
-from visual_echoes.tokenizer import check_fits
+from visual_echoes.tokenizer import TokenizerName, check_fits
 from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer, fit_cells
 from visual_echoes.tokenizers.residual import ResidualTokenizer
 from visual_echoes.tokenizers.taef import TAEFConfig, TAEFTokenizer, fit_latents, load_taef
 from visual_echoes.training.recipe import AudioResidualRecipe, ResidualRecipe
-from visual_echoes.weights import CONFIG_FILE, Model, PartName, load_model, save_model
+from visual_echoes.weights import CONFIG_FILE, Model, load_model, save_model
 
 FIT_BATCH = 64
 
@@ -29,9 +29,11 @@ def open_codes(recipe: ResidualRecipe, layout: Layout, train: Source) -> Residua
     Raises:
         EchoesError: the folder holds codes that are not the recipe's, or they cannot be fitted.
     """
-    name: PartName = "audio_vqgan" if isinstance(recipe, AudioResidualRecipe) else "image_vqgan"
+    name: TokenizerName = "audio_vqgan" if isinstance(recipe, AudioResidualRecipe) else "image_vqgan"
+    config = _config(recipe, layout)
+    check_fits(config, layout, name, "the recipe")
     if not (recipe.codes / CONFIG_FILE).is_file():
-        tokenizer = _fit(recipe, layout, train)
+        tokenizer = _fit(recipe, config, train)
         model = Model(
             name=recipe.codes.name, version=__version__, layout=layout, parts={name: tokenizer},
             sampling=SamplingSettings(), kinds={name: tokenizer.kind},
@@ -39,9 +41,8 @@ def open_codes(recipe: ResidualRecipe, layout: Layout, train: Source) -> Residua
         )  # fmt: skip
         save_model(recipe.codes, model, half=False)
     part = load_model(recipe.codes, wanted=[name]).parts[name]
-    if not isinstance(part, ResidualTokenizer) or part.config != _config(recipe, layout):
+    if not isinstance(part, ResidualTokenizer) or part.config != config:
         raise EchoesError(f"{recipe.codes} holds other codes than the recipe's; give another folder, or remove it.")
-    check_fits(part.config, layout, "audio_vqgan" if name == "audio_vqgan" else "image_vqgan", recipe.codes)
     return part
 
 
@@ -63,8 +64,8 @@ def _config(recipe: ResidualRecipe, layout: Layout) -> CellConfig | TAEFConfig:
     return TAEFConfig(codes=layout.image_codes, depth=recipe.model.depth)
 
 
-def _fit(recipe: ResidualRecipe, layout: Layout, train: Source) -> ResidualTokenizer:
-    config, generator = _config(recipe, layout), torch.Generator().manual_seed(recipe.train.seed)
+def _fit(recipe: ResidualRecipe, config: CellConfig | TAEFConfig, train: Source) -> ResidualTokenizer:
+    generator = torch.Generator().manual_seed(recipe.train.seed)
     if isinstance(config, CellConfig):
         return fit_cells(config, _all(train), generator)
     assert not isinstance(recipe, AudioResidualRecipe)
