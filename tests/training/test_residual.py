@@ -52,13 +52,13 @@ def task(**loss: Any) -> ResidualDecoderTask:
 def test_the_decoder_learns_and_the_codes_stay(tmp_path: Path) -> None:
     trained = task(full_depth_share=0.0)
     before = {key: value.clone() for key, value in trained.model.state_dict().items()}
-    batch = trained.train.take(torch.arange(len(trained.train)), None), torch.ones(len(trained.train), dtype=torch.int)
+    batch = trained.batch(64, tiny.generator(5))  # shifted in time, as the codes were not
     (first,) = trained.phases(batch, 0)
-    model = fit(trained, tiny.train_settings(60, batch_size=8, validate_every=60), tmp_path, "fingerprint")
+    model = fit(trained, tiny.train_settings(100, learning_rate=3e-3, validate_every=100), tmp_path, "fingerprint")
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key]) == key.startswith(("encoder", "quantize")), key
     (last,) = trained.phases(batch, 0)
-    assert last.metrics["l1"] < 0.95 * first.metrics["l1"]
+    assert last.metrics["l1"] < 0.97 * first.metrics["l1"]
 
 
 def test_items_are_decoded_from_all_codes_or_from_the_first_few() -> None:
