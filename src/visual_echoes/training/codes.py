@@ -17,6 +17,7 @@ from visual_echoes.tokenizers.taef import TAEFConfig, TAEFTokenizer, fit_latents
 from visual_echoes.training.recipe import AudioResidualRecipe, ResidualRecipe
 from visual_echoes.weights import CONFIG_FILE, Model, load_model, save_model
 
+FIT_ITEMS = 8192  # at most; more positions than k-means needs for some thousand codes
 FIT_BATCH = 64
 
 
@@ -30,10 +31,10 @@ def open_codes(recipe: ResidualRecipe, layout: Layout, train: Source) -> Residua
         EchoesError: the folder holds codes that are not the recipe's, or they cannot be fitted.
     """
     name: TokenizerName = "audio_vqgan" if isinstance(recipe, AudioResidualRecipe) else "image_vqgan"
-    config = _config(recipe, layout)
+    config = codes_config(recipe, layout)
     check_fits(config, layout, name, "the recipe")
     if not (recipe.codes / CONFIG_FILE).is_file():
-        tokenizer = _fit(recipe, config, train)
+        tokenizer = round_to_half(_fit(recipe, config, train))
         model = Model(
             name=recipe.codes.name, version=__version__, layout=layout, parts={name: tokenizer},
             sampling=SamplingSettings(), kinds={name: tokenizer.kind},
@@ -46,6 +47,14 @@ def open_codes(recipe: ResidualRecipe, layout: Layout, train: Source) -> Residua
     return part
 
 
+@torch.no_grad()
+def round_to_half(tokenizer: ResidualTokenizer) -> ResidualTokenizer:
+    """The tokenizer with weights that float16 holds: a model stored in half precision gives the same codes."""
+    for parameter in tokenizer.parameters():
+        parameter.copy_(parameter.half())
+    return tokenizer
+
+
 def with_decoder(tokenizer: ResidualTokenizer, recipe: ResidualRecipe) -> ResidualTokenizer:
     """The same codes with the recipe's decoder, untrained; a pretrained decoder is there already."""
     if not isinstance(tokenizer, CellTokenizer) or not isinstance(recipe, AudioResidualRecipe):
@@ -55,7 +64,8 @@ def with_decoder(tokenizer: ResidualTokenizer, recipe: ResidualRecipe) -> Residu
     return refined
 
 
-def _config(recipe: ResidualRecipe, layout: Layout) -> CellConfig | TAEFConfig:
+def codes_config(recipe: ResidualRecipe, layout: Layout) -> CellConfig | TAEFConfig:
+    """The tokenizer of a recipe's codes, without a decoder of its own."""
     if isinstance(recipe, AudioResidualRecipe):
         return CellConfig(
             channels=1, codes=layout.audio_codes, code_dim=recipe.model.components, depth=recipe.model.depth,
@@ -67,13 +77,14 @@ def _config(recipe: ResidualRecipe, layout: Layout) -> CellConfig | TAEFConfig:
 def _fit(recipe: ResidualRecipe, config: CellConfig | TAEFConfig, train: Source) -> ResidualTokenizer:
     generator = torch.Generator().manual_seed(recipe.train.seed)
     if isinstance(config, CellConfig):
-        return fit_cells(config, _all(train), generator)
+        return fit_cells(config, _some(train), generator)
     assert not isinstance(recipe, AudioResidualRecipe)
     tokenizer: TAEFTokenizer = load_taef(recipe.taef, config)
-    fit_latents(tokenizer, _all(train), generator)
+    fit_latents(tokenizer, _some(train), generator)
     return tokenizer
 
 
-def _all(train: Source) -> Tensor:
-    """All items, as they are."""
-    return torch.cat([train.take(index_B, None) for index_B in torch.arange(len(train)).split(FIT_BATCH)])
+def _some(train: Source) -> Tensor:
+    """Items from all over the data, as they are."""
+    chosen = torch.linspace(0, len(train) - 1, min(len(train), FIT_ITEMS)).round().long()
+    return torch.cat([train.take(index_B, None) for index_B in chosen.split(FIT_BATCH)])
