@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from data import scene_files as made
 from visual_echoes.data.manifest import SPLITS
 from visual_echoes.data.pairs import read_groups, read_split
 from visual_echoes.data.scenes import CREDITS
-from visual_echoes.data.scenes64 import KINDS, prepare_scenes64
+from visual_echoes.data.scenes64 import KINDS, correct_rate, prepare_scenes64
 from visual_echoes.errors import EchoesError
 
 # Name, kind, category and recording of each sound that is not ESC-50's.
@@ -100,6 +101,18 @@ def test_credits_name_every_sound_that_is_trained_on(prepared: Path) -> None:
     rows = list(csv.DictReader((folder / CREDITS).read_text(encoding="utf-8").splitlines()))
     assert len(rows) == len(read_split(folder, "train", made.LAYOUT, []).sounds)
     assert {row["licence"] for row in rows} == {"CC0", "CC-BY"}
+
+
+def test_a_clip_that_was_resampled_in_name_only_plays_at_its_own_speed(tmp_path: Path) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 440.0 * np.arange(240_000) / 48_000)
+    for name, rate in (("wrong", 22_050), ("right", 48_000)):
+        soundfile.write(tmp_path / f"{name}.wav", tone, rate, subtype="FLOAT")
+        correct_rate(tmp_path / f"{name}.wav")
+    soundfile.write(tmp_path / "other.wav", tone[:110_250], 22_050)
+    correct_rate(tmp_path / "other.wav")
+    durations = {name: soundfile.info(tmp_path / f"{name}.wav").duration for name in ("wrong", "right", "other")}
+    assert durations == {"wrong": 5.0, "right": 5.0, "other": 5.0}
+    np.testing.assert_allclose(soundfile.read(tmp_path / "wrong.wav")[0], tone, atol=1e-6)
 
 
 def test_a_list_that_leads_out_of_its_archive_is_refused(source: Path, tmp_path: Path) -> None:

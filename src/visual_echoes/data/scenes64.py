@@ -14,6 +14,8 @@ from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import soundfile
+
 from visual_echoes.data.classes import ClassFile, Counts, Report, prepare_classes
 from visual_echoes.data.manifest import Split
 from visual_echoes.data.scenes import (
@@ -59,6 +61,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 IMAGE_ARCHIVES = ("train.tar.xz", "test.tar.xz", "more.tar.xz")
 WINDOWS = "sounds"  # archive and list of the sounds that are not ESC-50's, and their folder in the archive
 VALID_IMAGES = 20  # one of so many images of a class is for validation, by name
+CLIP_SECONDS, TRUE_RATE = 5, 48_000  # of ESC-50's clips, and Hz of some of their recordings
 CREDIT_COLUMNS = ("file", "class", "source", "recording", "url", "author", "licence")
 
 _KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
@@ -154,9 +157,23 @@ def _esc50(listing: Path, root: Path) -> list[ClassFile]:
         label = _KIND_OF.get(row.label, row.label)
         if split == "train" and (row.licence not in TRAINED_LICENCES or _drawn(label, recording_of(path))):
             split = "valid"
+        correct_rate(path)
         files.append(ClassFile(path, label, split))  # type: ignore[arg-type]
     kinds = with_validation([file for file in files if file.label in KINDS])
     return kinds + [file for file in files if file.label not in KINDS]
+
+
+def correct_rate(path: Path) -> None:
+    """Give a clip the rate it was recorded at, if it has the samples of five seconds at 48 kHz and says another.
+
+    Some copies of ESC-50's clips were resampled in name only: they play at half their speed.
+    """
+    with soundfile.SoundFile(path) as file:
+        if file.frames != CLIP_SECONDS * TRUE_RATE or file.samplerate == TRUE_RATE:
+            return
+        wave = file.read(dtype="float32")
+    with path.open("wb") as target:
+        soundfile.write(target, wave, TRUE_RATE, format="WAV", subtype="FLOAT")  # readers go by content, not by suffix
 
 
 def _windows(listing: Path, root: Path) -> list[ClassFile]:

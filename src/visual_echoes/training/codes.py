@@ -17,7 +17,7 @@ from visual_echoes.tokenizers.taef import TAEFConfig, TAEFTokenizer, fit_latents
 from visual_echoes.training.recipe import AudioResidualRecipe, ResidualRecipe
 from visual_echoes.weights import CONFIG_FILE, Model, load_model, save_model
 
-FIT_ITEMS = 8192  # at most; more positions than k-means needs for some thousand codes
+FIT_ITEMS = 4096  # at most; more positions than k-means needs for some thousand codes
 FIT_BATCH = 64
 
 
