@@ -15,7 +15,7 @@ from torch import Tensor
 from visual_echoes.tokenizer import Quantizer, Tokenizer, TokenizerConfig
 
 KMEANS_ROUNDS = 20
-CHUNK = 16_384  # vectors whose distances to all codes are in memory at once
+CHUNK = 2048  # vectors whose distances to all codes are found at once: as many as a cache holds
 
 
 class ResidualConfig(TokenizerConfig):
