@@ -23,7 +23,7 @@ from visual_echoes.training.loop import fit
 from visual_echoes.training.recipe import Recipe
 from visual_echoes.training.residual import DecoderLoss, ResidualDecoderTask
 from visual_echoes.training.run import train
-from visual_echoes.weights import load_model
+from visual_echoes.weights import load_model, save_model
 
 LAYOUT = tiny.LAYOUT
 STEPS = 8
@@ -152,6 +152,18 @@ def test_a_recipe_fits_codes_once_and_exports_a_tokenizer_that_loads(data: Path)
     again = build_task(recipe(data, output=data / "other"))
     assert (data / "codes" / "config.json").stat().st_mtime_ns == written
     assert torch.equal(again.modules["model"].quantize.embedding.weight, codes.quantize.embedding.weight)
+
+
+def test_what_is_stored_in_half_precision_gives_the_same_codes(data: Path) -> None:
+    folder = train(recipe(data))
+    model = load_model(folder)
+    save_model(data / "half", model, half=True)
+    mels = sources()[1].take(torch.arange(6), None)
+    halved, whole = (load_model(path).parts["audio_vqgan"] for path in (data / "half", folder))
+    assert isinstance(halved, CellTokenizer)
+    assert isinstance(whole, CellTokenizer)
+    assert torch.equal(halved.encode_unit(mels), whole.encode_unit(mels))
+    assert halved.components.weight.dtype == torch.float32
 
 
 def test_codes_of_another_recipe_are_refused(data: Path) -> None:
