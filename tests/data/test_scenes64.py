@@ -12,6 +12,7 @@ import soundfile
 from PIL import Image
 
 from data import scene_files as made
+from visual_echoes.data import scenes64
 from visual_echoes.data.manifest import SPLITS
 from visual_echoes.data.pairs import read_groups, read_split
 from visual_echoes.data.scenes import CREDITS
@@ -113,6 +114,13 @@ def test_a_clip_that_was_resampled_in_name_only_plays_at_its_own_speed(tmp_path:
     durations = {name: soundfile.info(tmp_path / f"{name}.wav").duration for name in ("wrong", "right", "other")}
     assert durations == {"wrong": 5.0, "right": 5.0, "other": 5.0}
     np.testing.assert_allclose(soundfile.read(tmp_path / "wrong.wav")[0], tone, atol=1e-6)
+
+
+def test_every_clip_is_held_against_its_rate(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(scenes64, "correct_rate", lambda path: seen.append(path.name))
+    prepare_scenes64(source, source / "esc", tmp_path / "out", made.LAYOUT)
+    assert sorted(seen) == sorted(Path(file).name for file in made.FILES)
 
 
 def test_a_list_that_leads_out_of_its_archive_is_refused(source: Path, tmp_path: Path) -> None:

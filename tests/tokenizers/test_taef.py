@@ -44,6 +44,8 @@ def block(x: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
 
 def test_layers_are_those_of_the_description(tmp_path: Path) -> None:
     encoder, decoder = published(tmp_path)
+    pooled = [{name.split(".")[0] for name in state if "pool" in name} for state in (encoder, decoder)]
+    assert pooled == [{"11", "12", "13"}, {"3", "4", "5"}]
     tokenizer = load_taef(tmp_path, CONFIG)
     pixels = torch.rand(2, 3, 16, 24, generator=tiny.generator())
     x = F.conv2d(pixels, encoder["0.weight"], encoder["0.bias"], padding=1)

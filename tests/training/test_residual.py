@@ -51,6 +51,8 @@ def task(**loss: Any) -> ResidualDecoderTask:
 
 def test_the_decoder_learns_and_the_codes_stay(tmp_path: Path) -> None:
     trained = task(full_depth_share=0.0)
+    learning = {key.split(".")[0] for key, value in trained.model.named_parameters() if value.requires_grad}
+    assert learning == {"components", "decoder"}
     before = {key: value.clone() for key, value in trained.model.state_dict().items()}
     batch = trained.batch(64, tiny.generator(5))  # shifted in time, as the codes were not
     (first,) = trained.phases(batch, 0)
