@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from visual_echoes.evaluation.measurement import Table, measured_here, write_measurement
+from visual_echoes.evaluation.measurement import Cell, Table, measured_here, write_measurement
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
     """The option `-o`."""
     parser.add_argument("-o", "--output", type=Path, help="for the documents: docs/measurements/NAME.json")
+
+
+def of_records(rows: Sequence[Mapping[str, Cell]], formats: Mapping[str, str]) -> Table:
+    """A table whose columns are the keys of its rows."""
+    return Table(columns=tuple(rows[0]), rows=tuple(tuple(row.values()) for row in rows), formats=dict(formats))
 
 
 def show(tables: Mapping[str, Table], output: Path | None) -> None:

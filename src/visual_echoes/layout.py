@@ -167,6 +167,11 @@ LAYOUTS: dict[str, Layout] = {
             trim_frames=1, audio_factor=(8, 16), audio_codes=512,
         ),
         Layout(
+            name="scenes64", image_size=64, image_channels=3, image_factor=8, image_codes=1024,
+            sample_rate=16_000, seconds=5.12, n_fft=512, hop=160, n_mels=80, fmin=60.0, fmax=7800.0,
+            trim_frames=1, audio_factor=(16, 8), audio_codes=1024, mel_floor=1e-5,
+        ),
+        Layout(
             name="digits", image_size=32, image_channels=1, image_factor=8, image_codes=256,
             sample_rate=8_000, seconds=1.0, n_fft=512, hop=125, n_mels=64, fmin=40.0, fmax=3950.0,
             trim_frames=1, audio_factor=(16, 8), audio_codes=256, mel_floor=1e-3, peak=0.7,

@@ -28,6 +28,8 @@ from visual_echoes.layout import Layout
 from visual_echoes.mage_vqgan import MageVQGAN, MageVQGANConfig
 from visual_echoes.sampling import SamplingSettings
 from visual_echoes.tokenizer import Tokenizer, check_fits
+from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer
+from visual_echoes.tokenizers.taef import TAEFConfig, TAEFTokenizer
 from visual_echoes.transformer import EchoTransformer, Modality, TransformerConfig
 from visual_echoes.vocoder import GriffinLim, build_vocoder
 from visual_echoes.vqgan import VQGAN, VQGANConfig
@@ -107,6 +109,10 @@ def build_part(kind: str, config: dict[str, Any], layout: Layout) -> nn.Module:
         return VQGAN(VQGANConfig.model_validate(config))
     if kind == MageVQGAN.kind:
         return MageVQGAN(MageVQGANConfig.model_validate(config))
+    if kind == CellTokenizer.kind:
+        return CellTokenizer(CellConfig.model_validate(config))
+    if kind == TAEFTokenizer.kind:
+        return TAEFTokenizer(TAEFConfig.model_validate(config))
     if kind == "transformer":
         return EchoTransformer(TransformerConfig.model_validate(config))
     return build_vocoder(kind, config, layout)

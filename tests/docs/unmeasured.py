@@ -22,6 +22,7 @@ PHRASES = {
     r"av-benchmark cuts to 8 s|silence up to 10\.24 s": "how other tools prepare sounds",
     r"one pair adds 13\.8 at most": "the logarithm of the floor beside it",
     r"\| 3\.11 \| 3\.12 \| 3\.13 \|": "releases",
+    r"at 48 kHz and say\s22\.05 kHz": "what others wrote into their files",
     r"95 % interval": "the figure's definition",
     r"deviation 1\.5": "the window of SSIM, by its definition",
 }

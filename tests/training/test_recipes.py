@@ -17,10 +17,15 @@ from visual_echoes.baselines.autoregressive import AutoregressiveConfig, Autoreg
 from visual_echoes.evaluation.judges import build_judge
 from visual_echoes.masking import EVERYTHING
 from visual_echoes.sampling import SamplingSettings
+from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer
+from visual_echoes.tokenizers.taef import TAEFTokenizer
 from visual_echoes.training.build import audio_config, image_config
+from visual_echoes.training.codes import codes_config, with_decoder
 from visual_echoes.training.recipe import (
+    AudioResidualRecipe,
     AudioVQGANRecipe,
     AutoregressiveRecipe,
+    ImageResidualRecipe,
     ImageVQGANRecipe,
     JudgeRecipe,
     Recipe,
@@ -46,6 +51,10 @@ def network(recipe: Recipe) -> nn.Module:
             return VQGAN(image_config(recipe))
         if isinstance(recipe, AudioVQGANRecipe):
             return VQGAN(audio_config(recipe))
+        if isinstance(recipe, AudioResidualRecipe | ImageResidualRecipe):
+            config = codes_config(recipe, layout)
+            codes = CellTokenizer(config) if isinstance(config, CellConfig) else TAEFTokenizer(config)
+            return with_decoder(codes, recipe)
         if isinstance(recipe, VocoderRecipe):
             return build_vocoder(recipe.model.kind, recipe.model.model, layout)
         if isinstance(recipe, JudgeRecipe):

@@ -14,6 +14,7 @@ DIGITS_SOURCE = Path("data/digits")
 DIGITS_DATA = Path("data/prepared/digits")
 SCENES_LISTS = Path("data/scenes")
 SCENES_DATA = Path("data/prepared/scenes")
+SCENES64_DATA = Path("data/prepared/scenes64")
 ALL_FOLDS = "-all-folds"  # added to the name, so that no test sound gets into the data that a run was begun with
 
 data = typer.Typer(no_args_is_help=True, help="Prepare data for training and evaluation.")
@@ -81,6 +82,25 @@ def prepare_scenes(
     else:
         raise EchoesError("Local copies need both --images and --sounds; give both, or none to download the originals.")
     _say_counts(target, counts)
+
+
+@data.command("scenes64")
+def prepare_scenes64(
+    scenes: Annotated[Path, typer.Option("--scenes", help="Folder with train, test and more images, and sounds.tar.")],
+    esc50: Annotated[Path, typer.Option("--esc50", help="Folder with sounds.tar, more_sounds.tar and their lists.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to write; NAME-images and NAME-sounds beside it.")
+    ] = SCENES64_DATA,
+    layout: Annotated[str, typer.Option("--layout", help="Layout to fit images and sounds to.")] = "scenes64",
+) -> None:
+    """Prepare photographs and recordings of 21 kinds from local copies."""
+    from visual_echoes.data.scenes64 import prepare_scenes64
+    from visual_echoes.layout import get_layout
+
+    with progress_bar("Preparing", 1) as bar:
+        written = prepare_scenes64(scenes, esc50, output, get_layout(layout), bar.show)
+    for folder, counts in written.items():
+        _say_counts(folder, counts)
 
 
 @data.command("classes")

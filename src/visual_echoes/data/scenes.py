@@ -79,7 +79,7 @@ def prepare_scenes(
     sources = {path.name: digest(path) for path in (*archives, *lists)}
     with TemporaryDirectory() as unpacked:
         for archive in archives:
-            _unpack(archive, Path(unpacked))
+            unpack(archive, Path(unpacked))
         return prepare_unpacked(Path(unpacked), lists, sources, target, layout, report, all_folds=all_folds)
 
 
@@ -170,11 +170,11 @@ def _sounds(listing: Path, unpacked: Path, all_folds: bool) -> list[ClassFile]:
     for row in rows:
         path = unpacked / row.file
         split: Split = "test" if row.fold == TEST_FOLD else "train"
-        if split == "train" and (row.licence not in TRAINED_LICENCES or (is_more and _is_drawn(_recording(path)))):
+        if split == "train" and (row.licence not in TRAINED_LICENCES or (is_more and is_drawn(recording_of(path)))):
             split = "valid"
         files.append(ClassFile(path, row.label, split))
     if not is_more:
-        files = _with_validation(files)
+        files = with_validation(files)
     if not all_folds:
         return files
     return [  # last, so that validation stays what it is
@@ -183,29 +183,29 @@ def _sounds(listing: Path, unpacked: Path, all_folds: bool) -> list[ClassFile]:
     ]
 
 
-def _with_validation(files: Sequence[ClassFile]) -> list[ClassFile]:
+def with_validation(files: Sequence[ClassFile]) -> list[ClassFile]:
     """At least `VALID_SOUNDS` validation sounds of each class, whole recordings from the end of the training split."""
     splits = {file.path: file.split for file in files}
     for label in {file.label for file in files}:
         mine = [file for file in files if file.label == label]
-        recordings = sorted({_recording(file.path) for file in mine if file.split == "train"}, reverse=True)
+        recordings = sorted({recording_of(file.path) for file in mine if file.split == "train"}, reverse=True)
         while sum(splits[file.path] == "valid" for file in mine) < VALID_SOUNDS and recordings:
             moved = recordings.pop(0)
-            splits.update({file.path: "valid" for file in mine if _recording(file.path) == moved})
+            splits.update({file.path: "valid" for file in mine if recording_of(file.path) == moved})
     return [ClassFile(file.path, file.label, splits[file.path]) for file in files]
 
 
-def _recording(path: Path) -> str:
+def recording_of(path: Path) -> str:
     """What a clip was cut from: `{class}-{fold}-{recording}-{take}`."""
     return path.stem.split("-")[2]
 
 
-def _is_drawn(recording: str) -> bool:
+def is_drawn(recording: str) -> bool:
     """Whether a recording is one of the drawn share, by its name alone."""
     return hashlib.sha256(recording.encode()).digest()[0] % MORE_VALID_SHARE == 0
 
 
-def _unpack(archive: Path, target: Path) -> None:
+def unpack(archive: Path, target: Path) -> None:
     """Regular files of an archive, none outside the target."""
     try:
         with tarfile.open(archive) as opened:

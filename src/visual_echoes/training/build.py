@@ -21,17 +21,22 @@ from visual_echoes.evaluation.judge_training import JudgeTask
 from visual_echoes.layout import Layout
 from visual_echoes.tokenizer import Tokenizer, TokenizerName, check_fits
 from visual_echoes.training.autoregressive import AutoregressiveTask
+from visual_echoes.training.codes import open_codes, with_decoder
 from visual_echoes.training.fine_tuning import freeze, start_from
 from visual_echoes.training.inputs import tokenizer_sources
 from visual_echoes.training.recipe import (
+    AudioResidualRecipe,
     AudioVQGANRecipe,
     AutoregressiveRecipe,
+    ImageResidualRecipe,
     ImageVQGANRecipe,
     JudgeRecipe,
     Recipe,
+    ResidualRecipe,
     TokenizerModel,
     TokensRecipe,
 )
+from visual_echoes.training.residual import ResidualDecoderTask
 from visual_echoes.training.task import Task
 from visual_echoes.training.tokenizing import cached_tokens
 from visual_echoes.training.transformer import TransformerTask
@@ -46,6 +51,8 @@ VALIDATION_CLIPS = 256  # of a folder of clips, spread over the whole split: the
 PARTS: dict[str, PartName] = {
     "image-vqgan": "image_vqgan",
     "audio-vqgan": "audio_vqgan",
+    "image-residual": "image_vqgan",
+    "audio-residual": "audio_vqgan",
     "vocoder": "vocoder",
     "transformer": "transformer",
 }
@@ -120,11 +127,22 @@ def _build(recipe: Recipe) -> Task:
     train, valid = (_open_split(recipe, name, layout) for name in ("train", "valid"))
     if isinstance(recipe, ImageVQGANRecipe):
         return VQGANTask(image_config(recipe), recipe.loss, train.pictures, valid.pictures)
+    if isinstance(recipe, ResidualRecipe):
+        return _residual_task(recipe, layout, train, valid)
     if isinstance(recipe, AudioVQGANRecipe):
         mels = MelSource(train.sounds, layout), MelSource(valid.sounds, layout)
         return VQGANTask(audio_config(recipe), recipe.loss, *mels)
     tokenizer = None if recipe.audio_vqgan is None else _load_tokenizer(recipe.audio_vqgan, "audio_vqgan", layout)
     return VocoderTask(recipe.model, layout, train.sounds, valid.sounds, tokenizer)
+
+
+def _residual_task(recipe: ResidualRecipe, layout: Layout, train: _Split, valid: _Split) -> ResidualDecoderTask:
+    sources = (train.pictures, valid.pictures)
+    if isinstance(recipe, AudioResidualRecipe):
+        sources = MelSource(train.sounds, layout), MelSource(valid.sounds, layout)
+    tokenizer = open_codes(recipe, layout, sources[0])
+    torch.manual_seed(recipe.train.seed)  # the same first weights whether or not codes had to be fitted
+    return ResidualDecoderTask(with_decoder(tokenizer, recipe), recipe.loss, *sources)
 
 
 def _check_balance(task: Task) -> None:
@@ -140,7 +158,8 @@ def _check_balance(task: Task) -> None:
 
 def _open_split(recipe: Recipe, name: str, layout: Layout) -> _Split:
     if not is_clip_folder(recipe.data):
-        wanted: Wanted = "pictures" if isinstance(recipe, ImageVQGANRecipe) else "sounds"
+        pictures = isinstance(recipe, ImageVQGANRecipe | ImageResidualRecipe)
+        wanted: Wanted = "pictures" if pictures else "sounds"
         split = read_split(recipe.data, name, layout, [wanted])
         return _Split(PictureSource(split, recipe.augmentation), WaveSource(split, layout, recipe.augmentation))
     clips = read_manifest(recipe.data, name)

@@ -19,6 +19,7 @@ from visual_echoes.training.recipe import (
     AudioVQGANRecipe,
     ImageVQGANRecipe,
     Recipe,
+    ResidualRecipe,
     TokensRecipe,
     VocoderRecipe,
 )
@@ -87,7 +88,7 @@ def dry_run(recipe: Recipe, device: Device = "auto") -> DryRun:
 def _stretch_starts(recipe: Recipe) -> list[int]:
     """The first step, and that at which a discriminator joins."""
     joins = None
-    if isinstance(recipe, ImageVQGANRecipe | AudioVQGANRecipe):
+    if isinstance(recipe, ImageVQGANRecipe | AudioVQGANRecipe | ResidualRecipe):
         joins = recipe.loss.adversarial_from
     elif isinstance(recipe, VocoderRecipe):
         joins = recipe.model.adversarial_from

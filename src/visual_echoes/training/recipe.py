@@ -19,6 +19,8 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.judges import JudgeConfig
 from visual_echoes.layout import LAYOUTS, Layout
 from visual_echoes.masking import LaterFields
+from visual_echoes.tokenizers.cells import RefinerConfig
+from visual_echoes.training.residual import DecoderLoss
 from visual_echoes.training.settings import FREE_TO_CHANGE, TrainSettings
 from visual_echoes.training.transformer import MaskingObjective
 from visual_echoes.training.vocoder import VocoderTrainConfig
@@ -104,6 +106,46 @@ class AudioVQGANRecipe(_TokenizerRecipe):
     kind: Literal["audio-vqgan"]
 
 
+class CellModel(BaseModel):
+    """Sizes of a tokenizer of residual codes for mels; codes and cells come from the layout."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    depth: int = Field(default=8, gt=0)  # codes of a position
+    components: int = Field(default=64, gt=0)  # principal components of a cell that the codes are of
+    refiner: RefinerConfig = RefinerConfig()
+
+
+class AudioResidualRecipe(_PartRecipe):
+    """Fits residual codes of mels, and trains the decoder for them."""
+
+    kind: Literal["audio-residual"]
+    codes: Path  # model folder with the fitted codes; made where there is none
+    model: CellModel = CellModel()
+    loss: DecoderLoss = DecoderLoss()
+
+
+class ImageResidualModel(BaseModel):
+    """Depth of a tokenizer of residual codes for images; codes come from the layout."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    depth: int = Field(default=4, gt=0)  # codes of a position
+
+
+class ImageResidualRecipe(_PartRecipe):
+    """Fits residual codes of a pretrained autoencoder's latents, and trains its decoder on for them."""
+
+    kind: Literal["image-residual"]
+    taef: Path  # folder with the published weights
+    codes: Path  # model folder with the fitted codes; made where there is none
+    model: ImageResidualModel = ImageResidualModel()
+    loss: DecoderLoss = DecoderLoss()
+
+
+ResidualRecipe = AudioResidualRecipe | ImageResidualRecipe
+
+
 class VocoderRecipe(_PartRecipe):
     """Trains a vocoder; with `audio_vqgan` also on what that tokenizer makes of the mels."""
 
@@ -179,7 +221,14 @@ class JudgeRecipe(_Recipe):
 
 
 Recipe = Annotated[
-    ImageVQGANRecipe | AudioVQGANRecipe | VocoderRecipe | TransformerRecipe | AutoregressiveRecipe | JudgeRecipe,
+    ImageVQGANRecipe
+    | AudioVQGANRecipe
+    | ImageResidualRecipe
+    | AudioResidualRecipe
+    | VocoderRecipe
+    | TransformerRecipe
+    | AutoregressiveRecipe
+    | JudgeRecipe,
     Field(discriminator="kind"),
 ]
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Recipe)

@@ -11,13 +11,15 @@ from visual_echoes.data.pairs import read_groups
 from visual_echoes.evaluation.judges import save_judge
 from visual_echoes.run_folder import MODEL_FOLDER, PART_FILE, RECIPE_FILE, TrainedPart
 from visual_echoes.sampling import SamplingSettings
+from visual_echoes.tokenizers.cells import CellTokenizer
+from visual_echoes.tokenizers.taef import TAEFTokenizer
 from visual_echoes.training.autoregressive import AutoregressiveTask
 from visual_echoes.training.build import PARTS, build_task, run_layout
 from visual_echoes.training.devices import Device, on_gpu
 from visual_echoes.training.inputs import inputs_digest, tokenizer_sources
 from visual_echoes.training.log import import_wandb
 from visual_echoes.training.loop import fit
-from visual_echoes.training.recipe import JudgeRecipe, Recipe, VocoderRecipe
+from visual_echoes.training.recipe import ImageResidualRecipe, JudgeRecipe, Recipe, ResidualRecipe, VocoderRecipe
 from visual_echoes.training.task import Task
 from visual_echoes.weights import Model, save_model
 
@@ -90,4 +92,6 @@ def _part_kind(recipe: Recipe) -> str:
     """The kind of network, as a model's config names it."""
     if isinstance(recipe, VocoderRecipe):
         return recipe.model.kind
+    if isinstance(recipe, ResidualRecipe):
+        return TAEFTokenizer.kind if isinstance(recipe, ImageResidualRecipe) else CellTokenizer.kind
     return "transformer" if recipe.kind == "transformer" else "vqgan"

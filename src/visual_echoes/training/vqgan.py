@@ -229,7 +229,7 @@ class VQGANTask(Task):
             absolute += float((reconstruction - x_BCHW).abs().mean((1, 2, 3)).sum())
             squared += float((reconstruction - x_BCHW).square().mean((1, 2, 3)).sum())
             if not len(shown):
-                shown = _sheet(x_BCHW[:SHOWN].cpu(), reconstruction[:SHOWN].cpu())
+                shown = sheet(x_BCHW[:SHOWN].cpu(), reconstruction[:SHOWN].cpu())
         count = len(self.valid)
         usage, perplexity = code_usage(torch.cat(indices), self.config.codes)
         low = f"only {usage:.0%} of the codebook is in use; lower restart_every, codes or learning_rate"
@@ -252,7 +252,7 @@ def _followed_back(value: Tensor, point: Tensor) -> Tensor:
     return value.detach() + ((point - point.detach()) * gradient).sum()
 
 
-def _sheet(top_BCHW: Tensor, bottom_BCHW: Tensor) -> Tensor:
+def sheet(top_BCHW: Tensor, bottom_BCHW: Tensor) -> Tensor:
     """Two rows of pictures, originals above, (2H, B * W, C) uint8."""
     rows = [torch.cat(list(images), dim=-1) for images in (top_BCHW, bottom_BCHW)]
     return unit_to_pixels(torch.cat(rows, dim=-2)).movedim(0, -1)

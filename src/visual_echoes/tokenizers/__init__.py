@@ -1,0 +1,1 @@
+"""Tokenizers whose positions hold several codes, each level saying what those before left over."""
