@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from importlib import resources
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import matplotlib
 
@@ -22,10 +22,11 @@ import numpy as np
 import torch
 
 from visual_echoes import VisualEchoes
-from visual_echoes.generation import generate
 from visual_echoes.inputs import picture_array, sound_array
-from visual_echoes.masking import MaskRatio
-from visual_echoes.transformer import EchoTransformer, Pair
+from visual_echoes.model.fast import scorer
+from visual_echoes.model.masking import MaskRatio
+from visual_echoes.model.sampling import generate
+from visual_echoes.streams import empty_tokens
 
 EXAMPLE = "dog"
 SEED = 3
@@ -70,24 +71,25 @@ def draw_tokens(echoes: VisualEchoes, picture: np.ndarray, wave: np.ndarray, pat
 def draw_unmasking(echoes: VisualEchoes, picture: np.ndarray, path: Path) -> None:
     """The mel of a sound as it is settled for a picture, step by step; white frames are places still open."""
     layout, codec = echoes.layout, echoes.codec
-    transformer = cast(EchoTransformer, codec.part("transformer"))
     states: list[tuple[torch.Tensor, torch.Tensor]] = []
-    tokens = Pair(codec.encode_images(picture[None]), torch.zeros(1, layout.audio_tokens, dtype=torch.int64))
-    unknown = Pair(torch.zeros_like(tokens.image, dtype=torch.bool), torch.ones_like(tokens.audio, dtype=torch.bool))
+    streams, settings = layout.streams, echoes.defaults
+    tokens = {**empty_tokens(streams, 1), "image": codec.encode_images(picture[None])}
+    masked = {name: torch.full_like(own, name == "audio", dtype=torch.bool) for name, own in tokens.items()}
     generate(
-        transformer, tokens, unknown, echoes.defaults, [torch.Generator().manual_seed(SEED)], ("audio",),
-        lambda _done, _steps, now, still: states.append((now.audio.clone(), still.audio.clone())),
+        scorer(codec.transformer, settings.kv_refresh_every), streams, tokens, masked,
+        settings.plan(streams, ["audio"]), settings, [torch.Generator().manual_seed(SEED)],
+        lambda _done, _steps, now, still: states.append((now["audio"].clone(), still["audio"].clone())),
     )  # fmt: skip
     shown = sorted({0, len(states) // 4, len(states) // 2, 3 * len(states) // 4, len(states) - 1})
     figure, axes = plt.subplots(1, 1 + len(shown), figsize=(11, 2.2))
     axes[0].imshow(picture)
     axes[0].set_title("given", fontsize=9)
     for axis, step in zip(axes[1:], shown, strict=True):
-        tokens_1A, open_1A = states[step]
-        mel_MT = codec.decode_mels(tokens_1A)[0]
-        known_MT = torch.kron((~open_1A).view(layout.audio_grid).float(), torch.ones(layout.audio_factor))
+        tokens_1A1, open_1A1 = states[step]
+        mel_MT = codec.decode_mels(tokens_1A1)[0]
+        known_MT = torch.kron((~open_1A1).view(layout.audio_grid).float(), torch.ones(layout.audio_factor))
         axis.imshow(mel_MT, origin="lower", aspect="auto", cmap="magma", alpha=0.15 + 0.85 * known_MT.numpy())
-        axis.set_title(f"step {step + 1}: {int(open_1A.sum())} of {layout.audio_tokens} open", fontsize=9)
+        axis.set_title(f"step {step + 1}: {int(open_1A1.sum())} of {layout.audio_tokens} open", fontsize=9)
     _save(figure, axes, path)
 
 

@@ -21,14 +21,14 @@ from measuring import add_output, show
 from torch import Tensor
 from torch.nn import functional as F
 
-from visual_echoes.confidence import information
 from visual_echoes.evaluation.measurement import ONLY, Cell, Table
 from visual_echoes.inputs import picture_array
+from visual_echoes.model.confidence import information
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.speed.export import export_model
 from visual_echoes.speed.graphs import graph_path, has_vnni
 from visual_echoes.speed.measure import Sampling, take_turns
-from visual_echoes.transformer import Pair
+from visual_echoes.streams import empty_tokens
 from visual_echoes.weights import find_model, load_model
 
 EXAMPLES = ROOT / "src/visual_echoes/examples"
@@ -64,7 +64,7 @@ def measure(name: str, repeats: int) -> list[tuple[Cell, ...]]:
         request = take_turns(requests, repeats)
         sampling = take_turns({way: sampling.fast for way, sampling in samplings.items()}, repeats)
         apart = [f"{divergence(scores_BAK[TORCH], scores_BAK[way]):.0e}" for way in (ONNX, INT8)]
-        told = float(information(loaded[TORCH].codec.transformer, tokens, "audio").mean())
+        told = float(information(loaded[TORCH].codec.transformer, tokens, ["image"], "audio").mean())
         files = [folders[ONNX] / "transformer.safetensors", *(graph_path(folders[w], "transformer") for w in manifests)]
         return [
             (f"{name}: a request, seconds", *(f"{seconds.median:.3f}" for seconds in request.values())),
@@ -75,17 +75,19 @@ def measure(name: str, repeats: int) -> list[tuple[Cell, ...]]:
         ]
 
 
-def conditions(echoes: VisualEchoes, pictures: list[np.ndarray]) -> Pair:
-    image_BI = echoes.codec.encode_images(np.stack(pictures))
-    return Pair(image_BI, image_BI.new_zeros(len(pictures), echoes.layout.audio_tokens))
+def conditions(echoes: VisualEchoes, pictures: list[np.ndarray]) -> dict[str, Tensor]:
+    return {
+        **empty_tokens(echoes.layout.streams, len(pictures)),
+        "image": echoes.codec.encode_images(np.stack(pictures)),
+    }
 
 
 @torch.inference_mode()
-def first_scores(echoes: VisualEchoes, tokens: Pair) -> Tensor:
+def first_scores(echoes: VisualEchoes, tokens: dict[str, Tensor]) -> Tensor:
     """Scores of an empty sound's codes, (B, A, K)."""
-    masked = Pair(torch.zeros_like(tokens.image, dtype=torch.bool), torch.ones_like(tokens.audio, dtype=torch.bool))
-    size = len(tokens.image)
-    return echoes.codec.transformer.scores(tokens, masked, [(0, tokens.audio.shape[1])] * size, [["audio"]] * size)[1]
+    masked = {name: torch.full_like(own, name == "audio", dtype=torch.bool) for name, own in tokens.items()}
+    level = ("audio", 0)
+    return echoes.codec.transformer.score(tokens, masked, {level: masked["audio"][..., 0]})[level]
 
 
 def divergence(expected_BAK: Tensor, found_BAK: Tensor) -> float:

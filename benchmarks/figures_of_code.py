@@ -9,7 +9,6 @@ from visual_echoes import credentials, media, weights
 from visual_echoes.app import limits
 from visual_echoes.cli import models
 from visual_echoes.cli.data import prepare_classes
-from visual_echoes.confidence import FAMILIAR_SHARE
 from visual_echoes.data.prepare import run as prepare
 from visual_echoes.data.prepare.worker import MAX_BYTES
 from visual_echoes.data.sources import MIX_RANGE_DB
@@ -17,9 +16,10 @@ from visual_echoes.evaluation.measurement import ONLY, Cell, Measurement, Table
 from visual_echoes.evaluation.metrics import SILENT_DB
 from visual_echoes.experiments.findings import CERTAINTY
 from visual_echoes.layout import get_layout
-from visual_echoes.masking import MaskRatio
 from visual_echoes.media import images, sounds, videos
-from visual_echoes.sampling import PRESETS
+from visual_echoes.model.confidence import FAMILIAR_SHARE
+from visual_echoes.model.masking import MaskRatio
+from visual_echoes.model.settings import PRESETS
 from visual_echoes.speed import graphs
 from visual_echoes.vocoder.base import LIMITER_REACH
 

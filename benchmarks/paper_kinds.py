@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from visual_echoes.layout import LAYOUTS
-from visual_echoes.transformer import TransformerConfig
+from visual_echoes.model.config import TransformerConfig
 
 LAYOUT = LAYOUTS["paper"]
 KINDS = {

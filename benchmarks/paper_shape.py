@@ -67,7 +67,9 @@ def assemble(folder: Path, picture: Path, cross: bool) -> None:
     from PIL import Image
 
     from visual_echoes.layout import LAYOUTS
-    from visual_echoes.sampling import SamplingSettings
+    from visual_echoes.model.config import TransformerConfig
+    from visual_echoes.model.fast import FastTransformer
+    from visual_echoes.model.settings import SamplingSettings
     from visual_echoes.training.build import audio_config, image_config
     from visual_echoes.training.recipe import (
         AudioVQGANRecipe,
@@ -76,7 +78,6 @@ def assemble(folder: Path, picture: Path, cross: bool) -> None:
         VocoderRecipe,
         read_recipe,
     )
-    from visual_echoes.transformer import EchoTransformer, TransformerConfig
     from visual_echoes.vocoder import build_vocoder
     from visual_echoes.vqgan import VQGAN
     from visual_echoes.weights import Model, save_model
@@ -96,7 +97,7 @@ def assemble(folder: Path, picture: Path, cross: bool) -> None:
     parts = {
         "image_vqgan": ("vqgan", VQGAN(image_config(image))),
         "audio_vqgan": ("vqgan", VQGAN(audio_config(audio))),
-        "transformer": ("transformer", EchoTransformer(config)),
+        "transformer": ("transformer", FastTransformer(config)),
         "vocoder": (vocoder.model.kind, made),
     }
     model = Model(
@@ -115,13 +116,14 @@ def measure(folder: Path, picture: Path, target: Path, threads: int, preset: str
     """Make the sound, stage by stage as `VisualEchoes.image_to_audio` does, and print a report as JSON."""
     import torch
 
-    from visual_echoes.generation import generate
     from visual_echoes.inputs import picture_array
     from visual_echoes.media import write_wav
     from visual_echoes.memory import peak_memory
+    from visual_echoes.model.fast import scorer
+    from visual_echoes.model.sampling import generate
+    from visual_echoes.model.settings import with_changes
     from visual_echoes.pipeline import VisualEchoes
-    from visual_echoes.sampling import with_changes
-    from visual_echoes.transformer import Pair
+    from visual_echoes.streams import empty_tokens
 
     torch.set_num_threads(threads)
     seconds: dict[str, float] = {}
@@ -138,15 +140,16 @@ def measure(folder: Path, picture: Path, target: Path, threads: int, preset: str
     with stage("encode"):
         image_tokens = codec.encode_images(picture_array(picture, layout)[None])
     with stage("sample"):
-        silent = torch.zeros(1, layout.audio_tokens, dtype=torch.int64)
-        unknown = Pair(torch.zeros_like(image_tokens, dtype=torch.bool), torch.ones_like(silent, dtype=torch.bool))
+        given = {**empty_tokens(layout.streams, 1), "image": image_tokens}
+        masked = {name: torch.full_like(own, name == "audio", dtype=torch.bool) for name, own in given.items()}
         settings = with_changes(echoes.defaults, {"preset": preset})
         generators = [torch.Generator().manual_seed(SEED)]
         tokens = generate(
-            codec.part("transformer"), Pair(image_tokens, silent), unknown, settings, generators, ("audio",)  # type: ignore
+            scorer(codec.transformer, settings.kv_refresh_every), layout.streams, given, masked,
+            settings.plan(layout.streams, ["audio"]), settings, generators,
         )  # fmt: skip
     with stage("decode"):
-        mel = codec.decode_mels(tokens.audio)
+        mel = codec.decode_mels(tokens["audio"])
     with stage("vocode"):
         wave = codec.vocode(mel)[0]
     with stage("write"):

@@ -1,8 +1,8 @@
 """Sampling at the paper's shape: the presets, this model's ways and a baseline against the plain loop of equal widths.
 
 ViT-B widths over 256 picture and 265 sound tokens with random weights, whose values do not matter to the speed: a sound
-for a picture with guidance 3. The plain loop (`visual_echoes.speed.plain`) takes the full sequence through every layer
-twice a step, for 30 steps. Repeats take turns. Run from the repository's root:
+for a picture with guidance 3. The plain loop is that of the dense model: the full sequence through every layer twice a
+step, for 30 steps. Repeats take turns. Run from the repository's root:
 
     python benchmarks/paper_speed.py [-o docs/measurements/paper-speed.json] [--threads 2] [--repeats 3] [--batch 8]
 """
@@ -16,15 +16,15 @@ import torch
 from measuring import add_output, show
 from paper_kinds import KINDS, LAYOUT, config_of
 
-from visual_echoes.baselines.autoregressive import (
+from visual_echoes.evaluation.measurement import Cell, Table
+from visual_echoes.model.autoregressive import (
     AutoregressiveConfig,
     AutoregressiveSampling,
     AutoregressiveTransformer,
 )
-from visual_echoes.evaluation.measurement import Cell, Table
-from visual_echoes.sampling import PRESETS, SamplingSettings
+from visual_echoes.model.fast import FastTransformer
+from visual_echoes.model.settings import PRESETS, SamplingSettings
 from visual_echoes.speed.measure import MATMUL_OPERATIONS, Sampling, multiply_matrices, operations, take_turns
-from visual_echoes.transformer import EchoTransformer
 
 CHECKED_STEPS = 4  # in which the tokens are compared with the plain loop's
 PLAIN, AUTOREGRESSIVE = "plain loop", "autoregressive"
@@ -43,7 +43,7 @@ def main() -> None:
     works: dict[str, Callable[[], torch.Tensor]] = {}
     same: dict[str, bool] = {}
     for kind in KINDS:
-        model = EchoTransformer(config_of(kind)).eval()
+        model = FastTransformer(config_of(kind)).eval()
         for preset, changes in PRESETS.items():
             settings = SamplingSettings.model_validate(changes)
             one, many = Sampling(model, settings), Sampling(model, settings, arguments.batch)
@@ -94,9 +94,9 @@ def autoregressive() -> Callable[[], torch.Tensor]:
     torch.manual_seed(0)
     model = AutoregressiveTransformer(AutoregressiveConfig.for_layout(LAYOUT)).eval()
     noise = torch.Generator().manual_seed(0)
-    picture_1I = torch.randint(LAYOUT.image_codes, (1, model.config.places("image")), generator=noise)
+    image_1I1 = torch.randint(LAYOUT.image_codes, (1, LAYOUT.image_tokens, 1), generator=noise)
     sampling = AutoregressiveSampling()
-    return lambda: model.sample("audio", picture_1I, sampling, [torch.Generator().manual_seed(0)]).audio
+    return lambda: model.sample("audio", image_1I1, sampling, [torch.Generator().manual_seed(0)])
 
 
 if __name__ == "__main__":

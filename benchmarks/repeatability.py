@@ -30,7 +30,7 @@ from visual_echoes.evaluation.measurement import Table
 from visual_echoes.inputs import picture_array, sound_array
 from visual_echoes.mel import mel_to_unit
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.transformer import Pair
+from visual_echoes.streams import Tokens
 from visual_echoes.vocoder import vocode_in_stretches
 
 MODELS = ("scenes", "digits")
@@ -111,7 +111,7 @@ def make(items: int, batch: int) -> dict[str, np.ndarray]:
     made = {}
     for model in MODELS:
         echoes = VisualEchoes.from_pretrained(model, device="cpu")
-        states: dict[int, Pair] = {}
+        states: dict[int, Tokens] = {}
         note = lambda done, _all, tokens, _open, states=states: states.update({done: tokens})  # noqa: E731
         pairs = echoes.generate_pair(items, batch_size=batch, progress=note)
         assert pairs.settings is not None
@@ -121,16 +121,16 @@ def make(items: int, batch: int) -> dict[str, np.ndarray]:
         if batch == max(BATCHES):
             states.clear()
             echoes.image_to_audio(list(examples(echoes, model, ASKED * items)[0]), batch_size=batch, progress=note)
-            answers = torch.cat([states[d].audio for d in sorted(states) if d % pairs.settings.steps == 0]).numpy()
+            answers = torch.cat([states[d]["audio"] for d in sorted(states) if d % pairs.settings.steps == 0]).numpy()
         codec = echoes.codec
-        encoded = Pair(
-            torch.cat([codec.encode_images(part) for part in split(pictures, batch)]),
-            torch.cat([codec.encode_mels(codec.mels(part)) for part in split(sounds, batch)]),
-        )
+        encoded = {
+            "image": torch.cat([codec.encode_images(part) for part in split(pictures, batch)]),
+            "audio": torch.cat([codec.encode_mels(codec.mels(part)) for part in split(sounds, batch)]),
+        }
         found = {
-            "tokens": torch.cat([torch.cat(pair, 1) for pair in ends]).numpy(), "answers": answers,
+            "tokens": torch.cat([joined(state) for state in ends]).numpy()[..., 0], "answers": answers,
             "images": pairs.images,
-            "audio": np.rint(np.asarray(pairs.audio, np.float64) * 32768), "encoded": torch.cat(encoded, 1).numpy(),
+            "audio": np.rint(np.asarray(pairs.audio, np.float64) * 32768), "encoded": joined(encoded).numpy()[..., 0],
         }  # fmt: skip
         made |= {f"{model}/{name}": array for name, array in found.items()}
     return made
@@ -145,6 +145,11 @@ def examples(echoes: VisualEchoes, model: str, items: int) -> tuple[np.ndarray, 
         np.stack([picture_array(pictures[i % len(pictures)], echoes.layout) for i in every]),
         np.stack([sound_array(sounds[i % len(sounds)], echoes.layout) for i in every]),
     )
+
+
+def joined(tokens: Tokens) -> Tensor:
+    """All streams of each item, (B, L, 1)."""
+    return torch.cat(list(tokens.values()), 1)
 
 
 def split(rows: np.ndarray, size: int) -> list[np.ndarray]:
@@ -182,17 +187,17 @@ def costs(model: str, items: int) -> dict[str, tuple[float | None, ...]]:
     codec, layout = echoes.codec, echoes.layout
     pictures, sounds = examples(echoes, model, items)
     mels, pixels = codec.mels(sounds), codec._unit(pictures)
-    image_BI, audio_BA = codec.encode_images(pictures), codec.encode_mels(mels)
+    image_BI1, audio_BA1 = codec.encode_images(pictures), codec.encode_mels(mels)
     stages: dict[str, tuple[Callable[[], object], Callable[[Tensor], object], Tensor]] = {
         "encode images": (lambda: codec.encode_images(pictures), codec.image_vqgan.encode_unit, pixels),
         "encode mels": (lambda: codec.encode_mels(mels), codec.audio_vqgan.encode_unit, mel_to_unit(mels)),
         "decode images": (
-            lambda: codec.decode_images(image_BI),
-            codec.image_vqgan.decode_unit, image_BI.unflatten(1, layout.image_grid),
+            lambda: codec.decode_images(image_BI1),
+            codec.image_vqgan.decode_unit, image_BI1[..., 0].unflatten(1, layout.image_grid),
         ),
         "decode mels": (
-            lambda: codec.decode_mels(audio_BA),
-            codec.audio_vqgan.decode_unit, audio_BA.unflatten(1, layout.audio_grid),
+            lambda: codec.decode_mels(audio_BA1),
+            codec.audio_vqgan.decode_unit, audio_BA1[..., 0].unflatten(1, layout.audio_grid),
         ),
         "vocode": (lambda: codec.vocode(mels), lambda part: vocode_in_stretches(codec.vocoder, part), mels),
     }  # fmt: skip

@@ -20,12 +20,13 @@ import torch
 from measuring import add_output, show
 
 from visual_echoes.evaluation.measurement import Table
+from visual_echoes.model.config import TransformerConfig
+from visual_echoes.model.fast import FastTransformer
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.run_folder import METRICS_FILE
-from visual_echoes.sampling import SamplingSettings
 from visual_echoes.speed.measure import Sampling, take_turns
 from visual_echoes.training import run
 from visual_echoes.training.recipe import TransformerRecipe, read_recipe
-from visual_echoes.transformer import EchoTransformer, TransformerConfig
 
 RECIPE = Path(__file__).parents[1] / "recipes/digits-mini/base.toml"
 SIDES = (6, 8, 12, 16, 24)  # of the picture's grid; the sound has as many places
@@ -62,7 +63,7 @@ def over_tokens(repeats: int) -> dict[str, float]:
             image_grid=(side, side), audio_grid=(side, side), image_codes=1024, audio_codes=128, width=384, heads=6,
             encoder_layers=6, decoder_layers=4,
         )  # fmt: skip
-        works[f"{2 * side * side:,}"] = Sampling(EchoTransformer(config).eval(), SamplingSettings(steps=8)).fast
+        works[f"{2 * side * side:,}"] = Sampling(FastTransformer(config).eval(), SamplingSettings(steps=8)).fast
     return {tokens: seconds.median for tokens, seconds in take_turns(works, repeats).items()}
 
 

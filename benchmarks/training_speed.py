@@ -1,8 +1,8 @@
 """A training step at the paper's shape: what dropping places saves over the full sequence, and the machine's share.
 
 Forward, loss and backward of ViT-B widths over 256 picture and 265 sound tokens, masks as the paper draws them (mean
-0.7 in [0.5, 1]), dropout off, in float32. The plain reference takes every place through every layer and scores all
-of them. The optimiser's step is timed apart, as it does not depend on the batch. Repeats take turns. Usage:
+0.7 in [0.5, 1]), dropout off, in float32. The plain reference, the dense model, takes every place through every
+layer. The optimiser's step is timed apart, as it does not depend on the batch. Repeats take turns. Usage:
 
     python benchmarks/training_speed.py [-o FILE] [--threads 2] [--repeats 3] [--batch 2]
 """
@@ -10,17 +10,18 @@ of them. The optimiser's step is timed apart, as it does not depend on the batch
 from __future__ import annotations
 
 import argparse
+import copy
 from collections.abc import Callable
 
 import torch
 from measuring import add_output, show
 from paper_kinds import KINDS, LAYOUT, config_of
-from torch.nn import functional as F
+from torch import nn
 
 from visual_echoes.data.tokens import TokenCache
 from visual_echoes.evaluation.measurement import ONLY, Cell, Table
+from visual_echoes.model.fast import dense
 from visual_echoes.speed.measure import MATMUL_OPERATIONS, multiply_matrices, operations, take_turns
-from visual_echoes.speed.plain import PlainTransformer
 from visual_echoes.training.settings import TrainSettings, build_optimizers
 from visual_echoes.training.transformer import MaskingObjective, TransformerTask
 
@@ -61,15 +62,21 @@ def main() -> None:
 def some_tokens(count: int) -> TokenCache:
     noise = torch.Generator().manual_seed(0)
     groups_B = torch.zeros(count, dtype=torch.int64)
-    image_BI = torch.randint(LAYOUT.image_codes, (count, LAYOUT.image_tokens), generator=noise)
-    audio_BA = torch.randint(LAYOUT.audio_codes, (count, LAYOUT.audio_tokens), generator=noise)
-    return TokenCache(image_BI, groups_B, audio_BA, groups_B)
+    tokens = {
+        stream.source: {
+            stream.name: torch.randint(stream.codes, (count, stream.positions, stream.depth), generator=noise)
+        }
+        for stream in LAYOUT.streams
+    }
+    return TokenCache(tokens, dict.fromkeys(tokens, groups_B))
 
 
 def step(task: TransformerTask, size: int) -> Callable[[], None]:
     """Forward, loss and backward, the same masks every time."""
-    batch = task.batch(size, torch.Generator().manual_seed(1))
+    return step_of(task, task.batch(size, torch.Generator().manual_seed(1)))
 
+
+def step_of(task: TransformerTask, batch: tuple[dict[str, torch.Tensor], ...]) -> Callable[[], None]:
     def run() -> None:
         task.model.zero_grad(set_to_none=False)
         for phase in task.phases(batch, 0):
@@ -80,18 +87,11 @@ def step(task: TransformerTask, size: int) -> Callable[[], None]:
 
 def plain_step(task: TransformerTask, size: int) -> Callable[[], None]:
     """The same loss, of every place through every layer."""
-    tokens, masked, *_ = task.batch(size, torch.Generator().manual_seed(1))
-    plain = PlainTransformer(task.model)
-
-    def run() -> None:
-        task.model.zero_grad(set_to_none=False)
-        losses = [
-            F.cross_entropy(scores[hidden], own[hidden], reduction="sum")
-            for scores, own, hidden in zip(plain(*tokens, *masked), tokens, masked, strict=True)
-        ]
-        (torch.stack(losses).sum() / sum(int(hidden.sum()) for hidden in masked)).backward()
-
-    return run
+    tokens, masked, scored, dropped, average = task.batch(size, torch.Generator().manual_seed(1))
+    nothing = {name: torch.zeros_like(dropped_BP) for name, dropped_BP in dropped.items()}
+    plain = copy.copy(task)
+    plain.modules = nn.ModuleDict({"model": dense(task.model)})
+    return step_of(plain, (tokens, masked, scored, nothing, average))
 
 
 if __name__ == "__main__":

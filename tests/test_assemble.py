@@ -14,8 +14,8 @@ import torch
 from visual_echoes.assemble import assemble
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.sampling import SamplingSettings
 from visual_echoes.weights import PART_NAMES, Model, PartName, save_model
 
 

@@ -76,7 +76,7 @@ def test_a_batch_gives_the_bytes_that_each_item_gives_alone(codec: Codec) -> Non
 @pytest.mark.parametrize(("name", "dtype"), [("scenes", torch.float64), ("digits", torch.float32)])
 def test_a_vocoder_that_magnifies_rounding_gets_its_mel_in_float64(name: str, dtype: torch.dtype) -> None:
     codec = VisualEchoes.from_pretrained(name, device="cpu").codec
-    tokens = torch.zeros(1, codec.layout.audio_tokens, dtype=torch.int64)
+    tokens = torch.zeros(1, codec.layout.audio_tokens, 1, dtype=torch.int64)
     assert codec.decode_mels(tokens).dtype == dtype
 
 

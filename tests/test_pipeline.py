@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch import Tensor
 
 import tiny
 from visual_echoes import EchoesError, Result, SamplingSettings, VisualEchoes
 from visual_echoes.exports import export_item
-from visual_echoes.generation import generate
 from visual_echoes.layout import LAYOUTS, Layout
-from visual_echoes.sampling import PRESETS, Preset
-from visual_echoes.transformer import Pair
+from visual_echoes.model.fast import FastTransformer
+from visual_echoes.model.settings import PRESETS, Preset
+from visual_echoes.streams import Level, Tokens
 from visual_echoes.vocoder import build_vocoder
 from visual_echoes.weights import Model, load_model
 
@@ -131,16 +132,16 @@ def test_the_sound_depends_on_the_picture(echoes: VisualEchoes) -> None:
 def test_pairs_are_made_in_the_order_asked_for(echoes: VisualEchoes, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[tuple[str, ...], list[bool]]] = []
 
-    def watched(
-        model: Any, tokens: Pair, unknown: Pair, settings: Any, generators: Any, targets: Any, *rest: Any
-    ) -> Pair:
-        assert all(mask.all() or not mask.any() for mask in unknown)
-        seen.append((targets, [bool(mask.all()) for mask in unknown]))
-        return generate(model, tokens, unknown, settings, generators, targets, *rest)
+    original = FastTransformer.score
 
-    monkeypatch.setattr("visual_echoes.pipeline.generate", watched)
+    def watched(model: FastTransformer, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor]) -> Any:
+        assert all(mask.all() or not mask.any() for mask in masked.values())
+        seen.append((tuple(name for name, _ in asked), [bool(mask.all()) for mask in masked.values()]))
+        return original(model, tokens, masked, asked)
+
+    monkeypatch.setattr(FastTransformer, "score", watched)
     for order in ("together", "image_first", "audio_first"):
-        echoes.generate_pair(1, pair_order=order)
+        echoes.generate_pair(1, pair_order=order, steps=1, guidance=1.0)
     assert seen == [
         (("image", "audio"), [True, True]),
         (("image",), [True, True]),
@@ -202,7 +203,7 @@ def test_reconstruction_is_the_round_trip_through_the_tokenizers(echoes: VisualE
     assert (result.seeds, result.settings) == ((), None)
     # A round trip of a round trip's tokens: encoding gives tokens of the right shape and range.
     tokens = codec.encode_mels(codec.mels(np.stack([wave for wave, _ in sounds(2)])))
-    assert tokens.shape == (2, LAYOUT.audio_tokens)
+    assert tokens.shape == (2, LAYOUT.audio_tokens, 1)
     assert 0 <= int(tokens.min()) <= int(tokens.max()) < LAYOUT.audio_codes
 
 
@@ -224,13 +225,13 @@ def test_progress_rises_to_its_total(echoes: VisualEchoes, task: str, steps: int
 
 
 def test_progress_shows_the_places_that_are_still_open(echoes: VisualEchoes) -> None:
-    seen: list[tuple[Pair, Pair]] = []
+    seen: list[tuple[Tokens, Tokens]] = []
     echoes.image_to_audio(pictures(2), steps=3, progress=lambda done, total, *state: seen.append(state))
-    assert [tuple(tokens.audio.shape) for tokens, _ in seen] == [(2, LAYOUT.audio_tokens)] * 3
-    counts = [int(unknown.audio.sum()) for _, unknown in seen]
+    assert [tuple(tokens["audio"].shape) for tokens, _ in seen] == [(2, LAYOUT.audio_tokens, 1)] * 3
+    counts = [int(masked["audio"].sum()) for _, masked in seen]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[-1] == 0
-    assert not any(unknown.image.any() for _, unknown in seen)
+    assert not any(masked["image"].any() for _, masked in seen)
 
 
 def test_what_progress_raises_ends_the_request(echoes: VisualEchoes) -> None:

@@ -43,7 +43,7 @@ def everything(echoes: VisualEchoes, picture: Path, sound: Path) -> list[np.ndar
     """What a model makes in every task, and how sure it is."""
     results = [
         echoes.image_to_audio([picture], steps=2),
-        echoes.audio_to_image([sound], steps=3, settled_every=2, confidence="conditional"),
+        echoes.audio_to_image([sound], steps=3, kv_refresh_every=2),
         echoes.generate_pair(steps=2, order="halton"),
         echoes.inpaint(picture, sound, audio_mask=[(0.1, 0.4)], steps=2),
         echoes.reconstruct([picture], [sound]),

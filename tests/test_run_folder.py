@@ -58,7 +58,7 @@ def test_a_torn_checkpoint_is_skipped_with_a_warning(training: Path) -> None:
     stored = load_file(checkpoint_path(training / CHECKPOINTS, 2))
     with pytest.warns(UserWarning, match="is skipped"):
         part = load_model(training, wanted=["transformer"]).parts["transformer"]
-    assert torch.equal(part.state_dict()["bridge.weight"], stored["module/average/module.bridge.weight"])
+    assert torch.equal(part.state_dict()["decoder_embed.weight"], stored["module/average/module.decoder_embed.weight"])
 
 
 def test_the_pipeline_and_the_command_take_a_run_folder(training: Path, tmp_path: Path) -> None:

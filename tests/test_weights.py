@@ -150,21 +150,21 @@ def test_tensors_that_do_not_fit_are_named(folder: Path, change: str) -> None:
     path = folder / "transformer.safetensors"
     tensors = load_file(path)
     if change == "missing":
-        del tensors["bridge.weight"]
+        del tensors["decoder_embed.weight"]
     elif change == "reshaped":
-        tensors["bridge.weight"] = tensors["bridge.weight"][:3]
+        tensors["decoder_embed.weight"] = tensors["decoder_embed.weight"][:3]
     else:
         tensors["another"] = torch.zeros(2)
     save_file(tensors, path)
     edit_config(folder, **{"part.transformer.sha256": digest(path)})
-    with pytest.raises(EchoesError, match="another" if change == "extra" else r"bridge\.weight"):
+    with pytest.raises(EchoesError, match="another" if change == "extra" else r"decoder_embed\.weight"):
         load_model(folder)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "format 2.*update"),
+        ({"format": 3}, "format 3.*update"),
         ({"format": None}, "format None"),
         ({"surprise": 1}, "config"),
         ({"layout": {"name": "x"}}, "layout"),
@@ -176,7 +176,7 @@ def test_tensors_that_do_not_fit_are_named(folder: Path, change: str) -> None:
         ({"part.transformer.config": {"width": 17}}, "transformer"),
         ({"part.image_vqgan.config": {}}, "image_vqgan"),
         ({"part.transformer.sha256": None}, "checksum"),
-        ({"layout": {**tiny.LAYOUT.to_dict(), "n_mels": 32}}, "has audio_grid .* but its layout"),
+        ({"layout": {**tiny.LAYOUT.to_dict(), "n_mels": 32}}, "as stream .audio., but its layout"),
         ({"layout": {**tiny.LAYOUT.to_dict(), "image_factor": 8}}, "pixels per token"),
         ({"part.audio_vqgan.config": tiny.vqgan_config(channels=3).model_dump(mode="json")}, "3 channels"),
         ({"part.image_vqgan.config": {**tiny.vqgan_config().model_dump(mode="json"), "norm_groups": 0}}, "norm_groups"),

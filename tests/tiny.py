@@ -19,12 +19,13 @@ from visual_echoes.data.pairs import PairSplit
 from visual_echoes.data.sources import Augmentation, PictureSource
 from visual_echoes.data.tokens import TokenCache
 from visual_echoes.layout import get_layout
-from visual_echoes.sampling import SamplingSettings
+from visual_echoes.model.config import TransformerConfig
+from visual_echoes.model.fast import FastTransformer
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.training.settings import TrainSettings
 from visual_echoes.training.task import Task
 from visual_echoes.training.transformer import MaskingObjective, TransformerTask
 from visual_echoes.training.vqgan import VQGANLoss, VQGANTask
-from visual_echoes.transformer import EchoTransformer, TransformerConfig
 from visual_echoes.vocoder import build_vocoder
 from visual_echoes.vqgan import VQGAN, VQGANConfig
 from visual_echoes.weights import Model
@@ -70,11 +71,11 @@ def transformer_config(**changes: Any) -> TransformerConfig:
     return TransformerConfig.for_layout(LAYOUT, **{**sizes, **changes})
 
 
-def transformer(config: TransformerConfig | None = None, seed: int = 0) -> EchoTransformer:
+def transformer(config: TransformerConfig | None = None, seed: int = 0) -> FastTransformer:
     """Untrained, but with features far from uniform, so that what the model sees changes what it says."""
     torch.manual_seed(seed)
-    model = EchoTransformer(config or transformer_config()).eval()
-    for table in model.embeddings.values():
+    model = FastTransformer(config or transformer_config()).eval()
+    for table in model.token_embedding.values():
         nn.init.normal_(table.weight)
     return model
 
@@ -122,8 +123,10 @@ def token_cache(pictures: int = 8, sounds: int = 6, seed: int = 0) -> TokenCache
     for group, places in zip(groups, (LAYOUT.image_tokens, LAYOUT.audio_tokens), strict=True):
         rows = group[:, None].repeat(1, places)
         rows[:, ::4] = torch.randint(LAYOUT.image_codes, rows[:, ::4].shape, generator=noise)
-        tokens.append(rows.to(torch.int16))
-    return TokenCache(tokens[0], groups[0], tokens[1], groups[1])
+        tokens.append(rows.to(torch.int16)[..., None])
+    return TokenCache(
+        {"image": {"image": tokens[0]}, "audio": {"audio": tokens[1]}}, {"image": groups[0], "audio": groups[1]}
+    )
 
 
 # Training

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from visual_echoes.errors import EchoesError
+    from visual_echoes.model.settings import SamplingSettings
     from visual_echoes.notes import EchoesWarning
     from visual_echoes.pipeline import Result, VisualEchoes
-    from visual_echoes.sampling import SamplingSettings
 
 __version__ = "0.1.0"
 __all__ = ["EchoesError", "EchoesWarning", "Result", "SamplingSettings", "VisualEchoes", "__version__"]
@@ -15,7 +15,7 @@ _HOMES = {
     "EchoesError": "visual_echoes.errors",
     "EchoesWarning": "visual_echoes.notes",
     "Result": "visual_echoes.pipeline",
-    "SamplingSettings": "visual_echoes.sampling",
+    "SamplingSettings": "visual_echoes.model.settings",
     "VisualEchoes": "visual_echoes.pipeline",
 }
 

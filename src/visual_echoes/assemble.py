@@ -9,8 +9,8 @@ from pathlib import Path
 from visual_echoes import __version__
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Concern, Layout
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.run_folder import is_run_folder, trained_part
-from visual_echoes.sampling import SamplingSettings
 from visual_echoes.vocoder import GRIFFIN_LIM_ITERATIONS, GriffinLim, build_vocoder
 from visual_echoes.weights import PART_NAMES, Model, PartName, load_model
 

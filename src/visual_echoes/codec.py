@@ -1,6 +1,6 @@
 """Arrays to tokens and back: both tokenizers and the vocoder of a model, behind one small face.
 
-Shapes: B batch, C channels, H rows, W columns, N samples, M mel bands, T mel frames, I and A token places.
+Shapes: B batch, C channels, H rows, W columns, N samples, M mel bands, T mel frames, I and A token positions.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from visual_echoes.data.pairs import pixels_to_unit, unit_to_pixels
 from visual_echoes.errors import EchoesError
 from visual_echoes.mel import mel_to_unit, unit_to_mel, wave_to_mel
+from visual_echoes.model.interface import ScoringModel
 from visual_echoes.precision import float64_device, in_float64
 from visual_echoes.speed.onnx_runtime import Graphs, OnnxTokenizer
 from visual_echoes.tokenizer import Tokenizer, TokenizerName
-from visual_echoes.transformer import EchoTransformer, ScoringModel
 from visual_echoes.vocoder import Vocoder, vocode_in_stretches
 from visual_echoes.weights import Model, PartName
 
@@ -54,7 +54,7 @@ class Codec:
     @property
     def transformer(self) -> ScoringModel:
         """What is asked for scores."""
-        return self.graphs.transformer or cast(EchoTransformer, self.part("transformer"))
+        return self.graphs.transformer or cast(ScoringModel, self.part("transformer"))
 
     def _tokenizer(self, name: TokenizerName) -> Tokenizer | OnnxTokenizer:
         """What encodes and decodes."""
@@ -74,25 +74,25 @@ class Codec:
 
     @torch.inference_mode()
     def encode_images(self, pictures_BHWC: np.ndarray) -> Tensor:
-        """uint8 pictures to tokens (B, I), int64."""
-        return one_by_one(self._tokenizer("image_vqgan").encode_unit, self._unit(pictures_BHWC)).flatten(1)
+        """uint8 pictures to tokens (B, I, 1), int64."""
+        return _sequence(one_by_one(self._tokenizer("image_vqgan").encode_unit, self._unit(pictures_BHWC)))
 
     @torch.inference_mode()
-    def decode_images(self, tokens_BI: Tensor) -> np.ndarray:
+    def decode_images(self, tokens_BPQ: Tensor) -> np.ndarray:
         """Tokens to uint8 pictures (B, H, W, C)."""
-        return unit_to_pixels(self._decoded_images(tokens_BI)).movedim(1, -1).cpu().numpy()
+        return unit_to_pixels(self._decoded_images(tokens_BPQ)).movedim(1, -1).cpu().numpy()
 
     @torch.inference_mode()
-    def image_error(self, pictures_BHWC: np.ndarray, tokens_BI: Tensor) -> Tensor:
+    def image_error(self, pictures_BHWC: np.ndarray, tokens_BPQ: Tensor) -> Tensor:
         """What the tokens lose of uint8 pictures: root mean square on the scale of [-1, 1], float64 (B,)."""
-        return _root_mean_square(self._decoded_images(tokens_BI).clamp(-1.0, 1.0) - self._unit(pictures_BHWC))
+        return _root_mean_square(self._decoded_images(tokens_BPQ).clamp(-1.0, 1.0) - self._unit(pictures_BHWC))
 
     def _unit(self, pictures_BHWC: np.ndarray) -> Tensor:
         """uint8 pictures as a tokenizer's, (B, C, H, W) in [-1, 1]."""
         return pixels_to_unit(torch.from_numpy(pictures_BHWC).movedim(-1, 1).to(self.device))
 
-    def _decoded_images(self, tokens_BI: Tensor) -> Tensor:
-        grid_Bhw = tokens_BI.unflatten(1, self.layout.image_grid)
+    def _decoded_images(self, tokens_BPQ: Tensor) -> Tensor:
+        grid_Bhw = tokens_BPQ[..., 0].unflatten(1, self.layout.image_grid)
         return one_by_one(self._tokenizer("image_vqgan").decode_unit, grid_Bhw)
 
     @torch.inference_mode()
@@ -106,23 +106,23 @@ class Codec:
 
     @torch.inference_mode()
     def encode_mels(self, mel_BMT: Tensor) -> Tensor:
-        """Log-mels to tokens (B, A), int64."""
-        return one_by_one(self._tokenizer("audio_vqgan").encode_unit, mel_to_unit(mel_BMT.float())).flatten(1)
+        """Log-mels to tokens (B, A, 1), int64."""
+        return _sequence(one_by_one(self._tokenizer("audio_vqgan").encode_unit, mel_to_unit(mel_BMT.float())))
 
     @torch.inference_mode()
-    def mel_error(self, mel_BMT: Tensor, tokens_BA: Tensor) -> Tensor:
+    def mel_error(self, mel_BMT: Tensor, tokens_BPQ: Tensor) -> Tensor:
         """What the tokens lose of log-mels: root mean square on the scale of [-1, 1], float64 (B,)."""
-        grid_Bhw = tokens_BA.unflatten(1, self.layout.audio_grid)
+        grid_Bhw = tokens_BPQ[..., 0].unflatten(1, self.layout.audio_grid)
         decoded_B1MT = one_by_one(self._tokenizer("audio_vqgan").decode_unit, grid_Bhw)
         return _root_mean_square(decoded_B1MT.clamp(-1.0, 1.0) - mel_to_unit(mel_BMT))
 
     @torch.inference_mode()
-    def decode_mels(self, tokens_BA: Tensor) -> Tensor:
+    def decode_mels(self, tokens_BPQ: Tensor) -> Tensor:
         """Tokens to log-mels (B, M, T) in [0, 1], as `vocode` takes them best.
 
         Where the vocoder magnifies rounding, torch computes them in float64, and on the CPU if the device has none.
         """
-        grid_Bhw = tokens_BA.unflatten(1, self.layout.audio_grid)
+        grid_Bhw = tokens_BPQ[..., 0].unflatten(1, self.layout.audio_grid)
         if not self._magnifies_rounding:
             return unit_to_mel(one_by_one(self._tokenizer("audio_vqgan").decode_unit, grid_Bhw))
         return unit_to_mel(one_by_one(self._exact_audio_vqgan.decode_unit, grid_Bhw.to(self._vocoder_device)))
@@ -146,6 +146,11 @@ class Codec:
 def one_by_one(run: Callable[[Tensor], Tensor], rows_B: Tensor) -> Tensor:
     """What becomes of each row alone: kernels round differently in batches of different sizes."""
     return torch.cat([run(row_1) for row_1 in rows_B.split(1)])
+
+
+def _sequence(grid_Bhw: Tensor) -> Tensor:
+    """A token grid as a stream of one code a position, (B, P, 1)."""
+    return grid_Bhw.flatten(1)[..., None]
 
 
 def _root_mean_square(difference_BCHW: Tensor) -> Tensor:

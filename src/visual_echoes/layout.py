@@ -1,6 +1,7 @@
 """The shape of one example: every length in the project is derived here.
 
-A `Layout` fixes the picture (pixels to token grid) and the sound (seconds to samples to mel frames to token grid).
+A `Layout` fixes the picture (pixels to token grid) and the sound (seconds to samples to mel frames to token grid), and
+with them the streams of tokens that a model is made of.
 Nothing else in the project writes down a token count, a frame count or a number of samples.
 """
 
@@ -11,8 +12,16 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from visual_echoes.errors import EchoesError
+from visual_echoes.streams import Stream, by_name
 
 Concern = Literal["picture", "mel", "sound", "both"]
+Modality = Literal["image", "audio"]  # what a network looks at, or listens to
+MODALITIES: tuple[Modality, Modality] = ("image", "audio")
+
+
+def other(modality: Modality) -> Modality:
+    """The modality that is not this one."""
+    return "audio" if modality == "image" else "image"
 
 
 @dataclass(frozen=True)
@@ -41,11 +50,14 @@ class Layout:
     mel_floor: float = 1e-4  # mel magnitude that maps to 0
     mel_ceiling: float = 10.0  # mel magnitude that maps to 1
     peak: float | None = None  # level every sound is brought to before its mel; None leaves it as it is
+    image_depth: int = 1  # residual codes a position of the image holds
+    audio_depth: int = 1  # and a position of the mel
+    extra_streams: tuple[Stream, ...] = ()  # beside the image's and the mel's
 
     def __post_init__(self) -> None:
         counts = (
             self.image_size, self.image_factor, self.image_codes, self.sample_rate, self.n_fft, self.hop, self.n_mels,
-            self.trim_frames, *self.audio_factor, self.audio_codes,
+            self.trim_frames, *self.audio_factor, self.audio_codes, self.image_depth, self.audio_depth,
         )  # fmt: skip
         if not all(isinstance(count, int) and count > 0 for count in counts):
             raise ValueError(f"layout {self.name}: sizes, rates, factors and codes must be whole numbers above 0")
@@ -67,6 +79,7 @@ class Layout:
             raise ValueError(f"layout {self.name}: mel floor must lie above 0 and below the ceiling")
         if self.peak is not None and not 0 < self.peak <= 1:
             raise ValueError(f"layout {self.name}: peak must lie above 0 and not above 1")
+        by_name(self.streams)
 
     # Pictures
 
@@ -121,9 +134,18 @@ class Layout:
     # Both
 
     @property
+    def streams(self) -> tuple[Stream, ...]:
+        """What a model's sequence is made of; in the paper images and mels."""
+        return (
+            Stream(name="image", source="image", shape=self.image_grid, codes=self.image_codes, depth=self.image_depth),
+            Stream(name="audio", source="audio", shape=self.audio_grid, codes=self.audio_codes, depth=self.audio_depth),
+            *self.extra_streams,
+        )
+
+    @property
     def tokens(self) -> int:
         """Length of the joint sequence; the paper's 521."""
-        return self.image_tokens + self.audio_tokens
+        return sum(stream.positions for stream in self.streams)
 
     def agrees(self, other: Layout, about: Concern) -> bool:
         """Whether two layouts are the same where it matters to a part; names never matter."""
@@ -134,23 +156,34 @@ class Layout:
         return replace(self, **{field: getattr(other, field) for field in _FIELDS["sound"]})
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """The fields as JSON has them; those of streams only where they differ from the paper's."""
+        values = {**asdict(self), "extra_streams": [stream.model_dump(mode="json") for stream in self.extra_streams]}
+        unused = [name for name in _LATER if getattr(self, name) == getattr(type(self), name)]
+        return {name: value for name, value in values.items() if name not in unused}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Layout:
         """Inverse of `to_dict`; `ValueError` or `TypeError` on values that make no layout."""
         frequency, time = values["audio_factor"]
-        return cls(**{**values, "audio_factor": (int(frequency), int(time))})
+        extra = tuple(Stream.model_validate(stream) for stream in values.get("extra_streams", ()))
+        return cls(**{**values, "audio_factor": (int(frequency), int(time)), "extra_streams": extra})
 
 
-_PICTURE = ("image_size", "image_channels", "image_factor", "image_codes")
-_TOKENIZER = ("seconds", "trim_frames", "audio_factor", "audio_codes")  # of sounds; a vocoder works without
-_SOUND = tuple(field.name for field in fields(Layout) if field.name not in ("name", *_PICTURE))
+_LATER = ("image_depth", "audio_depth", "extra_streams")  # which older versions do not know
+_PICTURE = ("image_size", "image_channels", "image_factor", "image_codes", "image_depth")
+_TOKENIZER = (
+    "seconds",
+    "trim_frames",
+    "audio_factor",
+    "audio_codes",
+    "audio_depth",
+)  # of sounds; a vocoder works without
+_SOUND = tuple(field.name for field in fields(Layout) if field.name not in ("name", "extra_streams", *_PICTURE))
 _FIELDS: dict[Concern, tuple[str, ...]] = {
     "picture": _PICTURE,
     "mel": tuple(field for field in _SOUND if field not in _TOKENIZER),
     "sound": _SOUND,
-    "both": _PICTURE + _SOUND,
+    "both": (*_PICTURE, *_SOUND, "extra_streams"),
 }
 
 LAYOUTS: dict[str, Layout] = {

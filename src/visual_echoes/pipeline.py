@@ -18,24 +18,28 @@ from PIL import Image
 from torch import Tensor
 
 from visual_echoes.codec import Codec
-from visual_echoes.confidence import weigh
 from visual_echoes.errors import EchoesError
-from visual_echoes.generation import Progress, generate
 from visual_echoes.hub import push_model
 from visual_echoes.inputs import AudioLike, ImageLike, heard_array, picture_array
+from visual_echoes.layout import other
+from visual_echoes.model.confidence import weigh
+from visual_echoes.model.fast import scorer
+from visual_echoes.model.interface import Progress
+from visual_echoes.model.sampling import generate
+from visual_echoes.model.settings import SamplingSettings, with_changes
 from visual_echoes.places import audio_places, enlarge, image_places
 from visual_echoes.request import Given
-from visual_echoes.sampling import SamplingSettings, with_changes
 from visual_echoes.speed.onnx_runtime import Graphs, load_graphs
-from visual_echoes.transformer import MODALITIES, Modality, Pair, ScoringModel
+from visual_echoes.streams import Tokens, empty_tokens
 from visual_echoes.weights import Model, load_model, save_model
 
 DEFAULT_MODEL = "scenes"
 MAX_SEED = 1 << 63
 PairOrder = Literal["together", "image_first", "audio_first"]
-# The modalities each stage fills.
-PAIR_ORDERS: dict[PairOrder, tuple[tuple[Modality, ...], ...]] = {
-    "together": (MODALITIES,),
+# The sources that are filled together, one group after the other.
+Groups = Sequence[Sequence[str]]
+PAIR_ORDERS: dict[PairOrder, Groups] = {
+    "together": (("image", "audio"),),
     "image_first": (("image",), ("audio",)),
     "audio_first": (("audio",), ("image",)),
 }
@@ -214,7 +218,7 @@ class VisualEchoes:
             image_mask=image_places(image_mask, self.layout),
             audio_mask=audio_places(audio_mask, self.layout),
         )
-        return self._run(given, (MODALITIES,), _item_seeds(seed, count), batch_size, progress, settings)
+        return self._run(given, PAIR_ORDERS["together"], _item_seeds(seed, count), batch_size, progress, settings)
 
     def reconstruct(
         self,
@@ -256,13 +260,13 @@ class VisualEchoes:
     def _run(
         self,
         given: Given,
-        stages: Sequence[tuple[Modality, ...]],
+        groups: Groups,
         seeds: Sequence[int],
         batch_size: int,
         progress: Progress | None,
         changes: dict[str, Any],
     ) -> Result:
-        """Sample the stages one after the other, batch by batch."""
+        """Sample the groups one after the other, batch by batch."""
         if given.count < 1 or batch_size < 1:
             raise EchoesError("There must be at least one item, and the batch size must be at least 1.")
         if any(not 0 <= seed < MAX_SEED for seed in seeds):
@@ -270,24 +274,21 @@ class VisualEchoes:
         if len(seeds) != given.count:
             raise EchoesError(f"There are {given.count} items but {len(seeds)} seeds; give one for each.")
         settings = with_changes(self.defaults, changes)
-        transformer = self.codec.transformer
+        plan = settings.plan(self.layout.streams, *groups)
+        steps = sum(stage.steps for stage in plan)
         batches = list(range(0, given.count, batch_size))
-        total = len(batches) * len(stages) * settings.steps
         images, mels, waves, sure = [], [], [], []
         for number, first in enumerate(batches):
             rows = slice(first, min(first + batch_size, given.count))
-            tokens, unknown = self._start(given, rows, transformer)
-            generators = [torch.Generator().manual_seed(item) for item in seeds[rows]]
-            sure.append(self._confidence(transformer, given, rows, tokens))
-            filled = tokens
-            open_now = unknown
-            for stage, targets in enumerate(stages):
-                done = (number * len(stages) + stage) * settings.steps
-                report = None if progress is None else partial(_report, progress, done, total)
-                filled = generate(transformer, filled, open_now, settings, generators, targets, report)
-                open_now = Pair(*(u & (m not in targets) for m, u in zip(MODALITIES, open_now, strict=True)))
-            images.append(self._finish_images(given, rows, filled.image, unknown.image))
-            mel_BMT, wave_BN = self._finish_sounds(given, rows, filled.audio, unknown.audio)
+            tokens, masked = self._start(given, rows)
+            sure.append(self._confidence(given, rows, tokens))
+            report = None if progress is None else partial(_report, progress, number * steps, len(batches) * steps)
+            filled = generate(
+                scorer(self.codec.transformer, settings.kv_refresh_every), self.layout.streams, tokens, masked, plan,
+                settings, [torch.Generator().manual_seed(item) for item in seeds[rows]], report,
+            )  # fmt: skip
+            images.append(self._finish_images(given, rows, filled["image"], masked["image"]))
+            mel_BMT, wave_BN = self._finish_sounds(given, rows, filled["audio"], masked["audio"])
             mels.append(mel_BMT.float().cpu().numpy())
             waves.append(wave_BN)
         return Result(
@@ -300,63 +301,62 @@ class VisualEchoes:
             confidence=np.concatenate([part for part in sure if part is not None]) if sure[0] is not None else None,
         )
 
-    def _confidence(self, transformer: ScoringModel, given: Given, rows: slice, tokens: Pair) -> np.ndarray | None:
+    def _confidence(self, given: Given, rows: slice, tokens: Tokens) -> np.ndarray | None:
         """How likely what is made will be what is asked for, (B,); None without a condition or a calibration."""
         target = given.target
         if target is None or target not in self.model.calibration:
             return None
+        condition = other(target)
         if target == "audio":
             assert given.pictures is not None
-            error_B = self.codec.image_error(given.pictures[rows], tokens.image)
+            error_B = self.codec.image_error(given.pictures[rows], tokens[condition])
         else:
             assert given.waves is not None
-            error_B = self.codec.mel_error(self.codec.mels(given.waves[rows]), tokens.audio)
-        return self.model.calibration[target].probability(weigh(transformer, tokens, target, error_B)).cpu().numpy()
+            error_B = self.codec.mel_error(self.codec.mels(given.waves[rows]), tokens[condition])
+        evidence = weigh(self.codec.transformer, tokens, condition, target, error_B)
+        return self.model.calibration[target].probability(evidence).cpu().numpy()
 
-    def _start(self, given: Given, rows: slice, transformer: ScoringModel) -> tuple[Pair, Pair]:
-        """Tokens of what is given, and True at the places that are unknown."""
-        size = rows.stop - rows.start
-        encoded = Pair(
-            self._nothing(size, transformer.config.places("image"))
-            if given.pictures is None
-            else self.codec.encode_images(given.pictures[rows]),
-            self._nothing(size, transformer.config.places("audio"))
-            if given.waves is None
-            else self.codec.encode_mels(self.codec.mels(given.waves[rows])),
-        )
-        unknown = []
-        sides = ((given.pictures, given.image_mask), (given.waves, given.audio_mask))
-        for (values, mask), tokens in zip(sides, encoded, strict=True):
-            missing = torch.full_like(tokens, values is None, dtype=torch.bool)
-            unknown.append(missing if mask is None else missing | mask.to(self.device))
-        return encoded, Pair(*unknown)
+    def _start(self, given: Given, rows: slice) -> tuple[Tokens, Tokens]:
+        """Tokens of what is given, and True where they are masked."""
+        tokens = empty_tokens(self.layout.streams, rows.stop - rows.start, self.device)
+        masked = {name: torch.ones_like(tokens_BPQ, dtype=torch.bool) for name, tokens_BPQ in tokens.items()}
+        if given.pictures is not None:
+            tokens["image"] = self.codec.encode_images(given.pictures[rows])
+            masked["image"] = self._mask(given.image_mask, tokens["image"])
+        if given.waves is not None:
+            tokens["audio"] = self.codec.encode_mels(self.codec.mels(given.waves[rows]))
+            masked["audio"] = self._mask(given.audio_mask, tokens["audio"])
+        return tokens, masked
 
-    def _nothing(self, size: int, places: int) -> Tensor:
-        return torch.zeros(size, places, dtype=torch.int64, device=self.device)
+    def _mask(self, region_P: Tensor | None, tokens_BPQ: Tensor) -> Tensor:
+        """Every code of the positions in a region, bool (B, P, Q)."""
+        if region_P is None:
+            return torch.zeros_like(tokens_BPQ, dtype=torch.bool)
+        return region_P.to(self.device)[None, :, None].expand_as(tokens_BPQ)
 
-    def _finish_images(self, given: Given, rows: slice, tokens_BI: Tensor, unknown_BI: Tensor) -> np.ndarray:
+    def _finish_images(self, given: Given, rows: slice, tokens_BPQ: Tensor, masked_BPQ: Tensor) -> np.ndarray:
         """Decoded pictures where anything is new, the given pixels elsewhere."""
-        if given.pictures is not None and not unknown_BI.any():
+        if given.pictures is not None and not masked_BPQ.any():
             return given.pictures[rows]
-        pictures_BHWC = self.codec.decode_images(tokens_BI)
+        pictures_BHWC = self.codec.decode_images(tokens_BPQ)
         if given.pictures is None:
             return pictures_BHWC
-        new_BHW = enlarge(unknown_BI.unflatten(1, self.layout.image_grid), (self.layout.image_factor,) * 2)
+        new_BHW = enlarge(masked_BPQ.any(-1).unflatten(1, self.layout.image_grid), (self.layout.image_factor,) * 2)
         return np.where(new_BHW.cpu().numpy()[..., None], pictures_BHWC, given.pictures[rows])
 
     def _finish_sounds(
-        self, given: Given, rows: slice, tokens_BA: Tensor, unknown_BA: Tensor
+        self, given: Given, rows: slice, tokens_BPQ: Tensor, masked_BPQ: Tensor
     ) -> tuple[Tensor, np.ndarray]:
         """Mels and waveforms: decoded where anything is new, the given sound's mel elsewhere."""
         if given.waves is None:
-            mel_BMT = self.codec.decode_mels(tokens_BA)
+            mel_BMT = self.codec.decode_mels(tokens_BPQ)
             return mel_BMT, self.codec.vocode(mel_BMT)
         mel_BMT = self.codec.mels(given.waves[rows])
-        if not unknown_BA.any():
+        if not masked_BPQ.any():
             first = self.layout.mel_offset * self.layout.hop
             return mel_BMT, given.waves[rows, first : first + self.layout.samples]
-        new_BMT = enlarge(unknown_BA.unflatten(1, self.layout.audio_grid), self.layout.audio_factor)
-        made_BMT = self.codec.decode_mels(tokens_BA)
+        new_BMT = enlarge(masked_BPQ.any(-1).unflatten(1, self.layout.audio_grid), self.layout.audio_factor)
+        made_BMT = self.codec.decode_mels(tokens_BPQ)
         mel_BMT = torch.where(new_BMT.to(made_BMT.device), made_BMT, mel_BMT.to(made_BMT))
         return mel_BMT, self.codec.vocode(mel_BMT)
 
@@ -394,5 +394,7 @@ def _refuse_single(items: object) -> None:
         raise EchoesError("Give a list of pictures or sounds, also for a single one.")
 
 
-def _report(progress: Progress, before: int, total: int, done: int, _steps: int, tokens: Pair, unknown: Pair) -> None:
-    progress(before + done, total, tokens, unknown)
+def _report(
+    progress: Progress, before: int, total: int, done: int, _steps: int, tokens: Tokens, masked: Tokens
+) -> None:
+    progress(before + done, total, tokens, masked)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from visual_echoes.transformer import Modality
+from visual_echoes.layout import Modality
 
 
 @dataclass(frozen=True)

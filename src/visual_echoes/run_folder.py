@@ -22,7 +22,7 @@ from torch import nn
 from visual_echoes import __version__
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
-from visual_echoes.sampling import SamplingSettings
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.tokenizer import TokenizerName
 from visual_echoes.vocoder import GRIFFIN_LIM_ITERATIONS, GriffinLim
 from visual_echoes.weights import (
@@ -31,6 +31,7 @@ from visual_echoes.weights import (
     PartName,
     WeightsFile,
     build_part,
+    current_config,
     find_model,
     load_model,
     read_description,
@@ -178,7 +179,7 @@ def load_run(folder: Path, wanted: Iterable[PartName] | None = None) -> Model:
         source = None if name == part.name else _source(part, name)
         if name == part.name:
             model.parts[name], model.files[name] = _newest_average(folder, part, layout)
-            model.kinds[name], model.configs[name] = part.kind, part.config
+            model.kinds[name], model.configs[name] = part.kind, current_config(model.parts[name], part.config)
         elif source is None:
             config = {"iterations": GRIFFIN_LIM_ITERATIONS}
             model.parts[name] = build_part(GriffinLim.kind, config, layout).eval()

@@ -15,26 +15,30 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
-from visual_echoes.confidence import Calibration
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import write_bytes, write_text
-from visual_echoes.layout import Layout
+from visual_echoes.layout import Layout, Modality
 from visual_echoes.mage_vqgan import MageVQGAN, MageVQGANConfig
-from visual_echoes.sampling import SamplingSettings
+from visual_echoes.model.confidence import Calibration
+from visual_echoes.model.config import TransformerConfig
+from visual_echoes.model.fast import FastTransformer
+from visual_echoes.model.settings import SamplingSettings
+from visual_echoes.model.transformer import EchoTransformer
+from visual_echoes.model.upgrade import upgraded_sampling, upgraded_tensors
 from visual_echoes.tokenizer import Tokenizer, check_fits
 from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer
 from visual_echoes.tokenizers.taef import TAEFConfig, TAEFTokenizer
-from visual_echoes.transformer import EchoTransformer, Modality, TransformerConfig
 from visual_echoes.vocoder import GriffinLim, build_vocoder
 from visual_echoes.vqgan import VQGAN, VQGANConfig
 
-FORMAT = 1
+FORMAT = 2
+FORMATS = (1, FORMAT)  # that are read; 1 is of before there were streams (`model/upgrade.py`)
 CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
 CREDITS_FILE = "CREDITS.csv"  # authors of the training data, where licences ask for them
@@ -69,6 +73,11 @@ class ModelDescription(BaseModel):
     parts: dict[PartName, PartDescription]
     sampling: SamplingSettings
     calibration: dict[Modality, Calibration] = {}  # by what is made
+
+    @field_validator("sampling", mode="before")
+    @classmethod
+    def _of_older_models(cls, values: Any) -> Any:
+        return upgraded_sampling(values)
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,7 @@ def build_part(kind: str, config: dict[str, Any], layout: Layout) -> nn.Module:
     if kind == TAEFTokenizer.kind:
         return TAEFTokenizer(TAEFConfig.model_validate(config))
     if kind == "transformer":
-        return EchoTransformer(TransformerConfig.model_validate(config))
+        return FastTransformer(TransformerConfig.model_validate(config))
     return build_vocoder(kind, config, layout)
 
 
@@ -202,7 +211,7 @@ def read_description(folder: Path) -> ModelDescription:
         raise EchoesError(f"{path} is larger than {MAX_CONFIG_BYTES} bytes; this is no model config.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and content.get("format") != FORMAT:
+        if isinstance(content, dict) and content.get("format") not in FORMATS:
             raise EchoesError(f"{path} has format {content.get('format')!r}, this version reads {FORMAT}; update.")
         return ModelDescription.model_validate(content)
     except (OSError, ValueError, RecursionError) as error:
@@ -243,7 +252,7 @@ def load_model(source: str | Path, revision: str | None = None, wanted: Iterable
             raise EchoesError(f"{folder} has no {name}; choose a model folder that has one.")
         part = description.parts[name]
         model.parts[name] = _load_part(folder, name, part, layout)
-        model.kinds[name], model.configs[name] = part.kind, part.config
+        model.kinds[name], model.configs[name] = part.kind, current_config(model.parts[name], part.config)
         if part.file is not None and part.sha256 is not None:
             model.files[name] = WeightsFile(folder / part.file, part.sha256)
     return model
@@ -255,6 +264,11 @@ def reason(error: Exception) -> str:
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
     return " ".join(str(error).split())
+
+
+def current_config(part: nn.Module, config: dict[str, Any]) -> dict[str, Any]:
+    """The config that a part's folder is written with: of an older transformer today's."""
+    return part.config.model_dump(mode="json") if isinstance(part, EchoTransformer) else config
 
 
 def _check_layout(folder: Path, name: PartName, part: nn.Module, layout: Layout) -> None:
@@ -304,6 +318,8 @@ def _read_tensors(folder: Path, part: PartDescription, blueprint: nn.Module) -> 
         tensors = load_tensors(content)
     except SafetensorError as error:
         raise EchoesError(f"{path} is no safetensors file ({error}); get the model folder again.") from error
+    if isinstance(blueprint, EchoTransformer):
+        tensors = upgraded_tensors(tensors)
     del content  # so that no more than one copy is held beside what the part keeps
     wanted = blueprint.state_dict()
     expected = {key: value.shape for key, value in wanted.items()}

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -21,10 +20,10 @@ from visual_echoes.app.jobs import Job, JobStatus, Task
 from visual_echoes.app.server import create_app
 from visual_echoes.app.service import Service
 from visual_echoes.app.uploads import Upload, stored
-from visual_echoes.generation import Progress
 from visual_echoes.media import write_wav
+from visual_echoes.model.interface import Progress
 from visual_echoes.pipeline import Result, VisualEchoes
-from visual_echoes.transformer import Pair
+from visual_echoes.streams import empty_tokens
 
 ADDRESS = "http://127.0.0.1:7860"
 TOKEN = "a token for the tests"
@@ -78,13 +77,10 @@ class Brake:
 
     def _make(self, echoes: VisualEchoes, progress: Progress) -> Result:
         self.started.set()
-        layout = echoes.layout
-        tokens = Pair(
-            *(torch.zeros(1, places, dtype=torch.int64) for places in (layout.image_tokens, layout.audio_tokens))
-        )
+        tokens = empty_tokens(echoes.layout.streams, 1)
         for step in range(3):
             assert self._steps.acquire(timeout=PATIENCE)
-            progress(step + 1, 3, tokens, Pair(*(side == step for side in tokens)))
+            progress(step + 1, 3, tokens, {name: side == step for name, side in tokens.items()})
         return echoes.generate_pair(1, steps=1)
 
 

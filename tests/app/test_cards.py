@@ -11,9 +11,9 @@ from visual_echoes.app.cards import cards, problem, words
 from visual_echoes.app.jobs import JobStatus
 from visual_echoes.app.service import Service
 from visual_echoes.app.tasks import Options, pair_task, sound_task
-from visual_echoes.confidence import Calibration
+from visual_echoes.layout import MODALITIES
+from visual_echoes.model.confidence import Calibration
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.transformer import MODALITIES
 
 STATUS = JobStatus(id="x", task="pair", model="tiny", state="waiting", ahead=0, done=0, total=0)
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from visual_echoes.transformer import EchoTransformer, TransformerConfig
+from visual_echoes.model.config import TransformerConfig
+from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.weights import load_model, save_model
 
 if TYPE_CHECKING:

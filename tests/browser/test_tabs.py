@@ -17,7 +17,7 @@ from PIL import Image
 
 from browser.conftest import EXAMPLES, NEEDED, PHONE, Visit, send, serving, setting, tab
 from visual_echoes.media import read_audio, read_frames, read_metadata
-from visual_echoes.sampling import PRESETS
+from visual_echoes.model.settings import PRESETS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.conftest import Command
-from visual_echoes import generation
 from visual_echoes.cli import app
 from visual_echoes.media import read_audio
+from visual_echoes.model import fast
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.speed.graphs import read_manifest
 from visual_echoes.speed.onnx_runtime import OnnxTransformer
@@ -51,8 +51,8 @@ def test_a_sound_is_made_by_the_graphs(
     command: Command, exported: Path, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    scores = OnnxTransformer.scores
-    monkeypatch.setattr(OnnxTransformer, "scores", lambda self, *given: asked.append(self) or scores(self, *given))
+    score = OnnxTransformer.score
+    monkeypatch.setattr(OnnxTransformer, "score", lambda self, *given: asked.append(self) or score(self, *given))
     arguments = ["sound", pictures[0], "--model", exported, "--device", "cpu", "--no-video"]
     result = command(*arguments, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
@@ -102,7 +102,9 @@ def test_the_extra_that_is_missing_is_named(
 
 
 def test_a_preset_that_graphs_cannot_follow_is_one_line(command: Command, exported: Path, tmp_path: Path) -> None:
-    generation._warn_of_exactness.cache_clear()
+    fast._warn_of_exactness.cache_clear()
     result = command("pair", "--model", exported, "--preset", "fast", "--no-video", "-o", tmp_path)
     assert result.exit_code == 0
-    assert result.stderr.splitlines() == ["Graphs score all places anew in every step; settled_every is taken for 1."]
+    assert result.stderr.splitlines() == [
+        "This model computes keys and values at every step; kv_refresh_every is taken for 1."
+    ]

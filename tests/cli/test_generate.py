@@ -14,9 +14,9 @@ import tiny
 from cli.conftest import Command
 from visual_echoes import __version__
 from visual_echoes.media import read_audio, read_frames, read_image, read_metadata, write_mp4
+from visual_echoes.model.settings import PRESETS
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.provenance import DIGITAL_SOURCE_TYPE
-from visual_echoes.sampling import PRESETS
 
 RATE = tiny.LAYOUT.sample_rate
 ROUNDING = 1e-3  # sums in batches of another size differ in their last bits
@@ -89,12 +89,10 @@ def test_the_files_say_where_they_come_from(
             "steps": "3",
             "temperature": "1.5",
             "guidance": "2.5",
-            "convention": "interpolate",
+            "residual_steps": "1",
             "order": "halton",
-            "schedule": "constant",
-            "guidance_every": "1",
-            "settled_every": "1",
-            "confidence": "guided",
+            "guidance_schedule": "constant",
+            "kv_refresh_every": "1",
         }
 
 
@@ -114,7 +112,7 @@ def test_a_preset_changes_several_settings_and_what_is_named_beside_it_goes_befo
     assert command("sound", pictures[0], *options).exit_code == 0
     metadata = read_metadata(tmp_path / "picture-0.wav")
     assert (metadata["steps"], metadata["temperature"]) == ("2", "2.0")
-    assert metadata["settled_every"] == str(PRESETS["fast"]["settled_every"]) != "1"
+    assert metadata["kv_refresh_every"] == str(PRESETS["fast"]["kv_refresh_every"]) != "1"
 
 
 def test_bad_files_are_listed_and_do_not_change_the_good_ones(

@@ -131,8 +131,8 @@ def test_of_a_run_folder_the_trained_part_is_taken(
     parts = [argument for folder in (*part_folders[:2], training) for argument in ("--part", folder)]
     result = command("assemble", tmp_path / "model", "--name", "mine", *parts)
     assert result.exit_code == 0, result.output
-    stored = load_model(training, wanted=["transformer"]).parts["transformer"].state_dict()["bridge.weight"]
-    half = load_model(tmp_path / "model").parts["transformer"].state_dict()["bridge.weight"]
+    stored = load_model(training, wanted=["transformer"]).parts["transformer"].state_dict()["decoder_embed.weight"]
+    half = load_model(tmp_path / "model").parts["transformer"].state_dict()["decoder_embed.weight"]
     assert torch.equal(half, stored.half().float())
 
 

@@ -19,8 +19,8 @@ from cli.conftest import Command
 from visual_echoes import __version__
 from visual_echoes.cli.options import Order, PairOrder, Preset
 from visual_echoes.media import read_audio, read_frames
+from visual_echoes.model.settings import PRESETS, SamplingSettings
 from visual_echoes.pipeline import PAIR_ORDERS
-from visual_echoes.sampling import PRESETS, SamplingSettings
 
 ECHOES = [sys.executable, "-m", "visual_echoes"]
 HEAVY = ("torch", "numpy", "av", "PIL", "huggingface_hub")

@@ -20,7 +20,7 @@ from cli.conftest import Command
 from visual_echoes.cli.training import duration, toml_lines
 from visual_echoes.data.pairs import write_description, write_split
 from visual_echoes.layout import LAYOUTS
-from visual_echoes.masking import MaskRatio
+from visual_echoes.model.masking import MaskRatio
 from visual_echoes.training.build import image_config
 from visual_echoes.training.recipe import ImageVQGANRecipe, Recipe, TransformerModel, read_recipe
 from visual_echoes.training.settings import TrainSettings

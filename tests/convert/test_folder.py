@@ -18,9 +18,9 @@ from visual_echoes.convert import convert_checkpoint, read_vqgan
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS, Layout
 from visual_echoes.mage_vqgan import MageVQGAN, MageVQGANConfig
+from visual_echoes.model.config import TransformerConfig
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.sampling import SamplingSettings
-from visual_echoes.transformer import TransformerConfig
 from visual_echoes.vocoder import HiFiGAN, HiFiGANConfig, RemappedHiFiGAN
 from visual_echoes.vqgan import VQGAN, VQGANConfig
 from visual_echoes.weights import Model, PartName, load_model, save_model
@@ -167,8 +167,9 @@ def test_mage_s_range_holds_in_the_pipeline(tmp_path: Path) -> None:
     with torch.no_grad():
         indices = network.encode(pixels).indices
         decoded = network.decode(indices).clamp(0, 1) * 255
-    assert torch.equal(echoes.codec.encode_images(noise), indices.flatten(1))
-    found = echoes.codec.decode_images(indices.flatten(1)).astype(np.float32)
+    tokens_BP1 = indices.flatten(1)[..., None]
+    assert torch.equal(echoes.codec.encode_images(noise), tokens_BP1)
+    found = echoes.codec.decode_images(tokens_BP1).astype(np.float32)
     assert np.abs(found - decoded.movedim(1, -1).numpy()).max() <= 0.501
 
 

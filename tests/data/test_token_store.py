@@ -60,31 +60,31 @@ def test_draws_are_frames_with_sounds_of_the_same_clip(tmp_path: Path) -> None:
     store = TokenStore.open(tmp_path, "train", CHECKSUMS)
     assert len(store) == 3
     tokens, groups = store.draw(4000, tiny.generator())
-    assert tokens.image.dtype == tokens.audio.dtype == groups.dtype == torch.int64
-    assert tokens.image.shape == (4000, 3)
-    assert tokens.audio.shape == (4000, 2)
+    assert tokens["image"].dtype == tokens["audio"].dtype == groups.dtype == torch.int64
+    assert tokens["image"].shape == (4000, 3, 1)
+    assert tokens["audio"].shape == (4000, 2, 1)
     clips = torch.tensor([0, 2, 3])
-    assert torch.equal(tokens.image[:, 0] // 100, clips[groups])
-    assert torch.equal(tokens.audio[:, 0] // 100, clips[groups])
+    assert torch.equal(tokens["image"][:, 0, 0] // 100, clips[groups])
+    assert torch.equal(tokens["audio"][:, 0, 0] // 100, clips[groups])
     # Every clip a third; of the last one every frame a quarter and every window a half.
     assert (torch.bincount(groups) - 4000 / 3).abs().max() < 120
     last = groups == 2
-    assert (torch.bincount(tokens.image[last, 0] - 300) / last.sum() - 1 / 4).abs().max() < 0.05
-    assert (torch.bincount(tokens.audio[last, 0] - 300) / last.sum() - 1 / 2).abs().max() < 0.05
+    assert (torch.bincount(tokens["image"][last, 0, 0] - 300) / last.sum() - 1 / 4).abs().max() < 0.05
+    assert (torch.bincount(tokens["audio"][last, 0, 0] - 300) / last.sum() - 1 / 2).abs().max() < 0.05
     again, _ = store.draw(4000, tiny.generator())
-    assert torch.equal(tokens.image, again.image)
+    assert torch.equal(tokens["image"], again["image"])
 
 
 def test_data_paired_by_class_takes_the_sound_of_any_clip_of_the_label(tmp_path: Path) -> None:
     write(tmp_path, splits=[0, 0, 0, 2, 0], groups=[1, 0, 1, 0, 1], pairing="class")
     tokens, groups = TokenStore.open(tmp_path, "train", None).draw(3000, tiny.generator())
     labels = torch.tensor([1, 0, 1, 0, 1])
-    assert torch.equal(labels[tokens.image[:, 0] // 100], groups)
-    assert torch.equal(labels[tokens.audio[:, 0] // 100], groups)
-    partners = torch.bincount(tokens.audio[groups == 1, 0] // 100, minlength=5) / (groups == 1).sum()
+    assert torch.equal(labels[tokens["image"][:, 0, 0] // 100], groups)
+    assert torch.equal(labels[tokens["audio"][:, 0, 0] // 100], groups)
+    partners = torch.bincount(tokens["audio"][groups == 1, 0, 0] // 100, minlength=5) / (groups == 1).sum()
     assert partners[[1, 3]].tolist() == [0, 0]
     assert (partners[[0, 2, 4]] - 1 / 3).abs().max() < 0.05
-    own = tokens.audio[groups == 1, 0] // 100 == tokens.image[groups == 1, 0] // 100
+    own = tokens["audio"][groups == 1, 0, 0] // 100 == tokens["image"][groups == 1, 0, 0] // 100
     assert abs(own.float().mean() - 1 / 3) < 0.05
 
 
@@ -93,8 +93,8 @@ def test_the_largest_codes_survive(tmp_path: Path) -> None:
     writer.append(np.full((1, 3), 65_535), np.full((1, 2), 40_000))
     writer.finish(np.zeros(1), np.zeros(1))
     tokens, _ = TokenStore.open(tmp_path, "train", None).draw(1, tiny.generator())
-    assert (tokens.image == 65_535).all()
-    assert (tokens.audio == 40_000).all()
+    assert (tokens["image"] == 65_535).all()
+    assert (tokens["audio"] == 40_000).all()
 
 
 @pytest.mark.parametrize("bad", [np.full((1, 3), 65_536), np.full((1, 3), -1), np.zeros((0, 3)), np.zeros((1, 4))])

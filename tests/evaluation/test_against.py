@@ -9,11 +9,11 @@ import torch
 
 import tiny
 from evaluation import toys
-from visual_echoes.baselines.autoregressive import AutoregressiveConfig, AutoregressiveTransformer, save_autoregressive
 from visual_echoes.data.pairs import pcm_to_wave
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.against import autoregressive_baseline, retrieval_baselines
 from visual_echoes.layout import get_layout
+from visual_echoes.model.autoregressive import AutoregressiveConfig, AutoregressiveTransformer, save_autoregressive
 from visual_echoes.pipeline import VisualEchoes
 
 SIZES = {"width": 16, "heads": 2, "layers": 1}
@@ -37,8 +37,8 @@ def test_an_autoregressive_baseline_must_be_for_the_same_tokens(echoes: VisualEc
         config = AutoregressiveConfig.for_layout(get_layout(name), **SIZES)
         save_autoregressive(tmp_path / name, AutoregressiveTransformer(config), config)
     baseline = autoregressive_baseline(echoes, tmp_path / "debug")
-    tokens_BI = torch.zeros(2, tiny.LAYOUT.image_tokens, dtype=torch.int64)
-    assert baseline.image_to_audio(tokens_BI, [0, 1]).shape == (2, tiny.LAYOUT.audio_tokens)
+    tokens_BI = torch.zeros(2, tiny.LAYOUT.image_tokens, 1, dtype=torch.int64)
+    assert baseline.image_to_audio(tokens_BI, [0, 1]).shape == (2, tiny.LAYOUT.audio_tokens, 1)
     with pytest.raises(EchoesError, match="another layout"):
         autoregressive_baseline(echoes, tmp_path / "digits")
     with pytest.raises(EchoesError, match="no usable autoregressive baseline"):

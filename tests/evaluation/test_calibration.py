@@ -7,9 +7,9 @@ import torch
 
 import tiny
 from evaluation import toys
-from visual_echoes.confidence import information
 from visual_echoes.evaluation.calibration import fit_calibration, measure_outcomes
-from visual_echoes.transformer import Pair
+from visual_echoes.model.confidence import information
+from visual_echoes.streams import empty_tokens
 
 
 @pytest.mark.parametrize(("offset", "right"), [(0, True), (1, False)])
@@ -33,8 +33,8 @@ def test_the_information_is_that_of_the_item_that_was_given(data: Path) -> None:
     evidence, _ = measure_outcomes(model, data, toys.judge("image"), toys.judge("audio"), "test")["audio"]
     pictures = toys.split(0).images.movedim(1, -1).numpy()
     image_BI = model.codec.encode_images(pictures)
-    blank_BA = torch.zeros(len(image_BI), toys.LAYOUT.audio_tokens, dtype=torch.int64)
-    expected_B = information(model.model.parts["transformer"], Pair(image_BI, blank_BA), "audio")  # type: ignore[arg-type]
+    tokens = {**empty_tokens(toys.LAYOUT.streams, len(image_BI)), "image": image_BI}
+    expected_B = information(model.model.parts["transformer"], tokens, ["image"], "audio")  # type: ignore[arg-type]
     assert torch.allclose(evidence.information_B, expected_B, atol=1e-6)
     assert len(evidence.information_B.unique()) > 1
     decoded = model.codec.decode_images(image_BI).astype(float)

@@ -45,7 +45,7 @@ def test_a_model_without_fault(perfect_report: ClassesReport) -> None:
     assert made.pairs["together"].largest_share == pytest.approx(0.1)
     assert made.picture_to_sound.level.peak_db == pytest.approx(measures.real.level.peak_db, abs=1e-6)
     assert measures.unguided is not None
-    assert measures.unguided.settings.guided is False
+    assert measures.unguided.settings.guidance == 1.0
 
 
 def test_a_lossless_round_trip(perfect_report: ClassesReport) -> None:
@@ -114,20 +114,19 @@ def test_no_two_seeds_share_noise(whole_model: Model, data: Path) -> None:
     assert len(copier.calls) == 3 * 4 * 2  # seeds, requests, with and without guidance
 
 
-@pytest.mark.parametrize("convention", ["interpolate", "extrapolate"])
-def test_settings_go_over_the_defaults(whole_model: Model, data: Path, convention: str) -> None:
+def test_settings_go_over_the_defaults(whole_model: Model, data: Path) -> None:
     copier = toys.Copier(whole_model, toys.split())
-    changes = {"steps": 7, "guidance": 1.5, "convention": convention}
+    changes = {"steps": 7, "guidance": 1.5}
     measures = evaluate(copier, data, settings=changes).measures
     assert measures.generated.settings == whole_model.sampling.model_copy(update=changes)
     assert measures.unguided is not None
-    assert not measures.unguided.settings.guided
+    assert measures.unguided.settings.guidance == 1.0
     assert {(call["steps"], call["guidance"]) for call in copier.calls} == {(7, 1.5), (7, 1.0)}
 
 
 def test_without_guidance_there_is_nothing_to_compare(whole_model: Model, data: Path) -> None:
     copier = toys.Copier(whole_model, toys.split())
-    report = evaluate(copier, data, settings={"guidance": 0.0, "convention": "extrapolate"})
+    report = evaluate(copier, data, settings={"guidance": 1.0})
     assert report.measures.unguided is None
     assert len(copier.calls) == 2 * 4
 

@@ -9,7 +9,7 @@ import tiny
 from visual_echoes.data.sources import Augmentation
 from visual_echoes.evaluation.judge_training import JudgeTask
 from visual_echoes.evaluation.judges import JudgeConfig, build_judge
-from visual_echoes.transformer import Modality
+from visual_echoes.layout import Modality
 
 
 @pytest.mark.parametrize("modality", ["image", "audio"])

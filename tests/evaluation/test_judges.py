@@ -21,7 +21,7 @@ from visual_echoes.evaluation.judges import (
     load_judge,
     save_judge,
 )
-from visual_echoes.transformer import Modality
+from visual_echoes.layout import Modality
 
 NAMES = ["a", "b", "c"]
 

@@ -128,7 +128,7 @@ def test_a_judge_of_more_classes_is_asked_about_these_only(whole_model: Model, d
 def test_progress_counts_baselines_too(whole_model: Model, data: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     baselines = {"one": toys.Shifted(0), "other": toys.Shifted(0)}
-    settings = {"steps": 3, "guidance": 1.0, "convention": "interpolate"}
+    settings = {"steps": 3, "guidance": 1.0}
     evaluate(whole_model, data, baselines, settings=settings, progress=lambda *state: seen.append(state), batch_size=16)
     # The model of the toys reports nothing itself: batches of 30 pictures and 40 sounds, two seeds, two baselines.
     assert [state[1] for state in seen][-1] == seen[-1][2]

@@ -18,11 +18,10 @@ import tiny
 from visual_echoes.codec import Codec
 from visual_echoes.data.pairs import PairSplit, pcm_to_wave, write_description, write_split
 from visual_echoes.evaluation.judges import Judge, JudgeConfig
-from visual_echoes.layout import Layout
+from visual_echoes.layout import Layout, Modality
 from visual_echoes.mel import layout_filterbank, wave_to_mel
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import Result, VisualEchoes
-from visual_echoes.sampling import SamplingSettings
-from visual_echoes.transformer import Modality
 from visual_echoes.weights import Model
 
 LAYOUT = tiny.LAYOUT
@@ -130,7 +129,7 @@ class Recall(Codec):
         self.given = pictures_BHWC
         return self._tokens(len(pictures_BHWC), self.layout.image_tokens)
 
-    def decode_images(self, tokens_BI: Tensor) -> np.ndarray:
+    def decode_images(self, tokens_BI1: Tensor) -> np.ndarray:
         judged = judge("image").classes(torch.from_numpy(self.given).movedim(-1, 1)).tolist()
         return np.stack(
             [
@@ -143,7 +142,7 @@ class Recall(Codec):
         self.given = mel_BMT
         return self._tokens(len(mel_BMT), self.layout.audio_tokens)
 
-    def decode_mels(self, tokens_BA: Tensor) -> Tensor:
+    def decode_mels(self, tokens_BA1: Tensor) -> Tensor:
         return self.given
 
     def vocode(self, mel_BMT: Tensor) -> np.ndarray:
@@ -167,21 +166,21 @@ class Indexed(Codec):
         pixels_BD = torch.from_numpy(pictures_BHWC).movedim(-1, 1).flatten(1).float()
         return self._tokens(pixels_BD, self.source.images.flatten(1).float(), self.layout.image_tokens)
 
-    def decode_images(self, tokens_BI: Tensor) -> np.ndarray:
-        return self.source.images[tokens_BI[:, 0]].movedim(1, -1).contiguous().numpy()
+    def decode_images(self, tokens_BI1: Tensor) -> np.ndarray:
+        return self.source.images[tokens_BI1[:, 0, 0]].movedim(1, -1).contiguous().numpy()
 
     def encode_mels(self, mel_BMT: Tensor) -> Tensor:
         return self._tokens(mel_BMT.flatten(1), self.known_mels.flatten(1), self.layout.audio_tokens)
 
-    def decode_mels(self, tokens_BA: Tensor) -> Tensor:
-        return self.known_mels[tokens_BA[:, 0]]
+    def decode_mels(self, tokens_BA1: Tensor) -> Tensor:
+        return self.known_mels[tokens_BA1[:, 0, 0]]
 
     def vocode(self, mel_BMT: Tensor) -> np.ndarray:
         return self.waves[torch.cdist(mel_BMT.flatten(1), self.known_mels.flatten(1)).argmin(1)].numpy()
 
     @staticmethod
     def _tokens(items_BD: Tensor, known_ND: Tensor, places: int) -> Tensor:
-        return torch.cdist(items_BD, known_ND).argmin(1)[:, None].repeat(1, places)
+        return torch.cdist(items_BD, known_ND).argmin(1)[:, None, None].repeat(1, places, 1)
 
 
 class Shifted:
@@ -191,15 +190,15 @@ class Shifted:
         self.offset = offset
         self.seeds: list[int] = []
 
-    def image_to_audio(self, image_tokens_BI: Tensor, seeds: Sequence[int]) -> Tensor:
+    def image_to_audio(self, image_tokens_BI1: Tensor, seeds: Sequence[int]) -> Tensor:
         self.seeds += seeds
-        groups_B = (image_tokens_BI[:, 0] // PICTURES + self.offset) % 10
-        return (groups_B * SOUNDS)[:, None].repeat(1, LAYOUT.audio_tokens)
+        groups_B = (image_tokens_BI1[:, 0, 0] // PICTURES + self.offset) % 10
+        return (groups_B * SOUNDS)[:, None, None].repeat(1, LAYOUT.audio_tokens, 1)
 
-    def audio_to_image(self, audio_tokens_BA: Tensor, seeds: Sequence[int]) -> Tensor:
+    def audio_to_image(self, audio_tokens_BA1: Tensor, seeds: Sequence[int]) -> Tensor:
         self.seeds += seeds
-        groups_B = (audio_tokens_BA[:, 0] // SOUNDS + self.offset) % 10
-        return (groups_B * PICTURES)[:, None].repeat(1, LAYOUT.image_tokens)
+        groups_B = (audio_tokens_BA1[:, 0, 0] // SOUNDS + self.offset) % 10
+        return (groups_B * PICTURES)[:, None, None].repeat(1, LAYOUT.image_tokens, 1)
 
 
 class Opinion:

@@ -11,8 +11,8 @@ from experiments.conftest import COUNTS
 from visual_echoes.experiments.bench import Bench, even_rows
 from visual_echoes.experiments.measuring import measure_beside, measure_generate, measure_mislead, measure_reconstruct
 from visual_echoes.experiments.plan import Generate, Mislead, Reconstruct
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.sampling import SamplingSettings
 
 FEW = SamplingSettings(steps=2)
 

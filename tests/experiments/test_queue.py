@@ -17,8 +17,8 @@ from visual_echoes.experiments import queue as module
 from visual_echoes.experiments.bench import Bench
 from visual_echoes.experiments.plan import Baseline, Chance, Experiment, Generate, Own, Variant
 from visual_echoes.experiments.queue import CELLS, PLOT_FILE, REPORT_FILE, RUNS, Queue
+from visual_echoes.model.settings import SamplingSettings, with_changes
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.sampling import SamplingSettings, with_changes
 
 FEW = SamplingSettings(steps=2)
 BOTH = ("sound_right", "picture_right")

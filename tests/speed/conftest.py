@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tiny
-from visual_echoes.confidence import Calibration
+from visual_echoes.model.confidence import Calibration
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 import tiny
-from visual_echoes.sampling import SamplingSettings
+from visual_echoes.model.config import TransformerConfig
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.speed.export import export_model
 from visual_echoes.speed.graphs import GRAPHS_FOLDER, MANIFEST_FILE, GraphName, graph_path
 from visual_echoes.speed.onnx_runtime import Graphs, load_graphs
-from visual_echoes.transformer import TransformerConfig
 from visual_echoes.vocoder import Vocoder
 from visual_echoes.weights import Model, load_model
 

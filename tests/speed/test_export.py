@@ -112,7 +112,7 @@ def test_what_cannot_be_exported_is_one_sentence(tmp_path: Path, monkeypatch: py
 
 def test_a_part_that_is_too_large_for_onnx_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "MAX_GRAPH_BYTES", 1000)
-    with pytest.raises(EchoesError, match="The EchoTransformer is larger than 2 GB"):
+    with pytest.raises(EchoesError, match="The transformer is larger than 2 GB"):
         export_model(small_model(), tmp_path)
 
 

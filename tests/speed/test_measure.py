@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 import tiny
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.sampling import SamplingSettings
 from visual_echoes.speed.measure import MATMUL_OPERATIONS, Sampling, multiply_matrices, operations, stages, take_turns
 
 

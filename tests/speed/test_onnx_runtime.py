@@ -14,17 +14,19 @@ import torch
 
 import tiny
 from speed.exported import CPU, change_manifest, put_graph, through, transformer_model, vocoder_model
-from visual_echoes import generation
 from visual_echoes.codec import Codec
-from visual_echoes.confidence import weigh
 from visual_echoes.errors import EchoesError
-from visual_echoes.generation import generate
+from visual_echoes.layout import MODALITIES, Modality, other
+from visual_echoes.model import fast
+from visual_echoes.model.confidence import weigh
+from visual_echoes.model.fast import scorer
+from visual_echoes.model.sampling import generate
+from visual_echoes.model.settings import SamplingSettings
+from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.sampling import SamplingSettings
 from visual_echoes.speed.graphs import GRAPHS_FOLDER, MANIFEST_FILE, MAX_MANIFEST_BYTES, graph_path
 from visual_echoes.speed.onnx_runtime import Graphs, OnnxTransformer, load_graphs
 from visual_echoes.tokenizer import Tokenizer, TokenizerName
-from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair
 from visual_echoes.vocoder import Vocoder, build_vocoder
 from visual_echoes.weights import load_model, save_model
 from vocoder.small import SMALL, random_mel, small
@@ -64,65 +66,78 @@ def quantised(tmp_path_factory: pytest.TempPathFactory) -> Both:
     return both_ways(tmp_path_factory.mktemp("int8"), int8=True)
 
 
-def some_tokens(count: int = COUNT) -> Pair:
-    return tiny.token_cache().draw(count, tiny.generator())[0]
+def some_tokens() -> dict[str, torch.Tensor]:
+    return tiny.token_cache().draw(COUNT, tiny.generator())[0]
+
+
+def masks(hidden: str) -> dict[str, torch.Tensor]:
+    """One source wholly masked, the other known."""
+    return {name: torch.full_like(own, name == hidden, dtype=torch.bool) for name, own in some_tokens().items()}
 
 
 def scores(model: EchoTransformer | OnnxTransformer, rows: slice = slice(None)) -> torch.Tensor:
-    """Of all samples asked for different things, side by side."""
+    """Of all samples asked for different things, side by side; zero elsewhere."""
     tokens = some_tokens()
-    masked = Pair(*(torch.rand(t.shape, generator=tiny.generator(2)) < 0.6 for t in tokens))
-    counts = list(zip(*(m.sum(1).tolist() for m in masked), strict=True))
+    masked = {name: torch.rand(t.shape, generator=tiny.generator(2)) < 0.6 for name, t in tokens.items()}
+    asked = {
+        (name, 0): mask[..., 0] & torch.tensor([[name in wanted] for wanted in WANTED]) for name, mask in masked.items()
+    }
     with torch.inference_mode():
-        found = model.scores(
-            Pair(*(t[rows] for t in tokens)), Pair(*(m[rows] for m in masked)), counts[rows], WANTED[rows]
+        found = model.score(
+            *({name: values[rows] for name, values in side.items()} for side in (tokens, masked)),
+            {level: asked_BP[rows] for level, asked_BP in asked.items()},
         )
-    return torch.cat([part.flatten(1) for part in found], 1)
+    assert set(found) == set(asked)
+    return torch.cat([(part * asked[level][rows, :, None]).flatten(1) for level, part in found.items()], 1)
 
 
-def test_scores_are_those_of_torch_and_zero_where_nothing_is_wanted(both: Both) -> None:
+def test_scores_are_those_of_torch(both: Both) -> None:
     model, graph = both
     torch.testing.assert_close(scores(graph), scores(model), atol=1e-4, rtol=1e-4)
     assert torch.equal(scores(graph) == 0.0, scores(model) == 0.0)
 
 
 @pytest.mark.parametrize("target", MODALITIES)
+def test_only_what_is_asked_for_is_computed(both: Both, target: Modality) -> None:
+    masked = masks(target)
+    asked = {(target, 0): masked[target][..., 0]}
+    with torch.inference_mode():
+        found, expected = (model.score(some_tokens(), masked, asked) for model in both)
+    assert list(found) == list(expected) == [(target, 0)]
+    torch.testing.assert_close(found[target, 0], expected[target, 0], atol=1e-4, rtol=1e-4)
+
+
+def draw(model: EchoTransformer | OnnxTransformer, target: Modality, **settings: int) -> dict[str, torch.Tensor]:
+    """Tokens in which the target is new."""
+    chosen, streams = SamplingSettings.model_validate(settings), tiny.LAYOUT.streams
+    scored, plan = scorer(model, chosen.kv_refresh_every), chosen.plan(streams, [target])
+    generators = [tiny.generator(i) for i in range(COUNT)]
+    return generate(scored, streams, some_tokens(), masks(target), plan, chosen, generators)
+
+
+@pytest.mark.parametrize("target", MODALITIES)
 def test_the_same_tokens_are_drawn(both: Both, target: Modality) -> None:
-    tokens, settings = some_tokens(), SamplingSettings(steps=7)
-    unknown = Pair(
-        *(torch.full_like(t, m == target, dtype=torch.bool) for m, t in zip(MODALITIES, tokens, strict=True))
-    )
-    by_torch, by_graph = (
-        generate(model, tokens, unknown, settings, [tiny.generator(i) for i in range(COUNT)], (target,))
-        for model in both
-    )
-    assert torch.equal(torch.cat(by_torch, 1), torch.cat(by_graph, 1))
-    assert not torch.equal(torch.cat(by_graph, 1), torch.cat(tokens, 1))
+    tokens = some_tokens()
+    by_torch, by_graph = (draw(model, target, steps=7) for model in both)
+    assert all(torch.equal(by_torch[name], by_graph[name]) for name in tokens)
+    assert not torch.equal(by_graph[target], tokens[target])
 
 
 @pytest.mark.parametrize("target", MODALITIES)
 def test_conditions_weigh_the_same(both: Both, target: Modality) -> None:
-    evidence = [weigh(model, some_tokens(), target, torch.zeros(COUNT)) for model in both]
+    evidence = [weigh(model, some_tokens(), other(target), target, torch.zeros(COUNT)) for model in both]
     for by_torch, by_graph in zip(*evidence, strict=True):
         torch.testing.assert_close(by_graph, by_torch, atol=1e-4, rtol=1e-4)
 
 
-def test_settled_places_are_scored_exactly_and_one_warning_says_so(both: Both) -> None:
-    tokens, target = some_tokens(), "audio"
-    unknown = Pair(
-        *(torch.full_like(t, m == target, dtype=torch.bool) for m, t in zip(MODALITIES, tokens, strict=True))
-    )
-
-    def drawn(every: int) -> Pair:
-        settings = SamplingSettings(steps=5, settled_every=every)
-        return generate(both[1], tokens, unknown, settings, [tiny.generator(i) for i in range(COUNT)], (target,))
-
-    generation._warn_of_exactness.cache_clear()
-    with pytest.warns(UserWarning, match="settled_every is taken for 1") as caught:
-        found = [drawn(3), drawn(3)]
+def test_keys_and_values_are_always_new_and_one_warning_says_so(both: Both) -> None:
+    fast._warn_of_exactness.cache_clear()
+    with pytest.warns(UserWarning, match="kv_refresh_every is taken for 1") as caught:
+        found = [draw(both[1], "audio", steps=5, kv_refresh_every=3) for _ in range(2)]
     assert len(caught) == 1
-    for pair in found:
-        assert torch.equal(pair.audio, drawn(1).audio)
+    exact = draw(both[1], "audio", steps=5)
+    for tokens in found:
+        assert torch.equal(tokens["audio"], exact["audio"])
 
 
 def test_int8_is_close_and_does_not_depend_on_the_rest_of_the_batch(quantised: Both) -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 import tiny
-from visual_echoes.sampling import SamplingSettings
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer, RefinerConfig, fit_cells, from_cells, to_cells
 from visual_echoes.weights import Model, load_model, save_model
 

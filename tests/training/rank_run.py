@@ -85,7 +85,7 @@ def shard_on_processors() -> None:
         ACCELERATE_USE_FSDP="true",
         FSDP_VERSION="2",
         FSDP_AUTO_WRAP_POLICY="TRANSFORMER_BASED_WRAP",
-        FSDP_TRANSFORMER_CLS_TO_WRAP="Block",
+        FSDP_TRANSFORMER_CLS_TO_WRAP="FastBlock",
     )
     original = AcceleratorState.__init__
 

@@ -1,6 +1,6 @@
 """What MAGE's training does and ours does where a recipe asks for it, each against a few lines of its own.
 
-Shapes: B batch, S places, N packed places, D width, d width of a head, K codes.
+Shapes: B batch, S positions, N packed positions, D width, d width of a head, K codes.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import tiny
-from visual_echoes.attention import Block
-from visual_echoes.packing import Packing
+from visual_echoes.model.blocks import Block, Head
+from visual_echoes.model.config import TransformerConfig
+from visual_echoes.model.fast import FastBlock
+from visual_echoes.model.packing import Packing
+from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.training.recipe import TransformerRecipe, read_recipe
 from visual_echoes.training.settings import TrainSettings, build_optimizers
-from visual_echoes.transformer import EchoTransformer, Head, Pair, TransformerConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 PAPER = [RECIPES / "paper" / f"{name}.toml" for name in ("transformer", "transformer-mu055")]
-TABLES = {"embeddings.image.weight", "embeddings.audio.weight"}
-SINGLE = {"class_slot", "mask_embedding", "decoder_class_position"}
+TABLES = {"token_embedding.image.weight", "token_embedding.audio.weight"}
+SINGLE = {"cls_token", "mask_embedding", "decoder_cls_position"}
 SIZES = {"width": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 2, "mlp_ratio": 2}
 
 
@@ -43,6 +45,8 @@ def paper_model() -> EchoTransformer:
 def test_dropout_falls_on_weights_projection_gelu_and_mlp() -> None:
     torch.manual_seed(0)
     block, rate = Block(paper_config()).train(), 0.1
+    packed = FastBlock(paper_config()).train()
+    packed.load_state_dict(block.state_dict())
     x_BSD = torch.randn(3, 40, 16)
 
     def reference() -> Tensor:
@@ -58,11 +62,12 @@ def test_dropout_falls_on_weights_projection_gelu_and_mlp() -> None:
         return middle_BSD + F.dropout(second(hidden_BSE), rate)
 
     places = Packing(torch.ones(3, 40, dtype=torch.bool))
-    torch.manual_seed(7)
-    found_BSD = places.unpack(block(places.pack(x_BSD), places))
-    torch.manual_seed(7)
-    torch.testing.assert_close(found_BSD, reference())
-    assert not torch.allclose(places.unpack(block(places.pack(x_BSD), places)), reference(), atol=1e-3)
+    for run in (lambda: block(x_BSD), lambda: places.unpack(packed(places.pack(x_BSD), places))):
+        torch.manual_seed(7)
+        found_BSD = run()
+        torch.manual_seed(7)
+        torch.testing.assert_close(found_BSD, reference())
+        assert not torch.allclose(run(), reference(), atol=1e-3)
 
 
 def test_without_it_the_gelu_is_left_alone_and_draws_nothing() -> None:
@@ -105,7 +110,7 @@ def test_in_the_papers_recipes_only_biases_and_norms_are_not_decayed(path: Path)
     names = {name for name, _ in model.named_parameters()}
     left = undecayed(model, settings.model_copy(update={"learning_rate": 0.1}))
     assert left == {name for name in names if name.endswith("bias") or "norm" in name}
-    positions = {f"{side}.{m}" for side in ("places_embedding", "decoder_positions") for m in ("image", "modality")}
+    positions = {f"{side}.{m}" for side in ("positions", "decoder_positions") for m in ("image", "modality")}
     assert names - left >= TABLES | SINGLE | positions
 
 
@@ -146,25 +151,25 @@ def test_the_papers_heads_have_pytorchs_own_eps_and_all_other_norms_a_tenth() ->
     for path in PAPER:
         model = EchoTransformer(paper_config(path))
         eps = {name: module.eps for name, module in model.named_modules() if isinstance(module, nn.LayerNorm)}
-        assert {name for name, value in eps.items() if value == 1e-5} == {"heads.image.norm", "heads.audio.norm"}
+        assert {name for name, value in eps.items() if value == 1e-5} == {"heads.image.0.norm", "heads.audio.0.norm"}
         assert {value for name, value in eps.items() if not name.startswith("heads.")} == {1e-6}
     older = EchoTransformer(tiny.transformer_config())
     assert {module.eps for module in older.modules() if isinstance(module, nn.LayerNorm)} == {1e-6}
 
 
-# The class slot's position in the decoder
+# The CLS token's position in the decoder
 
 
-@pytest.mark.parametrize("pad", ["mask_embedding", "class_feature"])
-def test_the_class_slot_has_a_position_in_the_decoder(pad: str) -> None:
-    model = tiny.transformer(paper_config().model_copy(update={"pad": pad}))
-    places = sum(model.places.values())
+@pytest.mark.parametrize("mask_fill", ["mask_embedding", "cls"])
+def test_the_cls_token_has_a_position_in_the_decoder(mask_fill: str) -> None:
+    model = tiny.transformer(paper_config().model_copy(update={"mask_fill": mask_fill}))
+    places = sum(stream.positions for stream in model.config.streams)
     encoded_BSD = torch.randn(2, 1 + places, 16, generator=tiny.generator())
     masked_BL = torch.rand(2, places, generator=tiny.generator(1)) < 0.5
-    pad_BLD = (encoded_BSD[:, :1] if pad == "class_feature" else model.mask_embedding).expand(2, places, 16)
+    fill_BLD = (encoded_BSD[:, :1] if mask_fill == "cls" else model.mask_embedding).expand(2, places, 16)
     sequence_BSD = encoded_BSD.clone()
-    sequence_BSD[:, 1:][masked_BL] = pad_BLD[masked_BL]  # the pad is the feature without a position
-    positions_SD = torch.cat([model.decoder_class_position[None], model.decoder_positions()])
+    sequence_BSD[:, 1:][masked_BL] = fill_BLD[masked_BL]  # the fill is the feature without a position
+    positions_SD = torch.cat([model.decoder_cls_position[None], model.decoder_positions()])
     torch.testing.assert_close(model.decoder_input(encoded_BSD, masked_BL), sequence_BSD + positions_SD)
 
 
@@ -172,20 +177,22 @@ def test_the_class_slot_has_a_position_in_the_decoder(pad: str) -> None:
 def test_its_position_reaches_what_is_predicted_and_is_learned(kind: dict[str, str]) -> None:
     model = tiny.transformer(paper_config().model_copy(update={**kind, "dropout": 0.0}))
     tokens, _ = tiny.token_cache().draw(2, tiny.generator())
-    masked = Pair(*(torch.rand(t.shape, generator=tiny.generator()) < 0.6 for t in tokens))
-    before = torch.cat(model(tokens, masked), 1)
+    masked = {name: torch.rand(t.shape, generator=tiny.generator()) < 0.6 for name, t in tokens.items()}
+    before = torch.cat(list(model(tokens, masked).values()), 1)
     before.square().sum().backward()
-    assert model.decoder_class_position.grad is not None
-    assert model.decoder_class_position.grad.abs().min() > 0
+    assert model.decoder_cls_position.grad is not None
+    assert model.decoder_cls_position.grad.abs().min() > 0
     with torch.no_grad():
-        model.decoder_class_position += 1.0 * torch.randn(16, generator=tiny.generator())
-        after = torch.cat(model(tokens, masked), 1)
-    assert ((after - before).abs().amax(-1) > 1e-4)[torch.cat(masked, 1)].all()
+        model.decoder_cls_position += 1.0 * torch.randn(16, generator=tiny.generator())
+        after = torch.cat(list(model(tokens, masked).values()), 1)
+    assert ((after - before).abs().amax(-1) > 1e-4)[model.masked_positions(masked)].all()
 
 
 def test_older_models_have_no_such_position() -> None:
     model = tiny.transformer()
-    assert "decoder_class_position" not in model.state_dict()
-    encoded_BSD = torch.randn(2, 1 + sum(model.places.values()), 16, generator=tiny.generator())
+    assert "decoder_cls_position" not in model.state_dict()
+    encoded_BSD = torch.randn(
+        2, 1 + sum(stream.positions for stream in model.config.streams), 16, generator=tiny.generator()
+    )
     masked_BL = torch.ones(encoded_BSD.shape[0], encoded_BSD.shape[1] - 1, dtype=torch.bool)
     assert torch.equal(model.decoder_input(encoded_BSD, masked_BL)[:, 0], encoded_BSD[:, 0])

@@ -15,9 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import tiny
-from visual_echoes.baselines.autoregressive import AutoregressiveConfig, AutoregressiveTransformer, load_autoregressive
 from visual_echoes.data.pairs import write_description, write_split
+from visual_echoes.layout import MODALITIES, Modality
+from visual_echoes.model.autoregressive import AutoregressiveConfig, AutoregressiveTransformer, load_autoregressive
 from visual_echoes.run_folder import AVERAGE_PREFIX, CHECKPOINTS, checkpoint_path
+from visual_echoes.streams import Tokens
 from visual_echoes.training import run
 from visual_echoes.training.autoregressive import AutoregressiveTask
 from visual_echoes.training.build import build_task
@@ -27,7 +29,6 @@ from visual_echoes.training.loop import fit
 from visual_echoes.training.recipe import AutoregressiveRecipe, Recipe
 from visual_echoes.training.runs import summarise
 from visual_echoes.training.signals import TrainingStopped
-from visual_echoes.transformer import MODALITIES, Modality, Pair
 from visual_echoes.weights import Model, PartName, save_model
 
 CPU = torch.device("cpu")
@@ -51,12 +52,12 @@ def test_a_fair_coin_chooses_each_items_direction() -> None:
     assert float(to_audio.double().mean()) == pytest.approx(0.5, abs=0.03)
     again = task.batch(4000, tiny.generator(3))
     assert torch.equal(again[1], to_audio)
-    assert torch.equal(again[0].audio, tokens.audio)
+    assert torch.equal(again[0]["audio"], tokens["audio"])
     # A place that holds the group: partners are of one group.
-    assert torch.equal(tokens.image[:, 1], tokens.audio[:, 1])
+    assert torch.equal(tokens["image"][:, 1], tokens["audio"][:, 1])
     items = int(to_audio.sum())
-    assert float(scored.audio.sum()) == pytest.approx(items * tiny.LAYOUT.audio_tokens)
-    assert float(scored.image.sum()) == pytest.approx((4000 - items) * tiny.LAYOUT.image_tokens)
+    assert float(scored["audio"].sum()) == pytest.approx(items * tiny.LAYOUT.audio_tokens)
+    assert float(scored["image"].sum()) == pytest.approx((4000 - items) * tiny.LAYOUT.image_tokens)
 
 
 def test_the_loss_is_the_cross_entropy_of_the_targets_tokens() -> None:
@@ -65,7 +66,7 @@ def test_the_loss_is_the_cross_entropy_of_the_targets_tokens() -> None:
     tokens, to_audio, _ = batch
     loss, metrics = loss_of(task, batch)
     parts = []
-    for modality, chosen, own in (("image", ~to_audio, tokens.image), ("audio", to_audio, tokens.audio)):
+    for modality, chosen, own in (("image", ~to_audio, tokens["image"]), ("audio", to_audio, tokens["audio"])):
         logits = task.model.logits(modality, task.model(tokens, to_audio)[chosen])
         parts.append(F.cross_entropy(logits.flatten(0, 1), own[chosen].flatten(), reduction="none"))
         torch.testing.assert_close(metrics[f"loss/{modality}"], parts[-1].mean())
@@ -76,11 +77,11 @@ def test_pieces_of_a_batch_make_up_its_loss() -> None:
     task = task_with(dropout=0.0)
     tokens, to_audio, scored = task.batch(8, tiny.generator(1))
     to_audio = torch.arange(8) < 3  # the second half has one direction only
-    scored = Pair(*(torch.full((8,), float(n) * 16 / 8) for n in (5, 3)))
+    scored = {name: torch.full((8,), float(n) * 16 / 8) for name, n in (("image", 5), ("audio", 3))}
     whole, metrics = loss_of(task, (tokens, to_audio, scored))
     halves = []
     for rows in (slice(0, 4), slice(4, 8)):
-        pairs = [Pair(*(t[rows] for t in pair)) for pair in (tokens, scored)]
+        pairs = [{name: t[rows] for name, t in side.items()} for side in (tokens, scored)]
         halves.append(loss_of(task, (pairs[0], to_audio[rows], pairs[1])))
     torch.testing.assert_close((halves[0][0] + halves[1][0]) / 2, whole)
     for name, value in metrics.items():
@@ -92,19 +93,19 @@ def test_pieces_of_a_batch_make_up_its_loss() -> None:
 class Oracle(AutoregressiveTransformer):
     """Reads the group off the condition and bets on it."""
 
-    def forward(self, tokens: Pair, to_audio_B: Tensor) -> Tensor:
-        group_B = torch.where(to_audio_B, tokens.image[:, 1], tokens.audio[:, 1])
-        return F.one_hot(group_B, 32).float()[:, None].expand(-1, sum(map(self.config.places, MODALITIES)), -1)
+    def forward(self, tokens: Tokens, to_audio_B: Tensor) -> Tensor:
+        group_B = torch.where(to_audio_B, tokens["image"][:, 1, 0], tokens["audio"][:, 1, 0])
+        return F.one_hot(group_B, 32).float()[:, None].expand(-1, tiny.LAYOUT.tokens, -1)
 
     def logits(self, target: Modality, features_BLD: Tensor) -> Tensor:
-        return 3.0 * features_BLD[:, -self.config.places(target) :]
+        return 3.0 * features_BLD[:, -self.config.stream(target).positions :]
 
 
 def test_the_gain_is_what_the_true_partner_is_worth() -> None:
     task = task_with()
     found = task.validate(Oracle(task.config), CPU).metrics
     for modality in MODALITIES:
-        places = task.config.places(modality)
+        places = task.config.stream(modality).positions
         # A right bet is worth 3 nats, and three of four places hold the group; of the others, noise, 1 in 32 does.
         assert found[f"cross_modal_gain/{modality}"] == pytest.approx(3.0 * 0.75 * places, rel=0.06)
         right = 0.75 + 0.25 / 32
@@ -114,8 +115,8 @@ def test_the_gain_is_what_the_true_partner_is_worth() -> None:
 class Deaf(Oracle):
     """Bets on the same codes whatever the condition."""
 
-    def forward(self, tokens: Pair, to_audio_B: Tensor) -> Tensor:
-        return torch.arange(32.0).expand(len(to_audio_B), sum(map(self.config.places, MODALITIES)), -1)
+    def forward(self, tokens: Tokens, to_audio_B: Tensor) -> Tensor:
+        return torch.arange(32.0).expand(len(to_audio_B), tiny.LAYOUT.tokens, -1)
 
 
 def test_who_does_not_listen_gains_nothing() -> None:

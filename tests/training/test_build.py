@@ -107,7 +107,7 @@ def test_a_tokenizer_may_have_other_codes_than_the_layout(clips: Path, tmp_path:
     chosen = recipe("transformer", tmp_path, tmp_path / "run", image_vqgan=folder, audio_vqgan=folder)
     task = build_task(chosen)
     assert isinstance(task, TransformerTask)
-    assert (task.config.image_codes, task.config.audio_codes) == (48, LAYOUT.audio_codes)
+    assert [stream.codes for stream in task.config.streams] == [48, LAYOUT.audio_codes]
     assert run_layout(chosen, task) == model.layout
 
 

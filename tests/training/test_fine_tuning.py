@@ -14,11 +14,14 @@ from torch import Tensor
 
 import tiny
 from visual_echoes.errors import EchoesError
+from visual_echoes.layout import MODALITIES
+from visual_echoes.model.fast import FastTransformer
+from visual_echoes.model.transformer import EchoTransformer
+from visual_echoes.streams import Stream
 from visual_echoes.training.checkpoint import checkpoint_path
 from visual_echoes.training.fine_tuning import freeze, interpolate_positions, start_from
 from visual_echoes.training.loop import fit
 from visual_echoes.training.transformer import TransformerTask
-from visual_echoes.transformer import MODALITIES, EchoTransformer
 from visual_echoes.vocoder import build_vocoder
 from visual_echoes.vqgan import VQGAN
 from visual_echoes.weights import load_model
@@ -33,16 +36,21 @@ def trained(folder: Path) -> EchoTransformer:
     return part
 
 
+def streams(**changes: dict[str, Any]) -> tuple[Stream, ...]:
+    """Those of the layout, some of them changed."""
+    return tuple(stream.model_copy(update=changes.get(stream.name, {})) for stream in tiny.LAYOUT.streams)
+
+
 def started(folder: Path, **changes: Any) -> tuple[EchoTransformer, dict[str, Tensor]]:
     """A transformer with weights from the folder, and what it was before."""
     torch.manual_seed(9)
-    model = EchoTransformer(tiny.transformer_config(**changes))
+    model = FastTransformer(tiny.transformer_config(**changes))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     start_from(model, str(folder), "transformer")
     return model, before
 
 
-@pytest.mark.parametrize("changes", [{}, {"dropout": 0.3}, {"encoder_input": "visible", "pad": "class_feature"}])
+@pytest.mark.parametrize("changes", [{}, {"dropout": 0.3}, {"encoder_input": "visible", "mask_fill": "cls"}])
 def test_the_same_sizes_take_every_tensor(model_folder: Path, changes: dict[str, Any]) -> None:
     model, _ = started(model_folder, **changes)
     expected = trained(model_folder).state_dict()
@@ -51,10 +59,10 @@ def test_the_same_sizes_take_every_tensor(model_folder: Path, changes: dict[str,
 
 def test_a_larger_grid_changes_its_positions_only(model_folder: Path) -> None:
     rows, columns = tiny.LAYOUT.image_grid
-    model, _ = started(model_folder, image_grid=(2 * rows, columns + 1))
+    model, _ = started(model_folder, streams=streams(image={"shape": (2 * rows, columns + 1)}))
     old, new = trained(model_folder).state_dict(), model.state_dict()
     changed = {key for key in new if new[key].shape != old[key].shape or not torch.equal(new[key], old[key])}
-    assert changed == {"places_embedding.image", "decoder_positions.image"}
+    assert changed == {"positions.image", "decoder_positions.image"}
     for key in changed:
         grids = tiny.LAYOUT.image_grid, (2 * rows, columns + 1)
         assert torch.equal(new[key], interpolate_positions(old[key], *grids))
@@ -62,24 +70,24 @@ def test_a_larger_grid_changes_its_positions_only(model_folder: Path) -> None:
 
 def test_a_turned_grid_is_not_mistaken_for_the_same(model_folder: Path) -> None:
     turned = (tiny.LAYOUT.audio_grid[0] * 2, tiny.LAYOUT.audio_grid[1] // 2)  # as many places
-    model, _ = started(model_folder, audio_grid=turned)
-    assert not torch.equal(model.places_embedding.audio, trained(model_folder).places_embedding.audio)
+    model, _ = started(model_folder, streams=streams(audio={"shape": turned}))
+    fitted, old = (net.positions.audio for net in (model, trained(model_folder)))
+    assert not torch.equal(fitted, old)
 
 
 def test_new_codes_are_added_and_the_old_ones_keep_their_meaning(model_folder: Path) -> None:
-    model, before = started(model_folder, audio_codes=40)
+    model, before = started(model_folder, streams=streams(audio={"codes": 40}))
     old, new = trained(model_folder).state_dict(), model.state_dict()
-    table, bias = "embeddings.audio.weight", "heads.audio.bias"
+    table, bias = "token_embedding.audio.weight", "heads.audio.0.bias"
     assert torch.equal(new[table][:32], old[table][:32])
     assert torch.equal(new[table][32:40], before[table][32:40])
     assert torch.equal(new[table][40], old[table][32])  # the mask id
     assert torch.equal(new[bias], torch.cat([old[bias], torch.zeros(8)]))
     tokens = tiny.token_cache().draw(3, tiny.generator())[0]
-    nothing = type(tokens)(*(torch.zeros_like(own, dtype=torch.bool) for own in tokens))
+    nothing = {name: torch.zeros_like(own, dtype=torch.bool) for name, own in tokens.items()}
     for modality in MODALITIES:
         scores = [
-            net.eval().logits(modality, getattr(net(tokens, nothing), modality))
-            for net in (trained(model_folder), model)
+            net.eval().logits((modality, 0), net(tokens, nothing)[modality]) for net in (trained(model_folder), model)
         ]
         torch.testing.assert_close(scores[1][..., :32], scores[0])
 
@@ -89,7 +97,12 @@ def test_new_codes_are_added_and_the_old_ones_keep_their_meaning(model_folder: P
     [
         ({"heads": 4}, ["heads is 2 there and 4 here"]),
         ({"width": 32, "encoder_layers": 2}, ["width is 16 there and 32 here", "encoder_layers is 1 there and 2 here"]),
-        ({"image_codes": 31, "audio_codes": 64}, ["image_codes is 32 there and 31 here"]),
+        ({"streams": streams(image={"codes": 31}, audio={"codes": 64})}, ["image_codes is 32 there and 31 here"]),
+        (
+            {"streams": streams(image={"shape": (16,)}, audio={"depth": 2})},
+            ["image is (4, 4) x 1 there and (16,) x 1 here", "audio is (4, 4) x 1 there and (4, 4) x 2 here"],
+        ),
+        ({"streams": streams()[:1]}, ["the streams are image, audio there and image here"]),
     ],
 )
 def test_every_misfit_is_named_and_nothing_else(model_folder: Path, changes: dict[str, Any], named: list[str]) -> None:
@@ -136,7 +149,7 @@ def test_interpolation_follows_rows_and_columns() -> None:
 # Freezing
 
 
-FREEZABLE = ["encoder", "encoder.0", "heads.audio", "class_slot", "embeddings"]
+FREEZABLE = ["encoder", "encoder.0", "heads.audio", "cls_token", "token_embedding"]
 
 
 @pytest.mark.parametrize("name", FREEZABLE)
@@ -149,10 +162,29 @@ def test_what_is_frozen_neither_moves_nor_has_optimizer_state(name: str, tmp_pat
     unmoved = {key for key, value in model.named_parameters() if torch.equal(value, before[key])}
     assert frozen
     assert frozen <= unmoved
-    assert "bridge.weight" not in unmoved
+    assert "decoder_embed.weight" not in unmoved
     with safe_open(checkpoint_path(tmp_path / "checkpoints", 3), framework="pt") as file:
         moments = [key for key in file.keys() if key.startswith("optimizer/") and key.endswith("/exp_avg")]  # noqa: SIM118
     assert len(moments) == sum(parameter.requires_grad for parameter in task.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("older", "name"),
+    [
+        ("class_slot", "cls_token"), ("bridge", "decoder_embed"), ("bridge.weight", "decoder_embed.weight"),
+        ("embeddings.image", "token_embedding.image"), ("places_embedding", "positions"),
+        ("places_embedding.modality", "positions.modality"), ("places_embedding.image", "positions.image"),
+        ("decoder_positions.audio", "decoder_positions.audio"), ("heads.audio", "heads.audio"),
+    ],
+)  # fmt: skip
+def test_names_of_older_recipes_are_frozen_too(older: str, name: str) -> None:
+    frozen = []
+    for given_name in (older, name):
+        model = tiny.transformer()
+        freeze(model, [given_name])
+        frozen.append([key for key, parameter in model.named_parameters() if not parameter.requires_grad])
+    assert frozen[0] == frozen[1]
+    assert frozen[0]
 
 
 class Killed(Exception):

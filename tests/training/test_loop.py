@@ -226,7 +226,7 @@ def test_the_average_follows_its_closed_form(tmp_path: Path) -> None:
     watched: list[torch.Tensor] = []
 
     def watch(step: int) -> dict[str, float]:
-        watched.append(task.modules["model"].bridge.weight.detach().clone())
+        watched.append(task.modules["model"].decoder_embed.weight.detach().clone())
         return {}
 
     task.after_step = watch  # type: ignore[method-assign]
@@ -234,7 +234,7 @@ def test_the_average_follows_its_closed_form(tmp_path: Path) -> None:
     expected = watched[0]
     for weights in watched[1:]:
         expected = 0.6 * expected + 0.4 * weights
-    torch.testing.assert_close(model.bridge.weight, expected)
+    torch.testing.assert_close(model.decoder_embed.weight, expected)
 
 
 def test_the_log_tells_losses_rates_and_validation(whole: Callable[[str], Path]) -> None:

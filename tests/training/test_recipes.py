@@ -13,10 +13,12 @@ import torch
 from torch import nn
 
 import tiny
-from visual_echoes.baselines.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from visual_echoes.evaluation.judges import build_judge
-from visual_echoes.masking import EVERYTHING
-from visual_echoes.sampling import SamplingSettings
+from visual_echoes.model.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
+from visual_echoes.model.config import TransformerConfig
+from visual_echoes.model.masking import EVERYTHING
+from visual_echoes.model.settings import SamplingSettings
+from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer
 from visual_echoes.tokenizers.taef import TAEFTokenizer
 from visual_echoes.training.build import audio_config, image_config
@@ -33,7 +35,6 @@ from visual_echoes.training.recipe import (
     VocoderRecipe,
     read_recipe,
 )
-from visual_echoes.transformer import EchoTransformer, TransformerConfig
 from visual_echoes.vocoder import build_vocoder
 from visual_echoes.vqgan import VQGAN
 

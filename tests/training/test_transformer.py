@@ -10,14 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 import tiny
-from visual_echoes.masking import EVERYTHING
+from visual_echoes.layout import MODALITIES
 from visual_echoes.training.loop import fit
-from visual_echoes.training.transformer import MaskingObjective, TransformerTask, strangers
-from visual_echoes.transformer import MODALITIES, Pair
+from visual_echoes.training.transformer import MaskingObjective, TransformerTask, mismatches
 
 CPU = torch.device("cpu")
 
@@ -35,39 +34,41 @@ def only_phase(task: TransformerTask, batch: Any) -> Any:
 
 def test_masks_follow_the_paper() -> None:
     task = tiny.transformer_task()
-    tokens, masked, dropped, _ = task.batch(200, tiny.generator())
-    for modality, t, m, d in zip(MODALITIES, tokens, masked, dropped, strict=True):
-        places = task.config.places(modality)
-        assert t.shape == m.shape == d.shape == (200, places)
+    tokens, masked, scored, dropped, _ = task.batch(200, tiny.generator())
+    for stream in task.config.streams:
+        t, m, d = tokens[stream.name], masked[stream.name][..., 0], dropped[stream.name]
+        assert t.shape == (200, stream.positions, 1)
+        assert m.shape == d.shape == (200, stream.positions)
+        assert torch.equal(scored[stream.name], masked[stream.name])
         assert not (d & ~m).any()
-        assert set(d.sum(1).tolist()) == {places // 2}
-        assert int(m.sum(1).min()) >= places // 2
+        assert set(d.sum(1).tolist()) == {stream.positions // 2}
+        assert int(m.sum(1).min()) >= stream.positions // 2
         assert len(set(m.sum(1).tolist())) > 3
-    # One ratio for each modality, not one for both.
-    shares = torch.stack([m.double().mean(1) for m in masked])
+    # One ratio for each stream, not one for both.
+    shares = torch.stack([m.double().mean((1, 2)) for m in masked.values()])
     assert abs(float(torch.corrcoef(shares)[0, 1])) < 0.2
 
 
 def test_a_share_of_the_samples_shows_one_modality_whole() -> None:
-    _, masked, dropped, _ = task_with(shown_share=0.6).batch(4000, tiny.generator())
-    image, audio = (~m.any(1) for m in masked)
+    _, masked, _, dropped, _ = task_with(shown_share=0.6).batch(4000, tiny.generator())
+    image, audio = (~m.any((1, 2)) for m in masked.values())
     assert not (image & audio).any()
     assert float(image.double().mean()) == pytest.approx(0.3, abs=0.03)
     assert float(audio.double().mean()) == pytest.approx(0.3, abs=0.03)
-    assert not dropped.image[image].any()
+    assert not dropped["image"][image].any()
     _, masked, *_ = task_with(shown_share=1.0).batch(500, tiny.generator())
-    assert (masked.image.any(1) ^ masked.audio.any(1)).all()
+    assert (masked["image"].any((1, 2)) ^ masked["audio"].any((1, 2))).all()
     _, masked, *_ = task_with().batch(500, tiny.generator())
-    assert all(m.any(1).all() for m in masked)
+    assert all(m.any(1).all() for m in masked.values())
 
 
 def test_one_ratio_may_hold_for_a_whole_batch() -> None:
     task = task_with(ratios="batch")
     for seed in range(3):
         _, masked, *_ = task.batch(50, tiny.generator(seed))
-        counts = [set(m.sum(1).tolist()) for m in masked]
+        counts = [set(m.sum((1, 2)).tolist()) for m in masked.values()]
         assert [len(found) for found in counts] == [1, 1]
-    assert len({int(task.batch(2, tiny.generator(seed))[1].audio[0].sum()) for seed in range(20)}) > 3
+    assert len({int(task.batch(2, tiny.generator(seed))[1]["audio"][0].sum()) for seed in range(20)}) > 3
 
 
 @pytest.mark.parametrize(("direction", "shown"), [("image_to_audio", "image"), ("audio_to_image", "audio")])
@@ -75,7 +76,7 @@ def test_one_direction_shows_its_condition_and_learns_the_other(direction: str, 
     task = task_with(direction=direction, shown_share=0.6)
     batch = task.batch(50, tiny.generator())
     phase = only_phase(task, batch)
-    for modality, masked in zip(MODALITIES, batch[1], strict=True):
+    for modality, masked in batch[1].items():
         assert bool(masked.any(1).all()) == (modality != shown)
         assert bool(masked.any()) == (modality != shown)
         assert (float(phase.metrics[f"loss/{modality}"].detach()) == 0.0) == (modality == shown)
@@ -88,57 +89,53 @@ def test_a_recipe_keeps_its_fingerprint_where_it_uses_nothing_new() -> None:
     assert tiny.train_settings(1, decay_embeddings=True).model_dump()["decay_embeddings"]
 
 
-def test_a_model_that_uses_nothing_new_is_read_by_versions_before_it() -> None:
-    later = {"activation_dropout": 0.1, "head_norm_eps": 1e-5, "decoder_class_position": True}
-    assert not later.keys() & tiny.transformer_config().model_dump().keys()
-    assert later.items() <= tiny.transformer_config(**later).model_dump().items()
-    assert tiny.transformer_config().model_dump(context=EVERYTHING).keys() >= later.keys()
-
-
 def test_batches_pair_within_groups_and_repeat() -> None:
     task = tiny.transformer_task()
     tokens, *_ = task.batch(50, tiny.generator(3))
     # The made-up tokens are the group's number, but for every fourth place.
-    assert torch.equal(tokens.image[:, 1], tokens.audio[:, 1])
+    assert torch.equal(tokens["image"][:, 1], tokens["audio"][:, 1])
     again, *_ = task.batch(50, tiny.generator(3))
-    assert torch.equal(torch.cat(tokens, 1), torch.cat(again, 1))
+    assert all(torch.equal(tokens[name], again[name]) for name in tokens)
 
 
 @pytest.mark.parametrize("average", ["tokens", "modalities"])
 def test_the_loss_is_the_cross_entropy_of_masked_places(average: str) -> None:
     task = task_with(average=average, label_smoothing=0.1)
-    tokens, masked, dropped, scored = task.batch(6, tiny.generator())
-    phase = only_phase(task, (tokens, masked, dropped, scored))
+    batch = tokens, masked, _, dropped, _ = task.batch(6, tiny.generator())
+    phase = only_phase(task, batch)
     losses = []
-    for modality, t, m, f in zip(MODALITIES, tokens, masked, task.model(tokens, masked, dropped), strict=True):
-        log_p = task.model.logits(modality, f).log_softmax(-1)
-        smooth = 0.9 * log_p.gather(-1, t[..., None])[..., 0] + 0.1 * log_p.mean(-1)
-        losses.append(-smooth[m])
-        torch.testing.assert_close(phase.metrics[f"loss/{modality}"], losses[-1].mean())
+    for name, features in task.model(tokens, masked, dropped).items():
+        log_p = task.model.logits((name, 0), features).log_softmax(-1)
+        smooth = 0.9 * log_p.gather(-1, tokens[name])[..., 0] + 0.1 * log_p.mean(-1)
+        losses.append(-smooth[masked[name][..., 0]])
+        torch.testing.assert_close(phase.metrics[f"loss/{name}"], losses[-1].mean())
     expected = torch.cat(losses).mean() if average == "tokens" else (losses[0].mean() + losses[1].mean()) / 2
     torch.testing.assert_close(phase.loss, expected)
 
 
 def test_targets_at_visible_places_are_not_scored_and_masked_ones_are() -> None:
     task = task_with()
-    tokens, masked, dropped, scored = task.batch(4, tiny.generator())
-    before = only_phase(task, (tokens, masked, dropped, scored)).loss
-    # Tokens at masked places are targets alone: another target, another loss; dropped places count too.
-    for places in (masked.audio & ~dropped.audio, dropped.audio):
-        changed = Pair(tokens.image, torch.where(places, (tokens.audio + 1) % 32, tokens.audio))
-        assert not torch.allclose(only_phase(task, (changed, masked, dropped, scored)).loss, before)
+    tokens, *rest = task.batch(4, tiny.generator())
+    masked, _, dropped, _ = rest
+    before = only_phase(task, (tokens, *rest)).loss
+    # Tokens at masked positions are targets alone: another target, another loss; dropped positions count too.
+    own, gone = masked["audio"], dropped["audio"][..., None]
+    for places in (own & ~gone, gone):
+        changed = {**tokens, "audio": torch.where(places, (tokens["audio"] + 1) % 32, tokens["audio"])}
+        assert not torch.allclose(only_phase(task, (changed, *rest)).loss, before)
     # With features that know nothing of the input, visible tokens cannot matter.
-    task.modules["model"].forward = lambda t, *_: Pair(*(torch.zeros(*x.shape, 16) for x in t))
-    blind = only_phase(task, (tokens, masked, dropped, scored)).loss
-    changed = Pair(*(torch.where(m, t, (t + 1) % 32) for t, m in zip(tokens, masked, strict=True)))
-    assert torch.equal(only_phase(task, (changed, masked, dropped, scored)).loss, blind)
+    task.modules["model"].forward = lambda t, *_: {name: torch.zeros(*x.shape[:2], 16) for name, x in t.items()}
+    blind = only_phase(task, (tokens, *rest)).loss
+    changed = {name: torch.where(masked[name], t, (t + 1) % 32) for name, t in tokens.items()}
+    assert torch.equal(only_phase(task, (changed, *rest)).loss, blind)
 
 
 def test_a_modality_without_masked_places_does_not_spoil_the_loss() -> None:
     task = task_with()
-    tokens, masked, dropped, scored = task.batch(4, tiny.generator())
-    nothing = torch.zeros_like(masked.audio)
-    phase = only_phase(task, (tokens, Pair(masked.image, nothing), Pair(dropped.image, nothing), scored))
+    tokens, masked, scored, dropped, average = task.batch(4, tiny.generator())
+    nothing = torch.zeros_like(masked["audio"])
+    masked, scored = ({**mask, "audio": nothing} for mask in (masked, scored))
+    phase = only_phase(task, (tokens, masked, scored, {**dropped, "audio": nothing[..., 0]}, average))
     assert phase.loss.isfinite()
     assert not phase.metrics["loss/audio"].any()
     phase.loss.backward()
@@ -150,7 +147,8 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_parts(average: str) -> None:
     task = task_with(average=average, shown_share=0.5)
     batch = task.batch(6, tiny.generator())
     parts = [
-        only_phase(task, tuple(Pair(*(x[rows] for x in pair)) for pair in batch)) for rows in (slice(3), slice(3, 6))
+        only_phase(task, tuple({name: x[rows] for name, x in part.items()} for part in batch))
+        for rows in (slice(3), slice(3, 6))
     ]
     whole = only_phase(task, batch)
     torch.testing.assert_close(whole.loss, (parts[0].loss + parts[1].loss) / 2)
@@ -162,23 +160,23 @@ def test_the_items_are_those_of_the_batch() -> None:
     task = task_with()
     tokens, *_ = task.batch(5, tiny.generator(3))
     items = task.items(5, tiny.generator(3))
-    assert torch.equal(tokens.image, task.train.image_tokens[items].long())
+    assert torch.equal(tokens["image"], task.train.tokens["image"]["image"][items].long())
 
 
 def test_token_embeddings_can_start_from_codebooks() -> None:
     torch.manual_seed(0)
     codebook = torch.randn(4, 8).repeat_interleave(8, 0)  # every eight codes alike
     cache = tiny.token_cache()
-    task = TransformerTask(tiny.transformer_config(), MaskingObjective(), cache, cache, {"image": codebook})
-    rows = task.model.embeddings["image"].weight[:-1].reshape(4, 8, -1)
+    task = TransformerTask(tiny.transformer_config(), MaskingObjective(), cache, cache, {("image", 0): codebook})
+    rows = task.model.codes_of(("image", 0)).reshape(4, 8, -1)
     torch.testing.assert_close(rows, rows[:, :1].expand_as(rows))
-    assert len(task.model.embeddings["audio"].weight[:-1].unique(dim=0)) == 32
+    assert len(task.model.codes_of(("audio", 0)).unique(dim=0)) == 32
 
 
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=40), st.integers(0, 99))
-def test_strangers_are_of_another_group(groups: list[int], seed: int) -> None:
+def test_mismatched_items_are_of_another_group(groups: list[int], seed: int) -> None:
     tensor = torch.tensor(groups)
-    other = strangers(tensor, tiny.generator(seed))
+    other = mismatches(tensor, tiny.generator(seed))
     if len(set(groups)) == 1:
         assert torch.equal(other, torch.arange(len(groups)))
     else:
@@ -211,14 +209,14 @@ class Oracle(nn.Module):
         super().__init__()
         self.config = task.config
 
-    def forward(self, tokens: Pair, masked: Pair) -> Pair:
-        bets = []
-        for other, own in ((tokens.audio, masked.image), (tokens.image, masked.audio)):
-            group = other[:, 1]  # a place that holds the group
-            bets.append(F.one_hot(group, 32).float()[:, None].expand(-1, own.shape[1], -1))
-        return Pair(*bets)
+    def forward(self, tokens: dict[str, Tensor], masked: dict[str, Tensor]) -> dict[str, Tensor]:
+        bets = {}
+        for other, own in (("audio", "image"), ("image", "audio")):
+            group = tokens[other][:, 1, 0]  # a position that holds the group
+            bets[own] = F.one_hot(group, 32).float()[:, None].expand(-1, masked[own].shape[1], -1)
+        return bets
 
-    def logits(self, _: str, features: torch.Tensor) -> torch.Tensor:
+    def logits(self, _: object, features: torch.Tensor) -> torch.Tensor:
         return 3.0 * features
 
 
@@ -272,7 +270,7 @@ def test_a_contrastive_loss_teaches_which_sound_is_a_picture_s_own() -> None:
 
 def test_a_summary_knows_one_modality_alone() -> None:
     model, tokens = tiny.transformer().eval(), tiny.token_cache().draw(3, tiny.generator())[0]
-    changed = Pair(tokens.image, tokens.audio.flip(1))
+    changed = {**tokens, "audio": tokens["audio"].flip(1)}
     with torch.no_grad():
-        assert torch.equal(model.summary("image", tokens), model.summary("image", changed))
-        assert not torch.allclose(model.summary("audio", tokens), model.summary("audio", changed))
+        assert torch.equal(model.summary(tokens, "image"), model.summary(changed, "image"))
+        assert not torch.allclose(model.summary(tokens, "audio"), model.summary(changed, "audio"))

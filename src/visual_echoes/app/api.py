@@ -238,7 +238,7 @@ async def _elsewhere(request: Request) -> JSONResponse:
 
 
 def _grids(done: int, frame: Frame) -> Grids:
-    return Grids(done=done, image=frame.image_BI.tolist(), audio=frame.audio_BA.tolist())
+    return Grids(done=done, image=frame["image"].tolist(), audio=frame["audio"].tolist())
 
 
 def _problem(_: Request, error: Exception) -> JSONResponse:

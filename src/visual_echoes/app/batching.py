@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from visual_echoes.generation import Progress
+from visual_echoes.model.interface import Progress
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import Result, VisualEchoes
-from visual_echoes.sampling import SamplingSettings
 
 Make = Callable[[VisualEchoes, Progress], Result]
 Method = Literal["image_to_audio", "audio_to_image", "generate_pair"]

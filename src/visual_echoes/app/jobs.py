@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from visual_echoes.app.batching import Make
 from visual_echoes.pipeline import Result
-from visual_echoes.transformer import Pair
+from visual_echoes.streams import Tokens
 
 OPEN = -1  # stands for a token that is not settled yet
 
@@ -56,11 +56,8 @@ class Task:
         return [suffix for kind, suffix in alone.items() if kind not in self.given] + [".mp4"]
 
 
-class Frame(NamedTuple):
-    """The tokens after a sampling step, int16, `OPEN` where nothing is settled."""
-
-    image_BI: np.ndarray
-    audio_BA: np.ndarray
+# The tokens after a sampling step, by stream: the first code of each position, int16 (B, P), `OPEN` where it is masked.
+Frame = dict[str, np.ndarray]
 
 
 class JobStatus(BaseModel):
@@ -142,7 +139,7 @@ class Job:
     def size(self) -> int:
         """Bytes of what it made."""
         arrays = () if self.result is None else (self.result.images, self.result.audio, self.result.mels)
-        grids = sum(frame.image_BI.nbytes + frame.audio_BA.nbytes for frame in self.frames)
+        grids = sum(tokens_BP.nbytes for frame in self.frames for tokens_BP in frame.values())
         return grids + sum(map(len, self.files.values())) + sum(a.nbytes for a in arrays if a is not None)
 
     def cancel(self) -> None:
@@ -160,9 +157,9 @@ class Job:
             self.frames.clear()
             self._state, self._ahead, self._done = "running", 0, 0
 
-    def advance(self, done: int, total: int, tokens: Pair, unknown: Pair) -> None:
+    def advance(self, done: int, total: int, tokens: Tokens, masked: Tokens) -> None:
         """Note a sampling step; raises `Cancelled` if the job is no longer wanted."""
-        frame = Frame(*(_settled(*side) for side in zip(tokens, unknown, strict=True)))
+        frame = {name: _first_codes(tokens[name], masked[name]) for name in tokens}
         with self._lock:
             self.frames.append(frame)
             self._done, self._total = done, total
@@ -185,8 +182,8 @@ class Job:
         self._state, self._ahead, self.ended = state, 0, time.monotonic()
 
 
-def _settled(tokens_BP: Tensor, open_BP: Tensor) -> np.ndarray:
-    return tokens_BP.masked_fill(open_BP, OPEN).to("cpu").numpy().astype(np.int16)
+def _first_codes(tokens_BPQ: Tensor, masked_BPQ: Tensor) -> np.ndarray:
+    return tokens_BPQ.masked_fill(masked_BPQ, OPEN)[..., 0].to("cpu").numpy().astype(np.int16)
 
 
 def _chances(result: Result) -> tuple[float | None, ...]:

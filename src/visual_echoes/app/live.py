@@ -10,12 +10,12 @@ from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from visual_echoes.app.jobs import OPEN, Frame, Job
 from visual_echoes.demo.page import data_uri, png_bytes
+from visual_echoes.layout import Modality
+from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.transformer import EchoTransformer, Modality
 
 _GROUND = (28, 24, 38)  # of open places
 _DARKEST = 70  # of a settled place, so that it stands out from the ground
@@ -28,7 +28,7 @@ def code_colours(echoes: VisualEchoes, modality: Modality) -> np.ndarray:
     """
     transformer = cast(EchoTransformer, echoes.codec.part("transformer"))
     codes = echoes.layout.image_codes if modality == "image" else echoes.layout.audio_codes
-    table_KD = cast(Tensor, transformer.embeddings[modality].weight)[:codes].detach().double().cpu()
+    table_KD = transformer.codes_of((modality, 0)).detach().double().cpu()
     components_K3 = torch.linalg.svd(table_KD - table_KD.mean(0), full_matrices=False).U[:, :3]
     rank_K3 = components_K3.argsort(0).argsort(0).double() / max(1, codes - 1)
     return (_DARKEST + rank_K3 * (255 - _DARKEST)).round().to(torch.uint8).numpy()
@@ -53,9 +53,9 @@ class Live:
             return ""
         frame, layout = job.frames[step - 1], echoes.layout
         figures = []
-        for row in range(len(frame.image_BI)):
-            image = self._picture(echoes, "image", frame.image_BI[row], layout.image_grid)
-            audio = self._picture(echoes, "audio", frame.audio_BA[row], layout.audio_grid)
+        for row in range(len(frame["image"])):
+            image = self._picture(echoes, "image", frame["image"][row], layout.image_grid)
+            audio = self._picture(echoes, "audio", frame["audio"][row], layout.audio_grid)
             settled = _settled(frame, row)
             figures.append(
                 f'<figure><div class="grids">'
@@ -76,5 +76,5 @@ class Live:
 
 
 def _settled(frame: Frame, row: int) -> str:
-    known = int((frame.image_BI[row] != OPEN).sum() + (frame.audio_BA[row] != OPEN).sum())
-    return f"{known} of {len(frame.image_BI[row]) + len(frame.audio_BA[row])} tokens"
+    known = sum(int((tokens_BP[row] != OPEN).sum()) for tokens_BP in frame.values())
+    return f"{known} of {sum(tokens_BP.shape[1] for tokens_BP in frame.values())} tokens"

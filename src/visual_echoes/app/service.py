@@ -32,7 +32,7 @@ from visual_echoes.exports import export_item
 from visual_echoes.names import shown
 from visual_echoes.notes import collected
 from visual_echoes.pipeline import Result, VisualEchoes
-from visual_echoes.transformer import Pair
+from visual_echoes.streams import Tokens
 
 T = TypeVar("T")
 
@@ -258,13 +258,13 @@ class Service:
                 self._run([job])
 
     def _advance(
-        self, jobs: Sequence[Job], rows: Sequence[slice], done: int, total: int, tokens: Pair, unknown: Pair
+        self, jobs: Sequence[Job], rows: Sequence[slice], done: int, total: int, tokens: Tokens, masked: Tokens
     ) -> None:
         """Tell each job of its own items; those that are no longer wanted leave, and the last one ends the sampling."""
         for job, own in zip(jobs, rows, strict=True):
             if not job.over:
                 try:
-                    job.advance(done, total, *(Pair(*(side[own] for side in state)) for state in (tokens, unknown)))
+                    job.advance(done, total, *({n: t[own] for n, t in state.items()} for state in (tokens, masked)))
                 except Cancelled:
                     self._end(job, "cancelled")
         if all(job.over for job in jobs):

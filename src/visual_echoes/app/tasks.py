@@ -21,10 +21,10 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.inputs import picture_array, read_heard
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio
+from visual_echoes.model.settings import Preset
 from visual_echoes.names import shown
 from visual_echoes.pipeline import MAX_SEED, PairOrder
 from visual_echoes.places import audio_places, image_places
-from visual_echoes.sampling import Preset
 
 Side = Literal["picture", "sound", "both"]
 

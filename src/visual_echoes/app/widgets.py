@@ -16,8 +16,8 @@ from visual_echoes.app.live import Live
 from visual_echoes.app.service import Service, follow
 from visual_echoes.app.tasks import Options
 from visual_echoes.errors import EchoesError
+from visual_echoes.model.settings import PRESETS, SamplingSettings
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.sampling import PRESETS, SamplingSettings
 
 # Files reach the handlers undecoded (`preprocess`): only `visual_echoes.media` decodes them, within its limits.
 QUIET: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """What the evaluation asks of a baseline: tokens of one modality for tokens of the other.
 
-Shapes: B batch, I picture places, A sound places.
+Shapes: B batch, I positions of an image, A of a sound.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from torch import Tensor
 class Baseline(Protocol):
     """Translates tokens, int64 on the CPU, places in row-major order; same seed, same result, in any batch."""
 
-    def image_to_audio(self, image_tokens_BI: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Sound tokens (B, A) for picture tokens, with one seed an item."""
+    def image_to_audio(self, image_tokens_BI1: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Sound tokens (B, A, 1) for picture tokens, with one seed an item."""
 
-    def audio_to_image(self, audio_tokens_BA: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Picture tokens (B, I) for sound tokens, with one seed an item."""
+    def audio_to_image(self, audio_tokens_BA1: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Picture tokens (B, I, 1) for sound tokens, with one seed an item."""

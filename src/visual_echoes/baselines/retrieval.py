@@ -3,7 +3,7 @@
 Nearest is the training item whose code vectors have the least mean squared distance to the condition's, place by place.
 With the identity matrix for a codebook, that is the share of places whose tokens differ.
 
-Shapes: B batch, P places of one modality, I and A picture and sound places, K codes, C code width, Q queries, R rows.
+Shapes: B batch, P positions of one stream, I and A of images and sounds, K codes, C code width, Q queries, R rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from visual_echoes.data.tokens import TokenCache
-from visual_echoes.transformer import Modality
+from visual_echoes.layout import MODALITIES, Modality
 
 # Conditions and training items compared at a time: no more of them are held as code vectors.
 QUERIES = 256
@@ -26,28 +26,28 @@ class NearestNeighbour:
 
     def __init__(self, cache: TokenCache, codebooks: Mapping[Modality, Tensor]) -> None:
         """`codebooks`: the tokenizers' code vectors, (K, C) each."""
-        self._tokens = {"image": cache.image_tokens, "audio": cache.audio_tokens}
-        self._groups = {"image": cache.image_groups, "audio": cache.audio_groups}
+        self._tokens = {modality: cache.tokens[modality][modality] for modality in MODALITIES}
+        self._groups = cache.groups
         self._codebooks = codebooks
-        # A sound of a group without pictures could be found but not answered.
-        shared = torch.isin(cache.audio_groups, cache.image_groups)
-        self._rows = {"image": torch.arange(len(cache.image_groups)), "audio": shared.nonzero()[:, 0]}
+        # A sound of a group without images could be found but not answered.
+        shared = torch.isin(cache.groups["audio"], cache.groups["image"])
+        self._rows = {"image": torch.arange(len(cache.groups["image"])), "audio": shared.nonzero()[:, 0]}
 
-    def image_to_audio(self, image_tokens_BI: Tensor, seeds: Sequence[int]) -> Tensor:
+    def image_to_audio(self, image_tokens_BI1: Tensor, seeds: Sequence[int]) -> Tensor:
         """Sound tokens for picture tokens; see `Baseline`."""
-        return self._answer("image", image_tokens_BI, "audio", seeds)
+        return self._answer("image", image_tokens_BI1, "audio", seeds)
 
-    def audio_to_image(self, audio_tokens_BA: Tensor, seeds: Sequence[int]) -> Tensor:
+    def audio_to_image(self, audio_tokens_BA1: Tensor, seeds: Sequence[int]) -> Tensor:
         """Picture tokens for sound tokens; see `Baseline`."""
-        return self._answer("audio", audio_tokens_BA, "image", seeds)
+        return self._answer("audio", audio_tokens_BA1, "image", seeds)
 
-    def nearest(self, modality: Modality, tokens_BP: Tensor) -> Tensor:
+    def nearest(self, modality: Modality, tokens_BP1: Tensor) -> Tensor:
         """The nearest training item of each item, as its index in the cache, int64 (B,); of equals the first."""
         codes_KC, rows_N = self._codebooks[modality].float(), self._rows[modality]
         found = []
-        for queries_QP in tokens_BP.split(QUERIES):
-            queries_QF = codes_KC[queries_QP.long()].flatten(1)
-            least_Q, nearest_Q = torch.full((len(queries_QP),), torch.inf), torch.zeros(len(queries_QP)).long()
+        for queries_QP1 in tokens_BP1.split(QUERIES):
+            queries_QF = codes_KC[queries_QP1.long()].flatten(1)
+            least_Q, nearest_Q = torch.full((len(queries_QP1),), torch.inf), torch.zeros(len(queries_QP1)).long()
             for rows_R in rows_N.split(ROWS):
                 # The distance of the joined vectors ranks as the mean squared distance over the places does.
                 distance_QR = torch.cdist(queries_QF, codes_KC[self._tokens[modality][rows_R].long()].flatten(1))
@@ -57,13 +57,13 @@ class NearestNeighbour:
             found.append(nearest_Q)
         return torch.cat(found)
 
-    def _answer(self, given: Modality, tokens_BP: Tensor, wanted: Modality, seeds: Sequence[int]) -> Tensor:
-        groups = self._groups[given][self.nearest(given, tokens_BP)].tolist()
+    def _answer(self, given: Modality, tokens_BP1: Tensor, wanted: Modality, seeds: Sequence[int]) -> Tensor:
+        groups = self._groups[given][self.nearest(given, tokens_BP1)].tolist()
         return torch.stack([self._partner(wanted, group, seed) for group, seed in zip(groups, seeds, strict=True)])
 
     def _partner(self, wanted: Modality, group: int, seed: int) -> Tensor:
-        members_NP = self._members(wanted, group)
-        return members_NP[torch.randint(len(members_NP), (), generator=torch.Generator().manual_seed(seed))]
+        members_NP1 = self._members(wanted, group)
+        return members_NP1[torch.randint(len(members_NP1), (), generator=torch.Generator().manual_seed(seed))]
 
     def _members(self, modality: Modality, group: int) -> Tensor:
         return self._tokens[modality][self._groups[modality] == group].long()

@@ -153,8 +153,8 @@ def calibrate(
     device: DeviceOption = "auto",
 ) -> None:
     """Teach a model to say how sure it is, by what judges say on the validation split; tells how well it holds."""
-    from visual_echoes.confidence import expected_calibration_error
     from visual_echoes.evaluation.calibration import fit_calibration, measure_outcomes
+    from visual_echoes.model.confidence import expected_calibration_error
     from visual_echoes.weights import set_calibration
 
     echoes = load(str(model), device)

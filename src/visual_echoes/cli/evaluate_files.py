@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from visual_echoes.evaluation.files.features import Progress
     from visual_echoes.evaluation.files.listing import Listing
     from visual_echoes.evaluation.files.records import FilesReport, RowName
-    from visual_echoes.transformer import Modality
+    from visual_echoes.layout import Modality
 
 FILES_REPORT = Path("reports/files")
 # Columns of a manifest: the row and the modality of what they name.

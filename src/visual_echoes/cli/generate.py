@@ -43,7 +43,7 @@ from visual_echoes.provenance import source_name
 
 if TYPE_CHECKING:
     from visual_echoes.credentials import Signer
-    from visual_echoes.generation import Progress
+    from visual_echoes.model.interface import Progress
     from visual_echoes.pipeline import Result
 
 
@@ -200,7 +200,7 @@ def _run(
         results: the files that it will be.
         signer: puts Content Credentials into them.
     """
-    from visual_echoes.confidence import in_words
+    from visual_echoes.model.confidence import in_words
 
     with failures_at_the_end() as failures, progress_bar("Working", len(items)) as bar:
         for batch in read_batches(items, lambda path: read(path, bar.note), batch_size, failures, results):

@@ -104,7 +104,7 @@ def assemble(
 ) -> None:
     """Merge trained parts into one model, in half precision. The sampling options become the model's own."""
     from visual_echoes.assemble import assemble as merge
-    from visual_echoes.sampling import SamplingSettings
+    from visual_echoes.model.settings import SamplingSettings
     from visual_echoes.weights import CONFIG_FILE, save_model
 
     if (output / CONFIG_FILE).exists() and not overwrite:

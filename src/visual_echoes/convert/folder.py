@@ -18,8 +18,8 @@ from visual_echoes.convert.vqgans import build_mage_vqgan, build_vqgan
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
 from visual_echoes.layout import Layout
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.run_folder import file_digest
-from visual_echoes.sampling import SamplingSettings
 from visual_echoes.tokenizer import Tokenizer, TokenizerName, check_fits
 from visual_echoes.vocoder import HiFiGAN, RemappedHiFiGAN, Vocoder, build_vocoder
 from visual_echoes.vocoder.own_mel import OwnMel

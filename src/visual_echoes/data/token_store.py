@@ -4,7 +4,7 @@
 `index.safetensors` says for every clip, in the order of the manifest, where its rows are, its split and its group.
 `tokens.json` is written last: a folder without it is not finished.
 
-Shapes: B batch, I and A token places, n clips.
+Shapes: B batch, P positions of a stream, I and A of images and mels, n clips.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch import Tensor
 from visual_echoes.data.manifest import SPLITS
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import write_bytes, write_text
-from visual_echoes.transformer import Modality, Pair
+from visual_echoes.layout import Modality
 
 FORMAT: Literal[1] = 1
 TOKENS_FOLDER = "tokens"
@@ -78,10 +78,10 @@ class _Rows:
     count: Tensor
 
     def draw(self, clip_B: Tensor, generator: torch.Generator) -> Tensor:
-        """A random row of each of the clips, int64 (B, places)."""
+        """A random row of each of the clips, int64 (B, P, 1)."""
         share_B = torch.rand(len(clip_B), generator=generator, dtype=torch.float64)
         row_B = self.start[clip_B] + (share_B * self.count[clip_B]).long()
-        return torch.from_numpy(self.data[row_B.numpy()].astype(np.int64))
+        return torch.from_numpy(self.data[row_B.numpy()].astype(np.int64))[..., None]
 
 
 class TokenStore:
@@ -118,16 +118,16 @@ class TokenStore:
     def __len__(self) -> int:
         return len(self.groups)
 
-    def draw(self, size: int, generator: torch.Generator) -> tuple[Pair, Tensor]:
-        """Random pairs: tokens (B, I) and (B, A), int64, and their groups (B,).
+    def draw(self, size: int, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
+        """Random pairs: tokens int64 (B, P, 1) by stream, and their groups (B,).
 
         A random clip, one of its frames, and one of the sound windows of the clip or, where the data is paired by
         class, of any clip of its label. A group is the clip's index in its split, or the label's.
         """
         clip_B = torch.randint(len(self), (size,), generator=generator)
         partner_B = self._partners(clip_B, generator) if self._by_class else clip_B
-        pair = Pair(self._image.draw(clip_B, generator), self._audio.draw(partner_B, generator))
-        return pair, self.groups[clip_B] if self._by_class else clip_B
+        tokens = {"image": self._image.draw(clip_B, generator), "audio": self._audio.draw(partner_B, generator)}
+        return tokens, self.groups[clip_B] if self._by_class else clip_B
 
     def _partners(self, clip_B: Tensor, generator: torch.Generator) -> Tensor:
         group_B = self.groups[clip_B]

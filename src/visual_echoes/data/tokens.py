@@ -1,8 +1,11 @@
-"""The token cache: what the tokenizers make of a data set, computed once before the transformer trains."""
+"""The token cache: what the tokenizers make of a data set, computed once before the transformer trains.
+
+Shapes: B batch, n items of a source, P positions of a stream, Q codes a position holds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,18 +18,17 @@ from visual_echoes.data.sources import Source
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path
 from visual_echoes.tokenizer import Tokenizer
-from visual_echoes.transformer import Pair
 
 ENCODE_BATCH = 128
 
 
-class Tokens(Protocol):
-    """Pairs of tokens to train on."""
+class TokenData(Protocol):
+    """Tokens to train on, of sources that belong together."""
 
     def __len__(self) -> int: ...
 
-    def draw(self, size: int, generator: torch.Generator) -> tuple[Pair, Tensor]:
-        """Random pairs: tokens (B, I) and (B, A), int64, and their groups (B,).
+    def draw(self, size: int, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
+        """Random items: tokens int64 (B, P, Q) by stream, and their groups (B,).
 
         The first draw from the generator is that of the items, in [0, len) (see `Task.items`).
         """
@@ -34,62 +36,87 @@ class Tokens(Protocol):
 
 @dataclass(frozen=True)
 class TokenCache:
-    """Tokens of pictures and sounds with their groups; any picture of a group goes with any sound of it.
+    """Tokens of several sources with their groups; any item of a group goes with any of the other sources' there.
 
     Attributes:
-        image_tokens: int16 (n, picture places).
-        image_groups: int64 (n,).
-        audio_tokens: int16 (m, sound places).
-        audio_groups: int64 (m,).
+        tokens: by source and stream, int16 (n, P, Q); all streams of a source have the same items.
+        groups: by source, int64 (n,). The first source is the one whose items are drawn.
     """
 
-    image_tokens: Tensor
-    image_groups: Tensor
-    audio_tokens: Tensor
-    audio_groups: Tensor
+    tokens: Mapping[str, Mapping[str, Tensor]]
+    groups: Mapping[str, Tensor]
 
     def __post_init__(self) -> None:
-        order = self.audio_groups.argsort(stable=True)
-        groups = int(max(self.image_groups.max(), self.audio_groups.max())) + 1
-        counts = torch.bincount(self.audio_groups, minlength=groups)
-        lonely = int((counts[self.image_groups] == 0).sum())
-        if lonely:
-            raise EchoesError(f"{lonely} pictures are of a group with no sound to pair them with; leave them out.")
-        object.__setattr__(self, "_sounds_by_group", order)
-        object.__setattr__(self, "_counts", counts)
-        object.__setattr__(self, "_starts", counts.cumsum(0) - counts)
+        first, *others = self.groups.items()
+        partners = {}
+        for source, groups in others:
+            counts = torch.bincount(groups, minlength=int(max(first[1].max(), groups.max())) + 1)
+            lonely = int((counts[first[1]] == 0).sum())
+            if lonely:
+                wanted = {"audio": "sound"}.get(source, source)
+                raise EchoesError(
+                    f"{lonely} {first[0]} items are of a group with no {wanted} to pair them with; leave them out."
+                )
+            partners[source] = _Partners(groups.argsort(stable=True), counts, counts.cumsum(0) - counts)
+        object.__setattr__(self, "_partners", partners)
 
     def __len__(self) -> int:
-        return len(self.image_tokens)
+        return len(next(iter(self.groups.values())))
 
-    def partners(self, index_B: Tensor, generator: torch.Generator) -> Tensor:
-        """For each picture a random sound of its group, as an index, shape (B,)."""
-        groups_B = self.image_groups[index_B]
+    def partners(self, source: str, index_B: Tensor, generator: torch.Generator) -> Tensor:
+        """For each item of the first source a random one of another's in its group, as an index, (B,)."""
+        found: _Partners = self._partners[source]  # type: ignore[attr-defined]
+        groups_B = next(iter(self.groups.values()))[index_B]
         share_B = torch.rand(len(index_B), generator=generator, dtype=torch.float64)
-        rank_B = (share_B * self._counts[groups_B]).long()  # type: ignore[attr-defined]
-        return self._sounds_by_group[self._starts[groups_B] + rank_B]  # type: ignore[attr-defined]
+        return found.order[found.starts[groups_B] + (share_B * found.counts[groups_B]).long()]
 
-    def draw(self, size: int, generator: torch.Generator) -> tuple[Pair, Tensor]:
-        """Random pairs: tokens (B, I) and (B, A), int64, and their groups (B,)."""
-        index_B = torch.randint(len(self.image_tokens), (size,), generator=generator)
-        partner_B = self.partners(index_B, generator)
-        return Pair(self.image_tokens[index_B].long(), self.audio_tokens[partner_B].long()), self.image_groups[index_B]
+    def draw(self, size: int, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
+        """See `TokenData`."""
+        first, *others = self.groups
+        index_B = torch.randint(len(self), (size,), generator=generator)
+        rows = {first: index_B, **{source: self.partners(source, index_B, generator) for source in others}}
+        tokens = {
+            name: stored[rows[source]].long()
+            for source, streams in self.tokens.items()
+            for name, stored in streams.items()
+        }
+        return tokens, self.groups[first][index_B]
 
     def save(self, path: Path) -> None:
-        tensors = {key: value for key, value in vars(self).items() if not key.startswith("_")}
+        tensors = {
+            f"tokens/{source}/{name}": t for source, streams in self.tokens.items() for name, t in streams.items()
+        }
+        tensors |= {f"groups/{number}/{source}": groups for number, (source, groups) in enumerate(self.groups.items())}
         with atomic_path(path) as temporary:
             save_file(tensors, temporary)
 
     @classmethod
     def load(cls, path: Path) -> TokenCache:
-        return cls(**load_file(path))
+        """Read what `save` wrote; `KeyError` or `SafetensorError` for anything else."""
+        stored = load_file(path)
+        sources = [key.split("/")[2] for key in sorted(key for key in stored if key.startswith("groups/"))]
+        tokens: dict[str, dict[str, Tensor]] = {source: {} for source in sources}
+        for key in stored:
+            if key.startswith("tokens/"):
+                _, source, name = key.split("/")
+                tokens[source][name] = stored[key]
+        return cls(tokens, {source: stored[f"groups/{number}/{source}"] for number, source in enumerate(sources)})
+
+
+@dataclass(frozen=True)
+class _Partners:
+    """Items of a source by group: all in the order of groups, how many each has, and where they start."""
+
+    order: Tensor
+    counts: Tensor
+    starts: Tensor
 
 
 @torch.inference_mode()
 def encode_all(
     model: Tokenizer, source: Source, copies: int, seed: int, report: Callable[[int], None] | None = None
 ) -> Tensor:
-    """Tokens of every item of a source, int16 (copies * items, places).
+    """Tokens of every item of a source, int16 (copies * items, P, Q).
 
     The first copy is the item as it is; further copies are varied at random as in tokenizer training.
     """
@@ -98,7 +125,7 @@ def encode_all(
     for copy in range(copies):
         for index_B in torch.arange(len(source)).split(ENCODE_BATCH):
             x_BCHW = source.take(index_B, generator if copy else None)
-            rows.append(model.encode_unit(x_BCHW).flatten(1).to(torch.int16))
+            rows.append(model.encode_unit(x_BCHW).flatten(1)[..., None].to(torch.int16))
             if report is not None:
                 report(len(index_B))
     return torch.cat(rows)

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visual_echoes.baselines.autoregressive import AutoregressiveBaseline, load_autoregressive
 from visual_echoes.baselines.interface import Baseline
 from visual_echoes.baselines.retrieval import ClassMean, NearestNeighbour
 from visual_echoes.data.pairs import pcm_to_wave, read_split
@@ -22,8 +21,9 @@ from visual_echoes.evaluation.exam import Exam, measure_level
 from visual_echoes.evaluation.gallery import Gallery
 from visual_echoes.evaluation.generated import SEED_STRIDE, Amounts, Meter, mean_level, summarise_judged
 from visual_echoes.evaluation.records import Against, JudgedPictures, JudgedSounds
+from visual_echoes.layout import Modality
+from visual_echoes.model.autoregressive import AutoregressiveBaseline, load_autoregressive
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.transformer import Modality
 
 
 def baseline_steps(exam: Exam, amounts: Amounts, steps: int) -> int:
@@ -73,7 +73,7 @@ def _sound_to_picture(
 ) -> JudgedPictures:
     codec, asked_B = exam.echoes.codec, exam.sound_groups_B.repeat(amounts.sound_repeats)
     encoded = [codec.encode_mels(exam.mels_BMT[rows].to(codec.device)) for rows in exam.batches(len(exam.mels_BMT))]
-    tokens_BA: Tensor = torch.cat(encoded).cpu().repeat(amounts.sound_repeats, 1)
+    tokens_BA: Tensor = torch.cat(encoded).cpu().repeat(amounts.sound_repeats, 1, 1)
     judged = []
     for seed in amounts.seeds:
         pictures = []
@@ -115,9 +115,12 @@ def retrieval_baselines(
                 report(done, total)
         return torch.cat(tokens)
 
-    pictures_BI = encoded(train.images, lambda part: codec.encode_images(part.movedim(1, -1).contiguous().numpy()))
-    sounds_BA = encoded(train.sounds, lambda part: codec.encode_mels(codec.mels(pcm_to_wave(part).numpy())))
-    cache = TokenCache(pictures_BI, train.image_groups, sounds_BA, train.sound_groups)
+    pictures_BI1 = encoded(train.images, lambda part: codec.encode_images(part.movedim(1, -1).contiguous().numpy()))
+    sounds_BA1 = encoded(train.sounds, lambda part: codec.encode_mels(codec.mels(pcm_to_wave(part).numpy())))
+    cache = TokenCache(
+        {"image": {"image": pictures_BI1}, "audio": {"audio": sounds_BA1}},
+        {"image": train.image_groups, "audio": train.sound_groups},
+    )
     codebooks: dict[Modality, Tensor] = {
         "image": codec.image_vqgan.quantize.embedding.weight.detach().cpu(),
         "audio": codec.audio_vqgan.quantize.embedding.weight.detach().cpu(),
@@ -129,7 +132,6 @@ def autoregressive_baseline(echoes: VisualEchoes, folder: Path) -> Baseline:
     """The autoregressive transformer in a folder; `EchoesError` if it is none, or not for the model's tokens."""
     network = load_autoregressive(folder)
     layout, config = echoes.layout, network.config
-    found = config.image_grid, config.audio_grid, config.image_codes, config.audio_codes
-    if found != (layout.image_grid, layout.audio_grid, layout.image_codes, layout.audio_codes):
+    if config.streams != layout.streams:
         raise EchoesError(f"{folder} was trained on tokens of another layout than {layout.name!r}; give one that fits.")
     return AutoregressiveBaseline(network.to(echoes.device))

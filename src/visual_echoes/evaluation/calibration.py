@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from visual_echoes.confidence import Calibration, Evidence, weigh
 from visual_echoes.evaluation.exam import Exam
 from visual_echoes.evaluation.judges import Judge
+from visual_echoes.layout import Modality, other
+from visual_echoes.model.confidence import Calibration, Evidence, weigh
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.transformer import Modality, Pair
+from visual_echoes.streams import empty_tokens
 
 Outcomes = dict[Modality, tuple[Evidence, Tensor]]  # by what is made: of its conditions, and whether it is right (B,)
 
@@ -67,13 +68,13 @@ def condition_evidence(exam: Exam, target: Modality) -> Evidence:
     found = []
     for rows in exam.batches(len(exam.pictures_BHWC if target == "audio" else exam.waves_BN)):
         if target == "audio":
-            image_BI = codec.encode_images(exam.pictures_BHWC[rows])
-            tokens = Pair(image_BI, image_BI.new_zeros(len(image_BI), transformer.config.places("audio")))
-            error_B = codec.image_error(exam.pictures_BHWC[rows], image_BI)
+            own_BPQ = codec.encode_images(exam.pictures_BHWC[rows])
+            error_B = codec.image_error(exam.pictures_BHWC[rows], own_BPQ)
         else:
             mel_BMT = exam.mels_BMT[rows].to(codec.device)
-            audio_BA = codec.encode_mels(mel_BMT)
-            tokens = Pair(audio_BA.new_zeros(len(audio_BA), transformer.config.places("image")), audio_BA)
-            error_B = codec.mel_error(mel_BMT, audio_BA)
-        found.append(weigh(transformer, tokens, target, error_B))
+            own_BPQ = codec.encode_mels(mel_BMT)
+            error_B = codec.mel_error(mel_BMT, own_BPQ)
+        condition = other(target)
+        tokens = {**empty_tokens(exam.echoes.layout.streams, len(own_BPQ), own_BPQ.device), condition: own_BPQ}
+        found.append(weigh(transformer, tokens, condition, target, error_B))
     return Evidence(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))

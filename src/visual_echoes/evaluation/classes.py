@@ -35,8 +35,8 @@ from visual_echoes.evaluation.judges import Judge
 from visual_echoes.evaluation.records import Measures
 from visual_echoes.evaluation.report import ClassesReport, DataFacts, ModelFacts
 from visual_echoes.evaluation.targets import Target
+from visual_echoes.model.settings import with_changes
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.sampling import with_changes
 
 Measured = TypeVar("Measured")
 
@@ -65,8 +65,8 @@ class Evaluation:
         self.sampling = with_changes(echoes.defaults, settings or {})
         self.exam = Exam(echoes, data, image_judge, audio_judge, batch_size, pictures)
         _check_amounts(amounts, len(self.exam.pictures_BHWC), len(self.exam.waves_BN))
-        unguided = self.sampling.model_copy(update={"guidance": 1.0, "convention": "interpolate"})
-        self.unguided = unguided if self.sampling.guided else None
+        unguided = self.sampling.model_copy(update={"guidance": 1.0})
+        self.unguided = unguided if self.sampling.guidance != 1.0 else None
         variants = [self.sampling] if self.unguided is None else [self.sampling, self.unguided]
         self.meter = Meter(progress, sum(sampling_steps(self.exam, amounts, variant) for variant in variants))
         self.seconds: dict[str, float] = {}

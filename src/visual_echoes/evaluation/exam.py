@@ -19,9 +19,8 @@ from visual_echoes.evaluation import metrics
 from visual_echoes.evaluation.gallery import Gallery
 from visual_echoes.evaluation.judges import Judge
 from visual_echoes.evaluation.records import Level, Nearest
-from visual_echoes.layout import Layout
+from visual_echoes.layout import Layout, Modality
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.transformer import Modality
 
 SMALLEST_DISTANCE = 1e-6  # keeps ratios finite; far below the distance of any two real items
 NEAREST_REFERENCES = 4096  # training pictures held as numbers at once

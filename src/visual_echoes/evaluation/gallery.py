@@ -14,7 +14,7 @@ from torch import Tensor
 from visual_echoes.evaluation import metrics
 from visual_echoes.evaluation.distances import frechet_distance, kernel_distance
 from visual_echoes.evaluation.records import Distance, Look, Spread
-from visual_echoes.transformer import Modality
+from visual_echoes.layout import Modality
 
 
 class SecondOpinion(Protocol):

@@ -29,9 +29,9 @@ from visual_echoes.evaluation.records import (
     SoundToPicture,
     Spread,
 )
-from visual_echoes.generation import Progress
+from visual_echoes.model.interface import Progress
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import PAIR_ORDERS, PairOrder
-from visual_echoes.sampling import SamplingSettings
 
 SEED_STRIDE = 1_000_000
 MEASURED_ORDERS: tuple[PairOrder, ...] = ("together", "image_first")

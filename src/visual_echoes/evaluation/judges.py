@@ -23,9 +23,8 @@ from torch.nn import functional as F
 from visual_echoes.data.pairs import pixels_to_unit
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path, write_text
-from visual_echoes.layout import Layout
+from visual_echoes.layout import Layout, Modality
 from visual_echoes.mel import mel_to_unit, wave_to_mel
-from visual_echoes.transformer import Modality
 
 JUDGE_CONFIG = "judge.json"
 JUDGE_WEIGHTS = "judge.safetensors"

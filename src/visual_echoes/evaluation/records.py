@@ -11,9 +11,9 @@ from statistics import fmean, stdev
 
 from pydantic import BaseModel, ConfigDict
 
+from visual_echoes.layout import Modality
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import PairOrder
-from visual_echoes.sampling import SamplingSettings
-from visual_echoes.transformer import Modality
 
 
 class Record(BaseModel):

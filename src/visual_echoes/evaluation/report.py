@@ -11,8 +11,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.records import Measures, Record, ScenesMeasures
 from visual_echoes.evaluation.targets import TargetResult
 from visual_echoes.files import write_text
-from visual_echoes.layout import Layout
-from visual_echoes.transformer import Modality
+from visual_echoes.layout import Layout, Modality
 
 REPORT_FILE = "report.json"
 NO_OPINION = "none: not installed, or not for these classes"

@@ -24,8 +24,8 @@ from visual_echoes.evaluation.judges import Judge
 from visual_echoes.evaluation.records import Against, Look, ScenesMeasures
 from visual_echoes.evaluation.report import NO_OPINION, ScenesReport
 from visual_echoes.evaluation.targets import SCENES
+from visual_echoes.layout import MODALITIES, Modality
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.transformer import MODALITIES, Modality
 
 REAL, ROUND_TRIP, GENERATED, UNGUIDED = "real", "round trip", "generated", "unguided"
 HALF_SEED = 0  # draws the half of the training split that stands for real items

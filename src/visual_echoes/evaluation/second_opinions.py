@@ -29,8 +29,7 @@ from torch.nn import functional as F
 from visual_echoes.efficientnet import load_efficientnet
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.gallery import SecondOpinion
-from visual_echoes.layout import Layout
-from visual_echoes.transformer import Modality
+from visual_echoes.layout import Layout, Modality
 
 # AudioSet's names of what belongs to each of our classes. Left out: names above several of ours (Animal, Vehicle), and
 # helicopters, chickens and other vehicles, which are none of them.

@@ -10,8 +10,8 @@ from visual_echoes.evaluation.measurement import Table
 from visual_echoes.evaluation.records import Against, Generated, Judged, Level, Look, Pairs, RealData, RoundTrip, Spread
 from visual_echoes.evaluation.report import NO_OPINION, ClassesReport, ScenesReport
 from visual_echoes.evaluation.targets import TargetResult
+from visual_echoes.layout import Modality
 from visual_echoes.pipeline import PairOrder
-from visual_echoes.transformer import Modality
 
 NOTHING = "-"
 ITEMS: dict[Modality, str] = {"image": "pictures", "audio": "sounds"}

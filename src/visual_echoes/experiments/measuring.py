@@ -21,7 +21,7 @@ from visual_echoes.evaluation.gallery import Gallery, measure_distance
 from visual_echoes.evaluation.generated import SEED_STRIDE, Amounts, Meter
 from visual_echoes.experiments.pictures import misleading_pictures
 from visual_echoes.experiments.plan import Generate, Mislead, Reconstruct
-from visual_echoes.transformer import MODALITIES
+from visual_echoes.layout import MODALITIES
 
 Figures = dict[str, float]
 SPOKEN = {"image": "picture", "audio": "sound"}

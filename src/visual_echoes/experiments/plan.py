@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from visual_echoes.evaluation.records import Record
-from visual_echoes.sampling import SamplingSettings, with_changes
+from visual_echoes.model.settings import SamplingSettings, with_changes
 
 Target = Literal["sound", "picture", "pairs"]
 Kind = Literal["real", "black", "white", "noise", "unrelated", "abstract"]

@@ -23,7 +23,7 @@ from visual_echoes.experiments.plan import (
     Training,
     Variant,
 )
-from visual_echoes.sampling import PRESETS, SamplingSettings
+from visual_echoes.model.settings import PRESETS, SamplingSettings
 
 PAPER = SamplingSettings()
 
@@ -168,11 +168,11 @@ _ALL = (
         "Does it matter what s = 3 means, and when in sampling it acts?",
         (
             _made("u + s(c - u), constant"),
-            _made("(1 + s)c - su, constant", convention="extrapolate"),
-            _made("u + s(c - u), rising", schedule="rising"),
-            _made("u + s(c - u), interval", schedule="interval"),
-            _made("(1 + s)c - su, rising", convention="extrapolate", schedule="rising"),
-            _made("(1 + s)c - su, interval", convention="extrapolate", schedule="interval"),
+            _made("(1 + s)c - su, constant", guidance=4.0),
+            _made("u + s(c - u), rising", guidance_schedule="rising"),
+            _made("u + s(c - u), interval", guidance_schedule="interval"),
+            _made("(1 + s)c - su, rising", guidance=4.0, guidance_schedule="rising"),
+            _made("(1 + s)c - su, interval", guidance=4.0, guidance_schedule="interval"),
         ),
         (*QUALITY, "sound_diversity", "picture_diversity"),
         reference="u + s(c - u), constant",
@@ -192,13 +192,11 @@ _ALL = (
             _made("N 16", steps=16),
             _made("N 12", steps=12),
             _made("N 8", steps=8),
-            _made("N 30, guided in the middle half", schedule="interval"),
-            _made("N 30, guidance found every 2nd step", guidance_every=2),
-            _made("N 30, settled places kept for 3 steps", settled_every=3),
-            _made("N 12, guidance found every 2nd step", steps=12, guidance_every=2),
-            _made("N 12, settled places kept for 3 steps", steps=12, settled_every=3),
-            _made("N 8, settled places kept for 2 steps", steps=8, settled_every=2),
-            _made("N 8, settled places kept for 4 steps", steps=8, settled_every=4),
+            _made("N 30, guided in the middle half", guidance_schedule="interval"),
+            _made("N 30, keys and values kept for 3 steps", kv_refresh_every=3),
+            _made("N 12, keys and values kept for 3 steps", steps=12, kv_refresh_every=3),
+            _made("N 8, keys and values kept for 2 steps", steps=8, kv_refresh_every=2),
+            _made("N 8, keys and values kept for 4 steps", steps=8, kv_refresh_every=4),
         ),
         (*QUALITY, "sound_kid", "picture_kid"),
         reference="N 30", role="the paper's way", timed=True,

@@ -31,7 +31,7 @@ from visual_echoes.speed.graphs import (
 )
 from visual_echoes.speed.onnx_runtime import Graph
 from visual_echoes.vocoder import Vocoder
-from visual_echoes.weights import Model, load_model, save_model
+from visual_echoes.weights import Model, PartName, load_model, save_model
 
 OPSET = 20
 TOLERANCE = 1e-3  # of a graph against torch, absolute and relative
@@ -62,7 +62,7 @@ def export_model(
     save_model(folder, model, half=True)
     saved = load_model(folder)
     (folder / GRAPHS_FOLDER).mkdir(exist_ok=True)
-    parts = {name: _exportable(part) for name, part in saved.parts.items()}
+    parts = {name: _exportable(name, part) for name, part in saved.parts.items()}
     reduce_range = int8 and not has_vnni()
     digests = {}
     for name in GRAPH_NAMES:
@@ -82,14 +82,12 @@ def export_model(
     return manifest
 
 
-def _exportable(part: nn.Module) -> nn.Module:
+def _exportable(name: PartName, part: nn.Module) -> nn.Module:
     """The part as it runs, without what only training needs."""
     if isinstance(part, Vocoder):
         part = copy.deepcopy(part).fold()
     if sum(parameter.nbytes for parameter in part.parameters()) > MAX_GRAPH_BYTES:
-        raise EchoesError(
-            f"The {type(part).__name__} is larger than 2 GB, the most an ONNX file holds; run it with torch."
-        )
+        raise EchoesError(f"The {name} is larger than 2 GB, the most an ONNX file holds; run it with torch.")
     return part.eval().requires_grad_(False)
 
 
@@ -112,12 +110,23 @@ def _write(planned: Plan, path: Path, quantised: bool, reduce_range: bool) -> st
     return hashlib.sha256(content).hexdigest()
 
 
+class _AnyInputs(nn.Module):
+    """A network whose inputs are one tuple to the exporter, however many there are."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self.network(*inputs)
+
+
 def _program(planned: Plan, path: Path) -> torch.onnx.ONNXProgram:
     batch = torch.export.Dim("batch")
     try:
         program = torch.onnx.export(
-            planned.network, tuple(_example(planned, 2)), dynamo=True, opset_version=OPSET, verbose=False,
-            dynamic_shapes=tuple({0: batch} for _ in planned.inputs),
+            _AnyInputs(planned.network), tuple(_example(planned, 2)), dynamo=True, opset_version=OPSET, verbose=False,
+            dynamic_shapes=(tuple({0: batch} for _ in planned.inputs),),
             input_names=[value.name for value in planned.inputs],
             output_names=[value.name for value in planned.outputs],
         )  # fmt: skip

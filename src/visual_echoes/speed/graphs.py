@@ -2,8 +2,8 @@
 
 Every axis of a graph but the first, the batch, is fixed by the model's layout.
 
-Shapes: B batch, C channels, H rows, W columns, h x w token grid, I picture places, A sound places, K codes, M mel
-bands, T mel frames, N samples, E = 2 F of F STFT bins.
+Shapes: B batch, C channels, H rows, W columns, h x w token grid, P positions of a stream, Q codes a position, K codes,
+M mel bands, T mel frames, N samples, E = 2 F of F STFT bins.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
-from visual_echoes.speed.plain import PlainTransformer
+from visual_echoes.model.fast import dense
+from visual_echoes.model.transformer import EchoTransformer
+from visual_echoes.streams import Tokens
 from visual_echoes.tokenizer import Tokenizer, TokenizerName
-from visual_echoes.transformer import EchoTransformer
 from visual_echoes.vocoder import GriffinLim, Vocoder, Vocos
 from visual_echoes.weights import PartName, reason
 
@@ -168,21 +169,36 @@ class _Predictor(nn.Module):
         return self.vocos.predict(mel_BMT, start_BET)
 
 
+class _Logits(nn.Module):
+    """The dense model's logits of every level, from tokens and masks of every stream."""
+
+    def __init__(self, model: EchoTransformer) -> None:
+        super().__init__()
+        self.model = dense(model)
+
+    def forward(self, *values_BPQ: Tensor) -> tuple[Tensor, ...]:
+        streams = self.model.config.streams
+        tokens: Tokens = {stream.name: value for stream, value in zip(streams, values_BPQ, strict=False)}
+        masked: Tokens = {s.name: value for s, value in zip(streams, values_BPQ[len(streams) :], strict=True)}
+        features = self.model(tokens, masked)
+        return tuple(self.model.logits(level, features[level[0]]) for stream in streams for level in stream.levels)
+
+
 def _plan_transformer(model: EchoTransformer) -> Plan:
-    config = model.config
-    image, audio = config.places("image"), config.places("audio")
+    streams = model.config.streams
+    shapes = {stream.name: (stream.positions, stream.depth) for stream in streams}
     return Plan(
-        PlainTransformer(model),
+        _Logits(model),
         (
-            Value("image_BI", torch.int64, (image,), config.image_codes),
-            Value("audio_BA", torch.int64, (audio,), config.audio_codes),
-            Value("image_masked_BI", torch.bool, (image,)), Value("audio_masked_BA", torch.bool, (audio,)),
+            *(Value(f"{s.name}_BPQ", torch.int64, shapes[s.name], s.codes) for s in streams),
+            *(Value(f"{s.name}_masked_BPQ", torch.bool, shapes[s.name]) for s in streams),
         ),
-        (
-            Value("image_BIK", torch.float32, (image, config.image_codes)),
-            Value("audio_BAK", torch.float32, (audio, config.audio_codes)),
+        tuple(
+            Value(f"{name}_{level}_BPK", torch.float32, (stream.positions, stream.codes))
+            for stream in streams
+            for name, level in stream.levels
         ),
-    )  # fmt: skip
+    )
 
 
 def _plan_vocoder(vocoder: Vocoder, layout: Layout) -> Plan | None:

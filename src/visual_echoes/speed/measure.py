@@ -19,11 +19,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from visual_echoes.evaluation.records import Record
-from visual_echoes.generation import generate
+from visual_echoes.model.fast import dense, scorer
+from visual_echoes.model.interface import Score, ScoringModel
+from visual_echoes.model.sampling import generate
+from visual_echoes.model.settings import SamplingSettings
+from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.sampling import SamplingSettings
-from visual_echoes.speed.plain import PlainTransformer, plain_generate
-from visual_echoes.transformer import EchoTransformer, Pair, ScoringModel
 
 MATMUL_SIDE = 2048  # of the square float32 matrices whose product says what the machine can do
 MATMULS = 4
@@ -72,7 +73,7 @@ def operations(work: Callable[[], object]) -> int:
 
 
 class Sampling:
-    """Sounds for pictures with a transformer, the fast way and the plain way, from random tokens.
+    """Sounds for images with a transformer, the fast way and the plain way, from random tokens.
 
     Args:
         model: in eval mode, on the CPU, without gradients; the plain way needs an `EchoTransformer`.
@@ -81,20 +82,25 @@ class Sampling:
 
     def __init__(self, model: ScoringModel, settings: SamplingSettings, count: int = 1) -> None:
         self.model, self.settings, self.count = model, settings, count
-        config, noise = model.config, torch.Generator().manual_seed(0)
-        image_BI = torch.randint(config.image_codes, (count, config.places("image")), generator=noise)
-        audio_BA = torch.zeros(count, config.places("audio"), dtype=torch.int64)
-        self.tokens = Pair(image_BI, audio_BA)
-        self.unknown = Pair(torch.zeros_like(image_BI, dtype=torch.bool), torch.ones_like(audio_BA, dtype=torch.bool))
+        streams, noise = model.config.streams, torch.Generator().manual_seed(0)
+        self.tokens = {s.name: torch.randint(s.codes, (count, s.positions, s.depth), generator=noise) for s in streams}
+        self.masked = {
+            s.name: torch.full_like(self.tokens[s.name], s.source != "image", dtype=torch.bool) for s in streams
+        }
 
     def fast(self) -> Tensor:
-        """Sound tokens, (B, A)."""
-        return generate(self.model, self.tokens, self.unknown, self.settings, self._generators(), ("audio",)).audio
+        """Tokens of sounds, (B, A, Q)."""
+        return self._generate(scorer(self.model, self.settings.kv_refresh_every))
 
     def slow(self) -> Tensor:
-        """The same tokens, the plain way."""
-        plain = PlainTransformer(cast(EchoTransformer, self.model))
-        return plain_generate(plain, self.tokens, self.unknown, self.settings, self._generators(), "audio").audio
+        """The same, by the dense model: every layer on the whole sequence, at every step."""
+        plain = dense(cast(EchoTransformer, self.model))
+        return self._generate(lambda: plain.score)
+
+    def _generate(self, scores: Callable[[], Score]) -> Tensor:
+        streams = self.model.config.streams
+        plan = self.settings.plan(streams, ["audio"])
+        return generate(scores, streams, self.tokens, self.masked, plan, self.settings, self._generators())["audio"]
 
     def _generators(self) -> list[torch.Generator]:
         return [torch.Generator().manual_seed(seed) for seed in range(self.count)]

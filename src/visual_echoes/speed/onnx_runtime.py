@@ -1,6 +1,6 @@
 """Running the graphs of an exported model folder by onnxruntime on the CPU, in place of the model's parts.
 
-Shapes: B batch, C channels, H rows, W columns, h x w token grid, I picture places, A sound places, P either, K codes,
+Shapes: B batch, C channels, H rows, W columns, h x w token grid, P positions of a stream, Q codes a position, K codes,
 M mel bands, T mel frames, N samples.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast, get_args
@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from visual_echoes.errors import EchoesError
+from visual_echoes.model.config import TransformerConfig
+from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.speed.graphs import (
     MAX_GRAPH_BYTES,
     PART_OF,
@@ -30,8 +32,8 @@ from visual_echoes.speed.graphs import (
     read_manifest,
     tokenizer_graphs,
 )
+from visual_echoes.streams import Level, Tokens
 from visual_echoes.tokenizer import TokenizerName
-from visual_echoes.transformer import MODALITIES, Counts, EchoTransformer, Pair, TransformerConfig, Wanted
 from visual_echoes.vocoder import Vocos
 from visual_echoes.weights import Model, reason
 
@@ -85,7 +87,7 @@ class Graph:
 
 
 class OnnxTransformer:
-    """Scores as `EchoTransformer.scores` gives them, by a graph that works on all places.
+    """Logits as `EchoTransformer.score` gives them, by a graph that works on all positions.
 
     Args:
         separately: run samples one by one, as int8 needs: the scale of its activations is that of the whole batch, and
@@ -94,23 +96,16 @@ class OnnxTransformer:
 
     def __init__(self, graph: Graph, config: TransformerConfig, separately: bool) -> None:
         self.graph, self.config, self.separately = graph, config, separately
+        self._levels = [level for stream in config.streams for level in stream.levels]
 
-    def scores(self, tokens: Pair, masked: Pair, masked_counts: Counts, wanted: Wanted) -> Pair:
-        """(B, I, K) and (B, A, K), float32; zeros where nothing is wanted."""
-        size = len(wanted)
+    def score(self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor]) -> dict[Level, Tensor]:
+        """Of every level that is asked for, (B, P, K), float32."""
+        values_BPQ = [side[stream.name] for side in (tokens, masked) for stream in self.config.streams]
+        size = len(values_BPQ[0])
         rows = [slice(row, row + 1) for row in range(size)] if self.separately else [slice(0, size)]
-        found = [self._rows(Pair(*(t[r] for t in tokens)), Pair(*(m[r] for m in masked)), wanted[r]) for r in rows]
-        return Pair(*map(torch.cat, zip(*found, strict=True)))
-
-    def _rows(self, tokens: Pair, masked: Pair, wanted: Wanted) -> Pair:
-        asked = [number for number, m in enumerate(MODALITIES) if any(m in modalities for modalities in wanted)]
-        found = dict(zip(asked, self.graph(*tokens, *masked, only=asked), strict=True))
-        scores = []
-        for number, (modality, masked_BP) in enumerate(zip(MODALITIES, masked, strict=True)):
-            asks_B1 = torch.tensor([[modality in modalities] for modalities in wanted])
-            empty_BPK = torch.zeros(*masked_BP.shape, self.config.codes(modality))
-            scores.append(torch.where((masked_BP & asks_B1)[..., None], found.get(number, empty_BPK), empty_BPK))
-        return Pair(*scores)
+        wanted = [self._levels.index(level) for level in asked]
+        found = [self.graph(*(value[r] for value in values_BPQ), only=wanted) for r in rows]
+        return {level: torch.cat(parts) for level, parts in zip(asked, zip(*found, strict=True), strict=True)}
 
 
 class OnnxTokenizer:

@@ -16,8 +16,9 @@ from visual_echoes.evaluation.measurement import Table, machine
 from visual_echoes.evaluation.records import Record
 from visual_echoes.files import atomic_path, write_text
 from visual_echoes.memory import peak_memory
+from visual_echoes.model.settings import PRESETS, with_changes
+from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.sampling import PRESETS, with_changes
 from visual_echoes.speed.measure import (
     MATMUL_OPERATIONS,
     Sampling,
@@ -27,7 +28,6 @@ from visual_echoes.speed.measure import (
     stages,
     take_turns,
 )
-from visual_echoes.transformer import EchoTransformer
 
 REPORT_FILE, PLOT_FILE = "report.json", "plot.png"
 STEPS = (5, 10, 20, 30)

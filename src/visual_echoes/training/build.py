@@ -9,16 +9,17 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from visual_echoes.baselines.autoregressive import AutoregressiveConfig
 from visual_echoes.data.clip_sources import ClipPictureSource, ClipWaveSource
 from visual_echoes.data.manifest import files_root, is_clip_folder, read_manifest
 from visual_echoes.data.pairs import Wanted, read_split
 from visual_echoes.data.sources import MelSource, PictureSource, Source, WaveSource
 from visual_echoes.data.token_store import TokenStore
-from visual_echoes.data.tokens import Tokens
+from visual_echoes.data.tokens import TokenData
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.judge_training import JudgeTask
 from visual_echoes.layout import Layout
+from visual_echoes.model.autoregressive import AutoregressiveConfig
+from visual_echoes.model.config import TransformerConfig
 from visual_echoes.tokenizer import Tokenizer, TokenizerName, check_fits
 from visual_echoes.training.autoregressive import AutoregressiveTask
 from visual_echoes.training.codes import open_codes, with_decoder
@@ -42,7 +43,6 @@ from visual_echoes.training.tokenizing import cached_tokens
 from visual_echoes.training.transformer import TransformerTask
 from visual_echoes.training.vocoder import VocoderTask
 from visual_echoes.training.vqgan import VQGANTask
-from visual_echoes.transformer import Modality, TransformerConfig
 from visual_echoes.vqgan import VQGANConfig
 from visual_echoes.weights import PartName, load_model
 
@@ -91,7 +91,8 @@ def run_layout(recipe: Recipe, task: Task) -> Layout:
     layout = recipe.get_layout()
     if not isinstance(task, TransformerTask):
         return layout
-    return replace(layout, image_codes=task.config.image_codes, audio_codes=task.config.audio_codes)
+    codes = {stream.name: stream.codes for stream in task.config.streams}
+    return replace(layout, image_codes=codes["image"], audio_codes=codes["audio"])
 
 
 def tokenizer_config(model: TokenizerModel, channels: int, codes: int, factor: tuple[int, int]) -> VQGANConfig:
@@ -190,14 +191,14 @@ def _token_task(recipe: TokensRecipe) -> TransformerTask | AutoregressiveTask:
         sizes = AutoregressiveConfig.for_layout(layout, **recipe.model.model_dump())
         return AutoregressiveTask(sizes, train, valid)
     config = TransformerConfig.for_layout(layout, **recipe.model.model_dump())
-    codebooks: dict[Modality, torch.Tensor] = {
-        "image": image.quantize.embedding.weight.detach(), "audio": audio.quantize.embedding.weight.detach(),
+    codebooks = {
+        ("image", 0): image.quantize.embedding.weight.detach(), ("audio", 0): audio.quantize.embedding.weight.detach(),
     }  # fmt: skip
     start = codebooks if recipe.start_from_codebook else None
     return TransformerTask(config, recipe.objective, train, valid, start)
 
 
-def _open_tokens(recipe: TokensRecipe, layout: Layout, image: Tokenizer, audio: Tokenizer, name: str) -> Tokens:
+def _open_tokens(recipe: TokensRecipe, layout: Layout, image: Tokenizer, audio: Tokenizer, name: str) -> TokenData:
     if not is_clip_folder(recipe.data):
         return cached_tokens(recipe, layout, image, audio, name, read_split(recipe.data, name, layout))
     if (recipe.image_copies, recipe.audio_copies) != (1, 1):

@@ -9,7 +9,7 @@ from visual_echoes import __version__
 from visual_echoes.data.sources import Source
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
-from visual_echoes.sampling import SamplingSettings
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.tokenizer import TokenizerName, check_fits
 from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer, fit_cells
 from visual_echoes.tokenizers.residual import ResidualTokenizer

@@ -3,7 +3,7 @@
 A transformer may start from one of another layout. Its positions are interpolated over the grid, and codes that the
 trained one does not know are added at the start that the recipe gives them. All else must be equal.
 
-Shapes: L places of one modality in row-major order, D width, K codes.
+Shapes: P positions of a stream in row-major order, Q codes a position, D width, K codes.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.transformer import MODALITIES, EchoTransformer
+from visual_echoes.model.transformer import EchoTransformer
+from visual_echoes.model.upgrade import upgraded_name
+from visual_echoes.streams import Stream, by_name
 from visual_echoes.weights import PartName, load_model
 
 # Settings that change no tensor; and those for which tensors are fitted.
 _CHOICES = {
-    "dropout", "activation_dropout", "encoder_input", "decoder", "pad", "head_norm_eps", "strides",
+    "dropout", "activation_dropout", "encoder_input", "decoder", "mask_fill", "head_norm_eps", "strides",
     "griffin_lim_iterations",
 }  # fmt: skip
-_GRIDS = {f"{modality}_grid" for modality in MODALITIES}
-_CODES = {f"{modality}_codes" for modality in MODALITIES}
 
 
 def start_from(model: nn.Module, source: str, name: PartName) -> None:
@@ -63,13 +63,13 @@ def freeze(model: nn.Module, names: Sequence[str]) -> None:
 
     Args:
         model: changed in place.
-        names: of submodules or parameters, such as "encoder", "encoder.0" or "class_slot".
+        names: of submodules or parameters, such as "encoder", "encoder.0" or "cls_token"; those of older models, too.
 
     Raises:
         EchoesError: a name that is not there, or nothing left to train.
     """
     parameters = dict(model.named_parameters())
-    for name in names:
+    for name in map(upgraded_name, names) if isinstance(model, EchoTransformer) else names:
         found = [parameter for key, parameter in parameters.items() if f"{key}.".startswith(f"{name}.")]
         if not found:
             known = ", ".join(dict.fromkeys(key.split(".")[0] for key in parameters))
@@ -80,12 +80,13 @@ def freeze(model: nn.Module, names: Sequence[str]) -> None:
         raise EchoesError("freeze leaves nothing to train; take a name out of it.")
 
 
-def interpolate_positions(positions_LD: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """Positions of a grid of `old` rows and columns, stretched bilinearly over one of `new`."""
+def interpolate_positions(positions_PD: Tensor, old: tuple[int, ...], new: tuple[int, ...]) -> Tensor:
+    """Positions of a grid of one shape, stretched linearly over one of another of the same rank, up to three."""
     if old == new:
-        return positions_LD
-    grid_1Dhw = positions_LD.mT.unflatten(-1, old)[None]
-    return F.interpolate(grid_1Dhw, new, mode="bilinear", align_corners=False)[0].flatten(1).mT.contiguous()
+        return positions_PD
+    grid_1D = positions_PD.mT.unflatten(-1, old)[None]
+    mode = ("linear", "bilinear", "trilinear")[len(old) - 1]
+    return F.interpolate(grid_1D, new, mode=mode, align_corners=False)[0].flatten(1).mT.contiguous()
 
 
 def _misfits(part: nn.Module, model: nn.Module) -> list[str]:
@@ -94,22 +95,42 @@ def _misfits(part: nn.Module, model: nn.Module) -> list[str]:
     found = []
     for key, trained in part.config:
         wanted = getattr(model.config, key)
-        fitted = key in _CHOICES | _GRIDS or (key in _CODES and trained <= wanted)
-        if trained != wanted and not fitted:
+        if key == "streams":
+            found += _stream_misfits(trained, wanted)
+        elif trained != wanted and key not in _CHOICES:
             found.append(f"{key} is {trained} there and {wanted} here")
+    return found
+
+
+def _stream_misfits(trained: Sequence[Stream], wanted: Sequence[Stream]) -> list[str]:
+    """Streams that cannot be fitted: others, of another rank or depth, or with codes that would be lost."""
+    if [stream.name for stream in trained] != [stream.name for stream in wanted]:
+        names = (", ".join(stream.name for stream in streams) for streams in (trained, wanted))
+        return ["the streams are {} there and {} here".format(*names)]
+    found = []
+    for there, here in zip(trained, wanted, strict=True):
+        if len(there.shape) != len(here.shape) or there.depth != here.depth:
+            found.append(f"{there.name} is {there.shape} x {there.depth} there and {here.shape} x {here.depth} here")
+        elif there.codes > here.codes:
+            found.append(f"{there.name}_codes is {there.codes} there and {here.codes} here")
     return found
 
 
 def _fit_layout(part: EchoTransformer, model: EchoTransformer) -> dict[str, Tensor]:
     """The trained weights with the grids and codes of `model`."""
     state, start = part.state_dict(), model.state_dict()
-    for modality in MODALITIES:
-        for table in ("places_embedding", "decoder_positions"):
-            key = f"{table}.{modality}"
-            state[key] = interpolate_positions(state[key], part.config.grid(modality), model.config.grid(modality))
-        codes = part.config.codes(modality)
-        rows, bias = f"embeddings.{modality}.weight", f"heads.{modality}.bias"
-        # The mask id's row stays the last.
-        state[rows] = torch.cat([state[rows][:codes], start[rows][codes:-1], state[rows][codes:]])
-        state[bias] = torch.cat([state[bias], start[bias][codes:]])
+    old = by_name(part.config.streams)
+    for stream in model.config.streams:
+        for table in ("positions", "decoder_positions"):
+            key = f"{table}.{stream.name}"
+            state[key] = interpolate_positions(state[key], old[stream.name].shape, stream.shape)
+        codes = old[stream.name].codes
+        rows = f"token_embedding.{stream.name}.weight"
+        trained_QKD, fresh_QKD = (table[rows].unflatten(0, (stream.depth, -1)) for table in (state, start))
+        # The mask id's row of each level stays its last.
+        fitted = torch.cat([trained_QKD[:, :codes], fresh_QKD[:, codes:-1], trained_QKD[:, codes:]], 1)
+        state[rows] = fitted.flatten(0, 1)
+        for _, level in stream.levels:
+            bias = f"heads.{stream.name}.{level}.bias"
+            state[bias] = torch.cat([state[bias], start[bias][codes:]])
     return state

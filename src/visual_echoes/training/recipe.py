@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from visual_echoes.attention import NORM_EPS
 from visual_echoes.data.sources import Augmentation
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.judges import JudgeConfig
 from visual_echoes.layout import LAYOUTS, Layout
-from visual_echoes.masking import LaterFields
+from visual_echoes.model.blocks import NORM_EPS
+from visual_echoes.model.masking import LaterFields
 from visual_echoes.tokenizers.cells import RefinerConfig
 from visual_echoes.training.residual import DecoderLoss
 from visual_echoes.training.settings import FREE_TO_CHANGE, TrainSettings
@@ -158,7 +158,7 @@ class TransformerModel(LaterFields):
     """Sizes of the transformer and the choices the paper leaves open; grids and codebooks come from the layout."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    LATER = ("decoder", "activation_dropout", "head_norm_eps", "decoder_class_position")
+    LATER = ("decoder", "activation_dropout", "head_norm_eps", "decoder_cls_position")
 
     width: int = Field(default=768, gt=0)
     heads: int = Field(default=12, gt=0)
@@ -171,7 +171,7 @@ class TransformerModel(LaterFields):
     decoder: Literal["full", "cross"] = "full"
     pad: Literal["mask_embedding", "class_feature"] = "mask_embedding"
     head_norm_eps: float = NORM_EPS
-    decoder_class_position: bool = False
+    decoder_cls_position: bool = False
 
 
 class TransformerRecipe(_PartRecipe):

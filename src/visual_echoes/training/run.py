@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 from visual_echoes import __version__
-from visual_echoes.baselines.autoregressive import save_autoregressive
 from visual_echoes.data.pairs import read_groups
 from visual_echoes.evaluation.judges import save_judge
+from visual_echoes.model.autoregressive import save_autoregressive
+from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.run_folder import MODEL_FOLDER, PART_FILE, RECIPE_FILE, TrainedPart
-from visual_echoes.sampling import SamplingSettings
 from visual_echoes.tokenizers.cells import CellTokenizer
 from visual_echoes.tokenizers.taef import TAEFTokenizer
 from visual_echoes.training.autoregressive import AutoregressiveTask

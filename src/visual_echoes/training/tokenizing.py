@@ -28,7 +28,7 @@ def cached_tokens(
     if path.is_file():
         try:
             return TokenCache.load(path)
-        except (SafetensorError, TypeError, OSError):
+        except (SafetensorError, KeyError, ValueError, OSError):
             path.unlink()  # cut short by a full disk, say; made again below
     waves = WaveSource(split, layout, recipe.augmentation)
     sources: list[tuple[Tokenizer, Source, Tensor, int]] = [
@@ -44,7 +44,9 @@ def cached_tokens(
             report = lambda count: progress.advance(bar, count)  # noqa: E731
             tokens.append(encode_all(tokenizer, source, times, recipe.train.seed, report))
             groups.append(group.repeat(times))
-    cache = TokenCache(tokens[0], groups[0], tokens[1], groups[1])
+    cache = TokenCache(
+        {"image": {"image": tokens[0]}, "audio": {"audio": tokens[1]}}, {"image": groups[0], "audio": groups[1]}
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     cache.save(path)
     return cache

@@ -1,14 +1,15 @@
-"""Training the transformer: cross entropy on masked tokens of both modalities at once.
+"""Training the transformer: cross entropy on masked tokens of all streams at once.
 
-Besides the loss, validation logs the cross-modal gain: how much the loss on one modality falls, in nats a clip, when
-the other is the true partner instead of a stranger, at fixed masks. It tells when the model begins to listen.
+Besides the loss, validation logs the cross-modal NLL gain: how much the loss on one source falls, in nats a clip, when
+the others are its own instead of a mismatched item's, at fixed masks. It tells when the model begins to condition on
+them.
 
-Shapes: B batch, I picture places, A sound places, P places of one modality, K codes.
+Shapes: B batch, P positions of a stream, Q codes a position holds, M masked tokens, K codes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -16,11 +17,15 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visual_echoes.data.tokens import Tokens
-from visual_echoes.masking import LaterFields, Mask, MaskRatio, dropped_count, random_mask
-from visual_echoes.packing import Packing
+from visual_echoes.data.tokens import TokenData
+from visual_echoes.layout import MODALITIES
+from visual_echoes.model.config import TransformerConfig
+from visual_echoes.model.fast import FastTransformer
+from visual_echoes.model.masking import LaterFields, Mask, MaskRatio, draw_mask
+from visual_echoes.model.packing import Packing
+from visual_echoes.model.transformer import EchoTransformer
+from visual_echoes.streams import Level, Stream, Tokens
 from visual_echoes.training.task import Phase, Task, Validation
-from visual_echoes.transformer import MODALITIES, EchoTransformer, Modality, Pair, TransformerConfig
 
 VALIDATION_PAIRS = 512
 VALIDATION_BATCH = 128
@@ -34,15 +39,16 @@ class MaskingObjective(LaterFields):
     """Masks and loss; a recipe's `[objective]` table."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    LATER = ("ratios", "direction", "contrast_weight")
+    LATER = ("streams", "ratios", "direction", "contrast_weight")
 
-    image: MaskRatio = MaskRatio()
-    audio: MaskRatio = MaskRatio()
-    # Share of the samples in which one modality, by a fair coin, is shown whole: the condition as sampling gives it,
-    # which masks of one half and more never show (0 in the paper).
+    image: MaskRatio = MaskRatio()  # of streams from images
+    audio: MaskRatio = MaskRatio()  # and from sounds
+    streams: dict[str, MaskRatio] = Field(default={})  # of single ones, by name, where they differ from their source's
+    # Share of the samples in which one source, each as often as the others, is shown whole: the condition as sampling
+    # gives it, which masks of one half and more never show (0 in the paper).
     shown_share: float = Field(default=0.0, ge=0, le=1)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    # Average over all masked tokens together, or the mean of the two modalities' means.
+    # Average over all masked tokens together, or the mean of the streams' means.
     average: Literal["tokens", "modalities"] = "tokens"
     # Whether each sample draws its own mask ratio, or one holds for the batch as in MAGE.
     ratios: Literal["sample", "batch"] = "sample"
@@ -52,79 +58,81 @@ class MaskingObjective(LaterFields):
     # the other way round (InfoNCE, as CAV-MAE, Gong et al. 2023, adds to masked modelling). 0 in the paper.
     contrast_weight: float = Field(default=0.0, ge=0)
 
-    def ratio(self, modality: Modality) -> MaskRatio:
-        return self.image if modality == "image" else self.audio
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
 
-    def shown(self, coin_B: Tensor) -> dict[Modality, Tensor]:
-        """Which samples show a modality whole, bool (B,), by their coins in [0, 1)."""
+    def ratio(self, stream: Stream) -> MaskRatio:
+        """The masks of a stream."""
+        of_source = {"image": self.image, "audio": self.audio}.get(stream.source, MaskRatio())
+        return self.streams.get(stream.name, of_source)
+
+    def shown(self, sources: Sequence[str], coin_B: Tensor) -> dict[str, Tensor]:
+        """Which samples show a source whole, bool (B,), by their coins in [0, 1)."""
         if self.direction != "both":
             always_B = torch.ones_like(coin_B, dtype=torch.bool)
-            return {m: always_B if self.direction.startswith(m) else ~always_B for m in MODALITIES}
-        half = 0.5 * self.shown_share
-        return {"image": coin_B < half, "audio": (coin_B >= half) & (coin_B < 2.0 * half)}
+            return {source: always_B if self.direction.startswith(source) else ~always_B for source in sources}
+        part = self.shown_share / len(sources)
+        return {s: (coin_B >= n * part) & (coin_B < (n + 1) * part) for n, s in enumerate(sources)}
 
 
 class TransformerTask(Task):
     """Trains the transformer on cached tokens."""
 
-    train: Tokens
-    valid: Tokens
+    train: TokenData
+    valid: TokenData
 
     def __init__(
         self,
         config: TransformerConfig,
         objective: MaskingObjective,
-        train: Tokens,
-        valid: Tokens,
-        codebooks: dict[Modality, Tensor] | None = None,
+        train: TokenData,
+        valid: TokenData,
+        codebooks: Mapping[Level, Tensor] | None = None,
     ) -> None:
         """`codebooks`: code vectors (K, C) of the tokenizers to start the token embeddings from; None: at random."""
         self.config, self.objective, self.train, self.valid = config, objective, train, valid
-        self.model = EchoTransformer(config)
-        for modality, codebook_KC in (codebooks or {}).items():
-            self.model.start_from_codebook(modality, codebook_KC)
+        self.sources = list(dict.fromkeys(stream.source for stream in config.streams))
+        self.model = FastTransformer(config)
+        for level, codebook_KC in (codebooks or {}).items():
+            self.model.start_from_codebook(level, codebook_KC)
         self.modules = nn.ModuleDict({"model": self.model})
         if objective.contrast_weight:
             self.contrast = nn.ModuleDict({m: nn.Linear(config.width, CONTRAST_WIDTH, bias=False) for m in MODALITIES})
             self.modules["contrast"] = self.contrast
             self.optimizers = {"model": ("model", "contrast")}
 
-    def batch(self, size: int, generator: torch.Generator) -> tuple[Pair, Pair, Pair, Pair]:
-        """Tokens, masked places, dropped places, and how many masked places an item has on average, (B,) each."""
+    def batch(self, size: int, generator: torch.Generator) -> tuple[dict[str, Tensor], ...]:
+        """By stream: tokens, what is masked, scored and dropped of them, and the scored ones of a mean item."""
         tokens, _ = self.train.draw(size, generator)
-        shown = self.objective.shown(torch.rand(size, generator=generator))
-        masks = []
-        for modality in MODALITIES:
-            ratio = self.objective.ratio(modality)
+        shown = self.objective.shown(self.sources, torch.rand(size, generator=generator))
+        whole: dict[str, Tensor] = {}  # samples of which nothing of a source is known, as its first stream drew them
+        masks: dict[str, Mask] = {}
+        for stream in self.config.streams:
+            ratio = self.objective.ratio(stream)
             ratio_B = ratio.sample(size, generator)
             if self.objective.ratios == "batch":
                 ratio_B = ratio_B[:1].expand(size)
-            ratio_B = ratio_B.masked_fill(shown[modality], 0.0)
-            masks.append(self._draw_mask(ratio, ratio_B, modality, generator))
-        masked = [mask.masked_BL for mask in masks]
-        scored = [(masked_BL.sum().clamp_min(1).double() / size).expand(size) for masked_BL in masked]
-        return tokens, Pair(*masked), Pair(*(mask.dropped_BL for mask in masks)), Pair(*scored)
+            whole_B = whole.setdefault(stream.source, ratio_B == 1.0)
+            ratio_B = ratio_B.masked_fill(whole_B, 1.0).masked_fill(shown[stream.source], 0.0)
+            masks[stream.name] = draw_mask(ratio, ratio_B, stream, generator)
+        counts = {name: mask.scored_BPQ.sum().clamp_min(1).double() / size for name, mask in masks.items()}
+        return (
+            tokens,
+            {name: mask.masked_BPQ for name, mask in masks.items()},
+            {name: mask.scored_BPQ for name, mask in masks.items()},
+            {name: mask.dropped_BP for name, mask in masks.items()},
+            {name: count.expand(size) for name, count in counts.items()},
+        )
 
-    def _draw_mask(self, ratio: MaskRatio, ratio_B: Tensor, modality: Modality, generator: torch.Generator) -> Mask:
-        length = self.config.places(modality)
-        return random_mask(ratio_B, length, dropped_count(length, ratio.low), generator)
-
-    def phases(self, batch: tuple[Pair, Pair, Pair, Pair], step: int) -> Iterator[Phase]:
-        tokens, masked, dropped, scored = (Pair(*pair) for pair in batch)
+    def phases(self, batch: tuple[dict[str, Tensor], ...], step: int) -> Iterator[Phase]:
+        tokens, masked, scored, dropped, average = batch
         features = self.modules["model"](tokens, masked, dropped)
         sums, counts, metrics = [], [], {}
-        for modality, tokens_BP, masked_BP, scored_B, features_BPD in zip(
-            MODALITIES, tokens, masked, scored, features, strict=True
-        ):
-            # Only masked places are scored, dropped ones included.
-            places = Packing(masked_BP)
-            logits_MK = self.model.logits(modality, places.pack(features_BPD)).float()
-            losses_M = F.cross_entropy(
-                logits_MK, places.pack(tokens_BP), label_smoothing=self.objective.label_smoothing, reduction="none"
-            )[: places.tokens]
-            sums.append(losses_M.sum())
-            counts.append(float(scored_B.sum()))  # not `len(losses_M)`: every masked place of the step weighs the same
-            metrics[f"loss/{modality}"] = losses_M.sum() / counts[-1]
+        for stream in self.config.streams:
+            total = self._nats(self.model, stream, tokens, scored, features, self.objective.label_smoothing).sum()
+            sums.append(total)
+            counts.append(float(average[stream.name].sum()))  # of the step: every scored token of it weighs the same
+            metrics[f"loss/{stream.name}"] = total / counts[-1]
         if self.objective.average == "tokens":
             loss = torch.stack(sums).sum() / sum(counts)
         else:
@@ -134,11 +142,25 @@ class TransformerTask(Task):
             loss = loss + self.objective.contrast_weight * contrast
         yield Phase("model", loss, metrics)
 
-    def _contrast(self, tokens: Pair) -> Tensor:
+    @staticmethod
+    def _nats(
+        model: EchoTransformer, stream: Stream, tokens: Tokens, scored: Tokens, features: Tokens, smoothing: float = 0.0
+    ) -> Tensor:
+        """Cross entropy of every scored token of a stream, (M,), its levels one after the other."""
+        losses = []
+        for name, level in stream.levels:
+            places = Packing(scored[name][..., level])
+            logits_MK = model.logits((name, level), places.pack(features[name])).float()
+            target_M = places.pack(tokens[name][..., level])
+            nats_M = F.cross_entropy(logits_MK, target_M, label_smoothing=smoothing, reduction="none")
+            losses.append(nats_M[: places.tokens])
+        return torch.cat(losses)
+
+    def _contrast(self, tokens: Tokens) -> Tensor:
         """InfoNCE in both directions over the pairs of a batch (van den Oord et al. 2018)."""
         image_BE, audio_BE = (
-            F.normalize(self.contrast[modality](self.model.summary(modality, tokens)).float(), dim=-1)
-            for modality in MODALITIES
+            F.normalize(self.contrast[source](self.model.summary(tokens, source)).float(), dim=-1)
+            for source in MODALITIES
         )
         scores_BB = image_BE @ audio_BE.mT / CONTRAST_TEMPERATURE
         own_B = torch.arange(len(scores_BB), device=scores_BB.device)
@@ -148,49 +170,51 @@ class TransformerTask(Task):
         assert isinstance(model, EchoTransformer)
         generator = torch.Generator().manual_seed(VALIDATION_SEED)
         tokens, groups = self.valid.draw(VALIDATION_PAIRS, generator)
-        stranger = strangers(groups, generator)
+        mismatched = mismatches(groups, generator)
         metrics: dict[str, float] = {}
-        for modality in MODALITIES:
+        for source in self.sources:
             ratio_B = VALIDATION_RATIO.sample(len(groups), generator)
-            masked_BP = self._draw_mask(VALIDATION_RATIO, ratio_B, modality, generator).masked_BL
-            true = self._target_loss(model, modality, tokens, masked_BP, None, device)
-            wrong = self._target_loss(model, modality, tokens, masked_BP, stranger, device)
-            metrics[f"loss/{modality}"] = true / (float(masked_BP.sum()) / len(groups))
-            metrics[f"cross_modal_gain/{modality}"] = wrong - true
+            own = [stream for stream in self.config.streams if stream.source == source]
+            masks = {stream.name: draw_mask(VALIDATION_RATIO, ratio_B, stream, generator) for stream in own}
+            true = self._target_loss(model, masks, tokens, None, device)
+            wrong = self._target_loss(model, masks, tokens, mismatched, device)
+            for name in masks:
+                metrics[f"loss/{name}"] = true[name] / (float(masks[name].scored_BPQ.sum()) / len(groups))
+                metrics[f"cross_modal_gain/{name}"] = wrong[name] - true[name]
         return Validation(metrics)
 
     def _target_loss(
         self,
         model: EchoTransformer,
-        target: Modality,
-        tokens: Pair,
-        masked_BP: Tensor,
+        masks: Mapping[str, Mask],
+        tokens: Tokens,
         partner: Tensor | None,
         device: torch.device,
-    ) -> float:
-        """Nats per clip on the target's masked places, the other modality wholly visible (true, or of a partner)."""
-        total = 0.0
-        for index_B in torch.arange(len(masked_BP)).split(VALIDATION_BATCH):
+    ) -> dict[str, float]:
+        """Nats per clip on the masked streams' tokens, all others wholly visible (their own, or a partner's)."""
+        count = len(next(iter(tokens.values())))
+        total = dict.fromkeys(masks, 0.0)
+        for index_B in torch.arange(count).split(VALIDATION_BATCH):
             other_B = index_B if partner is None else partner[index_B]
-            shown, hidden = [], []
-            for modality, tokens_BP in zip(MODALITIES, tokens, strict=True):
-                shown.append(tokens_BP[index_B if modality == target else other_B].to(device))
-                hidden.append(
-                    masked_BP[index_B].to(device)
-                    if modality == target
-                    else torch.zeros_like(shown[-1], dtype=torch.bool)
-                )
-            features = dict(zip(MODALITIES, model(Pair(*shown), Pair(*hidden)), strict=True))
-            place = MODALITIES.index(target)
-            logits_MK = model.logits(target, features[target][hidden[place]]).float()
-            total += float(F.cross_entropy(logits_MK, shown[place][hidden[place]], reduction="sum"))
-        return total / len(masked_BP)
+            shown = {name: t[index_B if name in masks else other_B].to(device) for name, t in tokens.items()}
+            masked = {
+                name: masks[name].masked_BPQ[index_B].to(device)
+                if name in masks
+                else torch.zeros_like(shown[name], dtype=torch.bool)
+                for name in tokens
+            }
+            scored = {name: mask.scored_BPQ[index_B].to(device) for name, mask in masks.items()}
+            features = model(shown, masked)
+            for stream in self.config.streams:
+                if stream.name in masks:
+                    total[stream.name] += float(self._nats(model, stream, shown, scored, features).sum())
+        return {name: nats / count for name, nats in total.items()}
 
     def export_config(self) -> dict[str, Any]:
         return self.config.model_dump(mode="json")
 
 
-def strangers(groups_B: Tensor, generator: torch.Generator) -> Tensor:
+def mismatches(groups_B: Tensor, generator: torch.Generator) -> Tensor:
     """For each item another one of a different group, as an index; its own where all are of one group."""
     different_BB = groups_B[:, None] != groups_B[None, :]
     weight_BB = different_BB.double() + torch.eye(len(groups_B), dtype=torch.float64) * 1e-12

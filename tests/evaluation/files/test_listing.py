@@ -11,8 +11,8 @@ import pytest
 from evaluation.files.material import RATE, write_pictures, write_sounds
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.files.listing import check_overlap, few, list_folder, read_manifest
+from visual_echoes.layout import Modality
 from visual_echoes.media import write_mp4, write_png, write_wav
-from visual_echoes.transformer import Modality
 
 
 def test_a_folder_is_listed_by_paths_without_suffix(tmp_path: Path) -> None:

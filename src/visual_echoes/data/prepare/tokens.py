@@ -150,8 +150,8 @@ def _encode(codec: Codec, items: Sequence[_Item]) -> Iterator[tuple[np.ndarray, 
     """The token rows of each clip."""
     pixels = np.concatenate([pixels for pixels, _ in items])
     waves = np.concatenate([waves for _, waves in items])
-    image_tokens = torch.cat([codec.encode_images(part) for part in _parts(pixels)]).cpu().numpy()
-    audio_tokens = torch.cat([codec.encode_mels(codec.mels(part)) for part in _parts(waves)]).cpu().numpy()
+    image_tokens = torch.cat([codec.encode_images(part) for part in _parts(pixels)]).cpu().numpy()[..., 0]
+    audio_tokens = torch.cat([codec.encode_mels(codec.mels(part)) for part in _parts(waves)]).cpu().numpy()[..., 0]
     image_ends = np.cumsum([len(pixels) for pixels, _ in items])[:-1]
     audio_ends = np.cumsum([len(waves) for _, waves in items])[:-1]
     yield from zip(np.split(image_tokens, image_ends), np.split(audio_tokens, audio_ends), strict=True)

@@ -13,7 +13,7 @@ from visual_echoes.evaluation.files.fidelity import PictureDistance
 from visual_echoes.evaluation.files.judge import FileJudge
 from visual_echoes.evaluation.files.offline import BirdNETJudge, EfficientNetJudge, OwnJudge, YAMNetJudge
 from visual_echoes.evaluation.packaged import WEIGHTS, packaged_judges
-from visual_echoes.transformer import Modality
+from visual_echoes.layout import Modality
 
 LPIPS, OWN = "lpips", "own"
 OFFLINE: dict[str, tuple[Modality, Callable[[], FileJudge]]] = {

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from visual_echoes.transformer import Modality
+from visual_echoes.layout import Modality
 
 
 class Look(NamedTuple):

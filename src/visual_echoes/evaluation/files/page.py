@@ -17,8 +17,8 @@ from visual_echoes.evaluation.files.listing import Listing
 from visual_echoes.evaluation.files.records import ROWS, Confusion, FilesReport, RowName
 from visual_echoes.evaluation.files.summary import lines, warnings
 from visual_echoes.files import write_text
+from visual_echoes.layout import Modality
 from visual_echoes.media import read_audio, read_image
-from visual_echoes.transformer import Modality
 
 JSON_FILE, HTML_FILE = "report.json", "report.html"
 TEMPLATE = "page.html"

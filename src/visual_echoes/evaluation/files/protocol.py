@@ -38,7 +38,7 @@ from visual_echoes.evaluation.files.records import (
     Row,
     RowName,
 )
-from visual_echoes.transformer import Modality
+from visual_echoes.layout import Modality
 
 CLIP, WAV2CLIP, CLIP_SCALE = "clip", "wav2clip", 100.0
 FEWEST_HALVES = 2 * FEWEST

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from visual_echoes.evaluation.records import Codebook, Record
-from visual_echoes.transformer import Modality
+from visual_echoes.layout import Modality
 
 RowName = Literal["real", "round trip", "made"]
 ROWS: tuple[RowName, ...] = ("real", "round trip", "made")

@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 import tiny
-from visual_echoes.confidence import (
+from visual_echoes.model.confidence import (
     Calibration,
     Evidence,
     Familiar,
@@ -15,10 +16,9 @@ from visual_echoes.confidence import (
     information,
     surprise,
 )
-from visual_echoes.transformer import Pair
 
 
-def some_tokens(count: int) -> Pair:
+def some_tokens(count: int) -> dict[str, Tensor]:
     return tiny.token_cache().draw(count, tiny.generator())[0]
 
 
@@ -64,19 +64,24 @@ def test_the_calibration_error_is_the_distance_of_promise_and_outcome() -> None:
 
 def test_information_is_the_divergence_of_both_expectations() -> None:
     model, tokens = tiny.transformer().eval(), some_tokens(3)
-    blind = Pair(torch.ones_like(tokens.image, dtype=torch.bool), torch.ones_like(tokens.audio, dtype=torch.bool))
-    seen = Pair(~blind.image, blind.audio)
+    blind = {name: torch.ones_like(values, dtype=torch.bool) for name, values in tokens.items()}
+    seen = {**blind, "image": ~blind["image"]}
     with torch.inference_mode():
-        p, q = (model.logits("audio", model(tokens, masked).audio).double().softmax(-1) for masked in (seen, blind))
+        features = [model(tokens, masked)["audio"] for masked in (seen, blind)]
+        p, q = (model.logits(("audio", 0), f).double().softmax(-1) for f in features)
     by_hand = (p * (p / q).log()).sum(-1).mean(-1)
-    assert torch.allclose(information(model, tokens, "audio"), by_hand, atol=1e-6)
+    assert torch.allclose(information(model, tokens, ["image"], "audio"), by_hand, atol=1e-6)
 
 
 def test_the_targets_own_tokens_are_not_looked_at() -> None:
     model, tokens = tiny.transformer().eval(), some_tokens(2)
-    other = Pair(tokens.image, tokens.audio.flip(1))
-    assert torch.equal(information(model, tokens, "audio"), information(model, other, "audio"))
-    assert not torch.equal(information(model, tokens, "image"), information(model, other, "image"))
+    other = {**tokens, "audio": tokens["audio"].flip(1)}
+
+    def told(given: str, target: str) -> list[Tensor]:
+        return [information(model, known, [given], target) for known in (tokens, other)]
+
+    assert torch.equal(*told("image", "audio"))
+    assert not torch.equal(*told("audio", "image"))
 
 
 def test_of_conditions_unlike_the_fitted_ones_a_calibration_says_nothing() -> None:
@@ -100,19 +105,19 @@ def test_a_calibration_can_be_written_down_and_read_again() -> None:
 
 def test_surprise_is_the_loss_on_each_half_of_the_condition_given_the_other() -> None:
     model, tokens = tiny.transformer().eval(), some_tokens(3)
-    rows, columns = model.config.grid("image")
+    rows, columns = model.streams["image"].shape
     even = torch.tensor([[(row + column) % 2 == 0 for column in range(columns)] for row in range(rows)]).flatten()
-    blind = torch.ones_like(tokens.audio, dtype=torch.bool)
+    blind = torch.ones_like(tokens["audio"], dtype=torch.bool)
     total = torch.zeros(3, dtype=torch.float64)
     with torch.inference_mode():
         for hidden in (even, ~even):
-            masked = Pair(hidden.expand_as(tokens.image), blind)
-            chances = model.logits("image", model(tokens, masked).image).double().softmax(-1)
+            masked = {"image": hidden[:, None].expand_as(tokens["image"]), "audio": blind}
+            chances = model.logits(("image", 0), model(tokens, masked)["image"]).double().softmax(-1)
             for item in range(3):
                 for place in hidden.nonzero()[:, 0]:
-                    total[item] -= chances[item, place, tokens.image[item, place]].log()
+                    total[item] -= chances[item, place, tokens["image"][item, place, 0]].log()
     assert torch.allclose(surprise(model, tokens, "image"), total / len(even), atol=1e-5)
-    other = Pair(tokens.image, tokens.audio.flip(1))
+    other = {**tokens, "audio": tokens["audio"].flip(1)}
     assert torch.equal(surprise(model, tokens, "image"), surprise(model, other, "image"))
 
 

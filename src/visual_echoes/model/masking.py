@@ -1,9 +1,9 @@
-"""Random masks for training: the ratios of masked places, and the dropped places within the masked ones.
+"""Random masks for training: the ratios of masked positions, and the dropped ones among them.
 
-Follows MAGE (Li et al. 2023, section 3): a share of each modality's places is masked, a fixed part of the masked places
-is dropped before the encoder, so that batches keep one length. Unlike MAGE, the ratio is drawn per sample and modality.
+Follows MAGE (Li et al. 2023, section 3): a share of each stream's positions is masked, a fixed part of the masked ones
+is dropped before the encoder, so that batches keep one length. Unlike MAGE, the ratio is drawn per sample and stream.
 
-Shapes: B batch, L places of one modality.
+Shapes: B batch, P positions of one stream, Q codes a position holds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from pydantic import (
 )
 from torch import Tensor
 
-# Taken off before rounding up, so that 0.5 of 16 places are 8 and 0.14 of 50 are 7 whatever the float product.
+from visual_echoes.streams import Stream
+
+# Taken off before rounding up, so that 0.5 of 16 positions are 8 and 0.14 of 50 are 7 whatever the float product.
 ROUNDING = 1e-9
 
 EVERYTHING = "everything"
@@ -49,7 +51,7 @@ class LaterFields(BaseModel):
 
 
 class MaskRatio(LaterFields):
-    """Distribution of the share of masked places, cut off at its bounds.
+    """Distribution of the share of masked positions, cut off at its bounds.
 
     The paper's is a Gaussian, of which it studies means of 0.55 and 0.7; deviation and bounds are MAGE's. The others
     have neither mean nor deviation: "uniform", and "arccos" with the density 2 / (pi sqrt(1 - r^2)) of the shares that
@@ -58,7 +60,7 @@ class MaskRatio(LaterFields):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    LATER = ("distribution",)
+    LATER = ("distribution", "first_level_share")
 
     mean: float = 0.7
     deviation: float = Field(default=0.25, gt=0)
@@ -66,6 +68,7 @@ class MaskRatio(LaterFields):
     high: float = Field(default=1.0, ge=0, le=1)
     full_share: float = Field(default=0.0, ge=0, le=1)
     distribution: Literal["gaussian", "uniform", "arccos"] = "gaussian"
+    first_level_share: float = Field(default=0.5, gt=0, lt=1)  # of the samples, where positions hold residual codes
 
     @model_validator(mode="after")
     def _ordered(self) -> MaskRatio:
@@ -100,23 +103,42 @@ class MaskRatio(LaterFields):
 
 
 class Mask(NamedTuple):
-    """Which places are masked and which of those are dropped before the encoder; both bool (B, L)."""
+    """What is hidden of a stream and what of that is learnt."""
 
-    masked_BL: Tensor
-    dropped_BL: Tensor
-
-
-def dropped_count(length: int, low: float) -> int:
-    """Places dropped in every sample: as many as the lowest ratio masks."""
-    return math.ceil(length * low - ROUNDING)
+    masked_BPQ: Tensor  # bool, tokens the model does not see
+    scored_BPQ: Tensor  # bool, masked tokens that it must tell
+    dropped_BP: Tensor  # bool, masked positions the encoder does not see at all
 
 
-def random_mask(ratio_B: Tensor, length: int, dropped: int, generator: torch.Generator) -> Mask:
-    """Mask ceil(ratio * length) places per sample; the first `dropped` of them, at random, are dropped.
+def draw_mask(ratio: MaskRatio, ratio_B: Tensor, stream: Stream, generator: torch.Generator) -> Mask:
+    """Random masks of a stream: ceil(ratio * P) positions of each sample.
 
-    A sample with fewer masked places than `dropped` drops only those.
+    The first of them, at random, are dropped: as many as the lowest ratio masks, so that batches keep one length; a
+    sample with fewer drops only those. With residual codes every sample learns one level, drawn at random: the levels
+    before it are known, those after it hidden (SoundStorm, Borsos et al. 2023, section 3.3). A ratio of 0 hides no
+    code, a ratio of 1 every code.
+
+    Args:
+        ratio_B: share of masked positions of each sample.
     """
-    rank_BL = torch.rand(len(ratio_B), length, generator=generator).argsort(-1).argsort(-1)
-    masked_B = torch.ceil(ratio_B * length - ROUNDING)
-    masked_BL = rank_BL < masked_B[:, None]
-    return Mask(masked_BL, masked_BL & (rank_BL < dropped))
+    size = len(ratio_B), stream.positions
+    rank_BP = torch.rand(size, generator=generator).argsort(-1).argsort(-1)
+    masked_BP = rank_BP < torch.ceil(ratio_B * stream.positions - ROUNDING)[:, None]
+    dropped = math.ceil(stream.positions * ratio.low - ROUNDING)
+    level_B = torch.zeros(len(ratio_B), dtype=torch.int64)
+    if stream.depth > 1:
+        level_B = _draw_levels(ratio.first_level_share, stream.depth, len(ratio_B), generator)
+        level_B = level_B.masked_fill(ratio_B == 1.0, 0)
+    number_Q = torch.arange(stream.depth)
+    own_B1Q = (number_Q == level_B[:, None])[:, None]
+    later_B1Q = ((number_Q > level_B[:, None]) & (ratio_B > 0.0)[:, None])[:, None]
+    scored_BPQ = own_B1Q & masked_BP[..., None]
+    masked_BPQ = scored_BPQ | later_B1Q.expand_as(scored_BPQ)
+    return Mask(masked_BPQ, scored_BPQ, masked_BPQ[..., 0] & (rank_BP < dropped))
+
+
+def _draw_levels(first_share: float, depth: int, count: int, generator: torch.Generator) -> Tensor:
+    """Which level each sample learns, int64 (B,): the first with its share, the others alike."""
+    weights_Q = torch.full((depth,), (1.0 - first_share) / (depth - 1), dtype=torch.float64)
+    weights_Q[0] = first_share
+    return torch.multinomial(weights_Q, count, replacement=True, generator=generator)

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 import tiny
-from visual_echoes.baselines.autoregressive import (
+from visual_echoes.errors import EchoesError
+from visual_echoes.layout import MODALITIES, Modality, other
+from visual_echoes.model.autoregressive import (
     CONFIG,
     WEIGHTS,
     AutoregressiveBaseline,
@@ -22,8 +24,7 @@ from visual_echoes.baselines.autoregressive import (
     load_autoregressive,
     save_autoregressive,
 )
-from visual_echoes.errors import EchoesError
-from visual_echoes.transformer import MODALITIES, Modality, Pair
+from visual_echoes.streams import Tokens
 
 GRIDS = {"image_grid": (2, 3), "audio_grid": (2, 4), "image_codes": 5, "audio_codes": 7}
 READING_ORDER = {"image": [0, 1, 2, 3, 4, 5], "audio": [0, 4, 1, 5, 2, 6, 3, 7]}  # row by row; frame by frame
@@ -36,28 +37,25 @@ def model_of(**changes: Any) -> AutoregressiveTransformer:
     torch.manual_seed(0)
     sizes = {"width": 16, "heads": 2, "layers": 2, "mlp_ratio": 2, "dropout": 0.1}
     model = AutoregressiveTransformer(AutoregressiveConfig.model_validate({**GRIDS, **sizes, **changes})).eval()
-    for parameter in (model.start, model.positions.modality, *(table.weight for table in model.embeddings.values())):
+    for parameter in (
+        model.start,
+        model.positions.modality,
+        *(table.weight for table in model.embeddings.values()),
+    ):
         torch.nn.init.normal_(parameter)
     return model
 
 
-def random_tokens(batch: int, seed: int = 0) -> Pair:
+def random_tokens(batch: int, seed: int = 0) -> dict[str, Tensor]:
     noise = tiny.generator(seed)
-    return Pair(torch.randint(5, (batch, 6), generator=noise), torch.randint(7, (batch, 8), generator=noise))
+    codes = {"image": (5, 6), "audio": (7, 8)}
+    return {name: torch.randint(k, (batch, positions, 1), generator=noise) for name, (k, positions) in codes.items()}
 
 
-def of(tokens: Pair, modality: Modality) -> Tensor:
-    return tokens.image if modality == "image" else tokens.audio
-
-
-def other(modality: Modality) -> Modality:
-    return "audio" if modality == "image" else "image"
-
-
-def forced(model: AutoregressiveTransformer, tokens: Pair, target: Modality) -> Tensor:
+def forced(model: AutoregressiveTransformer, tokens: Tokens, target: Modality) -> Tensor:
     """Scores of all target tokens at once."""
     with torch.no_grad():
-        return model.logits(target, model(tokens, torch.full((len(tokens.image),), target == "audio")))
+        return model.logits(target, model(tokens, torch.full((len(tokens["image"]),), target == "audio")))
 
 
 @BOTH_TARGETS
@@ -65,14 +63,14 @@ def test_a_token_is_predicted_from_all_of_the_condition_and_the_targets_earlier_
     model, tokens, codes = model_of(), random_tokens(1), GRIDS[f"{target}_codes"]
     before, order = forced(model, tokens, target), READING_ORDER[target]
     for rank, place in enumerate(order):
-        changed = Pair(*(t.clone() for t in tokens))
-        of(changed, target)[:, place] = (of(changed, target)[:, place] + 1) % codes
+        changed = {name: t.clone() for name, t in tokens.items()}
+        changed[target][:, place] = (changed[target][:, place] + 1) % codes
         noticed = (forced(model, changed, target) - before).abs().amax((0, 2)) > 1e-5
         assert noticed[order].tolist() == [later > rank for later in range(len(order))]
     condition = other(target)
-    for place in range(of(tokens, condition).shape[1]):
-        changed = Pair(*(t.clone() for t in tokens))
-        of(changed, condition)[:, place] = (of(changed, condition)[:, place] + 1) % GRIDS[f"{condition}_codes"]
+    for place in range(tokens[condition].shape[1]):
+        changed = {name: t.clone() for name, t in tokens.items()}
+        changed[condition][:, place] = (changed[condition][:, place] + 1) % GRIDS[f"{condition}_codes"]
         assert ((forced(model, changed, target) - before).abs().amax((0, 2)) > 1e-5).all()
 
 
@@ -82,7 +80,7 @@ def test_directions_do_not_mix_in_a_batch() -> None:
     with torch.no_grad():
         features = model(tokens, to_audio)
         for target, chosen in (("image", ~to_audio), ("audio", to_audio)):
-            alone = forced(model, Pair(*(t[chosen] for t in tokens)), target)
+            alone = forced(model, {name: t[chosen] for name, t in tokens.items()}, target)
             torch.testing.assert_close(model.logits(target, features[chosen]), alone, atol=1e-5, rtol=1e-5)
 
 
@@ -93,18 +91,17 @@ def test_sampling_with_the_cache_is_naive_sampling(target: Modality, monkeypatch
     steps: list[Tensor] = []
     scores = model._scores
     monkeypatch.setattr(model, "_scores", lambda *given: steps.append(scores(*given)) or steps[-1])
-    sampled = model.sample(target, of(tokens, other(target)), PLAIN, [tiny.generator(n) for n in range(5)])
+    made = model.sample(target, tokens[other(target)], PLAIN, [tiny.generator(n) for n in range(5)])
     monkeypatch.undo()
-    assert torch.equal(of(sampled, other(target)), of(tokens, other(target)))
+    sampled = {**tokens, target: made}
 
     uniform = torch.stack([torch.rand(len(order), generator=tiny.generator(n)) for n in range(5)])
-    naive = Pair(*(t.clone() for t in tokens))
-    of(naive, target).zero_()
+    naive = {**tokens, target: torch.zeros_like(made)}
     for step, place in enumerate(order):
         now = forced(model, naive, target)[:, place]
-        of(naive, target)[:, place] = PLAIN.draw(now, uniform[:, step])
-    assert torch.equal(of(sampled, target), of(naive, target))
-    assert len(of(sampled, target).unique()) > 2
+        naive[target][:, place, 0] = PLAIN.draw(now, uniform[:, step])
+    assert torch.equal(made, naive[target])
+    assert len(made.unique()) > 2
     torch.testing.assert_close(torch.stack(steps, 1), forced(model, sampled, target)[:, order], atol=1e-5, rtol=1e-5)
 
 
@@ -123,7 +120,7 @@ def test_a_draw_follows_the_probabilities_that_are_left() -> None:
 def test_same_seed_same_result_in_any_batch() -> None:
     whole = AutoregressiveBaseline(model_of())
     tokens, seeds = random_tokens(7), [5, 6, 7, 8, 9, 10, 5]
-    for translate, given in (("image_to_audio", tokens.image), ("audio_to_image", tokens.audio)):
+    for translate, given in (("image_to_audio", tokens["image"]), ("audio_to_image", tokens["audio"])):
         given[6] = given[0]
         made = getattr(whole, translate)(given, seeds)
         assert torch.equal(getattr(replace(whole, batch_size=2), translate)(given, seeds), made)

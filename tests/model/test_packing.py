@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from visual_echoes.packing import ROWS, Packing
+from visual_echoes.model.packing import ROWS, Packing
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 9), st.floats(0, 1), st.integers(0, 99))
 
@@ -31,7 +31,7 @@ def test_kept_places_come_back_and_all_others_are_zero(shape: tuple[int, int, fl
 def test_a_run_holds_the_kept_places_of_its_samples_in_order(shape: tuple[int, int, float, int]) -> None:
     kept_BS = kept_places(shape)
     x_BS = torch.arange(kept_BS.numel()).view(kept_BS.shape)
-    packing = Packing(kept_BS, kept_BS.sum(1).tolist())
+    packing = Packing(kept_BS)
     runs = packing.split(packing.pack(x_BS))
     found = [row.tolist() for run_RP in runs for row in run_RP]
     assert sorted(found) == sorted(x_BS[row][kept_BS[row]].tolist() for row in range(len(kept_BS)))
@@ -42,7 +42,7 @@ def test_a_run_holds_the_kept_places_of_its_samples_in_order(shape: tuple[int, i
 
 def test_a_whole_batch_is_not_copied() -> None:
     x_BSD = torch.randn(3, 4, 2)
-    packing = Packing.whole(x_BSD)
+    packing = Packing(torch.ones(3, 4, dtype=torch.bool))
     assert packing.pack(x_BSD).data_ptr() == x_BSD.data_ptr()
     assert torch.equal(packing.unpack(packing.pack(x_BSD)), x_BSD)
 
@@ -51,7 +51,7 @@ def test_a_whole_batch_is_not_copied() -> None:
 def test_two_choices_have_runs_of_the_same_samples(shape: tuple[int, int, float, int], seed: int) -> None:
     first_BS, second_BS = kept_places(shape), kept_places((*shape[:2], 0.5, seed))
     row_BS = torch.arange(len(first_BS))[:, None].expand_as(first_BS)
-    first, second = Packing.pair((first_BS, None), (second_BS, second_BS.sum(1).tolist()))
+    first, second = Packing.pair(first_BS, second_BS)
     assert len(first.runs) == len(second.runs)
     for places, others in zip(first.split(first.pack(row_BS)), second.split(second.pack(row_BS)), strict=True):
         assert len(places) == len(others)

@@ -1,4 +1,4 @@
-"""Masks hide exactly as many places as drawn, drop a fixed part of them, and follow the truncated Gaussian."""
+"""Masks hide exactly as many positions as drawn, drop a fixed part of them, and follow the truncated Gaussian."""
 
 from __future__ import annotations
 
@@ -12,33 +12,72 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import tiny
-from visual_echoes.masking import MaskRatio, dropped_count, random_mask
+from visual_echoes.model.masking import Mask, MaskRatio, draw_mask
+from visual_echoes.streams import Stream
 
 # Ratio bounds as a recipe would write them.
 bounds = st.integers(0, 99).map(lambda percent: percent / 100)
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.integers(1, 300), st.integers(0, 300), st.integers(0, 99))
-def test_counts_are_exact(ratios: list[float], length: int, dropped: int, seed: int) -> None:
-    mask = random_mask(torch.tensor(ratios, dtype=torch.float64), length, dropped, tiny.generator(seed))
-    assert mask.masked_BL.shape == mask.dropped_BL.shape == (len(ratios), length)
-    expected = [math.ceil(ratio * length - 1e-9) for ratio in ratios]
-    assert mask.masked_BL.sum(1).tolist() == expected
-    assert mask.dropped_BL.sum(1).tolist() == [min(dropped, count) for count in expected]
-    assert not (mask.dropped_BL & ~mask.masked_BL).any()
+def stream(positions: int, depth: int = 1) -> Stream:
+    return Stream(name="audio", source="audio", shape=(positions,), codes=4, depth=depth)
+
+
+def mask_of(ratios: torch.Tensor, positions: int, low: float = 0.5, depth: int = 1, seed: int = 0) -> Mask:
+    ratio = MaskRatio(low=low, high=1.0, mean=0.5)
+    return draw_mask(ratio, ratios, stream(positions, depth), tiny.generator(seed))
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.integers(1, 300), bounds, st.integers(0, 99))
+def test_counts_are_exact(ratios: list[float], positions: int, low: float, seed: int) -> None:
+    mask = mask_of(torch.tensor(ratios, dtype=torch.float64), positions, low, seed=seed)
+    assert mask.masked_BPQ.shape == (len(ratios), positions, 1)
+    assert torch.equal(mask.scored_BPQ, mask.masked_BPQ)
+    expected = [math.ceil(ratio * positions - 1e-9) for ratio in ratios]
+    dropped = math.ceil(low * positions - 1e-9)
+    assert mask.masked_BPQ[..., 0].sum(1).tolist() == expected
+    assert mask.dropped_BP.sum(1).tolist() == [min(dropped, count) for count in expected]
+    assert not (mask.dropped_BP & ~mask.masked_BPQ[..., 0]).any()
 
 
 @given(bounds, st.integers(1, 300), st.integers(0, 99))
 @example(0.14, 50, 0)  # the float product lies just above 7
-def test_every_sample_drops_the_same_number(low: float, length: int, seed: int) -> None:
+def test_every_sample_drops_the_same_number(low: float, positions: int, seed: int) -> None:
     ratio = MaskRatio(low=low, high=1.0, mean=0.5)
     draws = torch.cat([ratio.sample(20, tiny.generator(seed)), torch.tensor([low], dtype=torch.float64)])
-    mask = random_mask(draws, length, dropped_count(length, low), tiny.generator(seed))
-    assert set(mask.dropped_BL.sum(1).tolist()) == {dropped_count(length, low)}
+    mask = draw_mask(ratio, draws, stream(positions), tiny.generator(seed))
+    assert len(set(mask.dropped_BP.sum(1).tolist())) == 1
 
 
 def test_the_paper_drops_half_of_each_modality() -> None:
-    assert (dropped_count(256, 0.5), dropped_count(265, 0.5)) == (128, 133)
+    ones = torch.ones(1, dtype=torch.float64)
+    assert [int(mask_of(ones, positions).dropped_BP.sum()) for positions in (256, 265)] == [128, 133]
+
+
+@given(st.integers(2, 5), st.integers(0, 99))
+def test_a_sample_learns_one_level_of_residual_codes(depth: int, seed: int) -> None:
+    ratios = torch.rand(40, generator=tiny.generator(seed), dtype=torch.float64) * 0.8 + 0.1
+    mask = mask_of(ratios, 20, depth=depth, seed=seed)
+    scored_BQ = mask.scored_BPQ.any(1)
+    assert (scored_BQ.sum(1) == 1).all()
+    for masked_PQ, scored_PQ, level in zip(mask.masked_BPQ, mask.scored_BPQ, scored_BQ.int().argmax(1), strict=True):
+        assert not masked_PQ[:, :level].any()
+        assert torch.equal(masked_PQ[:, level], scored_PQ[:, level])
+        assert masked_PQ[:, level + 1 :].all()
+    # What is dropped before the encoder has no code that is known.
+    assert not (mask.dropped_BP & ~mask.masked_BPQ.all(-1)).any()
+
+
+def test_levels_are_learnt_in_their_shares() -> None:
+    mask = mask_of(torch.full((20_000,), 0.5, dtype=torch.float64), 4, depth=3)
+    share_Q = mask.scored_BPQ.any(1).double().mean(0)
+    assert share_Q.tolist() == pytest.approx([0.5, 0.25, 0.25], abs=0.015)
+
+
+def test_a_ratio_of_0_hides_nothing_and_a_ratio_of_1_everything() -> None:
+    mask = mask_of(torch.tensor([0.0, 1.0] * 20, dtype=torch.float64), 6, depth=3)
+    assert not mask.masked_BPQ[::2].any()
+    assert mask.masked_BPQ[1::2].all()
 
 
 # Closed forms of a Gaussian with deviation 0.25 between its bounds: mean, median, P(ratio > 0.9).
@@ -92,23 +131,22 @@ def test_ratios_stay_within_their_bounds(mean: float, deviation: float, low: flo
 
 @given(st.integers(0, 2**32))
 def test_the_same_generator_gives_the_same_mask(seed: int) -> None:
-    first, second = (random_mask(torch.full((4,), 0.6), 16, 8, tiny.generator(seed)) for _ in range(2))
-    assert torch.equal(first.masked_BL, second.masked_BL)
-    assert torch.equal(first.dropped_BL, second.dropped_BL)
-    other = random_mask(torch.full((4,), 0.6), 16, 8, tiny.generator(seed + 1))
-    assert not torch.equal(first.masked_BL, other.masked_BL)
+    ratios = torch.full((4,), 0.6)
+    first, second = (mask_of(ratios, 16, depth=2, seed=seed) for _ in range(2))
+    assert all(map(torch.equal, first, second))
+    assert not torch.equal(first.masked_BPQ, mask_of(ratios, 16, depth=2, seed=seed + 1).masked_BPQ)
 
 
-def test_every_place_is_as_likely_as_any() -> None:
+def test_every_position_is_as_likely_as_any() -> None:
     samples = 40_000
-    mask = random_mask(torch.full((samples,), 0.5), 16, 4, tiny.generator())
-    for places, share in ((mask.masked_BL, 0.5), (mask.dropped_BL, 0.25)):
+    mask = mask_of(torch.full((samples,), 0.5), 16, low=0.25)
+    for places, share in ((mask.masked_BPQ[..., 0], 0.5), (mask.dropped_BP, 0.25)):
         deviation = math.sqrt(share * (1 - share) / samples)
         assert (places.double().mean(0) - share).abs().max() < 4.5 * deviation
 
 
 def test_consecutive_draws_are_independent() -> None:
-    """The two modalities take turns at one generator; their ratios must not go together."""
+    """Streams take turns at one generator; their ratios must not go together."""
     ratio, noise = MaskRatio(), tiny.generator()
     image, audio = ratio.sample(50_000, noise), ratio.sample(50_000, noise)
     assert abs(float(torch.corrcoef(torch.stack([image, audio]))[0, 1])) < 0.02

@@ -8,12 +8,13 @@ was asked for, turns nats into a probability (Platt 1999).
 The curve holds for conditions like those it was fitted on. Two figures tell others from them: how well the model
 foretells one half of the condition's tokens from the other, and how much of the condition its tokenizer loses.
 
-Shapes: B batch, P places of the target, C places of the condition, K codes.
+Shapes: B batch, P positions of the target, C positions of the condition, K codes.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import NamedTuple
 
 import torch
@@ -21,8 +22,9 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.nn import functional as F
 
-from visual_echoes.precision import float64_device, in_float64
-from visual_echoes.transformer import MODALITIES, Modality, Pair, ScoringModel, other
+from visual_echoes.model.interface import ScoringModel
+from visual_echoes.precision import in_float64
+from visual_echoes.streams import Level, Tokens
 
 SMALLEST = 1e-6  # nats; keeps the logarithm finite
 RIDGE = 1e-2  # pulls the slope to 0, so that a fit to outcomes of one kind stays finite
@@ -100,51 +102,60 @@ class Calibration(BaseModel):
 
 
 @torch.inference_mode()
-def information(model: ScoringModel, tokens: Pair, target: Modality) -> Tensor:
-    """What the condition tells about a wholly unknown target, in nats per place, float64 (B,).
+def information(model: ScoringModel, tokens: Tokens, given: Collection[str], target: str) -> Tensor:
+    """What a condition tells about a wholly unknown target, in nats per position, float64 (B,).
 
     Args:
         model: in eval mode.
-        tokens: int64 (B, I) and (B, A); those of the target are ignored.
-        target: the modality that is made, from the other one.
+        tokens: int64 (B, P, Q) by stream; only those of the given sources are looked at.
+        given: the sources that are known.
+        target: the source that is made.
     """
-    informed_BPK, blind_BPK = (
-        in_float64(_scores(model, tokens, masked, target)).log_softmax(-1)
-        for masked in (_masked(tokens, [target]), _masked(tokens, MODALITIES))
+    first = [(stream.name, 0) for stream in model.config.streams if stream.source == target]
+    informed, blind = (
+        _log_probabilities(model, tokens, _all_masked(model, tokens, but=known), first) for known in (given, ())
     )
-    return F.kl_div(blind_BPK, informed_BPK, reduction="none", log_target=True).sum(-1).mean(-1)
+    nats = [F.kl_div(blind[level], informed[level], reduction="none", log_target=True).sum(-1) for level in first]
+    return torch.cat(nats, 1).mean(1)
 
 
 @torch.inference_mode()
-def surprise(model: ScoringModel, tokens: Pair, condition: Modality) -> Tensor:
-    """How little the model expects a condition's tokens, given every other one of them, in nats a place, float64 (B,).
+def surprise(model: ScoringModel, tokens: Tokens, condition: str) -> Tensor:
+    """How little the model expects a condition's tokens, given every other one of them, in nats each, float64 (B,).
 
     Args:
         model: in eval mode.
-        tokens: int64 (B, I) and (B, A); those of the other modality are ignored.
-        condition: the modality that is given.
+        tokens: int64 (B, P, Q) by stream; only those of the condition are looked at.
+        condition: the source that is given.
     """
-    rows, columns = model.config.grid(condition)
-    even_C = (torch.arange(rows)[:, None] + torch.arange(columns)).flatten() % 2 == 0
-    place = MODALITIES.index(condition)
-    device = tokens[place].device
-    total_B = torch.zeros(len(tokens[place]), dtype=torch.float64, device=float64_device(device))
-    for hidden_C in (even_C.to(device), ~even_C.to(device)):
-        masked = list(_masked(tokens, MODALITIES))
-        masked[place] = hidden_C.expand_as(tokens[place])
-        expected = in_float64(_scores(model, tokens, Pair(*masked), condition)[:, hidden_C]).log_softmax(-1)
-        total_B -= expected.gather(-1, tokens[place][:, hidden_C, None].to(total_B.device)).sum((1, 2))
-    return total_B / (rows * columns)
+    total_B = torch.zeros(len(next(iter(tokens.values()))), dtype=torch.float64)
+    count = 0
+    for parity in (0, 1):
+        masked = _all_masked(model, tokens, but=())
+        hidden = {}
+        for stream in model.config.streams:
+            if stream.source == condition:
+                index = torch.stack(torch.meshgrid(*map(torch.arange, stream.shape), indexing="ij"))
+                hidden[stream.name] = (index.sum(0).flatten() % 2 == parity).to(tokens[stream.name].device)
+                masked[stream.name] = hidden[stream.name][:, None].expand_as(tokens[stream.name])
+        found = _log_probabilities(model, tokens, masked, [(name, 0) for name in hidden])
+        for name, hidden_C in hidden.items():
+            nats_BPK = -found[name, 0]
+            own_BC1 = tokens[name][:, hidden_C, :1].to(nats_BPK.device)
+            nats_BCK = nats_BPK[:, hidden_C.to(nats_BPK.device)]
+            total_B = total_B.to(nats_BPK.device) + nats_BCK.gather(-1, own_BC1).sum((1, 2))
+            count += int(hidden_C.sum())
+    return total_B / count
 
 
-def weigh(model: ScoringModel, tokens: Pair, target: Modality, error_B: Tensor) -> Evidence:
+def weigh(model: ScoringModel, tokens: Tokens, condition: str, target: str, error_B: Tensor) -> Evidence:
     """The evidence of conditions for a target, with what their tokenizer changed in them.
 
     One by one: the scores of a batch are rounded as its size happens to make the kernels do.
     """
-    alone = [Pair(*row) for row in zip(*(tokens_BP.split(1) for tokens_BP in tokens), strict=True)]
-    information_B = torch.cat([information(model, row, target) for row in alone])
-    return Evidence(information_B, torch.cat([surprise(model, row, other(target)) for row in alone]), error_B)
+    alone = [{name: t[i : i + 1] for name, t in tokens.items()} for i in range(len(error_B))]
+    information_B = torch.cat([information(model, row, [condition], target) for row in alone])
+    return Evidence(information_B, torch.cat([surprise(model, row, condition) for row in alone]), error_B)
 
 
 def in_words(chance: float) -> str:
@@ -167,19 +178,20 @@ def expected_calibration_error(probability_B: Tensor, right_B: Tensor, bins: int
     return total / len(right_B)
 
 
-def _scores(model: ScoringModel, tokens: Pair, masked: Pair, modality: Modality) -> Tensor:
-    """Scores of a modality's codes at its masked places, (B, P, K), where every sample hides the same places."""
-    size, (image, audio) = len(tokens.image), (int(masked_BP[0].sum()) for masked_BP in masked)
-    return model.scores(tokens, masked, [(image, audio)] * size, [[modality]] * size)[MODALITIES.index(modality)]
+def _log_probabilities(
+    model: ScoringModel, tokens: Tokens, masked: Tokens, levels: Collection[Level]
+) -> dict[Level, Tensor]:
+    """Of the levels' codes at their masked positions, float64 (B, P, K)."""
+    asked = {(name, level): masked[name][..., level] for name, level in levels}
+    return {level: in_float64(scores).log_softmax(-1) for level, scores in model.score(tokens, masked, asked).items()}
 
 
-def _masked(tokens: Pair, hidden: tuple[Modality, ...] | list[Modality]) -> Pair:
-    return Pair(
-        *(
-            torch.full_like(tokens_BP, modality in hidden, dtype=torch.bool)
-            for modality, tokens_BP in zip(MODALITIES, tokens, strict=True)
-        )
-    )
+def _all_masked(model: ScoringModel, tokens: Tokens, but: Collection[str]) -> dict[str, Tensor]:
+    """Masks that hide everything but what comes from some sources."""
+    return {
+        stream.name: torch.full_like(tokens[stream.name], stream.source not in but, dtype=torch.bool)
+        for stream in model.config.streams
+    }
 
 
 def _scale(information_B: Tensor) -> Tensor:

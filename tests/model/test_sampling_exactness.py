@@ -1,8 +1,8 @@
 """The sampler against joint distributions small enough to be written out whole.
 
-The "network" is exact: at every place it gives the conditional probabilities of a table of joint probabilities, given
-the tokens that are settled. One place a step, in an order that does not depend on the tokens, must then draw from the
-table itself; all places in one step from the product of its marginals.
+The "network" is exact: at every position it gives the conditional probabilities of a table of joint probabilities,
+given the tokens that are known. One position a step, in an order that does not depend on the tokens, must then draw
+from the table itself; all positions in one step from the product of its marginals.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import tiny
-from visual_echoes.sampling import Sampler, SamplingSettings
+from visual_echoes.model.sampling import ConfidenceOrder, HaltonOrder, Order, Sampler
 
 SAMPLES = 20_000
 # Expected for 27 cells and 20,000 draws: 0.015 or less.
@@ -23,33 +23,33 @@ TOLERANCE = 0.025
 
 
 class Table:
-    """A joint distribution over some places, as a list of all assignments and their probabilities."""
+    """A joint distribution over some positions, as a list of all assignments and their probabilities."""
 
     def __init__(self, probabilities: Tensor) -> None:
         self.places, self.codes = probabilities.dim(), probabilities.shape[0]
         self.assignments_NL = torch.tensor(list(itertools.product(range(self.codes), repeat=self.places)))
         self.probability_N = probabilities.flatten().double()
 
-    def logits(self, tokens_BL: Tensor, open_BL: Tensor) -> Tensor:
-        """Log of the exact conditionals at every place, (B, L, K)."""
-        agrees_BN = ((tokens_BL[:, None] == self.assignments_NL) | open_BL[:, None]).all(-1)
+    def logits(self, tokens_BL: Tensor, masked_BL: Tensor) -> Tensor:
+        """Log of the exact conditionals at every position, (B, L, K)."""
+        agrees_BN = ((tokens_BL[:, None] == self.assignments_NL) | masked_BL[:, None]).all(-1)
         weight_BN = agrees_BN * self.probability_N
         hot_NLK = F.one_hot(self.assignments_NL, self.codes).double()
         return torch.einsum("bn,nlk->blk", weight_BN, hot_NLK).clamp_min(1e-300).log()
 
-    def sampled(self, settings: SamplingSettings, tokens_L: list[int], known_L: list[bool]) -> Tensor:
+    def sampled(self, steps: int, order: Order, tokens_L: list[int], known_L: list[bool]) -> Tensor:
         """Share of each assignment among `SAMPLES` draws."""
         generators = [tiny.generator(seed) for seed in range(SAMPLES)]
-        open_BL = ~torch.tensor(known_L).expand(SAMPLES, -1)
-        sampler = Sampler(torch.tensor(tokens_L).expand(SAMPLES, -1), open_BL, settings, (1, self.places), generators)
-        for step in range(settings.steps):
+        masked_BL = ~torch.tensor(known_L).expand(SAMPLES, -1)
+        sampler = Sampler(torch.tensor(tokens_L).expand(SAMPLES, -1), masked_BL, steps, order, generators)
+        for step in range(steps):
             if not sampler.done:
-                sampler.step(step, self.logits(sampler.tokens_BL, sampler.open_BL))
+                sampler.step(step, self.logits(sampler.tokens_BP, sampler.masked_BP))
         base_L = self.codes ** torch.arange(self.places - 1, -1, -1)
-        return torch.bincount(sampler.tokens_BL @ base_L, minlength=len(self.probability_N)) / SAMPLES
+        return torch.bincount(sampler.tokens_BP @ base_L, minlength=len(self.probability_N)) / SAMPLES
 
-    def from_nothing(self, settings: SamplingSettings) -> Tensor:
-        return self.sampled(settings, [0] * self.places, [False] * self.places)
+    def from_nothing(self, steps: int, order: Order) -> Tensor:
+        return self.sampled(steps, order, [0] * self.places, [False] * self.places)
 
     def marginal_product(self) -> Tensor:
         marginals_LK = self.logits(torch.zeros(1, self.places), torch.ones(1, self.places, dtype=torch.bool))[0].exp()
@@ -67,39 +67,39 @@ def total_variation(first: Tensor, second: Tensor) -> float:
 
 
 # A temperature this high makes the order pure chance, so it cannot favour likely tokens either.
-ORDERS = {"halton": {"order": "halton"}, "random": {"temperature": 1000.0}}
+RANDOM = ConfidenceOrder(1000.0)
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("halton", [True, False])
 @pytest.mark.parametrize(("places", "codes"), [(3, 3), (4, 2)])
-def test_one_place_a_step_draws_from_the_joint_distribution(order: str, places: int, codes: int) -> None:
+def test_one_position_a_step_draws_from_the_joint_distribution(halton: bool, places: int, codes: int) -> None:
     table = random_table(places, codes, seed=places)
-    found = table.from_nothing(SamplingSettings(steps=50, **ORDERS[order]))
+    found = table.from_nothing(50, HaltonOrder((places,)) if halton else RANDOM)
     assert total_variation(found, table.probability_N) < TOLERANCE
     assert total_variation(table.marginal_product(), table.probability_N) > 5 * TOLERANCE
 
 
 def test_one_step_draws_from_the_product_of_the_marginals() -> None:
     table = random_table(3, 3, seed=3)
-    found = table.from_nothing(SamplingSettings(steps=1))
+    found = table.from_nothing(1, ConfidenceOrder(9.0))
     assert total_variation(found, table.marginal_product()) < TOLERANCE
     assert total_variation(found, table.probability_N) > 5 * TOLERANCE
 
 
 def test_known_tokens_condition_the_rest() -> None:
     table = random_table(3, 3, seed=5)
-    found = table.sampled(SamplingSettings(steps=50, order="halton"), [0, 2, 0], [False, True, False])
+    found = table.sampled(50, HaltonOrder((3,)), [0, 2, 0], [False, True, False])
     expected = table.probability_N * (table.assignments_NL[:, 1] == 2)
     assert total_variation(found, expected / expected.sum()) < TOLERANCE
 
 
 def test_order_by_confidence_favours_likely_tokens_as_it_should() -> None:
-    """Two independent places: the first holds code 1 in one draw of ten, the second is a coin.
+    """Two independent positions: the first holds code 1 in one draw of ten, the second is a coin.
 
-    Without noise the first place is settled at once if its draw is the likely code; otherwise the coin goes first and
-    the place is drawn again, so the unlikely code survives with probability 0.1 * 0.1.
+    Without noise the first position is unmasked at once if its draw is the likely code; otherwise the coin goes first
+    and the position is drawn again, so the unlikely code survives with probability 0.1 * 0.1.
     """
     table = Table(torch.tensor([0.9, 0.1])[:, None] * torch.tensor([0.5, 0.5]))
-    found = table.from_nothing(SamplingSettings(steps=50, temperature=0.0)).reshape(2, 2)
+    found = table.from_nothing(50, ConfidenceOrder(0.0)).reshape(2, 2)
     assert float(found[1].sum()) == pytest.approx(0.01, abs=0.003)
     assert float(found[:, 1].sum()) == pytest.approx(0.5, abs=0.015)

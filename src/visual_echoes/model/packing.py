@@ -35,15 +35,11 @@ class Run(NamedTuple):
         return self.samples * self.length
 
 
-Choice = tuple[Tensor, Sequence[int] | None]  # places that are kept, (B, S), and how many of each sample, if known
-
-
 class Packing:
     """Which places of a batch are kept, and how they lie in the packed tensor.
 
     Args:
         kept_BS: bool, True where a place is kept.
-        counts: how many each sample keeps, where the caller knows it; counting them waits for the device.
         groups: samples of one group, which must keep equally many, make a run; None: all that keep equally many do.
 
     Attributes:
@@ -51,11 +47,9 @@ class Packing:
         tokens: how many places are kept; rows beyond them are spare.
     """
 
-    def __init__(
-        self, kept_BS: Tensor, counts: Sequence[int] | None = None, groups: Sequence[tuple[int, ...]] | None = None
-    ) -> None:
+    def __init__(self, kept_BS: Tensor, groups: Sequence[tuple[int, ...]] | None = None) -> None:
         batch, places = self.shape = tuple(kept_BS.shape)
-        counts = kept_BS.sum(1).tolist() if counts is None else counts
+        counts = kept_BS.sum(1).tolist()
         samples_of: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for sample, count in enumerate(counts):
             samples_of[(count,) if groups is None else groups[sample]].append(sample)
@@ -69,16 +63,10 @@ class Packing:
             self._index_N = torch.cat([self._indices(kept_BS, samples, count) for samples, count in found])
 
     @classmethod
-    def whole(cls, x_BSD: Tensor) -> Packing:
-        """All places of a batch."""
-        return cls(x_BSD[..., 0], [x_BSD.shape[1]] * len(x_BSD))
-
-    @classmethod
-    def pair(cls, first: Choice, second: Choice) -> tuple[Packing, Packing]:
+    def pair(cls, first_BS: Tensor, second_BS: Tensor) -> tuple[Packing, Packing]:
         """Two choices of places of the same samples, whose runs are of the same samples."""
-        counts = [kept_BS.sum(1).tolist() if known is None else known for kept_BS, known in (first, second)]
-        groups = list(zip(*counts, strict=True))
-        return cls(first[0], counts[0], groups), cls(second[0], counts[1], groups)
+        groups = list(zip(first_BS.sum(1).tolist(), second_BS.sum(1).tolist(), strict=True))
+        return cls(first_BS, groups), cls(second_BS, groups)
 
     def pack(self, x_BSD: Tensor) -> Tensor:
         """The kept places end to end, (N, ...); what stands in spare rows means nothing."""

@@ -1,16 +1,17 @@
-"""The autoregressive baseline: a GPT over the tokens of both modalities, in SpecVQGAN's way (Iashin and Rahtu 2021).
+"""The autoregressive baseline: a GPT over the tokens of images and sounds, in SpecVQGAN's way (Iashin and Rahtu 2021).
 
 Features:
-- the sequence is a start slot, all tokens of the condition, then those of the target; each place sees what is before it
-- one network for both directions, told apart by the start slot
-- pictures are read row by row, sounds frame by frame (all bands of a frame first, SpecVQGAN's column-major order)
-- sampling place by place with a cache of keys and values
+- the sequence is a start token, all tokens of the condition, then those of the target; each sees what is before it
+- one network for both directions, distinguished by the start token
+- images are read row by row, sounds frame by frame (all bands of a frame first, SpecVQGAN's column-major order)
+- sampling token by token with a cache of keys and values
 
 Block, positions and head are those of the paper's model, so that the two differ in how they generate, not in size or
-parts. The reading order stays inside: tokens and logits are in row-major order of the grid everywhere else.
+parts. The reading order stays inside: tokens and logits are in row-major order of the grid everywhere else. It knows
+the paper's two streams, `image` and `audio`, of one code a position.
 
-Shapes: B batch, P places of one modality, T target places, L places of both, S places at hand, D width, K codes,
-H heads.
+Shapes: B batch, P positions of one stream, T target positions, L positions of both, S positions at hand, D width,
+K codes, H heads.
 """
 
 from __future__ import annotations
@@ -19,28 +20,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from visual_echoes.attention import NORM_EPS, Block
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path, write_text
-from visual_echoes.sampling import draw_tokens
-from visual_echoes.transformer import (
-    EMBEDDING_STD,
-    MODALITIES,
-    Head,
-    Modality,
-    Pair,
-    Positions,
-    SequenceConfig,
-    initialise,
-    other,
-)
+from visual_echoes.layout import MODALITIES, Modality, other
+from visual_echoes.model.blocks import NORM_EPS, Block, Head
+from visual_echoes.model.config import SequenceConfig
+from visual_echoes.model.sampling import draw_tokens
+from visual_echoes.model.transformer import EMBEDDING_STD, Positions, initialise
+from visual_echoes.streams import Stream, Tokens, by_name
 
 CONFIG = "autoregressive.json"
 WEIGHTS = "autoregressive.safetensors"
@@ -51,6 +46,15 @@ class AutoregressiveConfig(SequenceConfig):
     """Size of the network; by default as many layers as encoder and decoder of the paper's model have together."""
 
     layers: int = Field(default=20, gt=0)
+
+    @model_validator(mode="after")
+    def _two_plain_streams(self) -> Self:
+        if [stream.name for stream in self.streams] != list(MODALITIES) or any(s.depth > 1 for s in self.streams):
+            raise ValueError("the autoregressive baseline takes the streams image and audio, of one code a position")
+        return self
+
+    def stream(self, modality: Modality) -> Stream:
+        return by_name(self.streams)[modality]
 
 
 class AutoregressiveSampling(BaseModel):
@@ -102,7 +106,7 @@ class CausalBlock(Block):
             k_BHSd, v_BHSd = cache.extend(k_BHSd, v_BHSd)
         queries, keys = q_BHSd.shape[2], k_BHSd.shape[2]
         mask = torch.ones(queries, keys, dtype=torch.bool, device=x_BSD.device).tril(keys - queries)
-        return self.add(x_BSD, attention.out(attention.mix(q_BHSd, k_BHSd, v_BHSd, mask)))
+        return self.add(x_BSD, attention.out(attention.attend(q_BHSd, k_BHSd, v_BHSd, mask)))
 
 
 class AutoregressiveTransformer(nn.Module):
@@ -113,25 +117,25 @@ class AutoregressiveTransformer(nn.Module):
         self.config = config
         width = config.width
         self.start = nn.Parameter(torch.randn(2, width) * EMBEDDING_STD)  # by what is made
-        self.embeddings = nn.ModuleDict({m: nn.Embedding(config.codes(m), width) for m in MODALITIES})
+        self.embeddings = nn.ModuleDict({m: nn.Embedding(config.stream(m).codes, width) for m in MODALITIES})
         self.positions = Positions(config)
         self.embed_dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(CausalBlock(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
-        self.heads = nn.ModuleDict({m: Head(width, config.codes(m), NORM_EPS) for m in MODALITIES})
+        self.heads = nn.ModuleDict({m: Head(width, config.stream(m).codes) for m in MODALITIES})
         initialise(self)
 
-    def forward(self, tokens: Pair, to_audio_B: Tensor) -> Tensor:
+    def forward(self, tokens: Tokens, to_audio_B: Tensor) -> Tensor:
         """Features that predict, at each place, the next one (teacher forcing).
 
         Args:
-            tokens: int64 (B, I) and (B, A).
+            tokens: int64 (B, P, 1) by stream.
             to_audio_B: bool, True where the picture is the condition and the sound the target, False the other way.
 
         Returns:
             Features (B, L, D); `logits` picks those of the target and turns them into scores.
         """
-        image_BID, audio_BAD = (self._embed(m, tokens_BP) for m, tokens_BP in zip(MODALITIES, tokens, strict=True))
+        image_BID, audio_BAD = (self._embed(m, tokens[m][..., 0]) for m in MODALITIES)
         joint_BLD = torch.where(
             to_audio_B[:, None, None], torch.cat([image_BID, audio_BAD], 1), torch.cat([audio_BAD, image_BID], 1)
         )
@@ -140,42 +144,38 @@ class AutoregressiveTransformer(nn.Module):
 
     def logits(self, target: Modality, features_BLD: Tensor) -> Tensor:
         """Scores of the target's codes at each of its places, (B, T, K), of sequences whose target it is."""
-        features_BTD = features_BLD[:, -self.config.places(target) :]
+        features_BTD = features_BLD[:, -self.config.stream(target).positions :]
         return self._from_reading_order(target, self._scores(target, features_BTD))
 
     @torch.inference_mode()
     def sample(
         self,
         target: Modality,
-        condition_BP: Tensor,
+        condition_BP1: Tensor,
         settings: AutoregressiveSampling,
         generators: Sequence[torch.Generator],
-    ) -> Pair:
-        """Make the target for a condition, place by place; to be called in eval mode.
+    ) -> Tensor:
+        """The target for a condition, token by token, int64 (B, T, 1); to be called in eval mode.
 
         Args:
             target: the modality to make.
-            condition_BP: int64, tokens of the other one.
+            condition_BP1: int64, tokens of the other one.
             settings: how to draw.
             generators: one CPU generator per sample; each is advanced by one draw.
-
-        Returns:
-            Tokens of both, the condition as it was.
         """
         condition = other(target)
-        places = self.config.places(target)
+        places = self.config.stream(target).positions
         uniform_BT = torch.stack([torch.rand(places, generator=generator) for generator in generators])
-        uniform_BT = uniform_BT.to(condition_BP.device)
-        caches = [Cache(1 + sum(map(self.config.places, MODALITIES))) for _ in self.blocks]
-        start_B1D = self.start[MODALITIES.index(target)].expand(len(condition_BP), 1, -1)
-        x_BSD = torch.cat([start_B1D, self._embed(condition, condition_BP)], 1)
+        uniform_BT = uniform_BT.to(condition_BP1.device)
+        caches = [Cache(1 + sum(stream.positions for stream in self.config.streams)) for _ in self.blocks]
+        start_B1D = self.start[MODALITIES.index(target)].expand(len(condition_BP1), 1, -1)
+        x_BSD = torch.cat([start_B1D, self._embed(condition, condition_BP1[..., 0])], 1)
         table_TD, drawn = self._places(target), []
         for place in range(places):
             logits_BK = self._scores(target, self._features(x_BSD, caches)[:, -1]).float()
             drawn.append(settings.draw(logits_BK, uniform_BT[:, place]))
             x_BSD = (self.embeddings[target](drawn[-1]) + table_TD[place])[:, None]
-        target_BT = self._from_reading_order(target, torch.stack(drawn, 1))
-        return Pair(condition_BP, target_BT) if target == "audio" else Pair(target_BT, condition_BP)
+        return self._from_reading_order(target, torch.stack(drawn, 1))[..., None]
 
     def _features(self, x_BSD: Tensor, caches: Sequence[Cache] | None = None) -> Tensor:
         x_BSD = self.embed_dropout(x_BSD)
@@ -192,20 +192,19 @@ class AutoregressiveTransformer(nn.Module):
 
     def _places(self, modality: Modality) -> Tensor:
         """Position and modality embeddings in reading order, (P, D)."""
-        positions_PD: Tensor = self.positions.image if modality == "image" else self.positions.audio
-        positions_PD = self._to_reading_order(modality, positions_PD[None])[0]
+        positions_PD = self._to_reading_order(modality, self.positions.stream(modality)[None])[0]
         return positions_PD + self.positions.modality[MODALITIES.index(modality)]
 
     def _to_reading_order(self, modality: Modality, x_BP: Tensor) -> Tensor:
         """Values of the places, (B, P, ...), from row-major order."""
         if modality == "image":
             return x_BP
-        return x_BP.unflatten(1, self.config.audio_grid).transpose(1, 2).flatten(1, 2)
+        return x_BP.unflatten(1, self.config.stream("audio").shape).transpose(1, 2).flatten(1, 2)
 
     def _from_reading_order(self, modality: Modality, x_BP: Tensor) -> Tensor:
         if modality == "image":
             return x_BP
-        rows, columns = self.config.audio_grid
+        rows, columns = self.config.stream("audio").shape
         return x_BP.unflatten(1, (columns, rows)).transpose(1, 2).flatten(1, 2)
 
 
@@ -217,21 +216,21 @@ class AutoregressiveBaseline:
     settings: AutoregressiveSampling = field(default_factory=AutoregressiveSampling)
     batch_size: int = SAMPLING_BATCH
 
-    def image_to_audio(self, image_tokens_BI: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Sound tokens for picture tokens; see `Baseline`."""
-        return self._sample("audio", image_tokens_BI, seeds)
+    def image_to_audio(self, image_tokens_BI1: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Tokens of sounds for those of images; see `Baseline`."""
+        return self._sample("audio", image_tokens_BI1, seeds)
 
-    def audio_to_image(self, audio_tokens_BA: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Picture tokens for sound tokens; see `Baseline`."""
-        return self._sample("image", audio_tokens_BA, seeds)
+    def audio_to_image(self, audio_tokens_BA1: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Tokens of images for those of sounds; see `Baseline`."""
+        return self._sample("image", audio_tokens_BA1, seeds)
 
-    def _sample(self, target: Modality, condition_BP: Tensor, seeds: Sequence[int]) -> Tensor:
+    def _sample(self, target: Modality, condition_BP1: Tensor, seeds: Sequence[int]) -> Tensor:
         made = []
-        for first in range(0, len(condition_BP), self.batch_size):
+        for first in range(0, len(condition_BP1), self.batch_size):
             rows = slice(first, first + self.batch_size)
             generators = [torch.Generator().manual_seed(seed) for seed in seeds[rows]]
-            condition = condition_BP[rows].to(self.model.start.device)
-            made.append(getattr(self.model.sample(target, condition, self.settings, generators), target).cpu())
+            condition = condition_BP1[rows].to(self.model.start.device)
+            made.append(self.model.sample(target, condition, self.settings, generators).cpu())
         return torch.cat(made)
 
 

@@ -1,0 +1,118 @@
+"""The parts of a transformer: attention, the block around it, and the head.
+
+Shapes: B batch, S positions, M positions attended to, D width, E = 2 D keys and values, H heads, d = D / H, K codes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+NORM_EPS = 1e-6
+
+
+class BlockSize(BaseModel):
+    """Size of a transformer's block."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: PositiveInt = 768
+    heads: PositiveInt = 12
+    mlp_ratio: PositiveInt = 4
+    dropout: float = Field(default=0.1, ge=0, lt=1)  # of embeddings, attention weights, and what a block adds
+    activation_dropout: float = Field(default=0.0, ge=0, lt=1)  # after the MLP's GELU (MAGE: as `dropout`)
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.width % self.heads or self.width % 4:
+            raise ValueError("width must be a multiple of heads and of 4")
+        return self
+
+
+class Attention(nn.Module):
+    """Multi-head attention."""
+
+    def __init__(self, size: BlockSize) -> None:
+        super().__init__()
+        self.heads, self.dropout = size.heads, size.dropout
+        self.qkv = nn.Linear(size.width, 3 * size.width)
+        self.out = nn.Linear(size.width, size.width)
+
+    def forward(self, x_BSD: Tensor, memory_BSD: Tensor, seen_BS: Tensor | None = None) -> Tensor:
+        """What positions gather from those of `memory_BSD` that are True in `seen_BS`."""
+        (q_BHSd,) = self.by_head(self.queries(x_BSD), 1)
+        k_BHMd, v_BHMd = self.by_head(self.keys_values(memory_BSD), 2)
+        return self.out(self.attend(q_BHSd, k_BHMd, v_BHMd, None if seen_BS is None else seen_BS[:, None, None]))
+
+    def queries(self, x_D: Tensor) -> Tensor:
+        """Shape (..., D)."""
+        width = self.out.in_features
+        return F.linear(x_D, self.qkv.weight[:width], self.qkv.bias[:width])
+
+    def keys_values(self, x_D: Tensor) -> Tensor:
+        """Shape (..., 2 D)."""
+        width = self.out.in_features
+        return F.linear(x_D, self.qkv.weight[width:], self.qkv.bias[width:])
+
+    def by_head(self, x_BSE: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """Queries, keys or values that lie side by side, (B, H, S, D / H) each."""
+        return tuple(x_BSE.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4))
+
+    def attend(self, q_BHSd: Tensor, k_BHKd: Tensor, v_BHKd: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What each query gathers, (B, S, D); the mask is True where it may look, and broadcasts to (B, H, S, K)."""
+        dropout = self.dropout if self.training else 0.0
+        if q_BHSd.device.type == "cpu" and q_BHSd.dtype == torch.bfloat16:
+            # The CPU's fused kernel is three times slower backwards in bfloat16 than two products.
+            scores_BHSK = (q_BHSd * q_BHSd.shape[-1] ** -0.5) @ k_BHKd.mT
+            if mask is not None:
+                scores_BHSK = scores_BHSK.masked_fill(~mask, -torch.inf)
+            mixed_BHSd = F.dropout(scores_BHSK.softmax(-1), dropout).to(v_BHKd.dtype) @ v_BHKd
+        else:
+            mixed_BHSd = F.scaled_dot_product_attention(q_BHSd, k_BHKd, v_BHKd, attn_mask=mask, dropout_p=dropout)
+        return mixed_BHSd.transpose(1, 2).flatten(-2)
+
+
+class Block(nn.Module):
+    """Pre-norm attention and MLP (Vaswani et al. 2017; MAGE's block)."""
+
+    def __init__(self, size: BlockSize) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(size.width, eps=NORM_EPS)
+        self.attention = Attention(size)
+        self.norm2 = nn.LayerNorm(size.width, eps=NORM_EPS)
+        hidden = size.mlp_ratio * size.width
+        layers: dict[str, nn.Module] = {  # dense layers under the names that stored weights have
+            "0": nn.Linear(size.width, hidden), "activation": nn.GELU(),
+            "dropout": nn.Dropout(size.activation_dropout), "2": nn.Linear(hidden, size.width),
+        }  # fmt: skip
+        self.mlp = nn.Sequential(OrderedDict(layers))
+        self.dropout = nn.Dropout(size.dropout)
+
+    def forward(self, x_BSD: Tensor, memory_BSD: Tensor | None = None, seen_BS: Tensor | None = None) -> Tensor:
+        """Positions that attend to each other or, with a memory, to that; of either to what is True in `seen_BS`."""
+        normed_BSD = self.norm1(x_BSD)
+        memory_BSD = normed_BSD if memory_BSD is None else self.norm1(memory_BSD)
+        return self.add(x_BSD, self.attention(normed_BSD, memory_BSD, seen_BS))
+
+    def add(self, x_BSD: Tensor, gathered_BSD: Tensor) -> Tensor:
+        """Positions with what they gathered, after the MLP."""
+        x_BSD = x_BSD + self.dropout(gathered_BSD)
+        return x_BSD + self.dropout(self.mlp(self.norm2(x_BSD)))
+
+
+class Head(nn.Module):
+    """Features to logits: dense layer, then dot products with the token embeddings (MAGE's MlmLayer)."""
+
+    def __init__(self, width: int, codes: int, norm_eps: float = NORM_EPS) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width, eps=norm_eps)
+        self.bias = nn.Parameter(torch.zeros(codes))
+
+    def forward(self, features_D: Tensor, embeddings_KD: Tensor) -> Tensor:
+        return self.norm(F.gelu(self.dense(features_D))) @ embeddings_KD.mT + self.bias

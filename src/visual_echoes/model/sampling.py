@@ -1,0 +1,233 @@
+"""Iterative unmasking: from logits to tokens, step by step; knows no network.
+
+The paper's way (after MaskGIT and MAGE): draw a token at every masked position, unmask the most confident ones, keep
+the rest masked, over N steps of a cosine schedule. With residual codes a position's levels are unmasked one after the
+other (SoundStorm, Borsos et al. 2023). Noise comes from one CPU generator per sample and stream, so a sample does not
+depend on the batch it is drawn in, nor on the device.
+
+Shapes: B batch, P positions of a stream, Q codes a position, K codes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from visual_echoes.model.halton import halton_order
+from visual_echoes.model.interface import Order, Progress, Score, Settings
+from visual_echoes.precision import in_float64
+from visual_echoes.streams import Level, Stream, Tokens, by_name
+
+
+class Stage(NamedTuple):
+    """Levels that are unmasked together, and in how many steps."""
+
+    levels: tuple[Level, ...]
+    steps: int
+
+
+Plan = Sequence[Stage]
+
+
+# Schedule
+
+
+def remaining(step: int, steps: int, start_B: Tensor, masked_B: Tensor) -> Tensor:
+    """Tokens still masked after a step from 0, per sample, int64 (B,).
+
+    floor(start * cos(pi/2 * (step + 1) / steps)), and at least one is unmasked each step (MAGE). `start_B` counts the
+    tokens masked at the start, `masked_B` those masked now.
+    """
+    share = math.cos(0.5 * math.pi * (step + 1) / steps)
+    target_B = (start_B.double() * share).floor().long()
+    if step + 1 >= steps:
+        target_B = torch.zeros_like(target_B)
+    return target_B.minimum(masked_B - 1).clamp_min(0)
+
+
+# Orders
+
+
+class ConfidenceOrder:
+    """The most confident tokens first, with Gumbel noise of a temperature that falls linearly to 0 (MaskGIT, MAGE)."""
+
+    def __init__(self, temperature: float) -> None:
+        self.temperature = temperature
+
+    def __call__(self, log_probability_BP: Tensor, noise_BP: Tensor, done: float) -> Tensor:
+        return log_probability_BP + self.temperature * (1.0 - done) * noise_BP
+
+
+class HaltonOrder:
+    """Positions in the order a Halton sequence first visits them, spread evenly (Besnier et al. 2025)."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        rank_P = torch.empty(math.prod(shape))
+        rank_P[torch.tensor(halton_order(shape))] = torch.arange(math.prod(shape), dtype=torch.float32)
+        self.rank_P = rank_P
+
+    def __call__(self, log_probability_BP: Tensor, noise_BP: Tensor, done: float) -> Tensor:
+        return -self.rank_P.to(noise_BP.device).expand_as(noise_BP)
+
+
+# One level of one stream
+
+
+class Sampler:
+    """Unmasks one level of a stream.
+
+    Args:
+        tokens_BP: int64, tokens at known positions; masked ones may hold anything valid.
+        masked_BP: bool, positions to fill. Known ones are never touched.
+        steps: in how many steps.
+        generators: one CPU generator per sample.
+    """
+
+    def __init__(
+        self, tokens_BP: Tensor, masked_BP: Tensor, steps: int, order: Order, generators: Sequence[torch.Generator]
+    ) -> None:
+        self.tokens_BP, self.masked_BP = tokens_BP, masked_BP
+        self.steps, self.order, self.generators = steps, order, generators
+        self._start_B = self._masked_B = masked_BP.sum(1).cpu()
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is masked."""
+        return not self._masked_B.any()
+
+    def step(self, step: int, logits_BPK: Tensor) -> None:
+        """Draw tokens at the masked positions and unmask the first of them in order, at a step from 0."""
+        uniform_BP, noise_BP = self._noise(logits_BPK.device)
+        drawn_BP = torch.where(self.masked_BP, draw_tokens(logits_BPK, uniform_BP), self.tokens_BP)
+        self._masked_B = remaining(step, self.steps, self._start_B, self._masked_B)
+        log_probability_BP = logits_BPK.log_softmax(-1).gather(-1, drawn_BP[..., None])[..., 0]
+        score_BP = self.order(log_probability_BP, noise_BP, (step + 1) / self.steps)
+        # Unmasked positions rank first, so the lowest of all are masked ones.
+        score_BP = score_BP.masked_fill(~self.masked_BP, math.inf)
+        rank_BP = score_BP.argsort(dim=1, stable=True).argsort(1)
+        self.masked_BP = self.masked_BP & (rank_BP < self._masked_B.to(rank_BP.device, non_blocking=True)[:, None])
+        self.tokens_BP = drawn_BP
+
+    def _noise(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Per sample and position: a uniform number for the draw and a Gumbel one for the order."""
+        size = self.tokens_BP.shape[1]
+        uniform_B2P = torch.stack([torch.rand(2, size, generator=generator) for generator in self.generators])
+        gumbel_BP = -torch.log(-torch.log(uniform_B2P[:, 1].clamp(1e-20, 1.0 - 1e-7)))
+        return uniform_B2P[:, 0].to(device), gumbel_BP.to(device)
+
+
+def draw_tokens(logits_BPK: Tensor, uniform_BP: Tensor) -> Tensor:
+    """Categorical draw by the inverse of the cumulative distribution, int64 (B, P).
+
+    One uniform number a position, in [0, 1), instead of one a code; float64, so that the draw is exact to the float32
+    probabilities.
+    """
+    cumulative_BPK = in_float64(logits_BPK).softmax(-1).cumsum(-1)
+    target_BP1 = in_float64(uniform_BP)[..., None] * cumulative_BPK[..., -1:]
+    drawn_BP = torch.searchsorted(cumulative_BPK, target_BP1, right=True)[..., 0].clamp_max(logits_BPK.shape[-1] - 1)
+    return drawn_BP.to(logits_BPK.device)
+
+
+# The loop
+
+
+@torch.inference_mode()
+def generate(
+    scorer: Callable[[], Score],
+    streams: Sequence[Stream],
+    tokens: Tokens,
+    masked: Tokens,
+    plan: Plan,
+    settings: Settings,
+    generators: Sequence[torch.Generator],
+    progress: Progress | None = None,
+) -> dict[str, Tensor]:
+    """Fill the masked tokens of the levels in the plan, stage by stage.
+
+    Every task is this loop: image to sound, sound to image, both from nothing, inpainting and continuation differ only
+    in what is known at the start and in the plan. Masked tokens that the plan leaves out stay masked: the model goes
+    without them. Classifier-free guidance (Ho and Salimans 2022) compares with the same state in which all streams of
+    the other sources are masked wholly, as training shows it, so it needs no extra training.
+
+    Args:
+        scorer: called for every stage, gives the model's logits.
+        tokens: int64 (B, P, Q) by stream; any valid code where masked.
+        masked: bool (B, P, Q) by stream.
+        generators: one CPU generator per sample; each is advanced by one draw a stage and stream.
+        progress: called after each step; where a stage is filled before its last step, once more as if it were over.
+
+    Returns:
+        Tokens; known ones are as they were.
+    """
+    named = by_name(streams)
+    tokens, masked = ({name: values[name].clone() for name in named} for values in (tokens, masked))
+    total, before = sum(stage.steps for stage in plan), 0
+    for stage in plan:
+        own = {name: [_child(parent) for parent in generators] for name in named}
+        samplers = {
+            (name, level): Sampler(
+                tokens[name][..., level],
+                masked[name][..., level],
+                stage.steps,
+                settings.order_of(named[name].shape),
+                own[name],
+            )
+            for name, level in stage.levels
+        }
+        score = scorer()
+        for step in range(stage.steps):
+            active = [level for level, sampler in samplers.items() if not sampler.done]
+            if active:
+                logits = _guided(score, named, tokens, masked, active, settings.scale(step, stage.steps))
+            for name, level in active:
+                sampler = samplers[name, level]
+                sampler.step(step, logits[name, level])
+                tokens[name][..., level], masked[name][..., level] = sampler.tokens_BP, sampler.masked_BP
+            if progress is not None:
+                now = ({name: t.clone() for name, t in state.items()} for state in (tokens, masked))  # may be kept
+                progress(before + (step + 1 if active else stage.steps), total, *now)
+            if not active:
+                break
+        before += stage.steps
+    return tokens
+
+
+def _guided(
+    score: Score,
+    streams: Mapping[str, Stream],
+    tokens: Tokens,
+    masked: Tokens,
+    active: Sequence[Level],
+    scale: float,
+) -> Mapping[Level, Tensor]:
+    """Guided logits of the active levels; all branches go through the model in one batch."""
+    branches: list[tuple[Sequence[Level], Tokens]] = [(active, masked)]
+    for source in dict.fromkeys(streams[name].source for name, _ in active):
+        own = [level for level in active if streams[level[0]].source == source]
+        hidden = {n: m if streams[n].source == source else torch.ones_like(m) for n, m in masked.items()}
+        # With nothing known of the other sources, both branches would be the same.
+        if scale != 1.0 and any(not masked[name].all() for name in masked if streams[name].source != source):
+            branches.append((own, hidden))
+    size = len(next(iter(tokens.values())))
+    asked = {
+        (name, level): torch.cat([m[name][..., level] & ((name, level) in wanted) for wanted, m in branches])
+        for name, level in active
+    }
+    stacked = {name: t.repeat(len(branches), 1, 1) for name, t in tokens.items()}
+    hidden = {name: torch.cat([m[name] for _, m in branches]) for name in masked}
+    found = {level: scores.split(size) for level, scores in score(stacked, hidden, asked).items()}
+    logits = {level: found[level][0] for level in active}
+    for number, (wanted, _) in enumerate(branches[1:], 1):
+        for level in wanted:
+            conditional, unconditional = found[level][0], found[level][number]
+            logits[level] = conditional + (scale - 1.0) * (conditional - unconditional)
+    return logits
+
+
+def _child(parent: torch.Generator) -> torch.Generator:
+    """A generator of one stream's own: one that is filled early must not shift the draws of the others."""
+    return torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=parent)))
