@@ -280,15 +280,16 @@ class VisualEchoes:
         images, mels, waves, sure = [], [], [], []
         for number, first in enumerate(batches):
             rows = slice(first, min(first + batch_size, given.count))
-            tokens, masked = self._start(given, rows)
-            sure.append(self._confidence(given, rows, tokens))
+            heard_BMT = None if given.waves is None else self.codec.mels(given.waves[rows])
+            tokens, masked = self._start(given, rows, heard_BMT)
+            sure.append(self._confidence(given, rows, heard_BMT, tokens))
             report = None if progress is None else partial(_report, progress, number * steps, len(batches) * steps)
             filled = generate(
                 scorer(self.codec.transformer, settings.kv_refresh_every), self.layout.streams, tokens, masked, plan,
                 settings, [torch.Generator().manual_seed(item) for item in seeds[rows]], report,
             )  # fmt: skip
             images.append(self._finish_images(given, rows, filled["image"], masked["image"]))
-            mel_BMT, wave_BN = self._finish_sounds(given, rows, filled["audio"], masked["audio"])
+            mel_BMT, wave_BN = self._finish_sounds(given, rows, heard_BMT, filled["audio"], masked["audio"])
             mels.append(mel_BMT.float().cpu().numpy())
             waves.append(wave_BN)
         return Result(
@@ -301,7 +302,7 @@ class VisualEchoes:
             confidence=np.concatenate([part for part in sure if part is not None]) if sure[0] is not None else None,
         )
 
-    def _confidence(self, given: Given, rows: slice, tokens: Tokens) -> np.ndarray | None:
+    def _confidence(self, given: Given, rows: slice, heard_BMT: Tensor | None, tokens: Tokens) -> np.ndarray | None:
         """How likely what is made will be what is asked for, (B,); None without a condition or a calibration."""
         target = given.target
         if target is None or target not in self.model.calibration:
@@ -311,20 +312,20 @@ class VisualEchoes:
             assert given.pictures is not None
             error_B = self.codec.image_error(given.pictures[rows], tokens[condition])
         else:
-            assert given.waves is not None
-            error_B = self.codec.mel_error(self.codec.mels(given.waves[rows]), tokens[condition])
+            assert heard_BMT is not None
+            error_B = self.codec.mel_error(heard_BMT, tokens[condition])
         evidence = weigh(self.codec.transformer, tokens, condition, target, error_B)
         return self.model.calibration[target].probability(evidence).cpu().numpy()
 
-    def _start(self, given: Given, rows: slice) -> tuple[Tokens, Tokens]:
-        """Tokens of what is given, and True where they are masked."""
+    def _start(self, given: Given, rows: slice, heard_BMT: Tensor | None) -> tuple[Tokens, Tokens]:
+        """Tokens of what is given, with the mels of its sounds, and True where they are masked."""
         tokens = empty_tokens(self.layout.streams, rows.stop - rows.start, self.device)
         masked = {name: torch.ones_like(tokens_BPQ, dtype=torch.bool) for name, tokens_BPQ in tokens.items()}
         if given.pictures is not None:
             tokens["image"] = self.codec.encode_images(given.pictures[rows])
             masked["image"] = self._mask(given.image_mask, tokens["image"])
-        if given.waves is not None:
-            tokens["audio"] = self.codec.encode_mels(self.codec.mels(given.waves[rows]))
+        if heard_BMT is not None:
+            tokens["audio"] = self.codec.encode_mels(heard_BMT)
             masked["audio"] = self._mask(given.audio_mask, tokens["audio"])
         return tokens, masked
 
@@ -345,19 +346,18 @@ class VisualEchoes:
         return np.where(new_BHW.cpu().numpy()[..., None], pictures_BHWC, given.pictures[rows])
 
     def _finish_sounds(
-        self, given: Given, rows: slice, tokens_BPQ: Tensor, masked_BPQ: Tensor
+        self, given: Given, rows: slice, heard_BMT: Tensor | None, tokens_BPQ: Tensor, masked_BPQ: Tensor
     ) -> tuple[Tensor, np.ndarray]:
         """Mels and waveforms: decoded where anything is new, the given sound's mel elsewhere."""
-        if given.waves is None:
+        if given.waves is None or heard_BMT is None:
             mel_BMT = self.codec.decode_mels(tokens_BPQ)
             return mel_BMT, self.codec.vocode(mel_BMT)
-        mel_BMT = self.codec.mels(given.waves[rows])
         if not masked_BPQ.any():
             first = self.layout.mel_offset * self.layout.hop
-            return mel_BMT, given.waves[rows, first : first + self.layout.samples]
+            return heard_BMT, given.waves[rows, first : first + self.layout.samples]
         new_BMT = enlarge(masked_BPQ.any(-1).unflatten(1, self.layout.audio_grid), self.layout.audio_factor)
         made_BMT = self.codec.decode_mels(tokens_BPQ)
-        mel_BMT = torch.where(new_BMT.to(made_BMT.device), made_BMT, mel_BMT.to(made_BMT))
+        mel_BMT = torch.where(new_BMT.to(made_BMT.device), made_BMT, heard_BMT.to(made_BMT))
         return mel_BMT, self.codec.vocode(mel_BMT)
 
 

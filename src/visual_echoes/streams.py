@@ -10,7 +10,7 @@ Shapes: P positions of one stream, Q codes a position holds (the stream's depth)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Self
 
 import torch
@@ -88,6 +88,11 @@ def empty_tokens(streams: Iterable[Stream], count: int, device: torch.device | s
         stream.name: torch.zeros(count, stream.positions, stream.depth, dtype=torch.int64, device=device)
         for stream in streams
     }
+
+
+def masked_but(streams: Iterable[Stream], tokens: Tokens, sources: Collection[str]) -> dict[str, Tensor]:
+    """Masks that hide everything but what comes from some sources, bool (B, P, Q) by stream."""
+    return {s.name: torch.full_like(tokens[s.name], s.source not in sources, dtype=torch.bool) for s in streams}
 
 
 def coordinates(streams: Sequence[Stream]) -> dict[str, Tensor]:

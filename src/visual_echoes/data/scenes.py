@@ -12,11 +12,12 @@ import csv
 import hashlib
 import re
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 from visual_echoes.data.classes import ClassFile, Counts, Report, prepare_classes
 from visual_echoes.data.manifest import Split
@@ -106,16 +107,24 @@ def prepare_unpacked(
     counts = prepare_classes(pictures, six, target, layout, sources, part(0))
     beside = target.with_name(f"{target.name}-sounds")
     prepare_classes([], [*six, *more], beside, layout, sources, part(len(pictures) + len(six)))
-    _write_credits(beside / CREDITS, lists, {file.path.name for file in (*six, *more) if file.split == "train"})
+    write_credits(beside / CREDITS, lists, (*six, *more))
     return counts
 
 
-def _write_credits(path: Path, lists: Sequence[Path], trained: Set[str]) -> None:
-    """Who made the sounds that are trained on, as their licences ask to be told: those rows of the lists, whole."""
+def write_credits(
+    path: Path, lists: Sequence[Path], sounds: Iterable[ClassFile], columns: Sequence[str] | None = None
+) -> None:
+    """Who made the sounds that are trained on, as their licences ask to be told: their rows of the lists.
+
+    Args:
+        columns: what is told of each, empty where a list does not have it; None for all of lists that have the same.
+    """
+    trained = {file.path.parts[-2:] for file in sounds if file.split == "train"}
     rows = [row for listing in lists for row in csv.DictReader(listing.read_text(encoding="utf-8").splitlines())]
-    named = [row for row in rows if Path(row["file"]).name in trained]
+    named = [row for row in rows if Path(row["file"]).parts[-2:] in trained]
     text = StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    others: Literal["raise", "ignore"] = "raise" if columns is None else "ignore"
+    writer = csv.DictWriter(text, columns or list(rows[0]), extrasaction=others, lineterminator="\n")
     writer.writeheader()
     writer.writerows(named)
     write_text(path, text.getvalue())

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,9 +28,9 @@ from visual_echoes.data.scenes import (
     recording_of,
     unpack,
     with_validation,
+    write_credits,
 )
 from visual_echoes.errors import EchoesError
-from visual_echoes.files import write_text
 from visual_echoes.layout import Layout
 
 # Every kind, and the names that the lists of sounds have for it.
@@ -129,8 +128,7 @@ def _write(
 
         counts[folder] = prepare_classes(pictures, recordings, folder, layout, sources, show)
         done += len(pictures) + len(recordings)
-    trained = {"/".join(file.path.parts[-2:]) for file in sounds if file.split == "train"}
-    _write_credits(parts[2][0] / CREDITS, lists, trained)
+    write_credits(parts[2][0] / CREDITS, lists, sounds, CREDIT_COLUMNS)
     return counts
 
 
@@ -204,15 +202,3 @@ def _check_there(listing: Path, root: Path, names: Sequence[str]) -> None:
         path = (root / name).resolve()
         if not path.is_relative_to(base) or not path.is_file():
             raise EchoesError(f"{listing} names {name!r}, which its archive lacks; restore the original archive.")
-
-
-def _write_credits(path: Path, lists: Sequence[Path], trained: set[str]) -> None:
-    """Who made the sounds that are trained on, as their licences ask to be told."""
-    text = StringIO()
-    writer = csv.DictWriter(text, CREDIT_COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for listing in lists:
-        for row in csv.DictReader(listing.read_text(encoding="utf-8").splitlines()):
-            if "/".join(Path(row["file"]).parts[-2:]) in trained:
-                writer.writerow(row)
-    write_text(path, text.getvalue())

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from visual_echoes.model.interface import ScoringModel
 from visual_echoes.precision import in_float64
-from visual_echoes.streams import Level, Tokens
+from visual_echoes.streams import Level, Tokens, masked_but
 
 SMALLEST = 1e-6  # nats; keeps the logarithm finite
 RIDGE = 1e-2  # pulls the slope to 0, so that a fit to outcomes of one kind stays finite
@@ -113,7 +113,8 @@ def information(model: ScoringModel, tokens: Tokens, given: Collection[str], tar
     """
     first = [(stream.name, 0) for stream in model.config.streams if stream.source == target]
     informed, blind = (
-        _log_probabilities(model, tokens, _all_masked(model, tokens, but=known), first) for known in (given, ())
+        _log_probabilities(model, tokens, masked_but(model.config.streams, tokens, known), first)
+        for known in (given, ())
     )
     nats = [F.kl_div(blind[level], informed[level], reduction="none", log_target=True).sum(-1) for level in first]
     return torch.cat(nats, 1).mean(1)
@@ -131,7 +132,7 @@ def surprise(model: ScoringModel, tokens: Tokens, condition: str) -> Tensor:
     total_B = torch.zeros(len(next(iter(tokens.values()))), dtype=torch.float64)
     count = 0
     for parity in (0, 1):
-        masked = _all_masked(model, tokens, but=())
+        masked = masked_but(model.config.streams, tokens, ())
         hidden = {}
         for stream in model.config.streams:
             if stream.source == condition:
@@ -184,14 +185,6 @@ def _log_probabilities(
     """Of the levels' codes at their masked positions, float64 (B, P, K)."""
     asked = {(name, level): masked[name][..., level] for name, level in levels}
     return {level: in_float64(scores).log_softmax(-1) for level, scores in model.score(tokens, masked, asked).items()}
-
-
-def _all_masked(model: ScoringModel, tokens: Tokens, but: Collection[str]) -> dict[str, Tensor]:
-    """Masks that hide everything but what comes from some sources."""
-    return {
-        stream.name: torch.full_like(tokens[stream.name], stream.source not in but, dtype=torch.bool)
-        for stream in model.config.streams
-    }
 
 
 def _scale(information_B: Tensor) -> Tensor:

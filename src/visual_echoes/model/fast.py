@@ -147,7 +147,7 @@ class CachedScore:
 
         A refresh comes early where there are more samples than ever, or one hides more than before.
         """
-        visible_BS = F.pad(~self.model.masked_positions(masked), (1, 0), value=True)
+        visible_BS = self.model.visible(masked)
         asked_BS = self.model.positions_of(asked)
         refresh = self._calls % self.every == 0 or not self._follows(masked)
         if refresh:

@@ -207,10 +207,10 @@ def _guided(
     """Guided logits of the active levels; all branches go through the model in one batch."""
     branches: list[tuple[Sequence[Level], Tokens]] = [(active, masked)]
     for source in dict.fromkeys(streams[name].source for name, _ in active):
-        own = [level for level in active if streams[level[0]].source == source]
-        hidden = {n: m if streams[n].source == source else torch.ones_like(m) for n, m in masked.items()}
         # With nothing known of the other sources, both branches would be the same.
         if scale != 1.0 and any(not masked[name].all() for name in masked if streams[name].source != source):
+            own = [level for level in active if streams[level[0]].source == source]
+            hidden = {n: m if streams[n].source == source else torch.ones_like(m) for n, m in masked.items()}
             branches.append((own, hidden))
     size = len(next(iter(tokens.values())))
     asked = {

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from visual_echoes.model.blocks import NORM_EPS, Block, Head
 from visual_echoes.model.config import SequenceConfig, TransformerConfig
 from visual_echoes.model.upgrade import upgraded_tensors
-from visual_echoes.streams import Level, Stream, Tokens, by_name, coordinates, sine_cosine
+from visual_echoes.streams import Level, Stream, Tokens, by_name, coordinates, masked_but, sine_cosine
 
 EMBEDDING_STD = 0.02  # of every embedding at the start, so that tokens and positions weigh alike
 
@@ -131,14 +131,12 @@ class EchoTransformer(nn.Module):
 
     def seen(self, masked: Tokens, dropped: Tokens | None = None) -> Tensor:
         """What the encoder sees, the CLS token included, bool (B, S)."""
-        masked_BL = self.masked_positions(masked)
+        visible_BS = self.visible(masked)
         if self.config.encoder_input == "visible":
-            hidden_BL = masked_BL
-        elif dropped is not None:
-            hidden_BL = torch.cat([dropped[name] for name in self.streams], 1)
-        else:
-            hidden_BL = torch.zeros_like(masked_BL)
-        return F.pad(~hidden_BL, (1, 0), value=True)
+            return visible_BS
+        if dropped is None:
+            return torch.ones_like(visible_BS)
+        return F.pad(~torch.cat([dropped[name] for name in self.streams], 1), (1, 0), value=True)
 
     def embed(self, tokens: Tokens, masked: Tokens) -> Tensor:
         """What goes into the encoder, the CLS token first, (B, S, D)."""
@@ -185,12 +183,12 @@ class EchoTransformer(nn.Module):
 
     def summary(self, tokens: Tokens, source: str) -> Tensor:
         """What the encoder makes of one source alone, shown whole: the CLS feature, (B, D)."""
-        masked = {
-            name: torch.full_like(tokens[name], stream.source != source, dtype=torch.bool)
-            for name, stream in self.streams.items()
-        }
-        seen_BS = F.pad(~self.masked_positions(masked), (1, 0), value=True)
-        return self.encode(self.embed(tokens, masked), seen_BS)[:, 0]
+        masked = masked_but(self.config.streams, tokens, [source])
+        return self.encode(self.embed(tokens, masked), self.visible(masked))[:, 0]
+
+    def visible(self, masked: Tokens) -> Tensor:
+        """Positions that are not masked, the CLS token among them, bool (B, S)."""
+        return F.pad(~self.masked_positions(masked), (1, 0), value=True)
 
     def masked_positions(self, masked: Tokens) -> Tensor:
         """Positions of the sequence of which no code is known, bool (B, L)."""

@@ -25,6 +25,7 @@ from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.streams import masked_but
 
 MATMUL_SIDE = 2048  # of the square float32 matrices whose product says what the machine can do
 MATMULS = 4
@@ -84,9 +85,7 @@ class Sampling:
         self.model, self.settings, self.count = model, settings, count
         streams, noise = model.config.streams, torch.Generator().manual_seed(0)
         self.tokens = {s.name: torch.randint(s.codes, (count, s.positions, s.depth), generator=noise) for s in streams}
-        self.masked = {
-            s.name: torch.full_like(self.tokens[s.name], s.source != "image", dtype=torch.bool) for s in streams
-        }
+        self.masked = masked_but(streams, self.tokens, ["image"])
 
     def fast(self) -> Tensor:
         """Tokens of sounds, (B, A, Q)."""

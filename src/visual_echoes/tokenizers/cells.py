@@ -115,9 +115,7 @@ class CellTokenizer(ResidualTokenizer):
         self.decoder = None if config.refiner is None else Refiner(config, config.refiner)
 
     def features(self, x_BCHW: Tensor) -> Tensor:
-        # In float32: a component rounded to bfloat16 may fall to another code.
-        with torch.autocast(x_BCHW.device.type, enabled=False):
-            return self.encoder(to_cells(x_BCHW.float(), self.config.cell))
+        return self.encoder(to_cells(x_BCHW, self.config.cell))
 
     def decode_codes(self, codes_BDhw: Tensor) -> Tensor:
         base_BCHW = from_cells(self.components(codes_BDhw), self.config.cell)

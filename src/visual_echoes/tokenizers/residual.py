@@ -12,7 +12,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from visual_echoes.tokenizer import Quantizer, Tokenizer, TokenizerConfig
+from visual_echoes.tokenizer import Encoded, Quantizer, Tokenizer, TokenizerConfig
 
 KMEANS_ROUNDS = 20
 CHUNK = 2048  # vectors whose distances to all codes are found at once: as many as a cache holds
@@ -60,6 +60,11 @@ class ResidualTokenizer(Tokenizer):
 
     config: ResidualConfig
     quantize: ResidualQuantizer
+
+    def encode(self, x_BCHW: Tensor) -> Encoded:
+        """As every tokenizer's, wholly in float32: features rounded to bfloat16 may fall to another code."""
+        with torch.autocast(x_BCHW.device.type, enabled=False):
+            return super().encode(x_BCHW.float())
 
     def forward(self, codes_BDhw: Tensor) -> Tensor:
         """The way back, which is what training runs: `decode_codes`."""

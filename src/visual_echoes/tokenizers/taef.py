@@ -100,9 +100,7 @@ class TAEFTokenizer(ResidualTokenizer):
         self.quantize = ResidualQuantizer(config.codes, config.code_dim, config.depth)
 
     def features(self, x_BCHW: Tensor) -> Tensor:
-        # In float32: a latent rounded to bfloat16 may fall to another code.
-        with torch.autocast(x_BCHW.device.type, enabled=False):
-            return self.encoder((x_BCHW.float() + 1.0) / 2.0)
+        return self.encoder((x_BCHW + 1.0) / 2.0)
 
     def decode_codes(self, codes_BDhw: Tensor) -> Tensor:
         return self.decoder(codes_BDhw) * 2.0 - 1.0
