@@ -44,9 +44,10 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(("model", "name"), [("model_folder", "tiny"), ("training", "run")])
 def test_an_evaluation_leaves_a_report_and_sheets(
     command: Command, request: pytest.FixtureRequest, tmp_path: Path, judges: list[Any], data: Path, model: str,
-    name: str,
+    name: str, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     folder = request.getfixturevalue(model)
+    monkeypatch.setattr("sys.argv", ["/bin/echoes", "evaluate", "digits", "-o", "my report"])  # not the test runner's
     result = command(
         "evaluate", "digits", "--model", folder, "--data", data, "-o", tmp_path / "report", *judges,
         "--seeds", 1, "--pairs", 3, "--sound-repeats", 1,
@@ -64,7 +65,7 @@ def test_an_evaluation_leaves_a_report_and_sheets(
     figures = read_measurement(tmp_path / "report" / "figures.json")
     assert figures.tables == report_tables(report)
     assert (figures.date, figures.source) == (date.today().isoformat(), "")
-    assert figures.command.startswith("echoes ")
+    assert figures.command == "echoes evaluate digits -o 'my report'"
 
 
 def test_scenes_are_measured_beside_baselines(
