@@ -18,6 +18,7 @@ check: $(STAMP)
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+	$(RUN)/lint-imports
 
 test: check
 	$(RUN)/python -m pytest

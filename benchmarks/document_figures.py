@@ -56,11 +56,11 @@ from visual_echoes.evaluation.measurement import (
     read_measurement,
     write_measurement,
 )
-from visual_echoes.experiments.figures import FIGURES
-from visual_echoes.experiments.findings import show
-from visual_echoes.experiments.queue import PLOT_FILE, REPORT_FILE
-from visual_echoes.experiments.registry import EXPERIMENTS
-from visual_echoes.experiments.report import ExperimentReport
+from visual_echoes.studies.figures import FIGURES
+from visual_echoes.studies.findings import show
+from visual_echoes.studies.queue import PLOT_FILE, REPORT_FILE
+from visual_echoes.studies.registry import EXPERIMENTS
+from visual_echoes.studies.report import ExperimentReport
 
 ROOT = Path(__file__).parents[1]
 MEASUREMENTS = ROOT / "docs/measurements"

@@ -21,15 +21,15 @@ from measuring import add_output, show
 from torch import Tensor
 from torch.nn import functional as F
 
+from visual_echoes.checkpoints.loading import find_model, load_model
 from visual_echoes.evaluation.measurement import ONLY, Cell, Table
 from visual_echoes.inputs import picture_array
 from visual_echoes.model.confidence import information
+from visual_echoes.onnx.export import export_model
+from visual_echoes.onnx.graphs import graph_path, has_vnni
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.speed.export import export_model
-from visual_echoes.speed.graphs import graph_path, has_vnni
-from visual_echoes.speed.measure import Sampling, take_turns
 from visual_echoes.streams import empty_tokens
-from visual_echoes.weights import find_model, load_model
+from visual_echoes.studies.speed import Sampling, take_turns
 
 EXAMPLES = ROOT / "src/visual_echoes/examples"
 TORCH, ONNX, INT8 = "torch", "graphs", "graphs, int8"

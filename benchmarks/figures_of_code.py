@@ -5,23 +5,25 @@ from __future__ import annotations
 import inspect
 import math
 
-from visual_echoes import credentials, media, weights
+from visual_echoes import media
 from visual_echoes.app import limits
+from visual_echoes.checkpoints import model_folder as weights
 from visual_echoes.cli import models
 from visual_echoes.cli.data import prepare_classes
 from visual_echoes.data.prepare import run as prepare
 from visual_echoes.data.prepare.worker import MAX_BYTES
 from visual_echoes.data.sources import MIX_RANGE_DB
 from visual_echoes.evaluation.measurement import ONLY, Cell, Measurement, Table
-from visual_echoes.evaluation.metrics import SILENT_DB
-from visual_echoes.experiments.findings import CERTAINTY
 from visual_echoes.layout import get_layout
 from visual_echoes.media import images, sounds, videos
+from visual_echoes.metrics.scores import SILENT_DB
 from visual_echoes.model.confidence import FAMILIAR_SHARE
 from visual_echoes.model.masking import MaskRatio
 from visual_echoes.model.settings import PRESETS
-from visual_echoes.speed import graphs
-from visual_echoes.vocoder.base import LIMITER_REACH
+from visual_echoes.onnx import graphs
+from visual_echoes.provenance import credentials
+from visual_echoes.studies.findings import CERTAINTY
+from visual_echoes.vocoders.base import LIMITER_REACH
 
 MB, GB = 1 << 20, 1 << 30
 SCENES = get_layout("scenes")

@@ -41,8 +41,8 @@ WORDS = (
 
 def write_originals(folder: Path) -> None:
     """One small whole file of each format, each signed and unsigned where that is possible."""
-    from visual_echoes.credentials import Signer
-    from visual_echoes.local_certificate import write_local_certificate
+    from visual_echoes.provenance.certificate import write_local_certificate
+    from visual_echoes.provenance.credentials import Signer
 
     noise = np.random.default_rng(0)
     pixels = noise.integers(0, 256, (40, 48, 3), np.uint8)
@@ -204,8 +204,8 @@ def readers(kind: str) -> list[Callable[[Path], object]]:
         return [_generate_with]
     if kind == "recipe":
         return [_read_recipe]
-    from visual_echoes.credentials import read_credentials
     from visual_echoes.media import read_audio, read_frames, read_image, read_metadata, read_tracks
+    from visual_echoes.provenance.credentials import read_credentials
 
     of_any = [read_metadata, read_credentials]
     if kind == "picture":

@@ -18,15 +18,16 @@ import torch
 from measuring import add_output, of_records, show
 from torch import Tensor
 
-from visual_echoes.data.pairs import pixels_to_unit, read_groups, read_split, unit_to_pixels
-from visual_echoes.evaluation.distances import frechet_distance
-from visual_echoes.evaluation.files.offline import EfficientNetJudge
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.data.pairs import read_groups, read_split
 from visual_echoes.evaluation.measurement import ONLY, Cell
 from visual_echoes.evaluation.probes import LinearProbe, fit_probe, look_at
-from visual_echoes.fidelity import psnr
 from visual_echoes.layout import Layout, get_layout
+from visual_echoes.media.tensors import pixels_to_unit, unit_to_pixels
+from visual_echoes.metrics.distances import frechet_distance
+from visual_echoes.metrics.fidelity import psnr
+from visual_echoes.metrics.networks.offline import EfficientNetJudge
 from visual_echoes.tokenizers.residual import ResidualTokenizer
-from visual_echoes.weights import load_model
 
 LEVELS = (1, 2, 4, 6, 8)
 TRAINED_PER_KIND = 120  # images that the probe is fitted on

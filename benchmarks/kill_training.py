@@ -24,8 +24,8 @@ from debug_recipes import KINDS, debug_recipe, prepare_data
 from measuring import add_output, show
 from safetensors.torch import load_file
 
+from visual_echoes.checkpoints.run_folder import CHECKPOINTS, METRICS_FILE, checkpoint_path, checkpoint_steps
 from visual_echoes.evaluation.measurement import ONLY, Table
-from visual_echoes.run_folder import CHECKPOINTS, METRICS_FILE, checkpoint_path, checkpoint_steps
 from visual_echoes.training import run
 from visual_echoes.training.checkpoint import find_checkpoint
 from visual_echoes.training.recipe import Recipe

@@ -66,10 +66,13 @@ def assemble(folder: Path, picture: Path, cross: bool) -> None:
     import numpy as np
     from PIL import Image
 
+    from visual_echoes.checkpoints.model import Model
+    from visual_echoes.checkpoints.model_folder import save_model
     from visual_echoes.layout import LAYOUTS
     from visual_echoes.model.config import TransformerConfig
     from visual_echoes.model.fast import FastTransformer
     from visual_echoes.model.settings import SamplingSettings
+    from visual_echoes.tokenizers.vqgan import VQGAN
     from visual_echoes.training.build import audio_config, image_config
     from visual_echoes.training.recipe import (
         AudioVQGANRecipe,
@@ -78,9 +81,7 @@ def assemble(folder: Path, picture: Path, cross: bool) -> None:
         VocoderRecipe,
         read_recipe,
     )
-    from visual_echoes.vocoder import build_vocoder
-    from visual_echoes.vqgan import VQGAN
-    from visual_echoes.weights import Model, save_model
+    from visual_echoes.vocoders import build_vocoder
 
     layout = LAYOUTS["paper"]
     recipes = [
@@ -117,8 +118,8 @@ def measure(folder: Path, picture: Path, target: Path, threads: int, preset: str
     import torch
 
     from visual_echoes.inputs import picture_array
+    from visual_echoes.machine import peak_memory
     from visual_echoes.media import write_wav
-    from visual_echoes.memory import peak_memory
     from visual_echoes.model.fast import scorer
     from visual_echoes.model.sampling import generate
     from visual_echoes.model.settings import with_changes

@@ -24,7 +24,7 @@ from visual_echoes.model.autoregressive import (
 )
 from visual_echoes.model.fast import FastTransformer
 from visual_echoes.model.settings import PRESETS, SamplingSettings
-from visual_echoes.speed.measure import MATMUL_OPERATIONS, Sampling, multiply_matrices, operations, take_turns
+from visual_echoes.studies.speed import MATMUL_OPERATIONS, Sampling, multiply_matrices, operations, take_turns
 
 CHECKED_STEPS = 4  # in which the tokens are compared with the plain loop's
 PLAIN, AUTOREGRESSIVE = "plain loop", "autoregressive"

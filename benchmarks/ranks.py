@@ -22,8 +22,8 @@ import torch
 from debug_recipes import KINDS, debug_recipe, prepare_data
 from measuring import add_output, show
 
+from visual_echoes.checkpoints.run_folder import METRICS_FILE
 from visual_echoes.evaluation.measurement import ONLY, Table
-from visual_echoes.run_folder import METRICS_FILE
 from visual_echoes.training import run
 from visual_echoes.training.recipe import TransformerRecipe
 

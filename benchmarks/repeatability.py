@@ -26,12 +26,12 @@ import torch
 from measuring import add_output, show
 from torch import Tensor
 
+from visual_echoes.audio import mel_to_unit
 from visual_echoes.evaluation.measurement import Table
 from visual_echoes.inputs import picture_array, sound_array
-from visual_echoes.mel import mel_to_unit
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.streams import Tokens
-from visual_echoes.vocoder import vocode_in_stretches
+from visual_echoes.vocoders import vocode_in_stretches
 
 MODELS = ("scenes", "digits")
 BATCHES = (32, 5, 1)

@@ -19,12 +19,12 @@ from pathlib import Path
 import torch
 from measuring import add_output, show
 
+from visual_echoes.checkpoints.run_folder import METRICS_FILE
 from visual_echoes.evaluation.measurement import Table
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.fast import FastTransformer
 from visual_echoes.model.settings import SamplingSettings
-from visual_echoes.run_folder import METRICS_FILE
-from visual_echoes.speed.measure import Sampling, take_turns
+from visual_echoes.studies.speed import Sampling, take_turns
 from visual_echoes.training import run
 from visual_echoes.training.recipe import TransformerRecipe, read_recipe
 

@@ -28,8 +28,8 @@ from visual_echoes.app.api import API, create_api
 from visual_echoes.app.limits import BATCH_DELAY, BATCH_ITEMS
 from visual_echoes.app.service import Service
 from visual_echoes.evaluation.measurement import ONLY, Table
+from visual_echoes.evaluation.samples import sample_material
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.samples import sample_material
 
 HOST = "127.0.0.1"
 PATIENCE = 120  # seconds

@@ -18,14 +18,15 @@ from measuring import add_output, of_records, show
 from sound_front_end import Ear, listen, make_again
 from torch import Tensor
 
-from visual_echoes.data.pairs import pcm_to_wave, read_split
+from visual_echoes.audio import mel_to_unit, unit_to_mel, wave_to_mel
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.data.pairs import read_split
 from visual_echoes.evaluation.measurement import ONLY, Cell
 from visual_echoes.layout import Layout, get_layout
-from visual_echoes.mel import mel_to_unit, unit_to_mel, wave_to_mel
+from visual_echoes.media.tensors import pcm_to_wave
 from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer, fit_cells
 from visual_echoes.tokenizers.residual import ResidualTokenizer
-from visual_echoes.vocoder import GriffinLim
-from visual_echoes.weights import load_model
+from visual_echoes.vocoders import GriffinLim
 
 CELLS = ((16, 8), (20, 8), (16, 16), (40, 4), (80, 2), (16, 4), (8, 8))
 CODES, DEPTH, COMPONENTS = 1024, 8, 64

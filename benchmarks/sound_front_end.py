@@ -19,15 +19,16 @@ from measuring import add_output, of_records, show
 from scipy.signal import resample_poly
 from torch import Tensor
 
-from visual_echoes.data.pairs import pcm_to_wave, read_groups, read_split
-from visual_echoes.evaluation.distances import frechet_distance
-from visual_echoes.evaluation.files.offline import YAMNetJudge
+from visual_echoes.audio import wave_to_mel
+from visual_echoes.data.pairs import read_groups, read_split
 from visual_echoes.evaluation.measurement import Cell, Table
 from visual_echoes.evaluation.probes import LinearProbe, fit_probe, look_at
 from visual_echoes.layout import Layout, get_layout
-from visual_echoes.mel import wave_to_mel
+from visual_echoes.media.tensors import pcm_to_wave
+from visual_echoes.metrics.distances import frechet_distance
+from visual_echoes.metrics.networks.offline import YAMNetJudge
 from visual_echoes.training.vocoder_losses import log_mel_distance
-from visual_echoes.vocoder import GriffinLim, Vocoder
+from visual_echoes.vocoders import GriffinLim, Vocoder
 
 FAST = 441, 320  # 22.05 kHz from 16 kHz
 

@@ -20,7 +20,10 @@ from measuring import add_output, show
 from scipy.cluster.vq import kmeans2
 
 from visual_echoes import __version__
-from visual_echoes.assemble import assemble
+from visual_echoes.checkpoints.assemble import assemble
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model import Model
+from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.data.pairs import read_split
 from visual_echoes.data.sources import Augmentation, MelSource, PictureSource, Source, WaveSource
 from visual_echoes.evaluation.ceiling import measure_round_trip
@@ -29,11 +32,10 @@ from visual_echoes.evaluation.generated import Amounts, Meter, measure_generated
 from visual_echoes.evaluation.measurement import ONLY, Table
 from visual_echoes.evaluation.packaged import packaged_judge
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.tokenizer import Tokenizer, TokenizerName
+from visual_echoes.tokenizers.base import Tokenizer, TokenizerName
+from visual_echoes.tokenizers.vqgan import VQGAN
 from visual_echoes.training.recipe import TransformerRecipe, read_recipe
 from visual_echoes.training.run import train
-from visual_echoes.vqgan import VQGAN
-from visual_echoes.weights import Model, load_model, save_model
 
 RECIPE = Path("recipes/scenes/quality.toml")
 ITEMS = 2000  # training items whose latents a codebook is fitted to

@@ -21,7 +21,7 @@ from torch import nn
 from visual_echoes.data.tokens import TokenCache
 from visual_echoes.evaluation.measurement import ONLY, Cell, Table
 from visual_echoes.model.fast import dense
-from visual_echoes.speed.measure import MATMUL_OPERATIONS, multiply_matrices, operations, take_turns
+from visual_echoes.studies.speed import MATMUL_OPERATIONS, multiply_matrices, operations, take_turns
 from visual_echoes.training.settings import TrainSettings, build_optimizers
 from visual_echoes.training.transformer import MaskingObjective, TransformerTask
 

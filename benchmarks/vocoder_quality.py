@@ -19,13 +19,13 @@ from torch import Tensor
 from visual_echoes.data.pairs import read_groups
 from visual_echoes.evaluation.exam import Exam
 from visual_echoes.evaluation.measurement import ONLY, Table
-from visual_echoes.evaluation.metrics import share
 from visual_echoes.evaluation.packaged import packaged_judge
-from visual_echoes.evaluation.second_opinions import second_opinions
+from visual_echoes.metrics.networks.second_opinions import second_opinions
+from visual_echoes.metrics.scores import share
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.speed.measure import take_turns
+from visual_echoes.studies.speed import take_turns
 from visual_echoes.training.vocoder_losses import stft_distance
-from visual_echoes.vocoder import GriffinLim, Vocoder
+from visual_echoes.vocoders import GriffinLim, Vocoder
 
 BATCH = 8
 REPEATS = 5

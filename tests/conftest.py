@@ -9,10 +9,11 @@ import torch
 from hypothesis import settings
 
 import tiny
+from visual_echoes.checkpoints.model import Model
+from visual_echoes.checkpoints.model_folder import save_model
+from visual_echoes.checkpoints.run_folder import CHECKPOINTS, PART_FILE, RECIPE_FILE
 from visual_echoes.data.pairs import write_description, write_split
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.run_folder import CHECKPOINTS, PART_FILE, RECIPE_FILE
-from visual_echoes.weights import Model, save_model
 
 pytest_plugins = ("skips",)
 torch.set_num_threads(1)

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from visual_echoes.evaluation.samples import sample_material
 from visual_echoes.model.fast import scorer
 from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import with_changes
 from visual_echoes.pipeline import PAIR_ORDERS, Groups, VisualEchoes
-from visual_echoes.samples import sample_material
 
 MODELS = ("digits", "scenes")
 SEEDS = 16

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 import tiny
+from visual_echoes.checkpoints.model import Model
 from visual_echoes.codec import Codec
-from visual_echoes.data.pairs import pcm_to_wave
 from visual_echoes.data.sources import Augmentation, MelSource, PictureSource, WaveSource
 from visual_echoes.data.tokens import encode_all
 from visual_echoes.errors import EchoesError
+from visual_echoes.media.tensors import pcm_to_wave
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.weights import Model
 
 SPLIT = tiny.pair_split()
 

@@ -19,16 +19,17 @@ from PIL import Image
 import tiny
 from cli.conftest import Command
 from cli.conftest import command as command
+from visual_echoes.checkpoints.model import Model
+from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.demo import PAIRS, demo_files, make_demo
 from visual_echoes.demo.examples import EXAMPLES
 from visual_echoes.demo.page import Card, Section, View, render_page
-from visual_echoes.demo.spectrogram import spectrogram
 from visual_echoes.inputs import picture_array, sound_array
 from visual_echoes.layout import LAYOUTS, MODALITIES
 from visual_echoes.media import read_audio, read_frames, read_image, read_metadata
+from visual_echoes.media.drawing import spectrogram
 from visual_echoes.model.confidence import Calibration, in_words
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.weights import Model, save_model
 
 ROOT = Path(__file__).parents[1]
 VOID = {"meta", "link", "img", "br"}

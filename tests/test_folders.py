@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from visual_echoes.folders import Contents, contents_of
+from visual_echoes.paths import Contents, contents_of
 
 
 def touch(folder: Path, *names: str) -> None:

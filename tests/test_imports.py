@@ -75,7 +75,7 @@ for module, names in {UNIX_NAMES}.items():
     for name in names:
         vars(sys.modules[module]).pop(name, None)
 import_all()
-from visual_echoes.memory import in_gigabytes, peak_memory
+from visual_echoes.machine import in_gigabytes, peak_memory
 assert in_gigabytes(peak_memory()) == "not known here"
 print(len(modules))
 """

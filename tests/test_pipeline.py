@@ -15,13 +15,14 @@ from torch import Tensor
 
 import tiny
 from visual_echoes import EchoesError, Result, SamplingSettings, VisualEchoes
-from visual_echoes.exports import export_item
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model import Model
 from visual_echoes.layout import LAYOUTS, Layout
 from visual_echoes.model.fast import FastTransformer
 from visual_echoes.model.settings import PRESETS, Preset
+from visual_echoes.outputs import export_item
 from visual_echoes.streams import Level, Tokens
-from visual_echoes.vocoder import build_vocoder
-from visual_echoes.weights import Model, load_model
+from visual_echoes.vocoders import build_vocoder
 
 LAYOUT = tiny.LAYOUT
 SIZE, SAMPLES = LAYOUT.image_size, LAYOUT.clip_samples

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from visual_echoes.checkpoints.model import Model
 from visual_echoes.data.pairs import PairSplit
 from visual_echoes.data.sources import Augmentation, PictureSource
 from visual_echoes.data.tokens import TokenCache
@@ -22,13 +23,12 @@ from visual_echoes.layout import get_layout
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.fast import FastTransformer
 from visual_echoes.model.settings import SamplingSettings
+from visual_echoes.tokenizers.vqgan import VQGAN, VQGANConfig
 from visual_echoes.training.settings import TrainSettings
 from visual_echoes.training.task import Task
 from visual_echoes.training.transformer import MaskingObjective, TransformerTask
 from visual_echoes.training.vqgan import VQGANLoss, VQGANTask
-from visual_echoes.vocoder import build_vocoder
-from visual_echoes.vqgan import VQGAN, VQGANConfig
-from visual_echoes.weights import Model
+from visual_echoes.vocoders import build_vocoder
 
 LAYOUT = get_layout("debug")
 RUN_STEPS = 4  # of the training whose run folder is a fixture

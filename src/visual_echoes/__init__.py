@@ -3,9 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from visual_echoes.errors import EchoesError
+    from visual_echoes.errors import EchoesError, EchoesWarning
     from visual_echoes.model.settings import SamplingSettings
-    from visual_echoes.notes import EchoesWarning
     from visual_echoes.pipeline import Result, VisualEchoes
 
 __version__ = "0.1.0"
@@ -13,7 +12,7 @@ __all__ = ["EchoesError", "EchoesWarning", "Result", "SamplingSettings", "Visual
 
 _HOMES = {
     "EchoesError": "visual_echoes.errors",
-    "EchoesWarning": "visual_echoes.notes",
+    "EchoesWarning": "visual_echoes.errors",
     "Result": "visual_echoes.pipeline",
     "SamplingSettings": "visual_echoes.model.settings",
     "VisualEchoes": "visual_echoes.pipeline",

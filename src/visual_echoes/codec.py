@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from visual_echoes.data.pairs import pixels_to_unit, unit_to_pixels
+from visual_echoes.audio import mel_to_unit, unit_to_mel, wave_to_mel
+from visual_echoes.checkpoints.model import Model, PartName
 from visual_echoes.errors import EchoesError
-from visual_echoes.mel import mel_to_unit, unit_to_mel, wave_to_mel
+from visual_echoes.machine import float64_device, in_float64
+from visual_echoes.media.tensors import pixels_to_unit, unit_to_pixels
 from visual_echoes.model.interface import ScoringModel
-from visual_echoes.precision import float64_device, in_float64
-from visual_echoes.speed.onnx_runtime import Graphs, OnnxTokenizer
-from visual_echoes.tokenizer import Tokenizer, TokenizerName
-from visual_echoes.vocoder import Vocoder, vocode_in_stretches
-from visual_echoes.weights import Model, PartName
+from visual_echoes.onnx.runtime import Graphs, OnnxTokenizer
+from visual_echoes.tokenizers.base import Tokenizer, TokenizerName
+from visual_echoes.vocoders import Vocoder, vocode_in_stretches
 
 
 class Codec:

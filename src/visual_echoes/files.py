@@ -8,6 +8,7 @@ no temporary behind.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import stat
@@ -84,3 +85,9 @@ def _regular_target(path: StrPath) -> Path:
     if not regular:
         raise EchoesError(f"{path} is a folder or a device, not a file; choose another name.")
     return target
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,11 +7,11 @@ import os
 import numpy as np
 from PIL import Image
 
+from visual_echoes.audio import set_peak
 from visual_echoes.errors import EchoesError, first_line
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio, fit_image, read_audio, read_audio_window, read_image, why_silent
 from visual_echoes.media.pixels import eight_bits, flat_image
-from visual_echoes.mel import set_peak
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
 # A file, or samples in [-1, 1] with their rate in Hz.

@@ -17,9 +17,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from visual_echoes.checkpoints.hub import push_model
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model import Model
+from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.codec import Codec
 from visual_echoes.errors import EchoesError
-from visual_echoes.hub import push_model
 from visual_echoes.inputs import AudioLike, ImageLike, heard_array, picture_array
 from visual_echoes.layout import other
 from visual_echoes.model.confidence import weigh
@@ -27,11 +30,10 @@ from visual_echoes.model.fast import scorer
 from visual_echoes.model.interface import Progress
 from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import SamplingSettings, with_changes
-from visual_echoes.places import audio_places, enlarge, image_places
+from visual_echoes.onnx.runtime import Graphs, load_graphs
+from visual_echoes.regions import audio_places, enlarge, image_places
 from visual_echoes.request import Given
-from visual_echoes.speed.onnx_runtime import Graphs, load_graphs
 from visual_echoes.streams import Tokens, empty_tokens
-from visual_echoes.weights import Model, load_model, save_model
 
 DEFAULT_MODEL = "scenes"
 MAX_SEED = 1 << 63

@@ -15,8 +15,8 @@ from visual_echoes.app.jobs import OPEN, Job, JobStatus, Task
 from visual_echoes.app.limits import MAX_WAITING
 from visual_echoes.app.service import Busy, Service, UnknownJob, follow
 from visual_echoes.app.tasks import Options, pair_task
+from visual_echoes.errors import note
 from visual_echoes.media import read_metadata
-from visual_echoes.notes import note
 from visual_echoes.pipeline import VisualEchoes
 
 

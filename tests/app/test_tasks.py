@@ -19,7 +19,7 @@ from visual_echoes.app.tasks import Options
 from visual_echoes.app.uploads import Upload, stored
 from visual_echoes.media import read_audio
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.places import audio_places, image_places
+from visual_echoes.regions import audio_places, image_places
 
 LAYOUT = tiny.LAYOUT
 

@@ -11,8 +11,8 @@ from visual_echoes import EchoesError
 from visual_echoes.app import uploads
 from visual_echoes.app.limits import MAX_NAME
 from visual_echoes.app.uploads import Upload, shown_name, stored
+from visual_echoes.errors import collected, note
 from visual_echoes.media import read_image
-from visual_echoes.notes import collected, note
 
 
 @pytest.mark.parametrize(

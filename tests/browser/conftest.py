@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.transformer import EchoTransformer
-from visual_echoes.weights import load_model, save_model
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 import tiny
+from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.cli import app
 from visual_echoes.evaluation.measurement import read_measurement
-from visual_echoes.weights import save_model
 
 
 def test_a_model_is_measured(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 import tiny
+from checkpoints.convert.published import tensors, write
 from cli.conftest import Command
-from convert.published import tensors, write
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.layout import LAYOUTS
-from visual_echoes.mage_vqgan import MageVQGAN, MageVQGANConfig
-from visual_echoes.vqgan import VQGAN
-from visual_echoes.weights import load_model, save_model
+from visual_echoes.tokenizers.mage_vqgan import MageVQGAN, MageVQGANConfig
+from visual_echoes.tokenizers.vqgan import VQGAN
 
 SCENES = LAYOUTS["scenes"]  # 32 x 32 RGB, 4 x 4 pixels per token: what the small fixtures fit
 

@@ -13,13 +13,13 @@ import pytest
 import tiny
 from cli.conftest import Command
 from evaluation import toys
+from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.data.pairs import write_split
-from visual_echoes.evaluation.judges import JudgeConfig, build_judge, save_judge
 from visual_echoes.evaluation.measurement import read_measurement
 from visual_echoes.evaluation.report import ClassesReport, ScenesReport, read_report
 from visual_echoes.evaluation.tables import report_tables
+from visual_echoes.metrics.classifiers import JudgeConfig, build_judge, save_judge
 from visual_echoes.model.autoregressive import AutoregressiveConfig, AutoregressiveTransformer, save_autoregressive
-from visual_echoes.weights import load_model
 
 
 @pytest.fixture

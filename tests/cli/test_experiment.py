@@ -10,7 +10,7 @@ import pytest
 
 from cli.conftest import Command
 from evaluation import toys
-from visual_echoes.experiments.registry import EXPERIMENTS
+from visual_echoes.studies.registry import EXPERIMENTS
 
 
 def test_the_list_tells_every_experiment(command: Command) -> None:

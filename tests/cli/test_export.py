@@ -13,9 +13,9 @@ from cli.conftest import Command
 from visual_echoes.cli import app
 from visual_echoes.media import read_audio
 from visual_echoes.model import fast
+from visual_echoes.onnx.graphs import read_manifest
+from visual_echoes.onnx.runtime import OnnxTransformer
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.speed.graphs import read_manifest
-from visual_echoes.speed.onnx_runtime import OnnxTransformer
 
 for package in ("onnx", "onnxruntime", "onnxscript"):
     pytest.importorskip(package)

@@ -16,7 +16,7 @@ from visual_echoes import __version__
 from visual_echoes.media import read_audio, read_frames, read_image, read_metadata, write_mp4
 from visual_echoes.model.settings import PRESETS
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.provenance import DIGITAL_SOURCE_TYPE
+from visual_echoes.provenance.mark import DIGITAL_SOURCE_TYPE
 
 RATE = tiny.LAYOUT.sample_rate
 ROUNDING = 1e-3  # sums in batches of another size differ in their last bits

@@ -11,8 +11,10 @@ import torch
 
 import tiny
 from cli.conftest import Command
-from visual_echoes.run_folder import CHECKPOINTS, checkpoint_path
-from visual_echoes.weights import Model, load_model, save_model
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model import Model
+from visual_echoes.checkpoints.model_folder import save_model
+from visual_echoes.checkpoints.run_folder import CHECKPOINTS, checkpoint_path
 
 
 @pytest.fixture

@@ -17,16 +17,16 @@ from pydantic import TypeAdapter
 
 import tiny
 from cli.conftest import Command
+from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.cli.training import duration, toml_lines
 from visual_echoes.data.pairs import write_description, write_split
 from visual_echoes.layout import LAYOUTS
 from visual_echoes.model.masking import MaskRatio
+from visual_echoes.tokenizers.vqgan import VQGAN, VQGANConfig
 from visual_echoes.training.build import image_config
 from visual_echoes.training.recipe import ImageVQGANRecipe, Recipe, TransformerModel, read_recipe
 from visual_echoes.training.settings import TrainSettings
 from visual_echoes.training.transformer import MaskingObjective
-from visual_echoes.vqgan import VQGAN, VQGANConfig
-from visual_echoes.weights import load_model
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.toml"))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Command
-from visual_echoes import credentials
+from visual_echoes.provenance import credentials
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import tiny
 from visual_echoes.data.clip_sources import ClipPictureSource, ClipWaveSource
 from visual_echoes.data.clips import read_clip_picture, read_clip_sound, window_offsets
 from visual_echoes.data.manifest import Clip
-from visual_echoes.data.pairs import pixels_to_unit
 from visual_echoes.data.sources import Augmentation, MelSource
 from visual_echoes.errors import EchoesError
 from visual_echoes.media import write_mp4, write_wav
+from visual_echoes.media.tensors import pixels_to_unit
 
 LAYOUT = tiny.LAYOUT
 PLAIN = Augmentation()

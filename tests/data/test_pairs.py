@@ -10,19 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tiny
-from visual_echoes.data.pairs import (
-    PairSplit,
-    Wanted,
-    pcm_to_wave,
-    pixels_to_unit,
-    read_groups,
-    read_split,
-    unit_to_pixels,
-    write_description,
-    write_split,
-)
+from visual_echoes.data.pairs import PairSplit, Wanted, read_groups, read_split, write_description, write_split
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import get_layout
+from visual_echoes.media.tensors import pcm_to_wave, pixels_to_unit, unit_to_pixels
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from convert.published import tensors, write
+from checkpoints.convert.published import tensors, write
 from docs.blocks import (
     LANGUAGES,
     PAGES,

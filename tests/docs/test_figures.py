@@ -17,9 +17,9 @@ from docs.unmeasured import PAGES, PHRASES
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.measurement import ONLY, Measurement, Table, read_measurement, write_measurement
 from visual_echoes.evaluation.records import Spread
-from visual_echoes.experiments.report import ExperimentReport, Row, write_record
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.studies.report import ExperimentReport, Row, write_record
 from visual_echoes.training.recipe import read_recipe
 
 MEASURED = read_all()

@@ -7,12 +7,12 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.cli import app
 from visual_echoes.data.pairs import read_split
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS
 from visual_echoes.media import read_metadata, write_png, write_wav
-from visual_echoes.weights import load_model
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("image-vqgan", "audio-vqgan", "vocoder", "transformer")

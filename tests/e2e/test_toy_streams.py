@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 
 import tiny
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model import Model
+from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.data.tokens import TokenCache
 from visual_echoes.layout import get_layout
 from visual_echoes.model.config import TransformerConfig
@@ -21,12 +24,11 @@ from visual_echoes.model.fast import FastTransformer, dense, scorer
 from visual_echoes.model.interface import ScoringModel
 from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import SamplingSettings
-from visual_echoes.speed.export import export_model
-from visual_echoes.speed.onnx_runtime import OnnxTransformer, load_graphs
+from visual_echoes.onnx.export import export_model
+from visual_echoes.onnx.runtime import OnnxTransformer, load_graphs
 from visual_echoes.streams import Stream, TimeAxis, by_name, empty_tokens
 from visual_echoes.training.loop import fit
 from visual_echoes.training.transformer import MaskingObjective, TransformerTask
-from visual_echoes.weights import Model, load_model, save_model
 
 CPU = torch.device("cpu")
 VIDEO = Stream(name="video", source="video", shape=(3, 2, 2), codes=8, time=TimeAxis(axis=0, start=0.04, step=0.08))

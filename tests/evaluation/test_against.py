@@ -9,10 +9,10 @@ import torch
 
 import tiny
 from evaluation import toys
-from visual_echoes.data.pairs import pcm_to_wave
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.against import autoregressive_baseline, retrieval_baselines
 from visual_echoes.layout import get_layout
+from visual_echoes.media.tensors import pcm_to_wave
 from visual_echoes.model.autoregressive import AutoregressiveConfig, AutoregressiveTransformer, save_autoregressive
 from visual_echoes.pipeline import VisualEchoes
 

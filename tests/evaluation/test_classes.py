@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from evaluation import toys
+from visual_echoes.checkpoints.model import Model
+from visual_echoes.checkpoints.model_folder import read_description
 from visual_echoes.data.pairs import PairSplit
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.classes import evaluate_classes
@@ -20,7 +22,6 @@ from visual_echoes.evaluation.report import ClassesReport
 from visual_echoes.evaluation.targets import DIGITS
 from visual_echoes.layout import get_layout
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.weights import Model, read_description
 
 SMALL: dict[str, Any] = {"seeds": (0, 1), "pairs": 20, "sound_repeats": 2}
 LITTLE: dict[str, Any] = {"pairs": 5, "sound_repeats": 1, "settings": {"steps": 2}}

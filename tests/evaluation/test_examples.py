@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from evaluation import toys
-from visual_echoes.demo.spectrogram import spectrogram
+from visual_echoes.checkpoints.model import Model
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.examples import OTHERS, stack, write_coloured_sheets, write_examples
-from visual_echoes.evaluation.sheets import ENLARGE, GAP
 from visual_echoes.media import read_audio, read_image, read_metadata
+from visual_echoes.media.drawing import ENLARGE, GAP, spectrogram
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.weights import Model
 
 BANDS, FRAMES, SIZE = toys.LAYOUT.n_mels, toys.LAYOUT.mel_frames, toys.LAYOUT.image_size
 

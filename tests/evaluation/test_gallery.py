@@ -7,8 +7,8 @@ import torch
 
 import tiny
 from evaluation import toys
-from visual_echoes.evaluation.distances import frechet_distance, kernel_distance
 from visual_echoes.evaluation.gallery import Gallery, measure_distance
+from visual_echoes.metrics.distances import frechet_distance, kernel_distance
 
 
 def test_a_look_is_of_all_seeds_and_an_opinion_of_each() -> None:

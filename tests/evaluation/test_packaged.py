@@ -9,7 +9,7 @@ import pytest
 import tiny
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation import packaged
-from visual_echoes.evaluation.judges import JudgeConfig, build_judge, save_judge
+from visual_echoes.metrics.classifiers import JudgeConfig, build_judge, save_judge
 
 
 def test_an_unknown_judge_is_refused_with_the_known_names() -> None:

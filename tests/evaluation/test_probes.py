@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import tiny
-from visual_echoes.evaluation.files.judge import FileJudge, Look
 from visual_echoes.evaluation.probes import fit_probe, look_at
+from visual_echoes.metrics.networks.base import FileJudge, Look
 
 
 def clouds(counts: Sequence[int], seed: int) -> tuple[Tensor, Tensor]:

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from evaluation import toys
+from visual_echoes.checkpoints.model import Model
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.distances import kernel_distance
 from visual_echoes.evaluation.exam import Exam
-from visual_echoes.evaluation.judges import Judge, JudgeConfig, build_judge
 from visual_echoes.evaluation.report import NO_OPINION, ClassesReport, ScenesReport
 from visual_echoes.evaluation.scenes import evaluate_scenes
+from visual_echoes.metrics.classifiers import Judge, JudgeConfig, build_judge
+from visual_echoes.metrics.distances import kernel_distance
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.weights import Model
 
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {"seeds": (0, 1), "pictures": 30, "pairs": 20, "sound_repeats": 2}

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from evaluation import toys
+from visual_echoes.checkpoints.model import Model
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.sheets import ENLARGE, GAP, spread_items, tile, write_sheets
+from visual_echoes.evaluation.sheets import spread_items, write_sheets
 from visual_echoes.media import read_image, read_metadata
+from visual_echoes.media.drawing import ENLARGE, GAP, tile
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.weights import Model
 
 
 def test_items_are_spread_over_their_group_row_by_row() -> None:

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor, nn
 
 import tiny
+from visual_echoes.audio import layout_filterbank, wave_to_mel
+from visual_echoes.checkpoints.model import Model
 from visual_echoes.codec import Codec
-from visual_echoes.data.pairs import PairSplit, pcm_to_wave, write_description, write_split
-from visual_echoes.evaluation.judges import Judge, JudgeConfig
+from visual_echoes.data.pairs import PairSplit, write_description, write_split
 from visual_echoes.layout import Layout, Modality
-from visual_echoes.mel import layout_filterbank, wave_to_mel
+from visual_echoes.media.tensors import pcm_to_wave
+from visual_echoes.metrics.classifiers import Judge, JudgeConfig
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import Result, VisualEchoes
-from visual_echoes.weights import Model
 
 LAYOUT = tiny.LAYOUT
 GROUPS = [str(group) for group in range(10)]

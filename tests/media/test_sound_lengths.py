@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, collected
 from visual_echoes.media import read_audio, read_audio_window, read_tracks
-from visual_echoes.notes import collected
 
 Tone = Callable[..., np.ndarray]
 RATE = 16_000

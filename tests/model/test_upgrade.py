@@ -11,11 +11,12 @@ import torch
 from pydantic import ValidationError
 
 import tiny
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model_folder import FORMAT, read_description, save_model
 from visual_echoes.model.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.model.upgrade import upgraded_config, upgraded_name, upgraded_sampling, upgraded_tensors
-from visual_echoes.weights import FORMAT, load_model, read_description, save_model
 
 FORMATS = Path(__file__).parents[1] / "formats"
 OLDER_FOLDERS = sorted(FORMATS.glob("1-*"))

@@ -13,9 +13,11 @@ from pydantic import ValidationError
 from torch import Tensor
 
 import tiny
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model import Model
+from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer, RefinerConfig, fit_cells, from_cells, to_cells
-from visual_echoes.weights import Model, load_model, save_model
 
 CELL = (4, 8)
 REFINER = RefinerConfig(width=8, blocks=1, split=(2, 4), fine_width=4, fine_blocks=1)

@@ -22,12 +22,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 import tiny
+from visual_echoes.audio import mel_filterbank
+from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.data.pairs import write_description, write_split
 from visual_echoes.files import write_text
-from visual_echoes.mel import mel_filterbank
 from visual_echoes.training.recipe import TransformerRecipe, VocoderRecipe, read_recipe
 from visual_echoes.training.run import train
-from visual_echoes.weights import save_model
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "debug").glob("*.toml"), key=lambda path: path.stem)
 STORED = Path(__file__).with_suffix(".json")

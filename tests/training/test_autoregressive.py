@@ -15,10 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import tiny
+from visual_echoes.checkpoints.model import Model, PartName
+from visual_echoes.checkpoints.model_folder import save_model
+from visual_echoes.checkpoints.run_folder import AVERAGE_PREFIX, CHECKPOINTS, checkpoint_path
 from visual_echoes.data.pairs import write_description, write_split
 from visual_echoes.layout import MODALITIES, Modality
 from visual_echoes.model.autoregressive import AutoregressiveConfig, AutoregressiveTransformer, load_autoregressive
-from visual_echoes.run_folder import AVERAGE_PREFIX, CHECKPOINTS, checkpoint_path
 from visual_echoes.streams import Tokens
 from visual_echoes.training import run
 from visual_echoes.training.autoregressive import AutoregressiveTask
@@ -29,7 +31,6 @@ from visual_echoes.training.loop import fit
 from visual_echoes.training.recipe import AutoregressiveRecipe, Recipe
 from visual_echoes.training.runs import summarise
 from visual_echoes.training.signals import TrainingStopped
-from visual_echoes.weights import Model, PartName, save_model
 
 CPU = torch.device("cpu")
 SIZES = {"width": 16, "heads": 2, "layers": 1, "mlp_ratio": 2, "dropout": 0.1}

@@ -13,16 +13,17 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 import tiny
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.data.manifest import Clip, Description, write_description, write_manifest
 from visual_echoes.data.prepare.tokens import Tokenizers, write_tokens
 from visual_echoes.errors import EchoesError
 from visual_echoes.media import write_wav
+from visual_echoes.tokenizers.vqgan import VQGAN
 from visual_echoes.training.build import VALIDATION_CLIPS, build_task, run_layout
 from visual_echoes.training.recipe import Recipe
 from visual_echoes.training.run import train
 from visual_echoes.training.transformer import TransformerTask
-from visual_echoes.vqgan import VQGAN
-from visual_echoes.weights import load_model, save_model
 
 LAYOUT = tiny.LAYOUT
 CPU = torch.device("cpu")

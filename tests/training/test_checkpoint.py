@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+from visual_echoes.checkpoints.run_folder import checkpoint_path, checkpoint_steps, manifest_path
 from visual_echoes.errors import EchoesError
-from visual_echoes.run_folder import checkpoint_path, checkpoint_steps, manifest_path
 from visual_echoes.training.checkpoint import find_checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
 
 

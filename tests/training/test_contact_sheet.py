@@ -10,8 +10,8 @@ import pytest
 import tiny
 from visual_echoes.data.pairs import write_description, write_split
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.sheets import ENLARGE, GAP
 from visual_echoes.media import read_image
+from visual_echoes.media.drawing import ENLARGE, GAP
 from visual_echoes.training.contact_sheet import COLUMNS, ROWS, write_contact_sheet
 from visual_echoes.training.recipe import Recipe, read_recipe
 

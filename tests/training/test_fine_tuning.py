@@ -13,18 +13,18 @@ from safetensors import safe_open
 from torch import Tensor
 
 import tiny
+from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import MODALITIES
 from visual_echoes.model.fast import FastTransformer
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.streams import Stream
+from visual_echoes.tokenizers.vqgan import VQGAN
 from visual_echoes.training.checkpoint import checkpoint_path
 from visual_echoes.training.fine_tuning import freeze, interpolate_positions, start_from
 from visual_echoes.training.loop import fit
 from visual_echoes.training.transformer import TransformerTask
-from visual_echoes.vocoder import build_vocoder
-from visual_echoes.vqgan import VQGAN
-from visual_echoes.weights import load_model
+from visual_echoes.vocoders import build_vocoder
 
 pytestmark = pytest.mark.filterwarnings("ignore:only .* of the codebook is in use")
 sides = st.integers(1, 9)

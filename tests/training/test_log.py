@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import tiny
+from visual_echoes.checkpoints.run_folder import RECIPE_FILE
 from visual_echoes.errors import EchoesError
-from visual_echoes.run_folder import RECIPE_FILE
 from visual_echoes.training.log import RunLog
 from visual_echoes.training.loop import fit
 from visual_echoes.training.task import Validation

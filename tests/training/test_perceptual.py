@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import tiny
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.judges import JudgeConfig, build_judge, save_judge
+from visual_echoes.metrics.classifiers import JudgeConfig, build_judge, save_judge
 from visual_echoes.training.perceptual import Perceptual, build_perceptual, classifier_distance
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from training import rank_run
-from visual_echoes.run_folder import CHECKPOINTS, checkpoint_path
+from visual_echoes.checkpoints.run_folder import CHECKPOINTS, checkpoint_path
 from visual_echoes.training.ranks import any_rank, from_main, gather_rows, mean_over_ranks, rank_count, sum_over_ranks
 
 

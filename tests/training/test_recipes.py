@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import tiny
-from visual_echoes.evaluation.judges import build_judge
+from visual_echoes.metrics.classifiers import build_judge
 from visual_echoes.model.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.masking import EVERYTHING
@@ -21,6 +21,7 @@ from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer
 from visual_echoes.tokenizers.taef import TAEFTokenizer
+from visual_echoes.tokenizers.vqgan import VQGAN
 from visual_echoes.training.build import audio_config, image_config
 from visual_echoes.training.codes import codes_config, with_decoder
 from visual_echoes.training.recipe import (
@@ -35,8 +36,7 @@ from visual_echoes.training.recipe import (
     VocoderRecipe,
     read_recipe,
 )
-from visual_echoes.vocoder import build_vocoder
-from visual_echoes.vqgan import VQGAN
+from visual_echoes.vocoders import build_vocoder
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "recipes").glob("*/*.toml"))

@@ -11,7 +11,7 @@ from torch import nn
 
 from training import rank_run
 from training.test_ranks import figures
-from visual_echoes.run_folder import CHECKPOINTS, checkpoint_path
+from visual_echoes.checkpoints.run_folder import CHECKPOINTS, checkpoint_path
 from visual_echoes.training.shards import WholeNetwork, split_like, whole
 
 BEGUN = 3  # steps that one process took

@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import tiny
+from visual_echoes.audio import mel_filterbank, mel_to_unit, unit_to_mel, wave_to_mel
+from visual_echoes.checkpoints.run_folder import CHECKPOINTS, METRICS_FILE, checkpoint_path, checkpoint_steps
 from visual_echoes.data.pairs import PairSplit
 from visual_echoes.data.sources import Augmentation, WaveSource
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS, Layout
-from visual_echoes.mel import mel_filterbank, mel_to_unit, unit_to_mel, wave_to_mel
-from visual_echoes.run_folder import CHECKPOINTS, METRICS_FILE, checkpoint_path, checkpoint_steps
-from visual_echoes.tokenizer import Tokenizer
+from visual_echoes.tokenizers.base import Tokenizer
 from visual_echoes.training import vocoder as training
 from visual_echoes.training.hifigan_discriminators import (
     DRAW,
@@ -31,7 +31,7 @@ from visual_echoes.training.hifigan_discriminators import (
 from visual_echoes.training.loop import fit
 from visual_echoes.training.vocoder import VocoderTask, VocoderTrainConfig
 from visual_echoes.training.vocoder_losses import log_mel_distance, stft_distance
-from visual_echoes.vocoder import build_vocoder
+from visual_echoes.vocoders import build_vocoder
 
 DEBUG = LAYOUTS["debug"]
 CROPPED = replace(DEBUG, name="cropped", audio_factor=(4, 12))  # 24 of 32 frames, from the fifth on

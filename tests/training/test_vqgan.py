@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 import tiny
-from visual_echoes.evaluation.judges import JudgeConfig, build_judge, save_judge
+from visual_echoes.metrics.classifiers import JudgeConfig, build_judge, save_judge
 from visual_echoes.training.fine_tuning import freeze
 from visual_echoes.training.loop import fit
 from visual_echoes.training.perceptual import edge_distance, no_perceptual

@@ -9,7 +9,7 @@ import numpy as np
 from visual_echoes.app.api import API
 from visual_echoes.app.jobs import Job, JobStatus, Kind
 from visual_echoes.demo.page import data_uri, png_bytes
-from visual_echoes.demo.spectrogram import spectrogram
+from visual_echoes.media.drawing import spectrogram
 from visual_echoes.model.confidence import in_words
 
 

@@ -26,7 +26,7 @@ from visual_echoes.app.jobs import Task
 from visual_echoes.app.limits import BATCH_DELAY, BATCH_ITEMS, MAX_VARIANTS, MAX_WAITING, MIN_TOKEN
 from visual_echoes.app.service import item_files
 from visual_echoes.errors import EchoesError
-from visual_echoes.names import shown
+from visual_echoes.paths import shown
 from visual_echoes.pipeline import DEFAULT_MODEL, VisualEchoes
 
 BATCH_HEADER = "x-batch-items"  # how many variants were made at once, those of other requests included

@@ -19,7 +19,7 @@ from visual_echoes.app.uploads import Upload, shown_name, stored
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 from visual_echoes.media import read_image
-from visual_echoes.names import shown
+from visual_echoes.paths import shown
 from visual_echoes.pipeline import PairOrder
 
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")

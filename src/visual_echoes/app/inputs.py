@@ -12,9 +12,8 @@ import numpy as np
 from visual_echoes.app.cards import picture_view, problem, sound_view
 from visual_echoes.app.service import Service
 from visual_echoes.app.uploads import Upload, shown_name
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, collected
 from visual_echoes.inputs import heard_array, picture_array
-from visual_echoes.notes import collected
 from visual_echoes.pipeline import VisualEchoes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from visual_echoes.app.limits import MAX_WAITING
 from visual_echoes.app.service import Service
-from visual_echoes.memory import peak_memory
+from visual_echoes.machine import peak_memory
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ENDS = ("done", "failed", "cancelled")

@@ -19,7 +19,7 @@ from visual_echoes.app.service import Service
 from visual_echoes.app.style import CSS, HEAD
 from visual_echoes.app.widgets import QUIET, Panel, settings
 from visual_echoes.errors import EchoesError
-from visual_echoes.provenance import SOFTWARE
+from visual_echoes.provenance.mark import SOFTWARE
 
 _INTRODUCTION = """# Visual Echoes
 A sound for a picture, a picture for a sound, or both from nothing, by one masked transformer over the tokens of both.

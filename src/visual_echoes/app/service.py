@@ -27,10 +27,9 @@ from visual_echoes.app.limits import (
     MAX_WAITING,
     POLL_SECONDS,
 )
-from visual_echoes.errors import EchoesError
-from visual_echoes.exports import export_item
-from visual_echoes.names import shown
-from visual_echoes.notes import collected
+from visual_echoes.errors import EchoesError, collected
+from visual_echoes.outputs import export_item
+from visual_echoes.paths import shown
 from visual_echoes.pipeline import Result, VisualEchoes
 from visual_echoes.streams import Tokens
 

@@ -22,9 +22,9 @@ from visual_echoes.inputs import picture_array, read_heard
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio
 from visual_echoes.model.settings import Preset
-from visual_echoes.names import shown
+from visual_echoes.paths import shown
 from visual_echoes.pipeline import MAX_SEED, PairOrder
-from visual_echoes.places import audio_places, image_places
+from visual_echoes.regions import audio_places, image_places
 
 Side = Literal["picture", "sound", "both"]
 

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from visual_echoes.app.limits import MAX_NAME, MAX_UPLOAD_BYTES
-from visual_echoes.errors import EchoesError
-from visual_echoes.names import shown
-from visual_echoes.notes import collected, note
+from visual_echoes.errors import EchoesError, collected, note
+from visual_echoes.paths import shown
 
 _BLOCK = 1 << 20  # bytes copied at a time
 

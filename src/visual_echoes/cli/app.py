@@ -42,8 +42,8 @@ def serve(
     with needs_extra("app"):
         from visual_echoes.app import server
     from visual_echoes.app.service import Service
+    from visual_echoes.checkpoints.loading import packaged_models
     from visual_echoes.pipeline import DEFAULT_MODEL, VisualEchoes
-    from visual_echoes.weights import packaged_models
 
     models: dict[str, Callable[[], VisualEchoes]] = {}
     for source in (model or DEFAULT_MODEL, *packaged_models()):

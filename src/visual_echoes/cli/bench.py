@@ -27,9 +27,9 @@ def bench(
     with needs_extra("eval"):
         import matplotlib.figure  # noqa: F401
     from visual_echoes.evaluation.measurement import MEASUREMENT_FILE, measured_here, write_measurement
-    from visual_echoes.memory import in_gigabytes
-    from visual_echoes.speed.report import FAST, PLAIN, bench_tables, write_bench
-    from visual_echoes.speed.report import bench as measure
+    from visual_echoes.machine import in_gigabytes
+    from visual_echoes.studies.speed_report import FAST, PLAIN, bench_tables, write_bench
+    from visual_echoes.studies.speed_report import bench as measure
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.names import shown
+from visual_echoes.paths import shown
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

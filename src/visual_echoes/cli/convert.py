@@ -32,9 +32,9 @@ def convert(
 
     Nothing in the file is run. Put the parts together with `echoes assemble`.
     """
-    from visual_echoes.convert import convert_checkpoint
+    from visual_echoes.checkpoints.convert import convert_checkpoint
+    from visual_echoes.checkpoints.model_folder import CONFIG_FILE, save_model
     from visual_echoes.layout import get_layout
-    from visual_echoes.weights import CONFIG_FILE, save_model
 
     if (output / CONFIG_FILE).exists() and not overwrite:
         raise EchoesError(f"{output} holds a model already; choose another folder, or add --overwrite.")

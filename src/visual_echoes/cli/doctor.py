@@ -15,7 +15,7 @@ from visual_echoes.cli.options import BatchSizeOption, DeviceOption
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from visual_echoes.doctor import CodeUse, Examination, PictureFindings, SoundFindings
+    from visual_echoes.evaluation.doctor import CodeUse, Examination, PictureFindings, SoundFindings
 
 
 def doctor(
@@ -35,7 +35,7 @@ def doctor(
 
     The exit status is 1 if a file of the model is broken or a given file cannot be read.
     """
-    from visual_echoes.doctor import Examination, check_model, verdict
+    from visual_echoes.evaluation.doctor import Examination, check_model, verdict
     from visual_echoes.pipeline import VisualEchoes, resolve_device
 
     loaded, problems = check_model(model)
@@ -74,7 +74,7 @@ def _examine_files(examination: Examination, files: Sequence[Path], batch_size: 
 
 
 def _examine_samples(examination: Examination, batch_size: int) -> None:
-    from visual_echoes.samples import sample_material
+    from visual_echoes.evaluation.samples import sample_material
 
     name, pictures, sounds = sample_material(examination.codec.layout)
     say(f"No files are given, so {name} are used; files of your own give a fairer verdict.")

@@ -13,7 +13,7 @@ from visual_echoes.cli.evaluate_files import evaluate_pairs, evaluate_pictures, 
 from visual_echoes.cli.options import BatchSizeOption, DeviceOption, ModelOption, load
 
 if TYPE_CHECKING:
-    from visual_echoes.evaluation.judges import Judge
+    from visual_echoes.metrics.classifiers import Judge
 
 DIGITS_REPORT = Path("reports/digits")
 SCENES_REPORT = Path("reports/scenes")
@@ -103,8 +103,8 @@ def evaluate_scenes(
     from visual_echoes.evaluation.examples import write_coloured_sheets, write_examples
     from visual_echoes.evaluation.measurement import MEASUREMENT_FILE, measured_here, write_measurement
     from visual_echoes.evaluation.report import write_report
-    from visual_echoes.evaluation.second_opinions import second_opinions
     from visual_echoes.evaluation.tables import print_report, report_tables
+    from visual_echoes.metrics.networks.second_opinions import second_opinions
 
     judges = _judges("scenes", image_judge, audio_judge)
     echoes = load(model, device)
@@ -130,8 +130,8 @@ def evaluate_scenes(
 
 def _judges(name: str, image: Path | None, audio: Path | None) -> tuple[Judge, Judge]:
     """The judges in the folders; where there is none, the packaged ones of that name."""
-    from visual_echoes.evaluation.judges import load_judge
     from visual_echoes.evaluation.packaged import packaged_judge
+    from visual_echoes.metrics.classifiers import load_judge
 
     return (
         packaged_judge(f"{name}-image") if image is None else load_judge(image),
@@ -153,9 +153,9 @@ def calibrate(
     device: DeviceOption = "auto",
 ) -> None:
     """Teach a model to say how sure it is, by what judges say on the validation split; tells how well it holds."""
+    from visual_echoes.checkpoints.model_folder import set_calibration
     from visual_echoes.evaluation.calibration import fit_calibration, measure_outcomes
     from visual_echoes.model.confidence import expected_calibration_error
-    from visual_echoes.weights import set_calibration
 
     echoes = load(str(model), device)
     chosen = _judges(judges, image_judge, audio_judge)

@@ -13,8 +13,8 @@ from visual_echoes.cli.data import DIGITS_DATA, SCENES_DATA
 from visual_echoes.cli.options import BatchSizeOption, DeviceOption, load
 
 if TYPE_CHECKING:
-    from visual_echoes.experiments.bench import Bench, Counts
-    from visual_echoes.experiments.plan import Experiment
+    from visual_echoes.studies.bench import Bench, Counts
+    from visual_echoes.studies.plan import Experiment
 
 LIST, ALL = "list", "all"
 DATA = {"digits": DIGITS_DATA, "scenes": SCENES_DATA}  # by layout, which names the packaged judges, too
@@ -49,7 +49,7 @@ def experiment(
     writes a checkpoint and ends with status 75: run the same command again.
     """
     from visual_echoes.errors import EchoesError
-    from visual_echoes.experiments.registry import EXPERIMENTS
+    from visual_echoes.studies.registry import EXPERIMENTS
 
     if name == LIST:
         for known in EXPERIMENTS.values():
@@ -66,8 +66,8 @@ def experiment(
         with needs_extra("train"):
             import_module("accelerate")
 
-    from visual_echoes.experiments.bench import Counts
-    from visual_echoes.weights import packaged_models
+    from visual_echoes.checkpoints.loading import packaged_models
+    from visual_echoes.studies.bench import Counts
 
     counts = Counts(pictures, sounds, pairs)
     shipped = model or [packaged for packaged in packaged_models() if packaged in DATA]
@@ -88,7 +88,7 @@ def _find(name: str, known: dict[str, Experiment]) -> Experiment:
 def _bench(source: str, counts: Counts, batch_size: int, device: str) -> Bench:
     from visual_echoes.errors import EchoesError
     from visual_echoes.evaluation.packaged import packaged_judge
-    from visual_echoes.experiments.bench import Bench
+    from visual_echoes.studies.bench import Bench
 
     echoes = load(source, device)
     layout = echoes.layout.name
@@ -99,7 +99,7 @@ def _bench(source: str, counts: Counts, batch_size: int, device: str) -> Bench:
 
 
 def _run(wanted: list[Experiment], bench: Bench, output: Path, recipes: Path, seeds: int) -> None:
-    from visual_echoes.experiments.queue import Queue
+    from visual_echoes.studies.queue import Queue
     from visual_echoes.training.signals import STOPPED_STATUS, TrainingStopped
 
     with progress_bar("Measuring", 1) as bar:

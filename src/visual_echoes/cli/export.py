@@ -24,13 +24,15 @@ def export(
 ) -> None:
     """Write a model with ONNX graphs of its networks, which onnxruntime runs on the CPU wherever the model is used."""
     with needs_extra("speed"):
-        import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
+
+        import onnx  # noqa: F401
+    from visual_echoes.checkpoints.loading import load_model
+    from visual_echoes.checkpoints.model_folder import CONFIG_FILE
+    from visual_echoes.onnx.export import export_model
+    from visual_echoes.onnx.graphs import graph_path
     from visual_echoes.pipeline import DEFAULT_MODEL
-    from visual_echoes.speed.export import export_model
-    from visual_echoes.speed.graphs import graph_path
-    from visual_echoes.weights import CONFIG_FILE, load_model
 
     if (output / CONFIG_FILE).exists() and not overwrite:
         raise EchoesError(f"{output} holds a model already; choose another folder, or add --overwrite.")

@@ -39,12 +39,12 @@ from visual_echoes.cli.options import (
     named_settings,
     signer_of,
 )
-from visual_echoes.provenance import source_name
+from visual_echoes.provenance.mark import source_name
 
 if TYPE_CHECKING:
-    from visual_echoes.credentials import Signer
     from visual_echoes.model.interface import Progress
     from visual_echoes.pipeline import Result
+    from visual_echoes.provenance.credentials import Signer
 
 
 VideoOption = Annotated[bool, typer.Option("--video/--no-video", help="Also write picture and sound together as MP4.")]
@@ -70,8 +70,8 @@ def sound(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Make the sound of each picture: NAME.wav, and NAME.mp4 with the picture."""
-    from visual_echoes.exports import export_item
     from visual_echoes.inputs import picture_array
+    from visual_echoes.outputs import export_item
 
     items = as_items(find_files(pictures, ("image", "video"), "pictures or videos"))
     suffixes = [".wav", ".mp4"] if video else [".wav"]
@@ -113,7 +113,7 @@ def picture(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Make the picture of each sound: NAME.png, and NAME.mp4 with the sound."""
-    from visual_echoes.exports import export_item
+    from visual_echoes.outputs import export_item
 
     items = as_items(find_files(sounds, ("audio", "video"), "sounds or videos"))
     suffixes = [".png", ".mp4"] if video else [".png"]
@@ -155,7 +155,7 @@ def pair(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Make pictures and sounds that belong together, from nothing: pair-0001.png, .wav and .mp4."""
-    from visual_echoes.exports import export_item
+    from visual_echoes.outputs import export_item
 
     stems = [f"pair-{number:04d}" for number in range(1, count + 1)]
     suffixes = [".png", ".wav", ".mp4"] if video else [".png", ".wav"]

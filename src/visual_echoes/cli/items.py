@@ -16,7 +16,7 @@ import typer
 
 from visual_echoes.cli.console import complain
 from visual_echoes.errors import EchoesError
-from visual_echoes.names import composed
+from visual_echoes.paths import composed
 
 if TYPE_CHECKING:
     import numpy as np

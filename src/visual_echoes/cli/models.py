@@ -21,7 +21,7 @@ from visual_echoes.errors import EchoesError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from visual_echoes.weights import Model
+    from visual_echoes.checkpoints.model import Model
 
 _LICENCE = re.compile(r"^\W*licen[cs]e\W*:\W*(.+)$", re.IGNORECASE | re.MULTILINE)
 MAX_CARD_BYTES = 1 << 20
@@ -55,9 +55,9 @@ def _show_metadata(path: Path) -> None:
 def _show_model(name: str) -> None:
     from rich.console import Console
 
+    from visual_echoes.checkpoints.loading import find_model, load_model
+    from visual_echoes.checkpoints.run_folder import CHECKPOINTS
     from visual_echoes.cli.layouts import layout_table
-    from visual_echoes.run_folder import CHECKPOINTS
-    from visual_echoes.weights import find_model, load_model
 
     folder = find_model(name)
     model = load_model(folder)
@@ -103,9 +103,9 @@ def assemble(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model folder that exists already.")] = False,
 ) -> None:
     """Merge trained parts into one model, in half precision. The sampling options become the model's own."""
-    from visual_echoes.assemble import assemble as merge
+    from visual_echoes.checkpoints.assemble import assemble as merge
+    from visual_echoes.checkpoints.model_folder import CONFIG_FILE, save_model
     from visual_echoes.model.settings import SamplingSettings
-    from visual_echoes.weights import CONFIG_FILE, save_model
 
     if (output / CONFIG_FILE).exists() and not overwrite:
         raise EchoesError(f"{output} holds a model already; choose another folder, or add --overwrite.")

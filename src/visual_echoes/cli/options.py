@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from visual_echoes.credentials import Signer
     from visual_echoes.pipeline import VisualEchoes
+    from visual_echoes.provenance.credentials import Signer
 
 Order = Literal["confidence", "halton"]  # as in SamplingSettings, whose module imports torch
 Preset = Literal["quality", "balanced", "fast"]  # likewise
@@ -76,6 +76,6 @@ def signer_of(folder: Path | None) -> Signer | None:
     """Who signs with what `--sign` names; None without it."""
     if folder is None:
         return None
-    from visual_echoes.credentials import Signer
+    from visual_echoes.provenance.credentials import Signer
 
     return Signer(folder)

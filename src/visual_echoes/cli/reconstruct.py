@@ -28,7 +28,7 @@ from visual_echoes.cli.options import (
     StartOption,
     load,
 )
-from visual_echoes.provenance import source_name
+from visual_echoes.provenance.mark import source_name
 
 if TYPE_CHECKING:
     from visual_echoes.pipeline import Result, VisualEchoes
@@ -62,8 +62,8 @@ def reconstruct(
 def _pictures(
     echoes: VisualEchoes, items: Sequence[Item], output: Path, batch_size: int, failures: list[str], bar: Bar
 ) -> None:
-    from visual_echoes.fidelity import psnr
     from visual_echoes.inputs import picture_array
+    from visual_echoes.metrics.fidelity import psnr
 
     results = partial(result_paths, output, [".png"])
     for batch in read_batches(items, lambda path: picture_array(path, echoes.layout), batch_size, failures, results):
@@ -87,8 +87,8 @@ def _sounds(
 ) -> None:
     import numpy as np
 
-    from visual_echoes.fidelity import log_mel_l1
     from visual_echoes.inputs import sound_array
+    from visual_echoes.metrics.fidelity import log_mel_l1
 
     results = partial(result_paths, output, [".wav"])
     for batch in read_batches(
@@ -105,7 +105,7 @@ def _sounds(
 
 
 def _export(echoes: VisualEchoes, result: Result, row: int, output: Path, item: Item, suffix: str) -> Path:
-    from visual_echoes.exports import export_item
+    from visual_echoes.outputs import export_item
 
     details = {"task": "reconstruct", "source": source_name(item.path)}
     (path,) = export_item(echoes.model, result, row, output / item.stem, [suffix], **details)

@@ -10,7 +10,7 @@ import typer
 
 from visual_echoes.cli.console import complain, say
 from visual_echoes.errors import EchoesError
-from visual_echoes.names import shown
+from visual_echoes.paths import shown
 
 if TYPE_CHECKING:
     from rich.table import Table

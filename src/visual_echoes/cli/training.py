@@ -133,7 +133,7 @@ def train(
 
 
 def _say_costs(recipe: Recipe, device: Device) -> None:
-    from visual_echoes.memory import in_gigabytes
+    from visual_echoes.machine import in_gigabytes
     from visual_echoes.training.dry_run import dry_run
 
     with working("Taking a few steps"):

@@ -11,7 +11,7 @@ from visual_echoes.cli.console import complain, needs_extra, say
 from visual_echoes.errors import EchoesError
 
 if TYPE_CHECKING:
-    from visual_echoes.credentials import Credentials
+    from visual_echoes.provenance.credentials import Credentials
 
 TrustOption = Annotated[
     Path | None,
@@ -28,7 +28,7 @@ def verify(
     The exit status is 0 if every file carries a mark and no Content Credentials that are broken. A file without a mark
     may still be made by a machine: marks can be taken off.
     """
-    from visual_echoes.credentials import credentials_available
+    from visual_echoes.provenance.credentials import credentials_available
 
     if not credentials_available():
         if trust is not None:
@@ -51,8 +51,8 @@ def certificate(
 ) -> None:
     """Make a certificate for `--sign`, to try it. It proves nothing to strangers: anybody can make one."""
     with needs_extra("credentials"):
-        from visual_echoes.credentials import CERTIFICATE_FILE, KEY_FILE
-        from visual_echoes.local_certificate import write_local_certificate
+        from visual_echoes.provenance.certificate import write_local_certificate
+        from visual_echoes.provenance.credentials import CERTIFICATE_FILE, KEY_FILE
 
         for file in (folder / CERTIFICATE_FILE, folder / KEY_FILE):
             if file.exists():
@@ -63,9 +63,9 @@ def certificate(
 
 def _check(path: Path, trust: Path | None) -> None:
     """Print what the marks of a file say; `EchoesError` if there are none, or none that hold."""
-    from visual_echoes.credentials import credentials_available, read_credentials
     from visual_echoes.media import read_metadata
-    from visual_echoes.provenance import says_synthetic
+    from visual_echoes.provenance.credentials import credentials_available, read_credentials
+    from visual_echoes.provenance.mark import says_synthetic
 
     metadata = read_metadata(path)
     credentials = read_credentials(path, trust) if credentials_available() else None

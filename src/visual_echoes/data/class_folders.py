@@ -24,8 +24,8 @@ from visual_echoes.data.prepare.find import find_classes
 from visual_echoes.data.prepare.finish import REJECTED, Splitting, below_root, check_shares, settle, write_rejected
 from visual_echoes.data.prepare.reasons import Reason
 from visual_echoes.errors import EchoesError
+from visual_echoes.files import file_digest
 from visual_echoes.layout import Layout
-from visual_echoes.run_folder import file_digest
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from visual_echoes.audio import set_peak
 from visual_echoes.data.manifest import SPLITS, Split
 from visual_echoes.data.pairs import PairSplit, write_description, write_split
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio, fit_image, read_audio, read_image, why_silent
-from visual_echoes.mel import set_peak
 
 WINDOWS = 8  # most windows of one training sound
 LOUD_SHARE = 0.1  # of the loudest window's energy (-10 dB): what is fainter is mostly the silence around the sound

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from visual_echoes.data.clips import read_clip_picture, read_clip_sound, window_offsets
 from visual_echoes.data.manifest import Clip
-from visual_echoes.data.pairs import pixels_to_unit
 from visual_echoes.data.sources import Augmentation, draw_behind, vary_pictures, vary_sounds
 from visual_echoes.layout import Layout
+from visual_echoes.media.tensors import pixels_to_unit
 
 MAX_READERS = 8
 

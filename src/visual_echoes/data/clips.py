@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from visual_echoes.audio import set_peak
 from visual_echoes.data.manifest import Clip, resolve
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, collected
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio, fit_image, media_kind, read_audio_window, read_frames_at, read_image
-from visual_echoes.mel import set_peak
-from visual_echoes.notes import collected
 
 
 def read_clip_picture(clip: Clip, root: Path, frame: int, layout: Layout) -> Tensor:

@@ -21,11 +21,11 @@ import soundfile
 import torch
 from PIL import Image
 
+from visual_echoes.audio import set_peak
 from visual_echoes.data.pairs import PairSplit, write_description, write_split
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio, fit_image
-from visual_echoes.mel import set_peak
 
 IMAGES_FILE = "images.npz"
 SOUNDS_FILE = "spoken.tar.gz"

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path, write_text
 from visual_echoes.layout import Layout
-from visual_echoes.names import as_stored
+from visual_echoes.paths import as_stored
 
 FORMAT = 1
 KIND = "clips"

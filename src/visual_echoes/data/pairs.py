@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -40,21 +39,6 @@ class PairSplit:
     image_groups: Tensor
     sounds: Tensor
     sound_groups: Tensor
-
-
-def pixels_to_unit(images_BCHW: Tensor) -> Tensor:
-    """uint8 pixels to the tokenizer's [-1, 1]."""
-    return images_BCHW.float() / 127.5 - 1.0
-
-
-def unit_to_pixels(images_BCHW: Tensor) -> Tensor:
-    """[-1, 1] to uint8 pixels, clipped and rounded."""
-    return ((images_BCHW.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def pcm_to_wave(sounds_BN: Tensor) -> Tensor:
-    """int16 samples to float32 in [-1, 1)."""
-    return sounds_BN.float() / 32768.0
 
 
 def write_split(folder: Path, name: str, split: PairSplit) -> None:

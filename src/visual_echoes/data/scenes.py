@@ -22,9 +22,8 @@ from typing import Literal
 from visual_echoes.data.classes import ClassFile, Counts, Report, prepare_classes
 from visual_echoes.data.manifest import Split
 from visual_echoes.errors import EchoesError
-from visual_echoes.files import write_text
+from visual_echoes.files import file_digest, write_text
 from visual_echoes.layout import Layout
-from visual_echoes.run_folder import file_digest
 
 IMAGE_ARCHIVES = ("images_train.tar", "images_test.tar")
 CREDITS = "CREDITS.csv"

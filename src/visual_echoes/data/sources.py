@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from visual_echoes.data.pairs import PairSplit, pcm_to_wave, pixels_to_unit
+from visual_echoes.audio import mel_to_unit, wave_to_mel
+from visual_echoes.data.pairs import PairSplit
 from visual_echoes.layout import Layout
-from visual_echoes.mel import mel_to_unit, wave_to_mel
+from visual_echoes.media.tensors import pcm_to_wave, pixels_to_unit
 
 
 class Augmentation(BaseModel):

@@ -17,7 +17,7 @@ from torch import Tensor
 from visual_echoes.data.sources import Source
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path
-from visual_echoes.tokenizer import Tokenizer
+from visual_echoes.tokenizers.base import Tokenizer
 
 ENCODE_BATCH = 128
 

@@ -12,13 +12,13 @@ import numpy as np
 
 from visual_echoes.demo.examples import Examples, examples_for
 from visual_echoes.demo.page import Card, Section, View, render_page
-from visual_echoes.exports import export_item
-from visual_echoes.fidelity import log_mel_l1, psnr
 from visual_echoes.files import write_text
 from visual_echoes.inputs import picture_array, sound_array
+from visual_echoes.metrics.fidelity import log_mel_l1, psnr
 from visual_echoes.model.confidence import in_words
+from visual_echoes.outputs import export_item
 from visual_echoes.pipeline import Result, VisualEchoes
-from visual_echoes.provenance import SOFTWARE
+from visual_echoes.provenance.mark import SOFTWARE
 
 PAGE = "index.html"
 PAIRS = 10

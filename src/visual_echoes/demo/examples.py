@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from visual_echoes.checkpoints.model import Model
 from visual_echoes.data.digits import GROUPS
 from visual_echoes.errors import EchoesError
-from visual_echoes.weights import Model
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from string import Template
 import numpy as np
 from PIL import Image
 
-from visual_echoes.demo.spectrogram import spectrogram
+from visual_echoes.media.drawing import spectrogram
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visual_echoes.baselines.interface import Baseline
-from visual_echoes.baselines.retrieval import ClassMean, NearestNeighbour
-from visual_echoes.data.pairs import pcm_to_wave, read_split
+from visual_echoes.data.pairs import read_split
 from visual_echoes.data.tokens import TokenCache
 from visual_echoes.errors import EchoesError
+from visual_echoes.evaluation.baselines.interface import Baseline
+from visual_echoes.evaluation.baselines.retrieval import ClassMean, NearestNeighbour
 from visual_echoes.evaluation.exam import Exam, measure_level
 from visual_echoes.evaluation.gallery import Gallery
 from visual_echoes.evaluation.generated import SEED_STRIDE, Amounts, Meter, mean_level, summarise_judged
 from visual_echoes.evaluation.records import Against, JudgedPictures, JudgedSounds
 from visual_echoes.layout import Modality
+from visual_echoes.media.tensors import pcm_to_wave
 from visual_echoes.model.autoregressive import AutoregressiveBaseline, load_autoregressive
 from visual_echoes.pipeline import VisualEchoes
 

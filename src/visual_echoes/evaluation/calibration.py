@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from visual_echoes.evaluation.exam import Exam
-from visual_echoes.evaluation.judges import Judge
 from visual_echoes.layout import Modality, other
+from visual_echoes.metrics.classifiers import Judge
 from visual_echoes.model.confidence import Calibration, Evidence, weigh
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.streams import empty_tokens

@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visual_echoes.evaluation import metrics
 from visual_echoes.evaluation.exam import Exam, measure_level
 from visual_echoes.evaluation.gallery import Gallery
 from visual_echoes.evaluation.records import Codebook, PictureRoundTrip, RealData, RoundTrip, SoundRoundTrip
-from visual_echoes.vqgan import code_usage
+from visual_echoes.metrics import scores
+from visual_echoes.tokenizers.vqgan import code_usage
 
 
 def measure_real(exam: Exam) -> RealData:
     """The judges on real test data, and the variety, novelty and level of it."""
     return RealData(
-        picture_accuracy=metrics.share(exam.judged_pictures_B == exam.picture_groups_B),
-        sound_accuracy=metrics.share(exam.judged_sounds_B == exam.sound_groups_B),
+        picture_accuracy=scores.share(exam.judged_pictures_B == exam.picture_groups_B),
+        sound_accuracy=scores.share(exam.judged_sounds_B == exam.sound_groups_B),
         picture_distance=tuple(exam.picture_distance_G.tolist()),
         mel_distance=tuple(exam.mel_distance_G.tolist()),
         nearest=exam.nearest(exam.pictures_BHWC),
@@ -68,9 +68,9 @@ def _picture_round_trip(exam: Exam, gallery: Gallery | None) -> PictureRoundTrip
     pictures_BHWC = np.concatenate(pictures)
     judged_B = exam.judge_pictures(pictures_BHWC, exam.picture_groups_B, gallery)
     return PictureRoundTrip(
-        kept=metrics.share(judged_B == exam.judged_pictures_B),
-        right=metrics.share(judged_B == exam.picture_groups_B),
-        psnr_db=metrics.psnr(torch.from_numpy(pictures_BHWC), torch.from_numpy(exam.pictures_BHWC)),
+        kept=scores.share(judged_B == exam.judged_pictures_B),
+        right=scores.share(judged_B == exam.picture_groups_B),
+        psnr_db=scores.psnr(torch.from_numpy(pictures_BHWC), torch.from_numpy(exam.pictures_BHWC)),
         diversity=float(exam.picture_diversity(pictures_BHWC, exam.picture_groups_B, judged_B).mean()),
         nearest=exam.nearest(pictures_BHWC),
         codebook=_codebook(torch.cat(tokens), codec.image_vqgan.config.codes),
@@ -80,8 +80,8 @@ def _picture_round_trip(exam: Exam, gallery: Gallery | None) -> PictureRoundTrip
 def _sound_round_trip(exam: Exam, waves_BN: np.ndarray) -> SoundRoundTrip:
     judged_B = exam.judge_sounds(waves_BN)
     return SoundRoundTrip(
-        kept=metrics.share(judged_B == exam.judged_sounds_B),
-        right=metrics.share(judged_B == exam.sound_groups_B),
+        kept=scores.share(judged_B == exam.judged_sounds_B),
+        right=scores.share(judged_B == exam.sound_groups_B),
         mel_l1=exam.mel_l1(waves_BN),
         level=measure_level(waves_BN),
     )

@@ -31,10 +31,10 @@ from visual_echoes.evaluation.generated import (
     measure_generated,
     sampling_steps,
 )
-from visual_echoes.evaluation.judges import Judge
 from visual_echoes.evaluation.records import Measures
 from visual_echoes.evaluation.report import ClassesReport, DataFacts, ModelFacts
 from visual_echoes.evaluation.targets import Target
+from visual_echoes.metrics.classifiers import Judge
 from visual_echoes.model.settings import with_changes
 from visual_echoes.pipeline import VisualEchoes
 

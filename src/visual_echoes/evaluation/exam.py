@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visual_echoes.data.pairs import PairSplit, pcm_to_wave, read_groups, read_split
+from visual_echoes.data.pairs import PairSplit, read_groups, read_split
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation import metrics
 from visual_echoes.evaluation.gallery import Gallery
-from visual_echoes.evaluation.judges import Judge
 from visual_echoes.evaluation.records import Level, Nearest
 from visual_echoes.layout import Layout, Modality
+from visual_echoes.media.tensors import pcm_to_wave
+from visual_echoes.metrics import scores
+from visual_echoes.metrics.classifiers import Judge
 from visual_echoes.pipeline import VisualEchoes
 
 SMALLEST_DISTANCE = 1e-6  # keeps ratios finite; far below the distance of any two real items
@@ -77,10 +78,10 @@ class Exam:
         self.judged_pictures_B, self.judged_sounds_B = (probabilities_BG.argmax(-1) for _, probabilities_BG in looks)
         self.features: dict[Modality, Tensor] = {"image": looks[0][0], "audio": looks[1][0]}
         self.mels_BMT = self._mels(self.waves_BN)
-        self.picture_distance_G = metrics.within_group_distance(
+        self.picture_distance_G = scores.within_group_distance(
             _unit_pixels(test.images), self.picture_groups_B, self.groups
         )
-        self.mel_distance_G = metrics.within_group_distance(self.mels_BMT.flatten(1), self.sound_groups_B, self.groups)
+        self.mel_distance_G = scores.within_group_distance(self.mels_BMT.flatten(1), self.sound_groups_B, self.groups)
 
     # Pictures
 
@@ -104,7 +105,7 @@ class Exam:
         """How close uint8 pictures come to training pictures."""
         pixels_BD = _unit_pixels(torch.from_numpy(pictures_BHWC).movedim(-1, 1))
         parts = self.training.images.split(NEAREST_REFERENCES)
-        nearest = [metrics.nearest_distance(pixels_BD, _unit_pixels(part_RCHW)) for part_RCHW in parts]
+        nearest = [scores.nearest_distance(pixels_BD, _unit_pixels(part_RCHW)) for part_RCHW in parts]
         distance_B = torch.stack(nearest).amin(0)
         return Nearest(mean=float(distance_B.mean()), smallest=float(distance_B.min()))
 
@@ -148,19 +149,19 @@ class Exam:
 
     def _diversity(self, items_BD: Tensor, groups_B: Tensor, judged_B: Tensor, real_G: Tensor) -> Tensor:
         right_B = judged_B == groups_B
-        distance_G = metrics.within_group_distance(items_BD[right_B], groups_B[right_B], self.groups)
+        distance_G = scores.within_group_distance(items_BD[right_B], groups_B[right_B], self.groups)
         return distance_G / real_G.clamp_min(SMALLEST_DISTANCE)
 
 
 def measure_level(waves_BN: np.ndarray) -> Level:
     """Level of sounds (B, N)."""
     waves = torch.from_numpy(waves_BN)
-    peak_B = metrics.peak_db(waves)
+    peak_B = scores.peak_db(waves)
     return Level(
         peak_db=float(peak_B.mean()),
-        rms_db=float(metrics.rms_db(waves).mean()),
-        silent=metrics.share(peak_B < metrics.SILENT_DB),
-        clipped=metrics.share(waves.abs().amax(1) >= metrics.CLIPPED),
+        rms_db=float(scores.rms_db(waves).mean()),
+        silent=scores.share(peak_B < scores.SILENT_DB),
+        clipped=scores.share(waves.abs().amax(1) >= scores.CLIPPED),
     )
 
 

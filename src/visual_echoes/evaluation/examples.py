@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from visual_echoes.data.pairs import pcm_to_wave, read_groups, read_split
-from visual_echoes.demo.spectrogram import spectrogram
+from visual_echoes.data.pairs import read_groups, read_split
 from visual_echoes.evaluation.generated import SEED_STRIDE
-from visual_echoes.evaluation.sheets import sheet_metadata, spread_items, tile
-from visual_echoes.exports import export_item
+from visual_echoes.evaluation.sheets import sheet_metadata, spread_items
 from visual_echoes.media import write_png
+from visual_echoes.media.drawing import spectrogram, tile
+from visual_echoes.media.tensors import pcm_to_wave
+from visual_echoes.outputs import export_item
 from visual_echoes.pipeline import VisualEchoes
 
 TO_SOUND_FILE = "picture-to-sound.png"

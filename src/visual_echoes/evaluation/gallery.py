@@ -6,28 +6,15 @@ Shapes: B items, C channels, H rows, W columns, N samples, D features.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from visual_echoes.evaluation import metrics
-from visual_echoes.evaluation.distances import frechet_distance, kernel_distance
 from visual_echoes.evaluation.records import Distance, Look, Spread
 from visual_echoes.layout import Modality
-
-
-class SecondOpinion(Protocol):
-    """A classifier that was trained elsewhere, for more classes than ours.
-
-    Attributes:
-        name: what it is, with its version.
-    """
-
-    name: str
-
-    def classes(self, items: Tensor) -> Tensor:
-        """Group of uint8 pictures (B, C, H, W) or float32 waveforms (B, N), int64 (B,)."""
+from visual_echoes.metrics import scores
+from visual_echoes.metrics.distances import frechet_distance, kernel_distance
+from visual_echoes.metrics.networks.second_opinions import SecondOpinion
 
 
 class Gallery:
@@ -50,7 +37,7 @@ class Gallery:
         """
         opinion = self.opinions.get(modality)
         if opinion is not None:
-            self.right[modality].append(metrics.share(opinion.classes(items) == groups_B))
+            self.right[modality].append(scores.share(opinion.classes(items) == groups_B))
 
     def shown(self, modality: Modality) -> int:
         """How many items there are."""

@@ -15,7 +15,6 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from visual_echoes.evaluation import metrics
 from visual_echoes.evaluation.exam import Exam, measure_level
 from visual_echoes.evaluation.gallery import Gallery
 from visual_echoes.evaluation.records import (
@@ -29,6 +28,7 @@ from visual_echoes.evaluation.records import (
     SoundToPicture,
     Spread,
 )
+from visual_echoes.metrics import scores
 from visual_echoes.model.interface import Progress
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import PAIR_ORDERS, PairOrder
@@ -167,13 +167,13 @@ def _pairs(exam: Exam, amounts: Amounts, settings: SamplingSettings, order: Pair
 
 def summarise_pairs(pictures: Sequence[Tensor], sounds: Sequence[Tensor], groups: int) -> Pairs:
     """Figures of pairs from the judged groups of their pictures and of their sounds, one tensor (B,) per seed."""
-    shares = [metrics.group_shares(judged_B, groups) for judged_B in (*pictures, *sounds)]
+    shares = [scores.group_shares(judged_B, groups) for judged_B in (*pictures, *sounds)]
     return Pairs(
         items=len(pictures[0]),
-        agree=Spread.of([metrics.share(p == s) for p, s in zip(pictures, sounds, strict=True)]),
+        agree=Spread.of([scores.share(p == s) for p, s in zip(pictures, sounds, strict=True)]),
         confusion=_confusion(torch.cat(list(pictures)), torch.cat(list(sounds)), groups),
-        picture_shares=tuple(metrics.group_shares(torch.cat(list(pictures)), groups).tolist()),
-        sound_shares=tuple(metrics.group_shares(torch.cat(list(sounds)), groups).tolist()),
+        picture_shares=tuple(scores.group_shares(torch.cat(list(pictures)), groups).tolist()),
+        sound_shares=tuple(scores.group_shares(torch.cat(list(sounds)), groups).tolist()),
         groups_seen=min(int((share_G > 0).sum()) for share_G in shares),
         largest_share=max(float(share_G.max()) for share_G in shares),
     )
@@ -183,13 +183,13 @@ def summarise_judged(asked_B: Tensor, judged: Sequence[Tensor], groups: int) -> 
     """Figures of one direction from the judged groups, one tensor (B,) per seed."""
     return Judged(
         items=len(asked_B),
-        right=Spread.of([metrics.share(judged_B == asked_B) for judged_B in judged]),
+        right=Spread.of([scores.share(judged_B == asked_B) for judged_B in judged]),
         confusion=_confusion(asked_B.repeat(len(judged)), torch.cat(list(judged)), groups),
     )
 
 
 def _confusion(rows_B: Tensor, columns_B: Tensor, groups: int) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(row) for row in metrics.confusion_matrix(rows_B, columns_B, groups).tolist())
+    return tuple(tuple(row) for row in scores.confusion_matrix(rows_B, columns_B, groups).tolist())
 
 
 def _diversity(ratios: Sequence[Tensor]) -> Diversity:

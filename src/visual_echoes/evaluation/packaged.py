@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.judges import Judge, load_judge
+from visual_echoes.metrics.classifiers import Judge, load_judge
 
 WEIGHTS = "weights"
 

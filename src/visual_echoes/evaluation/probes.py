@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from visual_echoes.evaluation.files.judge import FileJudge
+from visual_echoes.metrics.networks.base import FileJudge
 
 Looked = Literal["features", "logits"]
 WEIGHT_DECAYS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # tried on the validation items; the first of the best is taken

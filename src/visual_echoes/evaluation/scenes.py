@@ -13,18 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from visual_echoes.baselines.interface import Baseline
-from visual_echoes.data.pairs import pcm_to_wave
 from visual_echoes.evaluation.against import baseline_steps, measure_baseline
+from visual_echoes.evaluation.baselines.interface import Baseline
 from visual_echoes.evaluation.classes import Evaluation
 from visual_echoes.evaluation.exam import Exam
-from visual_echoes.evaluation.gallery import Gallery, SecondOpinion
+from visual_echoes.evaluation.gallery import Gallery
 from visual_echoes.evaluation.generated import Amounts, EvaluationProgress
-from visual_echoes.evaluation.judges import Judge
 from visual_echoes.evaluation.records import Against, Look, ScenesMeasures
 from visual_echoes.evaluation.report import NO_OPINION, ScenesReport
 from visual_echoes.evaluation.targets import SCENES
 from visual_echoes.layout import MODALITIES, Modality
+from visual_echoes.media.tensors import pcm_to_wave
+from visual_echoes.metrics.classifiers import Judge
+from visual_echoes.metrics.networks.second_opinions import SecondOpinion
 from visual_echoes.pipeline import VisualEchoes
 
 REAL, ROUND_TRIP, GENERATED, UNGUIDED = "real", "round trip", "generated", "unguided"

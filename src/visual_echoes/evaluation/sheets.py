@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visual_echoes.data.pairs import pcm_to_wave, read_groups, read_split
+from visual_echoes.data.pairs import read_groups, read_split
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.generated import SEED_STRIDE
 from visual_echoes.media import write_png
+from visual_echoes.media.drawing import tile
+from visual_echoes.media.tensors import pcm_to_wave
 from visual_echoes.pipeline import Result, VisualEchoes
 
 PICTURES_FILE = "pictures.png"
 MELS_FILE = "mels.png"
 ROWS = 8
-GAP = 2  # pixels between cells, and around them
-ENLARGE = 2  # sheet pixels per pixel along each side
 
 
 def write_sheets(
@@ -76,15 +76,6 @@ def spread_items(groups_B: Tensor, groups: int, rows: int) -> Tensor:
             raise EchoesError(f"A sheet of {rows} rows needs so many test items of each class; choose fewer rows.")
         columns.append(members[torch.arange(rows) * len(members) // rows])
     return torch.stack(columns, 1).flatten()
-
-
-def tile(cells_BHWC: np.ndarray, rows: int) -> np.ndarray:
-    """uint8 cells, row by row, as one enlarged picture with black gaps, (height, width, C)."""
-    padded = np.pad(cells_BHWC, ((0, 0), (GAP, 0), (GAP, 0), (0, 0)))
-    grid = padded.reshape(rows, -1, *padded.shape[1:]).swapaxes(1, 2)
-    sheet = grid.reshape(rows * padded.shape[1], -1, padded.shape[-1])
-    sheet = np.pad(sheet, ((0, GAP), (0, GAP), (0, 0)))
-    return sheet.repeat(ENLARGE, 0).repeat(ENLARGE, 1)
 
 
 def sheet_metadata(result: Result) -> dict[str, str]:

@@ -21,9 +21,8 @@ import av
 from av.container import InputContainer
 from av.stream import Stream
 
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, EchoesWarning, note
 from visual_echoes.files import StrPath
-from visual_echoes.notes import EchoesWarning, note
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".qt", ".3gp", ".mkv", ".webm", ".ogv", ".avi"})
 MAX_VIDEO_BYTES = 2 * 1024**3

@@ -17,11 +17,10 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, note
 from visual_echoes.files import StrPath
 from visual_echoes.media.sources import check_length, open_container, seconds_in_file
 from visual_echoes.media.xing import xing_seconds
-from visual_echoes.notes import note
 
 # Formats whose header says how long each track is, counted by whoever wrote it; Matroska says it of the whole file.
 # Of bare AAC, MP3 and WAV libav guesses it from the bit rate, which is no promise.

@@ -22,8 +22,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.nn import functional as F
 
+from visual_echoes.machine import in_float64
 from visual_echoes.model.interface import ScoringModel
-from visual_echoes.precision import in_float64
 from visual_echoes.streams import Level, Tokens, masked_but
 
 SMALLEST = 1e-6  # nats; keeps the logarithm finite

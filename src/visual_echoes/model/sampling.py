@@ -17,9 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from visual_echoes.machine import in_float64
 from visual_echoes.model.halton import halton_order
 from visual_echoes.model.interface import Order, Progress, Score, Settings
-from visual_echoes.precision import in_float64
 from visual_echoes.streams import Level, Stream, Tokens, by_name
 
 

@@ -12,7 +12,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from visual_echoes.tokenizer import Encoded, Quantizer, Tokenizer, TokenizerConfig
+from visual_echoes.tokenizers.base import Encoded, Quantizer, Tokenizer, TokenizerConfig
 
 KMEANS_ROUNDS = 20
 CHUNK = 2048  # vectors whose distances to all codes are found at once: as many as a cache holds

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model import PartName
 from visual_echoes.data.clip_sources import ClipPictureSource, ClipWaveSource
 from visual_echoes.data.manifest import files_root, is_clip_folder, read_manifest
 from visual_echoes.data.pairs import Wanted, read_split
@@ -16,12 +18,13 @@ from visual_echoes.data.sources import MelSource, PictureSource, Source, WaveSou
 from visual_echoes.data.token_store import TokenStore
 from visual_echoes.data.tokens import TokenData
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.judge_training import JudgeTask
 from visual_echoes.layout import Layout
 from visual_echoes.model.autoregressive import AutoregressiveConfig
 from visual_echoes.model.config import TransformerConfig
-from visual_echoes.tokenizer import Tokenizer, TokenizerName, check_fits
+from visual_echoes.tokenizers.base import Tokenizer, TokenizerName, check_fits
+from visual_echoes.tokenizers.vqgan import VQGANConfig
 from visual_echoes.training.autoregressive import AutoregressiveTask
+from visual_echoes.training.classifier import JudgeTask
 from visual_echoes.training.codes import open_codes, with_decoder
 from visual_echoes.training.fine_tuning import freeze, start_from
 from visual_echoes.training.inputs import tokenizer_sources
@@ -43,8 +46,6 @@ from visual_echoes.training.tokenizing import cached_tokens
 from visual_echoes.training.transformer import TransformerTask
 from visual_echoes.training.vocoder import VocoderTask
 from visual_echoes.training.vqgan import VQGANTask
-from visual_echoes.vqgan import VQGANConfig
-from visual_echoes.weights import PartName, load_model
 
 VALIDATION_CLIPS = 256  # of a folder of clips, spread over the whole split: their files are read at every validation
 

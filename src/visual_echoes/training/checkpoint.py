@@ -13,18 +13,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from visual_echoes.errors import EchoesError
-from visual_echoes.files import atomic_path, write_text
-from visual_echoes.run_folder import (
+from visual_echoes.checkpoints.run_folder import (
     CheckpointManifest,
     Report,
     checkpoint_path,
     checkpoint_steps,
-    file_digest,
     manifest_path,
     read_manifest,
     whole_checkpoints,
 )
+from visual_echoes.errors import EchoesError
+from visual_echoes.files import atomic_path, file_digest, write_text
 from visual_echoes.training.shards import split_like, whole
 
 

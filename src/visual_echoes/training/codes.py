@@ -6,16 +6,18 @@ import torch
 from torch import Tensor
 
 from visual_echoes import __version__
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model import Model
+from visual_echoes.checkpoints.model_folder import CONFIG_FILE, save_model
 from visual_echoes.data.sources import Source
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 from visual_echoes.model.settings import SamplingSettings
-from visual_echoes.tokenizer import TokenizerName, check_fits
+from visual_echoes.tokenizers.base import TokenizerName, check_fits
 from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer, fit_cells
 from visual_echoes.tokenizers.residual import ResidualTokenizer
 from visual_echoes.tokenizers.taef import TAEFConfig, TAEFTokenizer, fit_latents, load_taef
 from visual_echoes.training.recipe import AudioResidualRecipe, ResidualRecipe
-from visual_echoes.weights import CONFIG_FILE, Model, load_model, save_model
 
 FIT_ITEMS = 4096  # at most; more positions than k-means needs for some thousand codes
 FIT_BATCH = 64

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from visual_echoes.data.clip_sources import ClipPictureSource, ClipWaveSource
 from visual_echoes.data.manifest import files_root, is_clip_folder, read_manifest
-from visual_echoes.data.pairs import Wanted, read_split, unit_to_pixels
+from visual_echoes.data.pairs import Wanted, read_split
 from visual_echoes.data.sources import MelSource, PictureSource, Source, WaveSource
-from visual_echoes.demo.spectrogram import spectrogram
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.sheets import tile
 from visual_echoes.media import write_png
+from visual_echoes.media.drawing import spectrogram, tile
+from visual_echoes.media.tensors import unit_to_pixels
 from visual_echoes.training.recipe import AudioVQGANRecipe, ImageVQGANRecipe, JudgeRecipe, Recipe, VocoderRecipe
 
 ROWS = 6  # items of each kind

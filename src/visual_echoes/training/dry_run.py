@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from visual_echoes.memory import peak_memory
+from visual_echoes.machine import peak_memory
 from visual_echoes.training.build import build_task
 from visual_echoes.training.devices import Device
 from visual_echoes.training.loop import time_steps

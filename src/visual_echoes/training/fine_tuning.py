@@ -15,11 +15,12 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model import PartName
 from visual_echoes.errors import EchoesError
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.model.upgrade import upgraded_name
 from visual_echoes.streams import Stream, by_name
-from visual_echoes.weights import PartName, load_model
 
 # Settings that change no tensor; and those for which tensors are fitted.
 _CHOICES = {

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import ParametrizationList, register_parametrization
 
+from visual_echoes.audio import mel_filterbank, stft
 from visual_echoes.layout import Layout
-from visual_echoes.mel import mel_filterbank, stft
 from visual_echoes.training.vocoder_losses import LEAKY_SLOPE, Judgement
 
 PERIODS = (2, 3, 5, 7, 11)

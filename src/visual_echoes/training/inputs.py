@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.data.manifest import MANIFEST, is_clip_folder
 from visual_echoes.data.token_store import DESCRIPTION as TOKENS_DESCRIPTION
 from visual_echoes.data.token_store import TOKENS_FOLDER
-from visual_echoes.run_folder import file_digest
-from visual_echoes.tokenizer import TokenizerName
+from visual_echoes.files import file_digest
+from visual_echoes.tokenizers.base import TokenizerName
 from visual_echoes.training.recipe import Recipe, TokensRecipe, VocoderRecipe
-from visual_echoes.weights import load_model
 
 
 def tokenizer_sources(recipe: Recipe) -> dict[TokenizerName, Path]:

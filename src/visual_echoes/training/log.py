@@ -16,9 +16,9 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from visual_echoes.checkpoints.run_folder import METRICS_FILE, RECIPE_FILE
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import write_text
-from visual_echoes.run_folder import METRICS_FILE, RECIPE_FILE
 from visual_echoes.training.task import Validation
 
 LOGS_FOLDER = "logs"

@@ -24,9 +24,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from visual_echoes.checkpoints.run_folder import CHECKPOINTS
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import write_text
-from visual_echoes.run_folder import CHECKPOINTS
 from visual_echoes.training.checkpoint import (
     find_checkpoint,
     load_checkpoint,

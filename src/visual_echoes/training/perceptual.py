@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visual_echoes.efficientnet import load_efficientnet
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.judges import load_judge
+from visual_echoes.metrics.classifiers import load_judge
+from visual_echoes.tokenizers.efficientnet import load_efficientnet
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
 

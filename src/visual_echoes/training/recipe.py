@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from visual_echoes.data.sources import Augmentation
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.judges import JudgeConfig
 from visual_echoes.layout import LAYOUTS, Layout
+from visual_echoes.metrics.classifiers import JudgeConfig
 from visual_echoes.model.blocks import NORM_EPS
 from visual_echoes.model.masking import LaterFields
 from visual_echoes.tokenizers.cells import RefinerConfig

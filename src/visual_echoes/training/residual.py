@@ -17,12 +17,12 @@ from torch.nn import functional as F
 
 from visual_echoes.data.sources import Source
 from visual_echoes.tokenizers.residual import ResidualTokenizer
+from visual_echoes.tokenizers.vqgan import code_usage
 from visual_echoes.training.fine_tuning import freeze
 from visual_echoes.training.perceptual import build_perceptual, classifier_distance
 from visual_echoes.training.task import Phase, Task, Validation
 from visual_echoes.training.vocoder_losses import Judgement, adversarial_loss, discriminator_loss, feature_loss
 from visual_echoes.training.vqgan import SHOWN, VALIDATION_BATCH, PatchDiscriminator, sheet
-from visual_echoes.vqgan import code_usage
 
 FROZEN = ("encoder", "quantize")
 VALIDATION_ITEMS = 256  # spread over the held-out ones

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 from visual_echoes import __version__
+from visual_echoes.checkpoints.model import Model
+from visual_echoes.checkpoints.model_folder import save_model
+from visual_echoes.checkpoints.run_folder import MODEL_FOLDER, PART_FILE, RECIPE_FILE, TrainedPart
 from visual_echoes.data.pairs import read_groups
-from visual_echoes.evaluation.judges import save_judge
+from visual_echoes.metrics.classifiers import save_judge
 from visual_echoes.model.autoregressive import save_autoregressive
 from visual_echoes.model.settings import SamplingSettings
-from visual_echoes.run_folder import MODEL_FOLDER, PART_FILE, RECIPE_FILE, TrainedPart
 from visual_echoes.tokenizers.cells import CellTokenizer
 from visual_echoes.tokenizers.taef import TAEFTokenizer
 from visual_echoes.training.autoregressive import AutoregressiveTask
@@ -21,7 +23,6 @@ from visual_echoes.training.log import import_wandb
 from visual_echoes.training.loop import fit
 from visual_echoes.training.recipe import ImageResidualRecipe, JudgeRecipe, Recipe, ResidualRecipe, VocoderRecipe
 from visual_echoes.training.task import Task
-from visual_echoes.weights import Model, save_model
 
 
 def train(

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from visual_echoes.errors import EchoesError
-from visual_echoes.run_folder import (
+from visual_echoes.checkpoints.run_folder import (
     CHECKPOINTS,
     MAX_JSON_BYTES,
     METRICS_FILE,
@@ -24,6 +23,7 @@ from visual_echoes.run_folder import (
     RECIPE_FILE,
     checkpoint_steps,
 )
+from visual_echoes.errors import EchoesError
 
 MAX_STEP = 1 << 53
 LOG_TAIL_BYTES = 1 << 17  # hundreds of lines

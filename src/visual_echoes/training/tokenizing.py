@@ -13,7 +13,7 @@ from visual_echoes.data.pairs import PairSplit
 from visual_echoes.data.sources import MelSource, PictureSource, Source, WaveSource
 from visual_echoes.data.tokens import TokenCache, encode_all
 from visual_echoes.layout import Layout
-from visual_echoes.tokenizer import Tokenizer
+from visual_echoes.tokenizers.base import Tokenizer
 from visual_echoes.training.recipe import TokensRecipe
 
 TOKENS_FILE = "tokens-{split}-{digest}.safetensors"

@@ -17,16 +17,16 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
+from visual_echoes.audio import mel_to_unit, unit_to_mel, wave_to_mel
 from visual_echoes.data.sources import Source
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
-from visual_echoes.mel import mel_to_unit, unit_to_mel, wave_to_mel
-from visual_echoes.tokenizer import Tokenizer
+from visual_echoes.tokenizers.base import Tokenizer
 from visual_echoes.training.hifigan_discriminators import follow_weights
 from visual_echoes.training.task import Phase, Task, Validation
 from visual_echoes.training.vocoder_critics import CRITICS
 from visual_echoes.training.vocoder_losses import log_mel_distance, stft_distance
-from visual_echoes.vocoder import GriffinLim, build_vocoder
+from visual_echoes.vocoders import GriffinLim, build_vocoder
 
 VALIDATION_BATCH = 32
 SOUNDS_SHOWN = 3

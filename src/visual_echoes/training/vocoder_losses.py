@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
+from visual_echoes.audio import compress_magnitudes, layout_filterbank, magnitude_to_log, stft
 from visual_echoes.layout import Layout
-from visual_echoes.mel import compress_magnitudes, layout_filterbank, magnitude_to_log, stft
 from visual_echoes.training.vqgan import hinge_loss
 
 OVERLAP = 4  # hops per window

@@ -17,12 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visual_echoes.data.pairs import unit_to_pixels
 from visual_echoes.data.sources import Source
+from visual_echoes.media.tensors import unit_to_pixels
+from visual_echoes.tokenizers.vqgan import VQGAN, VQGANConfig, code_usage
 from visual_echoes.training.perceptual import build_perceptual, classifier_distance
 from visual_echoes.training.ranks import from_main, gather_rows, mean_over_ranks
 from visual_echoes.training.task import Phase, Task, Validation
-from visual_echoes.vqgan import VQGAN, VQGANConfig, code_usage
 
 USAGE_ALARM = 0.5  # share of the codebook
 VALIDATION_BATCH = 64

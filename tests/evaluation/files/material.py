@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from visual_echoes.evaluation.files.judge import FileJudge, Look
 from visual_echoes.layout import Modality
 from visual_echoes.media import read_audio, read_image, write_wav
+from visual_echoes.metrics.networks.base import FileJudge, Look
 
 RATE = 8000
 SAMPLES = 4000

@@ -15,9 +15,8 @@ from PIL import Image
 
 from visual_echoes.data.prepare.candidates import Candidate, Found, Outcome, Rejected, Rules
 from visual_echoes.data.prepare.reasons import Reason
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, collected, note
 from visual_echoes.media import read_audio_window, read_frames_at, read_image, read_tracks, why_silent
-from visual_echoes.notes import collected, note
 
 STILL = 6.0  # grey levels of 255 that some part of the picture must change by, at THUMBNAIL pixels
 THUMBNAIL = 32  # pixels a side: averages out what compression alone changes

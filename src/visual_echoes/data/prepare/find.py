@@ -9,9 +9,8 @@ from pathlib import Path
 from visual_echoes.data.prepare.candidates import Candidate, Rejected
 from visual_echoes.data.prepare.reasons import Reason
 from visual_echoes.errors import EchoesError
-from visual_echoes.folders import contents_of
 from visual_echoes.media import Kind, listed_kind, named_kind
-from visual_echoes.names import composed, is_one_line, spelt
+from visual_echoes.paths import composed, contents_of, is_one_line, spelt
 
 PICTURE_FOLDERS = ("pictures", "images")
 SOUND_FOLDERS = ("sounds", "audio")

@@ -13,7 +13,7 @@ from visual_echoes.data.prepare.candidates import Found, Outcome, Rejected
 from visual_echoes.data.prepare.reasons import Reason
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path
-from visual_echoes.names import shown
+from visual_echoes.paths import shown
 
 REJECTED = "rejected.csv"
 NOTES = "notes.csv"

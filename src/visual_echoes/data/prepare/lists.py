@@ -16,7 +16,7 @@ from visual_echoes.data.prepare.candidates import Candidate
 from visual_echoes.data.prepare.find import Findings, kind_of, walk
 from visual_echoes.data.prepare.reasons import Reason
 from visual_echoes.errors import EchoesError
-from visual_echoes.names import as_stored, composed, is_one_line
+from visual_echoes.paths import as_stored, composed, is_one_line
 
 MAX_LIST_BYTES = 4 << 30
 VGGSOUND_SECONDS = 10

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model import PartName
 from visual_echoes.codec import Codec
 from visual_echoes.data.clips import read_clip_pictures, read_clip_sound, window_offsets
 from visual_echoes.data.manifest import MANIFEST, SPLITS, Clip, Description, read_description, read_manifest
 from visual_echoes.data.token_store import FORMAT, StoreDescription, TokenStoreWriter, read_store_description
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
-from visual_echoes.weights import PartName, load_model
 
 SOUND_WINDOWS = 3  # of each clip
 CLIPS_AT_ONCE = 8  # between commits; their files are read while the ones before are encoded

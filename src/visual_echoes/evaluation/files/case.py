@@ -12,11 +12,11 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.files.features import Progress
 from visual_echoes.evaluation.files.listing import Listing, check_overlap, file_id
 from visual_echoes.evaluation.files.records import Problem, RowName
-from visual_echoes.evaluation.metrics import SILENT_DB
 from visual_echoes.evaluation.records import Codebook
 from visual_echoes.layout import LAYOUTS, Layout, Modality
 from visual_echoes.media import read_audio, read_image
-from visual_echoes.names import shown
+from visual_echoes.metrics.scores import SILENT_DB
+from visual_echoes.paths import shown
 
 Kind = Literal["sounds", "pictures", "pairs"]
 CHECK_RATE = 16000  # Hz; enough to tell whether a sound is silent

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.backbones import judges as published
 from visual_echoes.evaluation.files.fidelity import PictureDistance
-from visual_echoes.evaluation.files.judge import FileJudge
-from visual_echoes.evaluation.files.offline import BirdNETJudge, EfficientNetJudge, OwnJudge, YAMNetJudge
 from visual_echoes.evaluation.packaged import WEIGHTS, packaged_judges
 from visual_echoes.layout import Modality
+from visual_echoes.metrics.networks import judges as published
+from visual_echoes.metrics.networks.base import FileJudge
+from visual_echoes.metrics.networks.offline import BirdNETJudge, EfficientNetJudge, OwnJudge, YAMNetJudge
 
 LPIPS, OWN = "lpips", "own"
 OFFLINE: dict[str, tuple[Modality, Callable[[], FileJudge]]] = {

@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.files.judge import FileJudge
 from visual_echoes.evaluation.files.listing import Listing, digest_of
 from visual_echoes.files import atomic_path
+from visual_echoes.metrics.networks.base import FileJudge
 
 CACHE_FORMAT = "2"  # raised whenever files reach a judge in another way than before
 HEADER = "about"

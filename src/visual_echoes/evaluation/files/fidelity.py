@@ -16,10 +16,10 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.files.features import Progress
 from visual_echoes.evaluation.files.listing import Listing
 from visual_echoes.evaluation.files.records import Mean
-from visual_echoes.evaluation.metrics import HIGHEST_PSNR
-from visual_echoes.fidelity import psnr, ssim
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_image, read_audio, read_image
+from visual_echoes.metrics.fidelity import psnr, ssim
+from visual_echoes.metrics.scores import HIGHEST_PSNR
 from visual_echoes.training.vocoder_losses import log_mel_distance, stft_distance
 
 SAME_LENGTH = 0.05  # seconds: encoders and vocoders add and drop that much at the ends of a sound

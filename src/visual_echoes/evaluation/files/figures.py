@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from visual_echoes.evaluation.distances import frechet_distance, kernel_distance
 from visual_echoes.evaluation.files.features import Seen
-from visual_echoes.evaluation.files.judge import FileJudge
 from visual_echoes.evaluation.files.records import KL, Confusion, Frechet, Inception, Judged, Kernel
 from visual_echoes.evaluation.files.scores import SPLITS, divergence, inception_score
-from visual_echoes.evaluation.metrics import confusion_matrix, share
+from visual_echoes.metrics.distances import frechet_distance, kernel_distance
+from visual_echoes.metrics.networks.base import FileJudge
+from visual_echoes.metrics.scores import confusion_matrix, share
 
 KERNEL_FILES = 4000  # the kernel of more does not fit a laptop's memory; a fixed draw stands for them
 DRAW_SEED = 0

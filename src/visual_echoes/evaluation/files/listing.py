@@ -15,12 +15,11 @@ from functools import cached_property
 from pathlib import Path
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.folders import contents_of
+from visual_echoes.files import file_digest
 from visual_echoes.layout import Modality
 from visual_echoes.media import Kind, listed_kind, named_kind, read_metadata
-from visual_echoes.names import as_stored, composed, shown, spelt
-from visual_echoes.provenance import says_synthetic
-from visual_echoes.run_folder import file_digest
+from visual_echoes.paths import as_stored, composed, contents_of, shown, spelt
+from visual_echoes.provenance.mark import says_synthetic
 
 KINDS: dict[Modality, tuple[Kind, Kind]] = {"image": ("image", "video"), "audio": ("audio", "video")}
 WORDS: dict[Modality, str] = {"image": "pictures", "audio": "sounds"}

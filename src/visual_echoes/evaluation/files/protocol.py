@@ -19,14 +19,11 @@ from torch.nn import functional as F
 
 from visual_echoes import __version__
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation import distances
 from visual_echoes.evaluation.files import figures, scores
 from visual_echoes.evaluation.files.case import Case, Trip, UnusableFiles, find_problems
 from visual_echoes.evaluation.files.features import Seen, see
 from visual_echoes.evaluation.files.fidelity import PictureDistance, mean, picture_fidelity, sound_fidelity
-from visual_echoes.evaluation.files.judge import FileJudge
 from visual_echoes.evaluation.files.listing import FEWEST, WORDS, Listing
-from visual_echoes.evaluation.files.offline import OwnJudge
 from visual_echoes.evaluation.files.records import (
     ROWS,
     Confusion,
@@ -39,6 +36,9 @@ from visual_echoes.evaluation.files.records import (
     RowName,
 )
 from visual_echoes.layout import Modality
+from visual_echoes.metrics import distances
+from visual_echoes.metrics.networks.base import FileJudge
+from visual_echoes.metrics.networks.offline import OwnJudge
 
 CLIP, WAV2CLIP, CLIP_SCALE = "clip", "wav2clip", 100.0
 FEWEST_HALVES = 2 * FEWEST

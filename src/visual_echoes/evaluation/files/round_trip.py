@@ -18,7 +18,7 @@ from visual_echoes.evaluation.records import Codebook
 from visual_echoes.inputs import picture_array, sound_array
 from visual_echoes.media import write_png, write_wav
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.vqgan import code_usage
+from visual_echoes.tokenizers.vqgan import code_usage
 
 GIVEN, MADE = "given", "made"
 

@@ -6,7 +6,8 @@ python recipes/paper/join.py runs/paper/image-vqgan/model runs/paper/audio-vqgan
 import sys
 from pathlib import Path
 
-from visual_echoes.weights import load_model, save_model
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model_folder import save_model
 
 
 def main(image: str, audio: str, output: str) -> None:

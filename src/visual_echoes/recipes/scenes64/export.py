@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from visual_echoes.run_folder import is_run_folder, trained_part
-from visual_echoes.weights import load_model, save_model
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model_folder import save_model
+from visual_echoes.checkpoints.run_folder import is_run_folder, trained_part
 
 
 def main(source: Path, target: Path) -> None:

@@ -1,0 +1,1 @@
+"""Models on disk: model folders, run folders, the hub, published checkpoints."""

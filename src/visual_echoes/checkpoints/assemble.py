@@ -1,0 +1,76 @@
+"""One model out of the parts that separate trainings left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from visual_echoes import __version__
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model import PART_NAMES, Model, PartName
+from visual_echoes.checkpoints.run_folder import is_run_folder, trained_part
+from visual_echoes.errors import EchoesError
+from visual_echoes.layout import Concern, Layout
+from visual_echoes.model.settings import SamplingSettings
+from visual_echoes.vocoders import GRIFFIN_LIM_ITERATIONS, GriffinLim, build_vocoder
+
+# The part of a layout that each part depends on.
+_CONCERNS: dict[PartName, Concern] = {
+    "image_vqgan": "picture",
+    "audio_vqgan": "sound",
+    "transformer": "both",
+    "vocoder": "mel",
+}
+
+
+def assemble(folders: Sequence[Path], name: str, card: str, sampling: SamplingSettings) -> Model:
+    """Merge models of one or more parts each. Without a vocoder among them, Griffin-Lim takes its place.
+
+    Args:
+        folders: what the trainings exported, or run folders, of which the part that they train is taken.
+        name: the model's name.
+        card: the model card's text, Markdown.
+        sampling: the model's own sampling settings.
+
+    Raises:
+        EchoesError: a folder is unusable, the layouts of parts do not fit together, a part comes twice or is missing.
+    """
+    if not folders:
+        raise EchoesError("A model needs parts; name the folders they were trained in.")
+    wanted = [[trained_part(folder)] if is_run_folder(folder) else None for folder in folders]
+    models = [load_model(folder, wanted=names) for folder, names in zip(folders, wanted, strict=True)]
+    layout = _common_layout(folders, models)
+    merged = Model(name=name, version=__version__, layout=layout, parts={}, sampling=sampling, card=card)
+    for folder, model in zip(folders, models, strict=True):
+        for part in model.parts:
+            if part in merged.parts:
+                raise EchoesError(f"{folder} brings a second {part}; name only one folder that has it.")
+            merged.take(part, model)
+    if "vocoder" not in merged.parts:
+        config = {"iterations": GRIFFIN_LIM_ITERATIONS}
+        merged.parts["vocoder"] = build_vocoder(GriffinLim.kind, config, layout).eval()
+        merged.kinds["vocoder"], merged.configs["vocoder"] = GriffinLim.kind, config
+    missing = [part for part in PART_NAMES if part not in merged.parts]
+    if missing:
+        raise EchoesError(f"The folders hold no {' and no '.join(missing)}; add the folder that has it.")
+    return merged
+
+
+def _common_layout(folders: Sequence[Path], models: Sequence[Model]) -> Layout:
+    """Pictures as the image tokenizer has them, sounds as the audio tokenizer has them, checked against the rest.
+
+    The name is the transformer's, which was trained on both.
+    """
+    owners: dict[PartName, Layout] = {part: model.layout for model in models for part in model.parts}
+    first = models[0].layout
+    layout = owners.get("image_vqgan", first).joined(owners.get("audio_vqgan", first))
+    layout = replace(layout, name=owners.get("transformer", layout).name)
+    for folder, model in zip(folders, models, strict=True):
+        for part in model.parts:
+            if not model.layout.agrees(layout, _CONCERNS[part]):
+                raise EchoesError(
+                    f"The {part} of {folder} was made for layout {model.layout.name!r}, but the other parts for "
+                    f"{layout.name!r} or another version of it; take parts of one layout."
+                )
+    return layout

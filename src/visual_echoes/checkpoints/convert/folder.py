@@ -1,0 +1,183 @@
+"""A foreign checkpoint as a model folder of ours with one part, its conventions recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+from torch import nn
+
+from visual_echoes import __version__
+from visual_echoes.checkpoints.convert.files import read_checkpoint
+from visual_echoes.checkpoints.convert.readers import TITLES, recognise
+from visual_echoes.checkpoints.convert.shards import checkpoint_files
+from visual_echoes.checkpoints.convert.vocoders import build_hifigan, build_melgan, read_own_mel
+from visual_echoes.checkpoints.convert.vqgans import build_mage_vqgan, build_vqgan
+from visual_echoes.checkpoints.model import Model
+from visual_echoes.errors import EchoesError
+from visual_echoes.files import StrPath, file_digest
+from visual_echoes.layout import Layout
+from visual_echoes.model.settings import SamplingSettings
+from visual_echoes.tokenizers.base import Tokenizer, TokenizerName, check_fits
+from visual_echoes.vocoders import HiFiGAN, RemappedHiFiGAN, Vocoder, build_vocoder
+from visual_echoes.vocoders.own_mel import OwnMel
+
+MelChoice = Literal["own", "layout"]
+ConvertedPart = Literal["image_vqgan", "audio_vqgan", "vocoder"]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What became of a checkpoint.
+
+    Attributes:
+        model: one part, ready to be saved.
+        summary: what was recognised and which convention holds, a sentence each.
+    """
+
+    model: Model
+    summary: tuple[str, ...]
+
+
+def convert_checkpoint(
+    path: StrPath,
+    layout: Layout,
+    *,
+    config: StrPath | None = None,
+    part: ConvertedPart | None = None,
+    name: str | None = None,
+    mel: MelChoice = "own",
+) -> Converted:
+    """Read a published checkpoint as a part for a layout; the number of codes comes from the checkpoint.
+
+    Args:
+        path: as for `read_vqgan`.
+        layout: what the part is to work with. It also states the mel that a one-channel VQGAN or a MelGAN was trained
+            on, which their tensors do not tell; SpecVQGAN's is that of layout "paper".
+        config: the reference's YAML or JSON.
+        part: what it is to be; None: three channels are pictures, one is mels.
+        name: the model's name; None: the file's.
+        mel: for HiFi-GAN: trained on its "own" mel, to be converted to, or on the "layout"'s.
+
+    Raises:
+        EchoesError: the file is unusable, or what it holds does not fit the layout or the part.
+    """
+    chosen: ConvertedPart = "vocoder"
+    tensors, note = read_checkpoint(path)
+    architecture = recognise(tensors, path)
+    if architecture in ("vqgan", "mage-vqgan"):
+        build = build_vqgan if architecture == "vqgan" else build_mage_vqgan
+        tokenizer: Tokenizer = build(tensors, path, config)
+        chosen, layout = _tokenizer_layout(tokenizer, layout, part, path)
+        network: nn.Module = tokenizer
+        summary = _describe_tokenizer(tokenizer)
+    else:
+        if part not in (None, chosen):
+            raise EchoesError(f"{path} holds a {TITLES[architecture]}, which is no {part}; leave --part out.")
+        if architecture == "melgan":
+            vocoder: Vocoder = build_melgan(tensors, path, config)
+            _check_vocoder(vocoder, layout)
+        else:
+            generator = build_hifigan(tensors, path, config)
+            stated = None if config is None else read_own_mel(config)
+            vocoder = _remapped(generator, layout, stated) if mel == "own" else _direct(generator, layout, stated)
+        network, summary = vocoder, _describe_vocoder(vocoder, layout)
+    if note:
+        summary = (note, *summary)
+    kind, values = _identity(network)
+    title = TITLES[architecture]
+    model = Model(
+        name=name or Path(path).stem, version=__version__, layout=layout, parts={chosen: network},
+        sampling=SamplingSettings(), card=_card(Path(path), title, summary), kinds={chosen: kind},
+        configs={chosen: values},
+    )  # fmt: skip
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return Converted(model, (f"{title}, {parameters:,} parameters, as {chosen} of layout {layout.name}.", *summary))
+
+
+def _tokenizer_layout(
+    tokenizer: Tokenizer, layout: Layout, part: ConvertedPart | None, source: StrPath
+) -> tuple[TokenizerName, Layout]:
+    """Which part a VQGAN is, and the layout with its number of codes."""
+    config = tokenizer.config
+    if part == "vocoder":
+        raise EchoesError(f"{source} holds a VQGAN, which is no vocoder; leave --part out.")
+    chosen: TokenizerName = part or ("audio_vqgan" if config.channels == 1 else "image_vqgan")
+    if chosen == "image_vqgan":
+        layout = replace(layout, image_codes=config.codes)
+    else:
+        layout = replace(layout, audio_codes=config.codes)
+    check_fits(config, layout, chosen, source)
+    return chosen, layout
+
+
+def _remapped(generator: HiFiGAN, layout: Layout, stated: OwnMel | None) -> RemappedHiFiGAN:
+    """A generator that was trained on its own mel: the one its config states, else that of the published ones."""
+    own = stated or OwnMel()
+    try:
+        values = {"generator": generator.config.model_dump(), "mel": own.model_dump()}
+        vocoder = build_vocoder(RemappedHiFiGAN.kind, values, layout).eval()
+    except ValidationError as error:
+        raise EchoesError(
+            f"The generator makes {generator.hop} samples of a frame of {generator.n_mels} bands, but its mel has "
+            f"{own.hop} and {own.n_mels}; give the config.json that belongs to it."
+        ) from error
+    assert isinstance(vocoder, RemappedHiFiGAN)
+    vocoder.generator = generator
+    return vocoder
+
+
+def _direct(generator: HiFiGAN, layout: Layout, stated: OwnMel | None) -> HiFiGAN:
+    """A generator that was trained on the layout's mel; a config that says otherwise is refused."""
+    _check_vocoder(generator, layout)
+    if stated is not None:
+        for what in ("sample_rate", "n_fft", "hop", "n_mels", "fmin", "fmax"):
+            if getattr(stated, what) != getattr(layout, what):
+                raise EchoesError(
+                    f"The generator's config says that its mel has {what} {getattr(stated, what)}, but layout "
+                    f"{layout.name!r} has {getattr(layout, what)}; convert it with --mel own."
+                )
+    return generator
+
+
+def _check_vocoder(vocoder: Vocoder, layout: Layout) -> None:
+    """Refuse one whose hop or bands are not the layout's, without building it again."""
+    import torch
+
+    with torch.device("meta"):
+        build_vocoder(vocoder.kind, vocoder.config.model_dump(), layout)
+
+
+def _identity(network: nn.Module) -> tuple[str, dict[str, object]]:
+    assert isinstance(network, Tokenizer | Vocoder)
+    return network.kind, network.config.model_dump(mode="json")
+
+
+def _describe_tokenizer(tokenizer: Tokenizer) -> tuple[str, ...]:
+    config, (low, high) = tokenizer.config, tokenizer.value_range
+    rows, columns = config.factor
+    return (
+        f"{config.channels} channel{'s' if config.channels > 1 else ''}, {config.codes:,} codes of {config.code_dim} "
+        f"dimensions, {rows} x {columns} pixels per token; values in [{low:g}, {high:g}].",
+    )
+
+
+def _describe_vocoder(vocoder: Vocoder, layout: Layout) -> tuple[str, ...]:
+    if not isinstance(vocoder, RemappedHiFiGAN):
+        return (f"Takes the mel of layout {layout.name}: {vocoder.n_mels} bands, {vocoder.hop} samples per frame.",)
+    mel = vocoder.config.mel
+    return (
+        f"Takes its own mel: {mel.n_mels} bands from {mel.fmin:g} to {mel.fmax:g} Hz, {mel.hop} samples "
+        f"per frame at {mel.sample_rate:,} Hz, natural logarithm; mels of layout {layout.name} are converted to it.",
+    )
+
+
+def _card(path: Path, title: str, summary: tuple[str, ...]) -> str:
+    files = ", ".join(f"`{file.name}` (SHA-256 `{file_digest(file)}`)" for file in checkpoint_files(path))
+    lines = [
+        f"# {title}", f"Converted from {files}.", " ".join(summary),
+        "Licence: that of the original checkpoint.",
+    ]  # fmt: skip
+    return "\n\n".join(lines) + "\n"

@@ -1,0 +1,95 @@
+"""A model in memory: its parts, what they were built from and where their weights were read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import ValidationError
+from torch import nn
+
+from visual_echoes.layout import Layout, Modality
+from visual_echoes.model.confidence import Calibration
+from visual_echoes.model.config import TransformerConfig
+from visual_echoes.model.fast import FastTransformer
+from visual_echoes.model.settings import SamplingSettings
+from visual_echoes.model.transformer import EchoTransformer
+from visual_echoes.tokenizers.base import Tokenizer, check_fits
+from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer
+from visual_echoes.tokenizers.mage_vqgan import MageVQGAN, MageVQGANConfig
+from visual_echoes.tokenizers.taef import TAEFConfig, TAEFTokenizer
+from visual_echoes.tokenizers.vqgan import VQGAN, VQGANConfig
+from visual_echoes.vocoders import build_vocoder
+
+PartName = Literal["image_vqgan", "audio_vqgan", "transformer", "vocoder"]
+
+PART_NAMES: tuple[PartName, ...] = get_args(PartName)
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The file that a part's weights were read from, and its SHA-256."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass
+class Model:
+    """The parts of a model, built and in eval mode; `files` has those whose weights were read."""
+
+    name: str
+    version: str
+    layout: Layout
+    parts: dict[PartName, nn.Module]
+    sampling: SamplingSettings
+    card: str = ""
+    kinds: dict[PartName, str] = field(default_factory=dict)
+    configs: dict[PartName, dict[str, Any]] = field(default_factory=dict)
+    files: dict[PartName, WeightsFile] = field(default_factory=dict)
+    calibration: dict[Modality, Calibration] = field(default_factory=dict)
+
+    def take(self, name: PartName, other: Model) -> None:
+        """Bring in a part of another model, in place of one's own if there is one."""
+        self.parts[name], self.kinds[name] = other.parts[name], other.kinds[name]
+        self.configs[name] = other.configs[name]
+        self.files.pop(name, None)
+        if name in other.files:
+            self.files[name] = other.files[name]
+
+
+def build_part(kind: str, config: dict[str, Any], layout: Layout) -> nn.Module:
+    """An untrained part of a kind; `ValueError` if the config does not fit."""
+    if kind == VQGAN.kind:
+        return VQGAN(VQGANConfig.model_validate(config))
+    if kind == MageVQGAN.kind:
+        return MageVQGAN(MageVQGANConfig.model_validate(config))
+    if kind == CellTokenizer.kind:
+        return CellTokenizer(CellConfig.model_validate(config))
+    if kind == TAEFTokenizer.kind:
+        return TAEFTokenizer(TAEFConfig.model_validate(config))
+    if kind == "transformer":
+        return FastTransformer(TransformerConfig.model_validate(config))
+    return build_vocoder(kind, config, layout)
+
+
+def current_config(part: nn.Module, config: dict[str, Any]) -> dict[str, Any]:
+    """The config that a part's folder is written with: of an older transformer today's."""
+    return part.config.model_dump(mode="json") if isinstance(part, EchoTransformer) else config
+
+
+def reason(error: Exception) -> str:
+    """What is wrong, in one line: of a config, its first problem."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+    return " ".join(str(error).split())
+
+
+def check_layout(folder: Path, name: PartName, part: nn.Module, layout: Layout) -> None:
+    """Refuse a part whose own shape contradicts the folder's layout; vocoders see to that themselves."""
+    if isinstance(part, Tokenizer) and (name == "image_vqgan" or name == "audio_vqgan"):
+        check_fits(part.config, layout, name, folder)
+    elif isinstance(part, EchoTransformer):
+        part.config.check_fits(layout, folder)

@@ -1,0 +1,1 @@
+"""Distances, scores and the networks they are measured with."""

@@ -1,0 +1,1 @@
+"""The model as graphs that onnxruntime runs."""
