@@ -4,7 +4,7 @@ Usage: python benchmarks/draw_figures.py [-o docs/figures]
 
 Needs the extra `eval` (matplotlib). Takes half a minute.
 
-Shapes: I and A token places of a picture and a sound, M mel bands, T mel frames.
+Shapes: I and A token places of an image and a sound, M mel bands, T mel frames.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from visual_echoes import VisualEchoes
-from visual_echoes.inputs import picture_array, sound_array
+from visual_echoes.inputs import image_array, sound_array
 from visual_echoes.model.fast import scorer
 from visual_echoes.model.masking import MaskRatio
 from visual_echoes.model.sampling import generate
@@ -40,7 +40,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     echoes = VisualEchoes.from_pretrained("scenes", device="cpu")
     examples = Path(str(resources.files("visual_echoes") / "examples" / "scenes"))
-    picture = picture_array(examples / f"{EXAMPLE}.png", echoes.layout)
+    picture = image_array(examples / f"{EXAMPLE}.png", echoes.layout)
     wave = sound_array(examples / f"{EXAMPLE}.wav", echoes.layout)
     draw_tokens(echoes, picture, wave, options.output / "tokens.png")
     draw_unmasking(echoes, picture, options.output / "unmasking.png")
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def draw_tokens(echoes: VisualEchoes, picture: np.ndarray, wave: np.ndarray, path: Path) -> None:
-    """What goes in, its tokens, and what comes back: a picture above, the mel of a sound below."""
+    """What goes in, its tokens, and what comes back: an image above, the mel of a sound below."""
     codec, layout = echoes.codec, echoes.layout
     tokens_1I = codec.encode_images(picture[None])
     mel_1MT = codec.mels(wave[None])
@@ -69,7 +69,7 @@ def draw_tokens(echoes: VisualEchoes, picture: np.ndarray, wave: np.ndarray, pat
 
 
 def draw_unmasking(echoes: VisualEchoes, picture: np.ndarray, path: Path) -> None:
-    """The mel of a sound as it is settled for a picture, step by step; white frames are places still open."""
+    """The mel of a sound as it is settled for an image, step by step; white frames are places still open."""
     layout, codec = echoes.layout, echoes.codec
     states: list[tuple[torch.Tensor, torch.Tensor]] = []
     streams, settings = layout.streams, echoes.defaults

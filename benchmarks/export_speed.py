@@ -1,8 +1,8 @@
 """Seconds of one sound by torch, by onnxruntime, and by onnxruntime with an int8 transformer; and what files weigh.
 
-All take turns in one thread. A request is a whole one from the picture to the waveform, with how sure the model is;
+All take turns in one thread. A request is a whole one from the image to the waveform, with how sure the model is;
 sampling is the transformer's part of it. Divergence is that of the first step's probabilities from torch's, in nats a
-place, on the packaged example pictures; beside it, for scale, what those pictures tell the model.
+place, on the packaged example images; beside it, for scale, what those images tell the model.
 
 Usage: python benchmarks/export_speed.py [--model digits scenes] [--repeats 10] [-o FILE]
 """
@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from visual_echoes.checkpoints.loading import find_model, load_model
 from visual_echoes.evaluation.measurement import ONLY, Cell, Table
-from visual_echoes.inputs import picture_array
+from visual_echoes.inputs import image_array
 from visual_echoes.model.confidence import information
 from visual_echoes.onnx.export import export_model
 from visual_echoes.onnx.graphs import graph_path, has_vnni
@@ -53,7 +53,7 @@ def measure(name: str, repeats: int) -> list[tuple[Cell, ...]]:
         folders = {TORCH: find_model(name), ONNX: Path(temporary) / "float", INT8: Path(temporary) / "int8"}
         manifests = {way: export_model(load_model(name), folders[way], int8=way == INT8) for way in (ONNX, INT8)}
         loaded = {way: VisualEchoes.from_pretrained(folder, device="cpu") for way, folder in folders.items()}
-        pictures = [picture_array(path, loaded[TORCH].layout) for path in sorted((EXAMPLES / name).glob("*.png"))]
+        pictures = [image_array(path, loaded[TORCH].layout) for path in sorted((EXAMPLES / name).glob("*.png"))]
         tokens = conditions(loaded[TORCH], pictures)
         scores_BAK = {way: first_scores(echoes, tokens) for way, echoes in loaded.items()}
         requests = {way: partial(echoes.image_to_audio, pictures[:1]) for way, echoes in loaded.items()}
@@ -70,7 +70,7 @@ def measure(name: str, repeats: int) -> list[tuple[Cell, ...]]:
             (f"{name}: a request, seconds", *(f"{seconds.median:.3f}" for seconds in request.values())),
             (f"{name}: its sampling, seconds", *(f"{seconds.median:.3f}" for seconds in sampling.values())),
             (f"{name}: divergence, nats a place", None, *apart),
-            (f"{name}: what the picture tells, nats a place", f"{told:.2f}", None, None),
+            (f"{name}: what the image tells, nats a place", f"{told:.2f}", None, None),
             (f"{name}: the transformer's file, MB", *(f"{file.stat().st_size / 1e6:.1f}" for file in files)),
         ]
 

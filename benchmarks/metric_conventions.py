@@ -112,7 +112,7 @@ def resize_as_tensorflow(x_B3HW: Tensor) -> Tensor:
 
 def padding() -> list[object]:
     """Sounds to Wav2CLIP as they are, against followed by silence up to 10.24 s and less their mean."""
-    hears, sees = random_weights(wav2clip.Wav2Clip()), random_weights(clip.ClipPictures())
+    hears, sees = random_weights(wav2clip.Wav2Clip()), random_weights(clip.ClipImages())
     images_BD = sees(F.interpolate(blurred(0.0), (clip.SIDE, clip.SIDE)) * 4.0 - 2.0)
     waves = [wide_stereo(0.02)[0] for _ in range(IMAGES)]
 

@@ -1,4 +1,4 @@
-"""Seconds per stage and peak memory of a model of the paper's shape: a ten-second sound for one picture.
+"""Seconds per stage and peak memory of a model of the paper's shape: a ten-second sound for one image.
 
 The weights are random: what is measured does not depend on them. The model is assembled from recipes/paper into a
 temporary folder, in half precision as `echoes assemble` writes it; then a process of its own loads it, makes the sound
@@ -62,7 +62,7 @@ def run_self(*arguments: object) -> str:
 
 
 def assemble(folder: Path, picture: Path, cross: bool) -> None:
-    """Write the model with random weights, and a picture if there is none."""
+    """Write the model with random weights, and an image if there is none."""
     import numpy as np
     from PIL import Image
 
@@ -117,7 +117,7 @@ def measure(folder: Path, picture: Path, target: Path, threads: int, preset: str
     """Make the sound, stage by stage as `VisualEchoes.image_to_audio` does, and print a report as JSON."""
     import torch
 
-    from visual_echoes.inputs import picture_array
+    from visual_echoes.inputs import image_array
     from visual_echoes.machine import peak_memory
     from visual_echoes.media import write_wav
     from visual_echoes.model.fast import scorer
@@ -139,7 +139,7 @@ def measure(folder: Path, picture: Path, target: Path, threads: int, preset: str
         echoes = VisualEchoes.from_pretrained(folder, device="cpu")
     codec, layout = echoes.codec, echoes.layout
     with stage("encode"):
-        image_tokens = codec.encode_images(picture_array(picture, layout)[None])
+        image_tokens = codec.encode_images(image_array(picture, layout)[None])
     with stage("sample"):
         given = {**empty_tokens(layout.streams, 1), "image": image_tokens}
         masked = {name: torch.full_like(own, name == "audio", dtype=torch.bool) for name, own in given.items()}

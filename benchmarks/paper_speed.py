@@ -1,7 +1,7 @@
 """Sampling at the paper's shape: the presets, this model's ways and a baseline against the plain loop of equal widths.
 
-ViT-B widths over 256 picture and 265 sound tokens with random weights, whose values do not matter to the speed: a sound
-for a picture with guidance 3. The plain loop is that of the dense model: the full sequence through every layer twice a
+ViT-B widths over 256 image and 265 sound tokens with random weights, whose values do not matter to the speed: a sound
+for an image with guidance 3. The plain loop is that of the dense model: the full sequence through every layer twice a
 step, for 30 steps. Repeats take turns. Run from the repository's root:
 
     python benchmarks/paper_speed.py [-o docs/measurements/paper-speed.json] [--threads 2] [--repeats 3] [--batch 8]
@@ -90,7 +90,7 @@ def many_of(kind: str, count: int) -> str:
 
 
 def autoregressive() -> Callable[[], torch.Tensor]:
-    """A sound for a picture, token by token, by a network of equal width and as many layers, with a key-value cache."""
+    """A sound for an image, token by token, by a network of equal width and as many layers, with a key-value cache."""
     torch.manual_seed(0)
     model = AutoregressiveTransformer(AutoregressiveConfig.for_layout(LAYOUT)).eval()
     noise = torch.Generator().manual_seed(0)

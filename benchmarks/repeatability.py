@@ -1,7 +1,7 @@
 """What the same seed gives in other batches, with other threads and on other processors, and what one by one costs.
 
 The models make the same pairs in a process of its own for each way to compute: one thread or two, and the kernels of
-three kinds of processors, which torch, oneDNN and MKL are told to take. Real pictures and sounds are encoded, too. All
+three kinds of processors, which torch, oneDNN and MKL are told to take. Real images and sounds are encoded, too. All
 is compared with what the first way makes in its first batch size. Run from the repository's root:
 
     python benchmarks/repeatability.py -o docs/measurements/repeatability.json
@@ -28,7 +28,7 @@ from torch import Tensor
 
 from visual_echoes.audio import mel_to_unit
 from visual_echoes.evaluation.measurement import Table
-from visual_echoes.inputs import picture_array, sound_array
+from visual_echoes.inputs import image_array, sound_array
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.streams import Tokens
 from visual_echoes.vocoders import vocode_in_stretches
@@ -137,12 +137,12 @@ def make(items: int, batch: int) -> dict[str, np.ndarray]:
 
 
 def examples(echoes: VisualEchoes, model: str, items: int) -> tuple[np.ndarray, np.ndarray]:
-    """Packaged pictures and sounds, fitted, over and over."""
+    """Packaged images and sounds, fitted, over and over."""
     folder = Path(str(files("visual_echoes"))) / "examples" / model
     pictures, sounds = (sorted(folder.glob(f"*.{kind}")) for kind in ("png", "wav"))
     every = range(items)
     return (
-        np.stack([picture_array(pictures[i % len(pictures)], echoes.layout) for i in every]),
+        np.stack([image_array(pictures[i % len(pictures)], echoes.layout) for i in every]),
         np.stack([sound_array(sounds[i % len(sounds)], echoes.layout) for i in every]),
     )
 

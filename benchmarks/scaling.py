@@ -1,6 +1,6 @@
 """How the cost grows: seconds of sampling over the number of tokens, seconds of a training step over processes.
 
-Sampling: a transformer of half the paper's width and layers, a sound for a picture in eight steps, guidance 3.
+Sampling: a transformer of half the paper's width and layers, a sound for an image in eight steps, guidance 3.
 Training: `recipes/digits-mini/base.toml` at one global batch on one process and on several, a thread each; it needs the
 data (`echoes data digits`). Run from the repository's root:
 
@@ -29,7 +29,7 @@ from visual_echoes.training import run
 from visual_echoes.training.recipe import TransformerRecipe, read_recipe
 
 RECIPE = Path(__file__).parents[1] / "recipes/digits-mini/base.toml"
-SIDES = (6, 8, 12, 16, 24)  # of the picture's grid; the sound has as many places
+SIDES = (6, 8, 12, 16, 24)  # of the image's grid; the sound has as many places
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def over_tokens(repeats: int) -> dict[str, float]:
-    """Median seconds of a sound, by tokens of picture and sound together."""
+    """Median seconds of a sound, by tokens of image and sound together."""
     works = {}
     for side in SIDES:
         config = TransformerConfig(

@@ -1,7 +1,7 @@
 """Requests a second and how long each takes, by how many clients ask at the same time, with batching and without.
 
 One process serves the HTTP API on a socket, as `echoes app` does but for the page; clients in another process send a
-picture, follow the job's events until it is done, fetch its sound, and ask again. Batching on and off take turns.
+image, follow the job's events until it is done, fetch its sound, and ask again. Batching on and off take turns.
 
 Usage: python benchmarks/serving.py [--seconds 20] [--turns 3] [--clients 1 2 4 8 16] [--model digits] [-o FILE]
 """
@@ -115,7 +115,7 @@ def ask(port: int, picture: bytes, clients: int, seconds: float) -> tuple[list[f
 
 
 def once(http: httpx.Client, picture: bytes, seed: int) -> None:
-    """A sound for the picture, from the request to its last byte."""
+    """A sound for the image, from the request to its last byte."""
     answer = http.post(f"{API}/jobs/sound", files={"picture": ("a.png", picture)}, data={"seed": seed})
     place = answer.raise_for_status().headers["location"]
     with http.stream("GET", f"{place}/events") as events:
@@ -136,7 +136,7 @@ def summary(turns: list[Turn]) -> tuple[float, ...]:
 
 
 def png(echoes: VisualEchoes) -> bytes:
-    """A picture that suits the model, as a file."""
+    """An image that suits the model, as a file."""
     _, pictures_BHWC, _ = sample_material(echoes.layout)
     buffer = io.BytesIO()
     Image.fromarray(pictures_BHWC[0].squeeze()).save(buffer, "PNG")

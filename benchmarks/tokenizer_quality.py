@@ -25,7 +25,7 @@ from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.data.pairs import read_split
-from visual_echoes.data.sources import Augmentation, MelSource, PictureSource, Source, WaveSource
+from visual_echoes.data.sources import Augmentation, ImageSource, MelSource, Source, WaveSource
 from visual_echoes.evaluation.ceiling import measure_round_trip
 from visual_echoes.evaluation.exam import Exam
 from visual_echoes.evaluation.generated import Amounts, Meter, measure_generated
@@ -84,8 +84,8 @@ def main() -> None:
 def as_table(rows: list[dict[str, Any]]) -> Table:
     spreads = ("picture_to_sound", "sound_to_picture", "pairs_agree")
     return Table(
-        columns=("codes", "pictures, round trip", "sounds, round trip", "picture PSNR, dB", "picture to sound",
-                 "sound to picture", "pairs agree"),
+        columns=("codes", "images, round trip", "sounds, round trip", "image PSNR, dB", "image to sound",
+                 "sound to image", "pairs agree"),
         rows=tuple(
             (
                 str(row["codes"]), row["round_trip"]["pictures"], row["round_trip"]["sounds"], row["psnr_db"],
@@ -93,7 +93,7 @@ def as_table(rows: list[dict[str, Any]]) -> Table:
             )
             for row in rows
         ),
-        formats={"pictures, round trip": ".3f", "sounds, round trip": ".3f", "picture PSNR, dB": ".1f"},
+        formats={"images, round trip": ".3f", "sounds, round trip": ".3f", "image PSNR, dB": ".1f"},
     )  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def latents(recipe: TransformerRecipe, name: TokenizerName, tokenizer: Tokenizer
     layout = recipe.get_layout()
     split = read_split(recipe.data, "train", layout)
     sounds = WaveSource(split, layout, Augmentation())
-    source: Source = PictureSource(split, Augmentation()) if name == "image_vqgan" else MelSource(sounds, layout)
+    source: Source = ImageSource(split, Augmentation()) if name == "image_vqgan" else MelSource(sounds, layout)
     index_B = torch.randperm(len(source), generator=torch.Generator().manual_seed(0))[:ITEMS]
     with torch.inference_mode():
         found = [tokenizer.features(source.take(part, None)) for part in index_B.split(BATCH)]

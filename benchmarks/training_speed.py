@@ -1,6 +1,6 @@
 """A training step at the paper's shape: what dropping places saves over the full sequence, and the machine's share.
 
-Forward, loss and backward of ViT-B widths over 256 picture and 265 sound tokens, masks as the paper draws them (mean
+Forward, loss and backward of ViT-B widths over 256 image and 265 sound tokens, masks as the paper draws them (mean
 0.7 in [0.5, 1]), dropout off, in float32. The plain reference, the dense model, takes every place through every
 layer. The optimiser's step is timed apart, as it does not depend on the batch. Repeats take turns. Usage:
 

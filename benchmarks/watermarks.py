@@ -1,4 +1,4 @@
-"""Which picture watermarks of published packages survive in what the packaged model `scenes` makes.
+"""Which image watermarks of published packages survive in what the packaged model `scenes` makes.
 
 Usage: python benchmarks/watermarks.py [--examples 12] [-o FILE]
 
@@ -6,8 +6,8 @@ Needs packages that the project does not use otherwise:
     pip install opencv-python-headless PyWavelets
     pip install --no-deps invisible-watermark==0.2.0 blind-watermark==0.4.4
 
-For each method: the share of bits that come back (chance: 0.5) from the marked picture, from its JPEG, from its video
-and from a picture without a mark; and the PSNR of the marked picture. Pictures have their own 32 x 32 pixels, or the
+For each method: the share of bits that come back (chance: 0.5) from the marked image, from its JPEG, from its video
+and from an image without a mark; and the PSNR of the marked image. Images have their own 32 x 32 pixels, or the
 256 x 256 of the video. What a method refuses is recorded with its reason.
 """
 
@@ -29,7 +29,7 @@ from visual_echoes.media import read_frames, write_mp4
 
 BITS = 32
 FORMATS = {"PNG": ".2f", "JPEG 90": ".2f", "the video": ".2f", "without a mark": ".2f", "PSNR, dB": ".1f"}
-ENLARGE = 8  # what the video's picture is enlarged by
+ENLARGE = 8  # what the video's image is enlarged by
 
 
 def main() -> None:
@@ -43,12 +43,12 @@ def main() -> None:
     rows: list[tuple[Cell, ...]] = []
     for size, pictures in (("32 x 32", made.images), ("256 x 256", large)):
         for name, method in METHODS.items():
-            rows.append((name, size, *measure_pictures(method, pictures)))
+            rows.append((name, size, *measure_images(method, pictures)))
     table = Table(columns=("method", "size", *FORMATS), rows=tuple(rows), formats=FORMATS)
     show({ONLY: table}, options.output)
 
 
-def measure_pictures(method: Callable[[], tuple[Callable, Callable]], pictures: np.ndarray) -> list[Cell]:
+def measure_images(method: Callable[[], tuple[Callable, Callable]], pictures: np.ndarray) -> list[Cell]:
     """What `FORMATS` names; of a method that refuses, why, in place of the first."""
     encode, decode = method()
     noise = np.random.default_rng(0)
@@ -109,7 +109,7 @@ def jpeg(pixels: np.ndarray) -> np.ndarray:
 
 
 def video(pixels: np.ndarray) -> np.ndarray:
-    """The picture as the video has it, in its own size again."""
+    """The image as the video has it, in its own size again."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.mp4"
         write_mp4(path, np.ascontiguousarray(pixels), np.zeros(8000, np.float32), 16_000, {})

@@ -9,7 +9,7 @@ import torch
 import tiny
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.codec import Codec
-from visual_echoes.data.sources import Augmentation, MelSource, PictureSource, WaveSource
+from visual_echoes.data.sources import Augmentation, ImageSource, MelSource, WaveSource
 from visual_echoes.data.tokens import encode_all
 from visual_echoes.errors import EchoesError
 from visual_echoes.media.tensors import pcm_to_wave
@@ -23,8 +23,8 @@ def codec(echoes: VisualEchoes) -> Codec:
     return echoes.codec
 
 
-def test_pictures_become_the_tokens_of_the_token_cache(codec: Codec) -> None:
-    cached = encode_all(codec.image_vqgan, PictureSource(SPLIT, Augmentation()), copies=1, seed=0)
+def test_images_become_the_tokens_of_the_token_cache(codec: Codec) -> None:
+    cached = encode_all(codec.image_vqgan, ImageSource(SPLIT, Augmentation()), copies=1, seed=0)
     tokens = codec.encode_images(SPLIT.images.movedim(1, -1).numpy())
     assert torch.equal(tokens, cached.long())
     assert len(tokens.unique()) > 8
@@ -42,7 +42,7 @@ def test_sounds_become_the_tokens_of_the_token_cache(codec: Codec) -> None:
 def test_decoding_is_the_tokenizer_s_reconstruction(codec: Codec) -> None:
     pictures = SPLIT.images.movedim(1, -1).numpy()
     with torch.no_grad():
-        unit = codec.image_vqgan(PictureSource(SPLIT, Augmentation()).take(torch.arange(24), None))
+        unit = codec.image_vqgan(ImageSource(SPLIT, Augmentation()).take(torch.arange(24), None))
         mel = codec.audio_vqgan(
             MelSource(WaveSource(SPLIT, tiny.LAYOUT, Augmentation()), tiny.LAYOUT).take(torch.arange(20), None)
         )

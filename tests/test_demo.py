@@ -24,7 +24,7 @@ from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.demo import PAIRS, demo_files, make_demo
 from visual_echoes.demo.examples import EXAMPLES
 from visual_echoes.demo.page import Card, Section, View, render_page
-from visual_echoes.inputs import picture_array, sound_array
+from visual_echoes.inputs import image_array, sound_array
 from visual_echoes.layout import LAYOUTS, MODALITIES
 from visual_echoes.media import read_audio, read_frames, read_image, read_metadata
 from visual_echoes.media.drawing import spectrogram
@@ -131,7 +131,7 @@ def test_the_page_asks_for_nothing_from_outside(folder: Path, page: Page) -> Non
     assert "prefers-color-scheme: dark" in style
 
 
-def test_all_pictures_and_sounds_of_the_page_decode(page: Page) -> None:
+def test_all_images_and_sounds_of_the_page_decode(page: Page) -> None:
     images = [Image.open(content(image["src"], "image/png")) for image in page.all("img")]
     for image in images:
         image.load()
@@ -140,7 +140,7 @@ def test_all_pictures_and_sounds_of_the_page_decode(page: Page) -> None:
     ]
     assert {image.size for image in spectrograms} == {(tiny.LAYOUT.mel_frames, tiny.LAYOUT.n_mels)}
     waves = [soundfile.read(content(audio["src"], "audio/wav"))[0] for audio in page.all("audio")]
-    # Ten sounds of pictures, ten given sounds, the pairs, and two round trips with the given sound beside.
+    # Ten sounds of images, ten given sounds, the pairs, and two round trips with the given sound beside.
     assert len(waves) == 10 + 10 + PAIRS + 4
     assert all(np.abs(wave).max() > 0 for wave in waves)
 
@@ -157,8 +157,8 @@ def test_the_page_works_without_eyes_and_without_a_mouse(page: Page) -> None:
     assert page.all("html")[0]["lang"] == "en"
     assert len(page.all("h1")) == len(page.all("main")) == 1
     assert page.texts["h2"] == [
-        "A picture makes its sound",
-        "A sound makes its picture",
+        "An image makes its sound",
+        "A sound makes its image",
         "Both from nothing",
         "What tokenizers and vocoder keep",
     ]
@@ -202,7 +202,7 @@ def test_a_scenes_model_is_shown_photographs_and_recordings(scenes: Path) -> Non
     assert {path.name for path in scenes.iterdir()} == set(demo_files(EXAMPLES["scenes"]))
     assert (scenes / "sound-of-picture-cat.wav").exists()
     page = read_page(scenes)
-    assert "Picture of an airplane" in page.texts["h3"]
+    assert "Image of an airplane" in page.texts["h3"]
     assert "Photographs the model has never seen." in page.texts["p"]
     assert not any("digit" in text or "spoken" in text for text in page.texts["p"])
     alts = [image["alt"] for image in page.all("img")]
@@ -243,7 +243,7 @@ def test_the_scenes_are_the_first_of_the_sample() -> None:
     for item in EXAMPLES["scenes"].items:
         picture, sound = (min((sample / kind / item).iterdir()) for kind in ("pictures", "sounds"))
         packaged, clip = EXAMPLES["scenes"].file(item, ".png"), EXAMPLES["scenes"].file(item, ".wav")
-        assert (picture_array(packaged, layout) == picture_array(picture, layout)).all()
+        assert (image_array(packaged, layout) == image_array(picture, layout)).all()
         assert (soundfile.info(clip).samplerate, soundfile.info(clip).frames) == (16_000, layout.clip_samples)
         assert np.abs(sound_array(clip, layout) - sound_array(sound, layout).clip(-1, 1)).max() < 1e-4
 

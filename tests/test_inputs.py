@@ -11,7 +11,7 @@ import soundfile
 from PIL import Image
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.inputs import heard_array, picture_array, read_heard, sound_array
+from visual_echoes.inputs import heard_array, image_array, read_heard, sound_array
 from visual_echoes.layout import get_layout
 
 GREY, COLOUR = get_layout("debug"), get_layout("scenes")
@@ -19,20 +19,20 @@ GREY, COLOUR = get_layout("debug"), get_layout("scenes")
 
 @pytest.mark.parametrize("layout", [GREY, COLOUR], ids=["grey", "colour"])
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1), (20, 30, 3), (20, 30, 4), (1, 1)])
-def test_picture_arrays_of_any_kind(shape: tuple[int, ...], layout: Any) -> None:
+def test_image_arrays_of_any_kind(shape: tuple[int, ...], layout: Any) -> None:
     picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    fitted = picture_array(picture, layout)
+    fitted = image_array(picture, layout)
     assert fitted.shape == (layout.image_size, layout.image_size, layout.image_channels)
     assert fitted.dtype == np.uint8
 
 
-def test_file_picture_and_array_come_to_the_same(tmp_path: Path) -> None:
+def test_file_image_and_array_come_to_the_same(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 24, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    expected = picture_array(pixels, COLOUR)
-    np.testing.assert_array_equal(picture_array(Image.fromarray(pixels), COLOUR), expected)
-    np.testing.assert_array_equal(picture_array(tmp_path / "a.png", COLOUR), expected)
-    np.testing.assert_array_equal(picture_array(str(tmp_path / "a.png"), COLOUR), expected)
+    expected = image_array(pixels, COLOUR)
+    np.testing.assert_array_equal(image_array(Image.fromarray(pixels), COLOUR), expected)
+    np.testing.assert_array_equal(image_array(tmp_path / "a.png", COLOUR), expected)
+    np.testing.assert_array_equal(image_array(str(tmp_path / "a.png"), COLOUR), expected)
 
 
 @pytest.mark.parametrize("layout", [GREY, COLOUR], ids=["grey", "colour"])
@@ -41,7 +41,7 @@ def test_file_picture_and_array_come_to_the_same(tmp_path: Path) -> None:
 def test_16_bits_show_what_8_do(shape: tuple[int, ...], layout: Any, dtype: str) -> None:
     picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     wide = (picture.astype(np.uint16) * 257).astype(dtype)
-    np.testing.assert_array_equal(picture_array(wide, layout), picture_array(picture, layout))
+    np.testing.assert_array_equal(image_array(wide, layout), image_array(picture, layout))
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 4)])
@@ -52,10 +52,10 @@ def test_16_bits_come_to_the_same_from_a_file(tmp_path: Path, shape: tuple[int, 
         Image.fromarray((wide // 257).astype(np.uint8)).save(tmp_path / "a.png")
     else:
         Image.fromarray(wide).save(tmp_path / "a.png")
-    expected = picture_array(tmp_path / "a.png", COLOUR)
-    np.testing.assert_array_equal(picture_array(wide, COLOUR), expected)
+    expected = image_array(tmp_path / "a.png", COLOUR)
+    np.testing.assert_array_equal(image_array(wide, COLOUR), expected)
     with Image.open(tmp_path / "a.png") as image:
-        np.testing.assert_array_equal(picture_array(image, COLOUR), expected)
+        np.testing.assert_array_equal(image_array(image, COLOUR), expected)
 
 
 def test_hidden_colours_do_not_show() -> None:
@@ -63,41 +63,41 @@ def test_hidden_colours_do_not_show() -> None:
     pixels[..., 1:3] = 0
     pixels[:16, :, 3] = 0  # the red there is invisible
     for picture in (pixels, pixels.astype(np.uint16) * 257, Image.fromarray(pixels)):
-        fitted = picture_array(picture, COLOUR)
+        fitted = image_array(picture, COLOUR)
         assert not fitted[:15].any()
         assert (fitted[17:] == (255, 0, 0)).all()
 
 
-def test_a_pillow_picture_is_turned_as_its_file_is(tmp_path: Path) -> None:
+def test_a_pillow_image_is_turned_as_its_file_is(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
-    expected = picture_array(np.rot90(pixels, -1), COLOUR)
-    np.testing.assert_array_equal(picture_array(tmp_path / "a.png", COLOUR), expected)
+    expected = image_array(np.rot90(pixels, -1), COLOUR)
+    np.testing.assert_array_equal(image_array(tmp_path / "a.png", COLOUR), expected)
     with Image.open(tmp_path / "a.png") as image:
-        np.testing.assert_array_equal(picture_array(image, COLOUR), expected)
-        np.testing.assert_array_equal(picture_array(image, COLOUR), expected)  # it has stayed as it was
+        np.testing.assert_array_equal(image_array(image, COLOUR), expected)
+        np.testing.assert_array_equal(image_array(image, COLOUR), expected)  # it has stayed as it was
 
 
-def test_a_damaged_pillow_picture_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_pillow_image_is_refused(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(tmp_path / "a.png")
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:2000])
-    with Image.open(tmp_path / "a.png") as image, pytest.raises(EchoesError, match="picture cannot be decoded"):
-        picture_array(image, COLOUR)
+    with Image.open(tmp_path / "a.png") as image, pytest.raises(EchoesError, match="image cannot be decoded"):
+        image_array(image, COLOUR)
     image = Image.open(tmp_path / "a.png")
     image.close()
-    with pytest.raises(EchoesError, match="picture cannot be decoded"):
-        picture_array(image, COLOUR)
+    with pytest.raises(EchoesError, match="image cannot be decoded"):
+        image_array(image, COLOUR)
     with pytest.raises(EchoesError, match="has no pixels"):
-        picture_array(Image.new("RGB", (0, 8)), COLOUR)
+        image_array(Image.new("RGB", (0, 8)), COLOUR)
     with pytest.raises(EchoesError, match="32 bits"):
-        picture_array(Image.new("F", (8, 8)), COLOUR)
+        image_array(Image.new("F", (8, 8)), COLOUR)
 
 
-def test_a_picture_of_the_right_size_is_left_as_it_is() -> None:
+def test_a_image_of_the_right_size_is_left_as_it_is() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
-    np.testing.assert_array_equal(picture_array(pixels, GREY)[..., 0], pixels)
+    np.testing.assert_array_equal(image_array(pixels, GREY)[..., 0], pixels)
 
 
 @pytest.mark.parametrize(
@@ -116,13 +116,13 @@ def test_a_picture_of_the_right_size_is_left_as_it_is() -> None:
         np.zeros((8, 8, 2), np.uint16),
     ],
 )
-def test_other_picture_arrays_are_refused(picture: np.ndarray) -> None:
+def test_other_image_arrays_are_refused(picture: np.ndarray) -> None:
     with pytest.raises(EchoesError, match="uint8"):
-        picture_array(picture, GREY)
+        image_array(picture, GREY)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
-    for read, name in ((picture_array, "no.png"), (sound_array, "no.wav")):
+    for read, name in ((image_array, "no.png"), (sound_array, "no.wav")):
         with pytest.raises(EchoesError, match=name.replace(".", r"\.")):
             read(tmp_path / name, GREY)  # type: ignore[operator]
 

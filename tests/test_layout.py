@@ -124,7 +124,7 @@ def test_layouts_agree_about_what_they_share() -> None:
             assert not PAPER.agrees(different, "both"), field.name
 
 
-def test_joined_takes_pictures_from_one_and_sounds_from_the_other() -> None:
+def test_joined_takes_images_from_one_and_sounds_from_the_other() -> None:
     digits = LAYOUTS["digits"]
     joined = PAPER.joined(digits)
     assert joined.agrees(PAPER, "picture")

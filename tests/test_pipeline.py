@@ -124,7 +124,7 @@ def test_what_is_given_comes_back_fitted(echoes: VisualEchoes) -> None:
     np.testing.assert_allclose(result.audio, expected[:, first : first + LAYOUT.samples], atol=1e-6)
 
 
-def test_the_sound_depends_on_the_picture(echoes: VisualEchoes) -> None:
+def test_the_sound_depends_on_the_image(echoes: VisualEchoes) -> None:
     first, second = pictures(2)
     mels = [echoes.image_to_audio([picture], seed=1).mels for picture in (first, second)]
     assert (mels[0] != mels[1]).any()
@@ -328,7 +328,7 @@ def _halvings(factor: tuple[int, int]) -> list[tuple[int, int]]:
     return [] if rows == columns == 1 else [(rows, columns), *_halvings((max(1, rows // 2), max(1, columns // 2)))]
 
 
-def test_no_picture_is_made_for_silence(echoes: VisualEchoes) -> None:
+def test_no_image_is_made_for_silence(echoes: VisualEchoes) -> None:
     rate = LAYOUT.sample_rate
     with pytest.raises(EchoesError, match="Sound 2 is silent"):
         echoes.audio_to_image([*sounds(1), (np.zeros(SAMPLES), rate)])

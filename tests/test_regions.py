@@ -30,20 +30,20 @@ def touched_by_hand(mask: np.ndarray, tokens: int) -> list[list[bool]]:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from((0.01, 0.1, 0.5)), st.integers(0, 999))
-def test_picture_masks_of_any_size(height: int, width: int, share: float, seed: int) -> None:
+def test_image_masks_of_any_size(height: int, width: int, share: float, seed: int) -> None:
     mask = np.random.default_rng(seed).random((height, width)) < share
     places = image_places(mask, DEBUG)
     assert places.dtype == torch.bool
     assert places.reshape(4, 4).tolist() == touched_by_hand(mask, 4)
 
 
-def test_one_pixel_of_a_large_picture_is_enough() -> None:
+def test_one_pixel_of_a_large_image_is_enough() -> None:
     mask = np.zeros((400, 700), np.uint8)
     mask[399, 150] = 1
     assert image_places(mask, DEBUG).nonzero()[:, 0].tolist() == [12]
 
 
-def test_what_lies_outside_the_centre_square_is_not_part_of_the_picture() -> None:
+def test_what_lies_outside_the_centre_square_is_not_part_of_the_image() -> None:
     mask = np.zeros((10, 30), bool)
     mask[:, :10] = True
     assert not image_places(mask, DEBUG).any()
@@ -56,7 +56,7 @@ def test_no_mask_touches_nothing() -> None:
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 4, 3), (0, 4)])
-def test_picture_masks_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+def test_image_masks_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(EchoesError, match="two-dimensional"):
         image_places(np.ones(shape, bool), DEBUG)
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.data.pairs import PairSplit
-from visual_echoes.data.sources import Augmentation, PictureSource
+from visual_echoes.data.sources import Augmentation, ImageSource
 from visual_echoes.data.tokens import TokenCache
 from visual_echoes.layout import get_layout
 from visual_echoes.model.config import TransformerConfig
@@ -144,7 +144,7 @@ def vqgan_task(**loss: Any) -> VQGANTask:
     """Trains with augmentation, dropout and revivals, so that every source of randomness takes part."""
     torch.manual_seed(0)
     varied = Augmentation(rotation=10, shift=0.1, flip=True)
-    train, valid = (PictureSource(pair_split(seed=seed), varied) for seed in (0, 1))
+    train, valid = (ImageSource(pair_split(seed=seed), varied) for seed in (0, 1))
     changes = {"restart_every": 3, "discriminator_width": 8, **loss}
     return VQGANTask(vqgan_config(dropout=0.1), VQGANLoss.model_validate(changes), train, valid)
 

@@ -1,4 +1,4 @@
-"""Visual Echoes: sound for pictures and pictures for sound, by one masked transformer over both."""
+"""Visual Echoes: sound for images and images for sound, by one masked transformer over both."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -91,7 +91,7 @@ def log_to_magnitude(log_BMT: Tensor, layout: Layout) -> Tensor:
 
 
 def mel_to_unit(mel_BMT: Tensor) -> Tensor:
-    """Log-mels in [0, 1] as the tokenizer's one-channel pictures in [-1, 1], shape (B, 1, M, T)."""
+    """Log-mels in [0, 1] as the tokenizer's one-channel images in [-1, 1], shape (B, 1, M, T)."""
     return mel_BMT[:, None] * 2.0 - 1.0
 
 

@@ -26,7 +26,7 @@ from visual_echoes.vocoders import Vocoder, vocode_in_stretches
 
 
 class Codec:
-    """Encodes and decodes fitted pictures and sounds; every method works on a batch, without gradients.
+    """Encodes and decodes fitted images and sounds; every method works on a batch, without gradients.
 
     A batch goes through the networks item by item, so that an item is the same to the bit in any batch.
 
@@ -74,21 +74,21 @@ class Codec:
 
     @torch.inference_mode()
     def encode_images(self, pictures_BHWC: np.ndarray) -> Tensor:
-        """uint8 pictures to tokens (B, I, 1), int64."""
+        """uint8 images to tokens (B, I, 1), int64."""
         return _sequence(one_by_one(self._tokenizer("image_vqgan").encode_unit, self._unit(pictures_BHWC)))
 
     @torch.inference_mode()
     def decode_images(self, tokens_BPQ: Tensor) -> np.ndarray:
-        """Tokens to uint8 pictures (B, H, W, C)."""
+        """Tokens to uint8 images (B, H, W, C)."""
         return unit_to_pixels(self._decoded_images(tokens_BPQ)).movedim(1, -1).cpu().numpy()
 
     @torch.inference_mode()
     def image_error(self, pictures_BHWC: np.ndarray, tokens_BPQ: Tensor) -> Tensor:
-        """What the tokens lose of uint8 pictures: root mean square on the scale of [-1, 1], float64 (B,)."""
+        """What the tokens lose of uint8 images: root mean square on the scale of [-1, 1], float64 (B,)."""
         return _root_mean_square(self._decoded_images(tokens_BPQ).clamp(-1.0, 1.0) - self._unit(pictures_BHWC))
 
     def _unit(self, pictures_BHWC: np.ndarray) -> Tensor:
-        """uint8 pictures as a tokenizer's, (B, C, H, W) in [-1, 1]."""
+        """uint8 images as a tokenizer's, (B, C, H, W) in [-1, 1]."""
         return pixels_to_unit(torch.from_numpy(pictures_BHWC).movedim(-1, 1).to(self.device))
 
     def _decoded_images(self, tokens_BPQ: Tensor) -> Tensor:

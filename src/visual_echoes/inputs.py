@@ -1,4 +1,4 @@
-"""What a person hands in, as the arrays a layout expects: files, Pillow pictures, numpy arrays."""
+"""What a person hands in, as the arrays a layout expects: files, Pillow images, numpy arrays."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
 AudioLike = str | os.PathLike[str] | tuple[np.ndarray, int]
 
 
-def picture_array(picture: ImageLike, layout: Layout) -> np.ndarray:
-    """A picture fitted to the layout: uint8 (size, size, channels), centre square, resized.
+def image_array(picture: ImageLike, layout: Layout) -> np.ndarray:
+    """An image fitted to the layout: uint8 (size, size, channels), centre square, resized.
 
-    What it shows does not depend on how it is handed in: files, Pillow pictures and arrays go through
+    What it shows does not depend on how it is handed in: files, Pillow images and arrays go through
     `media.pixels.flat_image`.
 
     Args:
-        picture: a file (for a video its middle frame), a Pillow picture of any mode up to 16 bits, or uint8 or uint16,
+        image: a file (for a video its middle frame), a Pillow image of any mode up to 16 bits, or uint8 or uint16,
             0 for black up to the type's maximum, (H, W) or (H, W, 1 | 3 | 4), the fourth channel being alpha.
 
     Raises:
-        EchoesError: an unusable file, picture or array.
+        EchoesError: an unusable file, image or array.
     """
     if isinstance(picture, np.ndarray):
         picture = _from_array(picture)
     if isinstance(picture, Image.Image):
         if 0 in picture.size:
-            raise EchoesError("The picture has no pixels; use another one.")
+            raise EchoesError("The image has no pixels; use another one.")
         try:
             picture = flat_image(picture)
         except EchoesError:
             raise
         except Exception as error:  # what is opened but not loaded may still be damaged, or its file gone
-            raise EchoesError(f"The picture cannot be decoded ({first_line(error)}); use another one.") from error
+            raise EchoesError(f"The image cannot be decoded ({first_line(error)}); use another one.") from error
     else:
         picture = read_image(picture)
     return fit_image(picture, layout.image_size, layout.image_channels)
 
 
 def _from_array(pixels: np.ndarray) -> Image.Image:
-    if pixels.dtype.kind == "f":  # whether they reach 1 or 255 cannot be told from a dark picture
-        raise EchoesError("A picture array must be uint8 or uint16; scale fractions of 1 by 255 and convert to uint8.")
+    if pixels.dtype.kind == "f":  # whether they reach 1 or 255 cannot be told from a dark image
+        raise EchoesError("An image array must be uint8 or uint16; scale fractions of 1 by 255 and convert to uint8.")
     fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] in (1, 3, 4))
     if pixels.dtype.kind != "u" or pixels.dtype.itemsize > 2 or not fits or 0 in pixels.shape:
         raise EchoesError(
-            "A picture array must be uint8 or uint16 with shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."
+            "An image array must be uint8 or uint16 with shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."
         )
     if pixels.dtype.itemsize == 2:
         pixels = eight_bits(pixels)

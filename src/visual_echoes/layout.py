@@ -1,6 +1,6 @@
 """The shape of one example: every length in the project is derived here.
 
-A `Layout` fixes the picture (pixels to token grid) and the sound (seconds to samples to mel frames to token grid), and
+A `Layout` fixes the image (pixels to token grid) and the sound (seconds to samples to mel frames to token grid), and
 with them the streams of tokens that a model is made of.
 Nothing else in the project writes down a token count, a frame count or a number of samples.
 """
@@ -26,7 +26,7 @@ def other(modality: Modality) -> Modality:
 
 @dataclass(frozen=True)
 class Layout:
-    """Shapes of pictures, sounds and their token grids.
+    """Shapes of images, sounds and their token grids.
 
     The mel is SpecVQGAN's: centred frames, the first `raw_frames` of them kept, then a centre crop to the longest
     stretch that the tokenizer divides evenly (SpecVQGAN, feature extraction and `vggsound_codebook` crop).
@@ -62,7 +62,7 @@ class Layout:
         if not all(isinstance(count, int) and count > 0 for count in counts):
             raise ValueError(f"layout {self.name}: sizes, rates, factors and codes must be whole numbers above 0")
         if self.image_channels not in (1, 3):
-            raise ValueError(f"layout {self.name}: pictures must have 1 or 3 channels")
+            raise ValueError(f"layout {self.name}: images must have 1 or 3 channels")
         if not 0 < self.seconds < math.inf:
             raise ValueError(f"layout {self.name}: seconds must be a finite number above 0")
         if self.image_size % self.image_factor:
@@ -81,7 +81,7 @@ class Layout:
             raise ValueError(f"layout {self.name}: peak must lie above 0 and not above 1")
         by_name(self.streams)
 
-    # Pictures
+    # Images
 
     @property
     def image_grid(self) -> tuple[int, int]:
@@ -152,7 +152,7 @@ class Layout:
         return all(getattr(self, field) == getattr(other, field) for field in _FIELDS[about])
 
     def joined(self, other: Layout) -> Layout:
-        """This layout's pictures with the other's sounds."""
+        """This layout's images with the other's sounds."""
         return replace(self, **{field: getattr(other, field) for field in _FIELDS["sound"]})
 
     def to_dict(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def export_item(
         model: what made it.
         row: the item's place in the result.
         stem: path of the files without their suffix; its folder must exist.
-        suffixes: any of ".png" (the picture), ".wav" (the sound) and ".mp4" (both).
+        suffixes: any of ".png" (the image), ".wav" (the sound) and ".mp4" (both).
         details: metadata beyond model, seed and sampling settings.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The model as a person uses it: pictures to sounds, sounds to pictures, pairs, inpainting.
+"""The model as a person uses it: images to sounds, sounds to images, pairs, inpainting.
 
 Shapes: B batch, C channels, H rows, W columns, M mel bands, T mel frames, I and A token places.
 """
@@ -23,7 +23,7 @@ from visual_echoes.checkpoints.model import Model
 from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.codec import Codec
 from visual_echoes.errors import EchoesError
-from visual_echoes.inputs import AudioLike, ImageLike, heard_array, picture_array
+from visual_echoes.inputs import AudioLike, ImageLike, heard_array, image_array
 from visual_echoes.layout import other
 from visual_echoes.model.confidence import weigh
 from visual_echoes.model.fast import scorer
@@ -49,7 +49,7 @@ PAIR_ORDERS: dict[PairOrder, Groups] = {
 
 @dataclass(frozen=True)
 class Result:
-    """Pictures and sounds, given or generated, item by item.
+    """Images and sounds, given or generated, item by item.
 
     Attributes:
         images: uint8 (n, H, W, C); None if the task has none.
@@ -120,10 +120,10 @@ class VisualEchoes:
         progress: Progress | None = None,
         **settings: Any,
     ) -> Result:
-        """Make a sound for each picture.
+        """Make a sound for each image.
 
         Args:
-            images: files, Pillow pictures, or arrays of uint8 or uint16 (`inputs.picture_array`).
+            images: files, Pillow images, or arrays of uint8 or uint16 (`inputs.image_array`).
             seed: item i is made with seed + i; same seed, same result, whatever the batch size.
             seeds: the seed of each item, instead.
             batch_size: items sampled at once.
@@ -133,7 +133,7 @@ class VisualEchoes:
                 `sampling.PRESETS`) changes several at once, and what is named beside it goes before it.
 
         Raises:
-            EchoesError: an unusable picture or setting.
+            EchoesError: an unusable image or setting.
         """
         given = Given(len(images), pictures=self._pictures(images))
         seeds = _item_seeds(seed, given.count) if seeds is None else seeds
@@ -149,7 +149,7 @@ class VisualEchoes:
         progress: Progress | None = None,
         **settings: Any,
     ) -> Result:
-        """Make a picture for each sound: files, or (samples, rate) tuples. Otherwise as `image_to_audio`.
+        """Make an image for each sound: files, or (samples, rate) tuples. Otherwise as `image_to_audio`.
 
         Raises:
             EchoesError: also for a sound that is silent, as nothing can be made for it.
@@ -172,7 +172,7 @@ class VisualEchoes:
         progress: Progress | None = None,
         **settings: Any,
     ) -> Result:
-        """Make pictures and sounds that belong together, from nothing.
+        """Make images and sounds that belong together, from nothing.
 
         Args:
             count: how many pairs.
@@ -198,21 +198,21 @@ class VisualEchoes:
         progress: Progress | None = None,
         **settings: Any,
     ) -> Result:
-        """Fill parts of a picture, a sound, or both; continuation is a mask over the end.
+        """Fill parts of an image, a sound, or both; continuation is a mask over the end.
 
-        Whole tokens are filled: every token that a mask touches. Outside of them picture and mel are the given ones.
+        Whole tokens are filled: every token that a mask touches. Outside of them image and mel are the given ones.
 
         Args:
-            image: None for a picture made from nothing.
+            image: None for an image made from nothing.
             audio: None for a sound made from nothing.
-            image_mask: bool, any shape (H, W), fitted as the picture is; True where it is to be made anew.
+            image_mask: bool, any shape (H, W), fitted as the image is; True where it is to be made anew.
             audio_mask: stretches (from, to) in seconds of the fitted sound that are to be made anew.
             count: how many variants.
         """
         if count < 1:
             raise EchoesError("There must be at least one item.")
         if (image is None and image_mask is not None) or (audio is None and len(audio_mask)):
-            raise EchoesError("A mask needs the picture or sound it belongs to; give both or neither.")
+            raise EchoesError("A mask needs the image or sound it belongs to; give both or neither.")
         given = Given(
             count,
             pictures=None if image is None else np.repeat(self._pictures([image]), count, 0),
@@ -252,7 +252,7 @@ class VisualEchoes:
         _refuse_single(images)
         layout = self.layout
         empty = np.zeros((0, layout.image_size, layout.image_size, layout.image_channels), np.uint8)
-        return np.stack([picture_array(image, layout) for image in images]) if len(images) else empty
+        return np.stack([image_array(image, layout) for image in images]) if len(images) else empty
 
     def _sounds(self, sounds: Sequence[AudioLike]) -> np.ndarray:
         _refuse_single(sounds)
@@ -338,7 +338,7 @@ class VisualEchoes:
         return region_P.to(self.device)[None, :, None].expand_as(tokens_BPQ)
 
     def _finish_images(self, given: Given, rows: slice, tokens_BPQ: Tensor, masked_BPQ: Tensor) -> np.ndarray:
-        """Decoded pictures where anything is new, the given pixels elsewhere."""
+        """Decoded images where anything is new, the given pixels elsewhere."""
         if given.pictures is not None and not masked_BPQ.any():
             return given.pictures[rows]
         pictures_BHWC = self.codec.decode_images(tokens_BPQ)
@@ -391,9 +391,9 @@ def _batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 
 def _refuse_single(items: object) -> None:
-    """One picture or sound where a list of them is meant would be taken apart."""
+    """One image or sound where a list of them is meant would be taken apart."""
     if isinstance(items, str | os.PathLike | np.ndarray | Image.Image):
-        raise EchoesError("Give a list of pictures or sounds, also for a single one.")
+        raise EchoesError("Give a list of images or sounds, also for a single one.")
 
 
 def _report(

@@ -16,14 +16,14 @@ from visual_echoes.layout import Layout
 
 
 def image_places(mask_HW: np.ndarray | None, layout: Layout) -> Tensor:
-    """Picture places a mask touches, bool (picture places,); none for None.
+    """Image places a mask touches, bool (image places,); none for None.
 
-    The mask is fitted as its picture is (its centre square), so it may have the picture's own size.
+    The mask is fitted as its image is (its centre square), so it may have the image's own size.
     """
     if mask_HW is None:
         return torch.zeros(layout.image_tokens, dtype=torch.bool)
     if mask_HW.ndim != 2 or 0 in mask_HW.shape:
-        raise EchoesError("An image mask must be a two-dimensional array, True where the picture is to be made anew.")
+        raise EchoesError("An image mask must be a two-dimensional array, True where the image is to be made anew.")
     height, width = mask_HW.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

@@ -31,7 +31,7 @@ PATIENCE = 60  # seconds; a busy machine is no failure
 
 
 def png(seed: int = 0, size: tuple[int, int] = (24, 20)) -> bytes:
-    """A picture of noise as a PNG file."""
+    """An image of noise as a PNG file."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
@@ -39,8 +39,8 @@ def png(seed: int = 0, size: tuple[int, int] = (24, 20)) -> bytes:
 
 
 @contextmanager
-def picture_upload() -> Iterator[Upload]:
-    """A picture that a visitor has sent."""
+def image_upload() -> Iterator[Upload]:
+    """An image that a visitor has sent."""
     with stored(io.BytesIO(png()), "a.png") as upload:
         yield upload
 

@@ -11,7 +11,7 @@ import numpy as np
 RATE = 48_000
 SECONDS = 0.5
 BLOCK = 960  # samples that are encoded at a time
-FRAME = 5  # blocks that a frame of the picture lasts
+FRAME = 5  # blocks that a frame of the image lasts
 
 
 class _Stream(io.RawIOBase):
@@ -29,7 +29,7 @@ class _Stream(io.RawIOBase):
 
 
 def recorded(container: str, codec: str, pitch: float, picture: str | None = None, **options: str) -> bytes:
-    """A tone, with moving pictures beside it if `picture` names their codec."""
+    """A tone, with moving images beside it if `picture` names their codec."""
     stream = _Stream()
     with av.open(stream, "w", format=container, options=options) as output:
         sound = output.add_stream(codec, rate=RATE, layout="mono")

@@ -51,7 +51,7 @@ def wave_of(content: bytes) -> np.ndarray:
     return soundfile.read(io.BytesIO(content), dtype="float32")[0]
 
 
-def test_a_picture_gets_sounds(client: TestClient, echoes: VisualEchoes) -> None:
+def test_a_image_gets_sounds(client: TestClient, echoes: VisualEchoes) -> None:
     status = made(client, "sound", files=PICTURE, data={"seed": 3, "count": 2, "steps": 2, "guidance": 1.5})
     assert status["files"] == ["1.wav", "1.mp4", "2.wav", "2.mp4"]
     assert (status["seeds"], status["done"], status["confidence"]) == ([3, 4], 2, [None, None])
@@ -62,7 +62,7 @@ def test_a_picture_gets_sounds(client: TestClient, echoes: VisualEchoes) -> None
     assert fetched(client, status, "1.mp4")[4:8] == b"ftyp"
 
 
-def test_a_sound_gets_a_picture(client: TestClient, echoes: VisualEchoes, wav: bytes, tmp_path: Path) -> None:
+def test_a_sound_gets_a_image(client: TestClient, echoes: VisualEchoes, wav: bytes, tmp_path: Path) -> None:
     status = made(client, "picture", files={"sound": ("dog.wav", wav)}, data={"seed": 3})
     (tmp_path / "dog.wav").write_bytes(wav)
     expected = echoes.audio_to_image([tmp_path / "dog.wav"], seed=3).images
@@ -78,7 +78,7 @@ def test_pairs_come_from_nothing(client: TestClient) -> None:
     assert (status["model"], status["files"], status["done"]) == ("other", ["1.png", "1.wav", "1.mp4"], 8)
 
 
-def test_a_marked_part_of_a_picture_is_made_anew(client: TestClient, echoes: VisualEchoes) -> None:
+def test_a_marked_part_of_a_image_is_made_anew(client: TestClient, echoes: VisualEchoes) -> None:
     size = tiny.LAYOUT.image_size
     mask = Image.new("L", (size, size))
     mask.paste(255, (0, 0, size, size // 2))
@@ -160,20 +160,20 @@ def test_a_full_queue_says_when_to_come_back(client: TestClient, service: Servic
 @pytest.mark.parametrize(
     ("task", "files", "data", "said"),
     [
-        ("sound", {"picture": ("a.svg", b"<svg/>")}, {}, "a.svg is a picture in the format SVG, which is not read"),
-        ("sound", {"picture": ("a.png", b"no picture")}, {}, "a.png is damaged, incomplete or not a picture"),
+        ("sound", {"picture": ("a.svg", b"<svg/>")}, {}, "a.svg is an image in the format SVG, which is not read"),
+        ("sound", {"picture": ("a.png", b"no picture")}, {}, "a.png is damaged, incomplete or not an image"),
         ("sound", {"picture": ("a.png", b"")}, {}, "a.png is empty"),
         ("sound", {"picture": ("../../etc/passwd", b"")}, {}, "passwd is empty"),
         ("sound", {"picture": ("..\\..\\a.png", b"x")}, {}, "a.png is damaged"),
-        ("sound", {"picture": ("a.mp4", b"x")}, {}, "a.mp4 is damaged, incomplete or not a picture"),
-        ("sound", {}, {}, "The value of picture cannot be used"),
+        ("sound", {"picture": ("a.mp4", b"x")}, {}, "a.mp4 is damaged, incomplete or not an image"),
+        ("sound", {}, {}, "The value of image cannot be used"),
         ("sound", PICTURE, {"count": MAX_VARIANTS + 1}, "The value of count cannot be used"),
         ("sound", PICTURE, {"steps": MAX_STEPS + 1}, "The value of steps cannot be used"),
         ("sound", PICTURE, {"temperature": "nan"}, "The value of temperature cannot be used"),
         ("sound", PICTURE, {"model": "/etc"}, "There is no model '/etc' here"),
         ("sound", PICTURE, {"folder": "/etc"}, "The value of folder cannot be used"),
         ("sound", {**PICTURE, "image": ("a.png", png())}, {}, "The value of image cannot be used"),
-        ("sound", {}, {"picture": "a.png"}, "The value of picture cannot be used: it is text; send a file"),
+        ("sound", {}, {"picture": "a.png"}, "The value of image cannot be used: it is text; send a file"),
         ("sound", {**PICTURE, "seed": ("a", b"1")}, {}, "The value of seed cannot be used"),
         ("sound", PICTURE, {"seed": ["1", "2"]}, "The field seed is sent 2 times; send each field once"),
         ("pair", {}, {"seed": ["1", "1"]}, "The field seed is sent 2 times; send each field once"),
@@ -221,7 +221,7 @@ def test_two_files_in_one_field_are_refused(client: TestClient) -> None:
     two = [("picture", ("a.png", png())), ("picture", ("b.png", png(1)))]
     answer = client.post(f"{JOBS}/sound", files=two)
     assert answer.status_code == 422
-    assert answer.json()["detail"] == "The field picture is sent 2 times; send each field once."
+    assert answer.json()["detail"] == "The field image is sent 2 times; send each field once."
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
@@ -232,11 +232,11 @@ def test_what_a_browser_records_is_taken(client: TestClient, name: str) -> None:
 
 
 def test_the_content_decides_and_not_the_name(client: TestClient, wav: bytes) -> None:
-    """A canvas calls its picture `blob`; of a video the middle frame is taken, as the command does."""
+    """A canvas calls its image `blob`; of a video the middle frame is taken, as the command does."""
     for content in (png(), RECORDINGS["Chrome with a camera"]):
         assert made(client, "sound", files={"picture": ("blob", content)})["state"] == "done"
     answer = client.post(f"{JOBS}/sound", files={"picture": ("a.png", wav)})
-    assert (answer.status_code, "a.png holds a sound and no picture" in answer.text) == (422, True)
+    assert (answer.status_code, "a.png holds a sound and no image" in answer.text) == (422, True)
     answer = client.post(f"{JOBS}/picture", files={"sound": ("a.wav", png())})
     assert (answer.status_code, "a.wav is damaged, incomplete or not a sound" in answer.text) == (422, True)
 

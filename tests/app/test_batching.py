@@ -45,7 +45,7 @@ def submit(service: Service) -> Submit:
             with stored(io.BytesIO(content), name) as upload:
                 if kind == "vary":
                     return tasks.vary_task(echoes.layout, chosen, upload, None, "picture", 0.5)
-                make = tasks.picture_task if kind == "picture" else tasks.sound_task
+                make = tasks.image_task if kind == "picture" else tasks.sound_task
                 return make(echoes.layout, chosen, upload)
 
         return to.submit(model, build)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.conftest import picture_upload, wait
+from app.conftest import image_upload, wait
 from visual_echoes.app.cards import cards, problem, words
 from visual_echoes.app.jobs import JobStatus
 from visual_echoes.app.service import Service
@@ -52,7 +52,7 @@ def test_the_model_says_how_sure_it_is(echoes: VisualEchoes) -> None:
     model = replace(echoes.model, calibration={m: Calibration(offset=1.0, slope=0.5) for m in MODALITIES})
     service = Service({"sure": lambda: VisualEchoes(model, echoes.device)})
     try:
-        with picture_upload() as picture:
+        with image_upload() as picture:
             job = service.submit(None, lambda e: sound_task(e.layout, Options(steps=1), picture))
         assert wait(job).confidence[0] is not None
         assert "the model is" in cards(job)

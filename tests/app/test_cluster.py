@@ -116,7 +116,7 @@ def test_it_refuses_what_the_api_refuses(cluster: httpx.Client) -> None:
     ]
     assert [answer.status_code for answer in refusals] == [422, 422, 422, 422, 401]
     said = [
-        "a picture in the format SVG, which is not read",
+        "an image in the format SVG, which is not read",
         "damaged",
         "value of count",
         "no model 'other'",

@@ -34,7 +34,7 @@ def described(echoes: VisualEchoes, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
 def test_every_answer_is_as_described(described: Any, mode: Any) -> None:
-    # No description can tell a picture from other bytes, and an empty field of a form counts as left out.
+    # No description can tell an image from other bytes, and an empty field of a form counts as left out.
     unchecked = schemathesis.checks.CHECKS.get_by_names(["positive_data_acceptance", "negative_data_rejection"])
     operations = [found.ok() for found in described.get_all_operations()]
     assert len(operations) > 10

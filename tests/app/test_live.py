@@ -1,4 +1,4 @@
-"""The picture of token grids: a colour for each code, and darkness where nothing is settled."""
+"""The image of token grids: a colour for each code, and darkness where nothing is settled."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from visual_echoes.app.api import API
 from visual_echoes.app.service import Service
 
 REQUESTS, WARMUP = 500, 150
-GROWTH = 24 * 1024**2  # bytes; a leaked picture, sound or grid a request would be more
+GROWTH = 24 * 1024**2  # bytes; a leaked image, sound or grid a request would be more
 
 
 def resident() -> int:

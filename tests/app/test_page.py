@@ -41,11 +41,11 @@ def sent(path: str, name: str = "a.png") -> dict[str, Any]:
 
 
 def seen(client: TestClient, file: Any) -> str:
-    """What the page says to a picture."""
+    """What the page says to a image."""
     return spoken(client, ["tiny", file], ["Model", "Picture"])
 
 
-def test_an_uploaded_picture_is_seen(client: TestClient, uploads: Path) -> None:
+def test_an_uploaded_image_is_seen(client: TestClient, uploads: Path) -> None:
     (path,) = client.post("/gradio_api/upload", files={"files": ("a.png", png())}).json()
     assert Path(path).is_relative_to(uploads)
     assert "what the model sees" in seen(client, sent(path))
@@ -81,9 +81,9 @@ def test_addresses_are_not_fetched(client: TestClient) -> None:
     assert "send the file itself" in answer
 
 
-def test_archives_are_no_pictures(client: TestClient) -> None:
+def test_archives_are_no_images(client: TestClient) -> None:
     (path,) = client.post("/gradio_api/upload", files={"files": ("a.zip", b"PK\3\4")}).json()
-    assert "a.zip is damaged, incomplete or not a picture" in seen(client, sent(path, "a.zip"))
+    assert "a.zip is damaged, incomplete or not an image" in seen(client, sent(path, "a.zip"))
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "{uploads}/../secret.png", "/proc/self/environ"])

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 import tiny
-from app.conftest import picture_upload
+from app.conftest import image_upload
 from visual_echoes import EchoesError
 from visual_echoes.app import tasks
 from visual_echoes.app.jobs import Task
@@ -37,7 +37,7 @@ def asked(task: Task) -> dict[str, Any]:
 
 @pytest.fixture
 def picture() -> Iterator[Upload]:
-    with picture_upload() as upload:
+    with image_upload() as upload:
         yield upload
 
 

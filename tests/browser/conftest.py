@@ -1,4 +1,4 @@
-"""Debian's Chromium before the command's own page, as a person sits before it; pictures of what it showed are kept."""
+"""Debian's Chromium before the command's own page, as a person sits before it; images of what it showed are kept."""
 
 from __future__ import annotations
 

@@ -34,11 +34,11 @@ def test_a_finger_paints(visit: Visit, address: str) -> None:
 
 def test_a_microphone_is_heard(visit: Visit, address: str) -> None:
     page = visit(address, permissions=["microphone"])
-    place = tab(page, "To picture")
+    place = tab(page, "To image")
     place.get_by_label("Record audio").click()
     place.get_by_role("button", name="Record", exact=True).click()
     page.wait_for_timeout(2_000)
     place.get_by_role("button", name="Stop", exact=True).click()
     expect(place.get_by_text("seconds that the model hears")).to_be_visible()
-    place.get_by_role("button", name="Make pictures").click()
-    expect(place.get_by_alt_text("picture of variant 1")).to_be_visible()
+    place.get_by_role("button", name="Make images").click()
+    expect(place.get_by_alt_text("image of variant 1")).to_be_visible()

@@ -39,7 +39,7 @@ def download(page: Page, place: Locator, kind: str, folder: Path) -> Path:
     return path
 
 
-def test_a_picture_gets_a_sound(visit: Visit, address: str, tmp_path: Path) -> None:
+def test_a_image_gets_a_sound(visit: Visit, address: str, tmp_path: Path) -> None:
     page = visit(address)
     place = tab(page, "To sound")
     send(place, EXAMPLES / "dog.png")
@@ -83,13 +83,13 @@ def test_the_grids_can_be_played_again(visit: Visit, address: str) -> None:
     assert int(first.split()[0]) < 82
 
 
-def test_a_sound_gets_a_picture(visit: Visit, address: str, tmp_path: Path) -> None:
+def test_a_sound_gets_a_image(visit: Visit, address: str, tmp_path: Path) -> None:
     page = visit(address)
-    place = tab(page, "To picture")
+    place = tab(page, "To image")
     send(place, EXAMPLES / "dog.wav")
     expect(place.get_by_text("seconds that the model hears")).to_be_visible()
-    place.get_by_role("button", name="Make pictures").click()
-    expect(place.get_by_alt_text("picture of variant 1")).to_be_visible()
+    place.get_by_role("button", name="Make images").click()
+    expect(place.get_by_alt_text("image of variant 1")).to_be_visible()
     png = download(page, place, "PNG", tmp_path)
     assert Image.open(png).size == (32, 32)
     assert read_metadata(png)["source"] == "dog.wav"
@@ -237,14 +237,14 @@ def many_channels() -> bytes:
         (
             "torn.png",
             lambda: (EXAMPLES / "dog.png").read_bytes()[:200],
-            "torn.png is damaged, incomplete or not a picture",
+            "torn.png is damaged, incomplete or not an image",
         ),
-        ("text.jpg", lambda: b"no picture", "text.jpg is damaged, incomplete or not a picture"),
+        ("text.jpg", lambda: b"no picture", "text.jpg is damaged, incomplete or not an image"),
         ("<b>bold.png", lambda: b"no picture", "<b>bold.png is damaged"),
         ("huge.png", huge, "huge.png has more than 50 megapixels"),
     ],
 )
-def test_broken_pictures_are_refused_in_a_sentence(
+def test_broken_images_are_refused_in_a_sentence(
     visit: Visit, address: str, name: str, content: object, said: str
 ) -> None:
     page = visit(address)
@@ -267,18 +267,18 @@ def test_broken_sounds_are_refused_in_a_sentence(
     visit: Visit, address: str, name: str, content: object, said: str
 ) -> None:
     page = visit(address)
-    place = tab(page, "To picture")
+    place = tab(page, "To image")
     send(place, {"name": name, "mimeType": "audio/wav", "buffer": content()})
     expect(place.get_by_role("alert").filter(has_text=said)).to_have_count(1)
-    place.get_by_role("button", name="Make pictures").click()
+    place.get_by_role("button", name="Make images").click()
     expect(place.get_by_role("alert").filter(has_text=said)).to_have_count(2)
 
 
 @pytest.mark.parametrize(
     ("name", "button", "said"),
     [
-        ("To sound", "Make sounds", "Give a picture first."),
-        ("To picture", "Make pictures", "Give a sound first."),
+        ("To sound", "Make sounds", "Give an image first."),
+        ("To image", "Make images", "Give a sound first."),
         ("Edit", "Edit", "Nothing is marked"),
     ],
 )
@@ -303,7 +303,7 @@ def test_the_page_works_by_keyboard(visit: Visit, address: str) -> None:
 
 def test_the_page_fits_a_phone(visit: Visit, address: str) -> None:
     page = visit(address, PHONE, has_touch=True, is_mobile=True)
-    for name in ("Edit", "To sound", "To picture", "Pairs"):
+    for name in ("Edit", "To sound", "To image", "Pairs"):
         tab(page, name)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     place = page.get_by_role("tabpanel").filter(visible=True)

@@ -86,7 +86,7 @@ def test_parts_of_another_layout_are_refused(
 def test_what_does_not_concern_a_part_may_differ(
     whole_model: Model, tmp_path: Path, part: PartName, changes: dict[str, Any]
 ) -> None:
-    """A published picture tokenizer knows nothing of sounds, so its folder's sounds do not count."""
+    """A published image tokenizer knows nothing of sounds, so its folder's sounds do not count."""
     other = dataclasses.replace(whole_model.layout, **changes)
     folders = [
         save_parts(tmp_path / "one", whole_model, [part], other),

@@ -25,7 +25,7 @@ def command() -> Command:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
-    """Five different pictures."""
+    """Five different images."""
     noise = np.random.default_rng(0)
     paths = [tmp_path / f"picture-{index}.png" for index in range(5)]
     for path in paths:

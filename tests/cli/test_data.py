@@ -11,7 +11,7 @@ import pytest
 import tiny
 from cli.conftest import Command
 from data import scene_files as made
-from data.class_files import write_picture, write_sound
+from data.class_files import write_image, write_sound
 from data.test_digits import source as source  # the made-up digits, as a fixture
 from visual_echoes.data import originals
 from visual_echoes.data.download import Original
@@ -23,7 +23,7 @@ def test_digits_are_prepared(command: Command, source: Path, tmp_path: Path) -> 
     out = tmp_path / "prepared"
     result = command("data", "digits", "--source", source, "-o", out, "--layout", "debug")
     assert result.exit_code == 0, result.output
-    assert f"{out / 'test'}.safetensors: 200 pictures, 20 sounds" in result.stdout.splitlines()
+    assert f"{out / 'test'}.safetensors: 200 images, 20 sounds" in result.stdout.splitlines()
     assert len(read_split(out, "test", tiny.LAYOUT).images) == 200
 
 
@@ -44,7 +44,7 @@ def test_scenes_are_prepared_from_local_copies(command: Command, tmp_path: Path,
     result = command("data", "scenes", "--images", copies, "--sounds", copies, "-o", out, "--layout", "debug", *folds)
     assert result.exit_code == 0, result.output
     sounds = 1 if folds else TEST_SOUNDS
-    assert result.stdout.splitlines()[-1] == f"{out / 'test'}.safetensors: 10 pictures, {sounds} sounds"
+    assert result.stdout.splitlines()[-1] == f"{out / 'test'}.safetensors: 10 images, {sounds} sounds"
     assert (tmp_path / "out-sounds" / "train.safetensors").is_file()
 
 
@@ -84,7 +84,7 @@ def test_scenes_are_prepared_from_the_originals(
     online = ("data", "scenes", "-o", tmp_path / "out", "--lists", tmp_path / "web", "--layout", "debug")
     result = command(*online)
     assert result.exit_code == 0, result.output
-    assert f"{tmp_path / 'out' / 'test'}.safetensors: 10 pictures, {TEST_SOUNDS} sounds" in result.stdout
+    assert f"{tmp_path / 'out' / 'test'}.safetensors: 10 images, {TEST_SOUNDS} sounds" in result.stdout
     assert {path.name for path in (tmp_path / "downloads").iterdir()} == {
         originals.CIFAR10.name, originals.ESC50.name
     }  # fmt: skip
@@ -119,7 +119,7 @@ def test_local_copies_are_of_both_kinds(command: Command, tmp_path: Path) -> Non
 def test_class_folders_are_prepared_and_losses_counted(command: Command, tmp_path: Path) -> None:
     for label in ("a", "b"):
         for number in range(10):
-            write_picture(tmp_path / f"in/images/{label}/{number}.png", 20 * number + (label == "b"))
+            write_image(tmp_path / f"in/images/{label}/{number}.png", 20 * number + (label == "b"))
             write_sound(tmp_path / f"in/audio/{label}/{number}.wav", 0.05 * number + 0.02 * (label == "b"))
     (tmp_path / "in/images/a/0.png").write_bytes(b"")
     out = tmp_path / "out"

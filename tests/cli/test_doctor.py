@@ -18,7 +18,7 @@ def test_given_files_are_measured_and_the_weak_parts_named(
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0] == "tiny: 4 of 4 parts are whole."
-    assert "picture tokenizer (5)" in result.stdout
+    assert "image tokenizer (5)" in result.stdout
     assert "both together (5)" in result.stdout
     assert any(line.startswith("The sound tokenizer is weak") for line in lines)  # it is untrained
     assert "padded with silence" in result.stderr
@@ -28,7 +28,7 @@ def test_without_files_it_brings_its_own(command: Command, model_folder: Path) -
     result = command("doctor", model_folder, "--batch-size", 2)
     assert result.exit_code == 0, result.output
     assert "No files are given, so synthetic patterns and tones are used" in result.stdout
-    assert "picture tokenizer (3)" in result.stdout
+    assert "image tokenizer (3)" in result.stdout
     assert "vocoder (3)" in result.stdout
 
 
@@ -56,7 +56,7 @@ def test_broken_files_are_all_named_and_the_rest_is_still_examined(
     assert result.exit_code == 1
     assert [line.split(" ")[0] for line in result.stderr.splitlines()] == ["Broken:", "Broken:"]
     assert "2 of 4 parts are whole" in result.stdout
-    assert "picture tokenizer (3)" in result.stdout
+    assert "image tokenizer (3)" in result.stdout
     assert "sound tokenizer" not in result.stdout
 
 
@@ -67,7 +67,7 @@ def test_unreadable_files_are_listed(
     result = command("doctor", model_folder, pictures[0], tmp_path / "text.wav")
     assert result.exit_code == 1
     assert "text.wav" in result.stderr
-    assert "picture tokenizer (1)" in result.stdout
+    assert "image tokenizer (1)" in result.stdout
 
 
 def test_silence_says_nothing_of_a_model(command: Command, model_folder: Path, tmp_path: Path) -> None:

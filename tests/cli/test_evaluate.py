@@ -81,7 +81,7 @@ def test_scenes_are_measured_beside_baselines(
     report = read_report(tmp_path / "report" / "report.json", ScenesReport)
     assert list(report.measures.baselines) == ["autoregressive", "retrieval", "class mean"]
     assert (report.seeds, report.pairs, report.data.pictures) == ((0,), 3, 20)
-    for expected in ("Targets", "Distances from real test items", "Picture to sound", "Pairs from nothing"):
+    for expected in ("Targets", "Distances from real test items", "Image to sound", "Pairs from nothing"):
         assert expected in result.stdout
     printed = [Path(line) for line in result.stdout.splitlines()[-36:]]
     assert printed[:2] == [tmp_path / "report" / "report.json", tmp_path / "report" / "figures.json"]

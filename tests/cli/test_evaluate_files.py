@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Command
-from evaluation.files.material import write_pictures, write_silence, write_sounds
+from evaluation.files.material import write_images, write_silence, write_sounds
 from visual_echoes.evaluation.files.records import FilesReport
 
 
@@ -24,7 +24,7 @@ def report_of(folder: Path) -> FilesReport:
 def test_sounds_of_two_folders(command: Command, model_folder: Path, tmp_path: Path) -> None:
     write_sounds(tmp_path / "real", 12)
     write_sounds(tmp_path / "made", 12, seed=1, suffix=".flac")
-    write_pictures(tmp_path / "pictures", 12)
+    write_images(tmp_path / "pictures", 12)
     result = command(
         "evaluate", "sounds", tmp_path / "real", tmp_path / "made", "--pictures", tmp_path / "pictures", "--judge",
         "digits", "--round-trip", model_folder, "-o", tmp_path / "report", "--cache", tmp_path / "cache",
@@ -44,8 +44,8 @@ def test_sounds_of_two_folders(command: Command, model_folder: Path, tmp_path: P
     assert str(tmp_path / "tmp") not in json.dumps(content)
 
 
-def test_pictures_of_a_manifest(command: Command, tmp_path: Path) -> None:
-    write_pictures(tmp_path / "p", 12)
+def test_images_of_a_manifest(command: Command, tmp_path: Path) -> None:
+    write_images(tmp_path / "p", 12)
     rows = "\n".join(f"{i},p/{i:03}.png,p/{(i + 1) % 12:03}.png,p/{i:03}.png" for i in range(12))
     (tmp_path / "files.csv").write_text(f"id,real,made,round_trip\n{rows}\n")
     result = command(
@@ -59,14 +59,14 @@ def test_pictures_of_a_manifest(command: Command, tmp_path: Path) -> None:
 
 def test_pairs_with_real_ones(command: Command, tmp_path: Path) -> None:
     for name, seed in (("made", 0), ("real", 1)):
-        write_pictures(tmp_path / name / "p", 5, seed)
+        write_images(tmp_path / name / "p", 5, seed)
         write_sounds(tmp_path / name / "s", 5, seed)
     result = command(
         "evaluate", "pairs", tmp_path / "made/p", tmp_path / "made/s", "--real", tmp_path / "real/p",
         tmp_path / "real/s", "--judge", "digits", "-o", tmp_path / "report",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "picture and sound agree" in result.stdout
+    assert "image and sound agree" in result.stdout
     assert "no inception score" in result.stderr
 
 
@@ -90,7 +90,7 @@ def test_silence_fails_unless_it_is_named(command: Command, tmp_path: Path) -> N
     [
         (("sounds",), "Name folders, or a --manifest"),
         (("sounds", "none", "none"), "none is no folder"),
-        (("pairs", "p"), "no folder|folder of pictures and one of sounds"),
+        (("pairs", "p"), "no folder|folder of images and one of sounds"),
         (("pairs", "p", "s", "--round-trip", "digits"), "no folder|no real files"),
     ],
 )
@@ -110,13 +110,13 @@ def test_what_the_commands_write_is_judged_as_it_lies(
         assert command(name, *inputs, "-o", made / name, "--model", model_folder).exit_code == 0
     assert command("pair", "-n", 5, "-o", made / "pair", "--model", model_folder).exit_code == 0
     write_sounds(tmp_path / "real sounds", 5)
-    write_pictures(tmp_path / "real pictures", 5)
+    write_images(tmp_path / "real images", 5)
     for index in range(5):
         (tmp_path / "real sounds" / f"{index:03}.wav").rename(tmp_path / "real sounds" / f"picture-{index}.wav")
-        (tmp_path / "real pictures" / f"{index:03}.png").rename(tmp_path / "real pictures" / f"sound-{index}.png")
+        (tmp_path / "real images" / f"{index:03}.png").rename(tmp_path / "real images" / f"sound-{index}.png")
     cases = (
         ("sounds", tmp_path / "real sounds", made / "sound"),
-        ("pictures", tmp_path / "real pictures", made / "picture"),
+        ("pictures", tmp_path / "real images", made / "picture"),
         ("pairs", made / "pair", made / "pair"),
     )
     for kind, *folders in cases:

@@ -26,7 +26,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_each_picture_gets_its_sound_and_a_video(
+def test_each_image_gets_its_sound_and_a_video(
     command: Command, model_folder: Path, pictures: list[Path], tmp_path: Path, echoes: VisualEchoes
 ) -> None:
     out = tmp_path / "new" / "out"
@@ -41,7 +41,7 @@ def test_each_picture_gets_its_sound_and_a_video(
         assert read_frames(out / f"{path.stem}.mp4", 1)[0].width >= 256
 
 
-def test_each_sound_gets_its_picture_and_a_video(
+def test_each_sound_gets_its_image_and_a_video(
     command: Command, model_folder: Path, sounds: list[Path], tmp_path: Path, echoes: VisualEchoes
 ) -> None:
     result = command("picture", *sounds, "-o", tmp_path / "out", "--model", model_folder, "--seed", 3)
@@ -119,7 +119,7 @@ def test_bad_files_are_listed_and_do_not_change_the_good_ones(
     command: Command, model_folder: Path, pictures: list[Path], tmp_path: Path
 ) -> None:
     (tmp_path / "empty.png").touch()
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     given = [
         tmp_path / "empty.png",
         pictures[0],
@@ -158,17 +158,17 @@ def test_the_batch_size_changes_nothing(
         assert made[0].std() > 10
 
 
-def test_a_folder_stands_for_its_pictures(command: Command, model_folder: Path, pictures: list[Path]) -> None:
+def test_a_folder_stands_for_its_images(command: Command, model_folder: Path, pictures: list[Path]) -> None:
     folder = pictures[0].parent
-    (folder / "notes.txt").write_text("no picture")
-    (folder / ".hidden.png").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
+    (folder / ".hidden.png").write_text("no image")
     (folder / "folder.png").mkdir()
     assert command("sound", folder, "-o", folder / "out", "--model", model_folder, "--no-video").exit_code == 0
     assert names(folder / "out") == [f"picture-{n}.wav" for n in range(5)]
     assert read_metadata(folder / "out" / "picture-4.wav")["seed"] == "4"
 
 
-def test_a_folder_without_pictures_is_named(command: Command, model_folder: Path, tmp_path: Path) -> None:
+def test_a_folder_without_images_is_named(command: Command, model_folder: Path, tmp_path: Path) -> None:
     result = command("sound", tmp_path, "-o", tmp_path / "out", "--model", model_folder)
     assert result.exit_code == 1
     assert str(tmp_path) in result.stderr

@@ -90,7 +90,7 @@ def test_a_folder_s_files_are_used_or_reported(
     folder = tmp_path / "in"
     (folder / "inside").mkdir(parents=True)
     shutil.copy(pictures[0], folder / "a.jfif")
-    shutil.copy(pictures[1], folder / "b")  # a picture by its content
+    shutil.copy(pictures[1], folder / "b")  # an image by its content
     shutil.copy(sounds[0], folder / "c.png")  # a sound by its content
     (folder / "d.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
     (folder / "e.png").write_bytes(b"no picture")
@@ -107,8 +107,8 @@ def test_a_folder_s_files_are_used_or_reported(
     assert f"{folder / 'g'} is a link to a folder, which is not entered; name it, too, to use what it holds." in lines
     assert f"{folder}: left out are 1 sound, 2 folders, 1 hidden file, 3 other files." in lines
     assert lines[lines.index("5 could not be used:") + 1 :] == [
-        f"{folder / 'd.heic'}: is a picture in the format HEIC, which is not read; export it as JPEG or PNG.",
-        f"{folder / 'e.png'}: is damaged, incomplete or not a picture (PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF); "
+        f"{folder / 'd.heic'}: is an image in the format HEIC, which is not read; export it as JPEG or PNG.",
+        f"{folder / 'e.png'}: is damaged, incomplete or not an image (PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF); "
         "use another file.",
         f"{folder / 'empty.jpg'}: is empty; check that it was copied completely.",
         f"{folder / 'f'}: is a link to something that does not exist; mend or delete it.",
@@ -116,7 +116,7 @@ def test_a_folder_s_files_are_used_or_reported(
     ]
 
 
-def test_the_content_tells_pictures_from_sounds(
+def test_the_content_tells_images_from_sounds(
     pictures: list[Path], sounds: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "in"

@@ -26,7 +26,7 @@ def test_a_folder_becomes_a_manifest_and_a_table(command: Command, source: Path,
     assert result.exit_code == 0, result.output
     text = " ".join(result.stdout.split())
     assert "in all, 0.00 h 3" in text
-    assert "not-media neither a video, a picture nor a sound 1" in text
+    assert "not-media neither a video, an image nor a sound 1" in text
     assert text.endswith(str(tmp_path / "out"))
     assert len(read_manifest(tmp_path / "out")) == 3
     assert read_description(tmp_path / "out").layout.name == "debug"

@@ -15,7 +15,7 @@ from visual_echoes.pipeline import VisualEchoes
 RATE = tiny.LAYOUT.sample_rate
 
 
-def test_pictures_and_sounds_come_back_with_a_figure_each(
+def test_images_and_sounds_come_back_with_a_figure_each(
     command: Command, model_folder: Path, pictures: list[Path], sounds: list[Path], tmp_path: Path, echoes: VisualEchoes
 ) -> None:
     out = tmp_path / "out"
@@ -37,7 +37,7 @@ def test_pictures_and_sounds_come_back_with_a_figure_each(
     assert read_metadata(out / "sound-4.wav")["task"] == "reconstruct"
 
 
-def test_a_picture_and_a_sound_of_one_name_keep_it_and_a_video_counts_as_both(
+def test_a_image_and_a_sound_of_one_name_keep_it_and_a_video_counts_as_both(
     command: Command, model_folder: Path, pictures: list[Path], sounds: list[Path], tmp_path: Path
 ) -> None:
     folder = tmp_path / "in"

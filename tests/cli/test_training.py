@@ -33,7 +33,7 @@ RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.toml"))
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    """A tokenizer of pictures that is trained in a second; its data is there, too."""
+    """A tokenizer of images that is trained in a second; its data is there, too."""
     data = tmp_path / "data"
     data.mkdir()
     for name in ("train", "valid"):

@@ -1,4 +1,4 @@
-"""Small pictures and sounds by class, as the tests of class folders and scenes need them."""
+"""Small images and sounds by class, as the tests of class folders and scenes need them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import tiny
 RATE = tiny.LAYOUT.sample_rate
 
 
-def write_picture(path: Path, level: int) -> Path:
-    """A picture of one grey level; lossless whatever its name says, since readers go by content."""
+def write_image(path: Path, level: int) -> Path:
+    """An image of one grey level; lossless whatever its name says, since readers go by content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((16, 16, 3), level, np.uint8)).save(path, "PNG")
     return path

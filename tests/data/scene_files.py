@@ -74,7 +74,7 @@ def write_lists(folder: Path) -> None:
             rows.writerows((file_of(s, parent), s[0], s[2], "a, b", "http://x", "é", s[5]) for s in sounds)
 
 
-def picture_level(label: str, split: str, rank: int) -> int:
+def image_level(label: str, split: str, rank: int) -> int:
     return 100 * CLASSES.index(label) + 50 * (split == "test") + rank
 
 
@@ -83,7 +83,7 @@ def write_source(folder: Path) -> Path:
     write_lists(folder)
     for split in ("train", "test"):
         write_tar(folder / f"images_{split}.tar", [
-            (f"images/{split}/{label}/{rank:04d}.jpg", _png(picture_level(label, split, rank)))
+            (f"images/{split}/{label}/{rank:04d}.jpg", _png(image_level(label, split, rank)))
             for label in CLASSES for rank in range(PICTURES)
         ])  # fmt: skip
     sounds = [(file, wav(level)) for level, file in enumerate(FILES, start=1)]
@@ -103,13 +103,13 @@ def cifar10_record(label: str, red: int, green: int, blue: int) -> bytes:
 
 
 def write_cifar10(path: Path) -> Path:
-    """Five training batches with a picture of each class, and a truck; a test batch of as many as five."""
+    """Five training batches with an image of each class, and a truck; a test batch of as many as five."""
     records = {f"data_batch_{n + 1}.bin": [(label, "train", n) for label in CLASSES] for n in range(PICTURES)}
     records["test_batch.bin"] = [(label, "test", n) for n in range(PICTURES) for label in CLASSES]
     batches = []
     for name, pictures in records.items():
         parts = [cifar10_record("truck", 9, 9, 9)]
-        parts += [cifar10_record(label, picture_level(label, split, n), 7, 8) for label, split, n in pictures]
+        parts += [cifar10_record(label, image_level(label, split, n), 7, 8) for label, split, n in pictures]
         batches.append((f"cifar-10-batches-bin/{name}", b"".join(parts)))
     write_tar(path, [("cifar-10-batches-bin/batches.meta.txt", b"airplane\n"), *batches], "w:gz")
     return path

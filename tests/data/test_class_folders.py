@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import tiny
-from data.class_files import write_picture, write_sound
+from data.class_files import write_image, write_sound
 from visual_echoes.data.class_folders import prepare_class_folder
 from visual_echoes.data.manifest import SPLITS
 from visual_echoes.data.pairs import read_groups, read_split
@@ -22,16 +22,16 @@ EACH = 12
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two classes of twelve pictures and twelve sounds, each with a level of its own."""
+    """Two classes of twelve images and twelve sounds, each with a level of its own."""
     for row, label in enumerate(("cat", "dog")):
         for number in range(EACH):
-            write_picture(tmp_path / f"in/pictures/{label}/{number}.png", 10 * number + row)
+            write_image(tmp_path / f"in/pictures/{label}/{number}.png", 10 * number + row)
             write_sound(tmp_path / f"in/sounds/{label}/{number}.wav", 0.3 + 0.02 * number + 0.3 * row)
     return tmp_path / "in"
 
 
 def levels(out: Path) -> dict[str, set[int]]:
-    """The grey levels of the pictures in each split."""
+    """The grey levels of the images in each split."""
     return {name: set(read_split(out, name, tiny.LAYOUT, []).images[:, 0, 0, 0].tolist()) for name in SPLITS}
 
 
@@ -49,7 +49,7 @@ def test_everything_good_gets_in_and_keeps_its_split(folder: Path, tmp_path: Pat
     assert all(first.values())
     assert sum(map(len, first.values())) == 2 * EACH
     # A file's split is its own: more files, in another folder, change nothing about it.
-    write_picture(folder / "pictures/cat/new.png", 255)
+    write_image(folder / "pictures/cat/new.png", 255)
     moved = folder.rename(tmp_path / "moved")
     prepare_class_folder(moved, tmp_path / "b", tiny.LAYOUT, 0.2, 0.2)
     second = levels(tmp_path / "b")

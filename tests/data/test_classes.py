@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from data.class_files import RATE, write_picture, write_sound
+from data.class_files import RATE, write_image, write_sound
 from visual_echoes.data.classes import WINDOWS, ClassFile, SilentSound, fit_classes, loud_windows, prepare_classes
 from visual_echoes.data.manifest import SPLITS, Split
 from visual_echoes.data.pairs import read_groups, read_split
@@ -58,12 +58,12 @@ def test_windows_lie_within_the_sound_and_the_loudest_comes_first(
 
 
 def files(folder: Path) -> tuple[list[ClassFile], list[ClassFile]]:
-    """Of each class and split a picture and a sound of two windows' length; levels tell which."""
+    """Of each class and split an image and a sound of two windows' length; levels tell which."""
     pictures, sounds = [], []
     for row, label in enumerate(("dog", "cat")):
         for column, split in enumerate(SPLITS):
             level = 1 + row * len(SPLITS) + column
-            pictures.append(ClassFile(write_picture(folder / label / f"{split}.png", 20 * level), label, split))
+            pictures.append(ClassFile(write_image(folder / label / f"{split}.png", 20 * level), label, split))
             sound = write_sound(folder / label / f"{split}.wav", 0.1 * level, 2 * LAYOUT.seconds)
             sounds.append(ClassFile(sound, label, split))
     return pictures, sounds

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 import tiny
-from visual_echoes.data.clip_sources import ClipPictureSource, ClipWaveSource
-from visual_echoes.data.clips import read_clip_picture, read_clip_sound, window_offsets
+from visual_echoes.data.clip_sources import ClipImageSource, ClipWaveSource
+from visual_echoes.data.clips import read_clip_image, read_clip_sound, window_offsets
 from visual_echoes.data.manifest import Clip
 from visual_echoes.data.sources import Augmentation, MelSource
 from visual_echoes.errors import EchoesError
@@ -25,7 +25,7 @@ FRAMES = (0.0, 0.1, 0.2, 0.3)
 
 @pytest.fixture
 def clips(tmp_path: Path) -> list[Clip]:
-    """Three clips of a picture and a rising tone each, 1 s long, and a video."""
+    """Three clips of an image and a rising tone each, 1 s long, and a video."""
     noise, found = np.random.default_rng(0), []
     times = np.arange(LAYOUT.sample_rate) / LAYOUT.sample_rate
     for name in ("a", "b", "c"):
@@ -45,12 +45,12 @@ def clip(name: str, picture: str, sound: str, frames: tuple[float, ...]) -> Clip
 
 def test_plain_items_are_the_middle_frame_and_window(clips: list[Clip], tmp_path: Path) -> None:
     index = torch.tensor([3, 1])
-    pictures = ClipPictureSource(clips, tmp_path, LAYOUT, PLAIN).take(index, None)
+    pictures = ClipImageSource(clips, tmp_path, LAYOUT, PLAIN).take(index, None)
     waves = ClipWaveSource(clips, tmp_path, LAYOUT, PLAIN).take(index, None)
     assert pictures.shape == (2, 1, LAYOUT.image_size, LAYOUT.image_size)
     for row, number in enumerate(index.tolist()):
         item = clips[number]
-        frame = read_clip_picture(item, tmp_path, len(item.frames) // 2, LAYOUT)
+        frame = read_clip_image(item, tmp_path, len(item.frames) // 2, LAYOUT)
         assert torch.equal(pictures[row], pixels_to_unit(frame))
         assert torch.equal(waves[row], read_clip_sound(item, tmp_path, LAYOUT, window_offsets(item, LAYOUT, 1)[0]))
 
@@ -61,7 +61,7 @@ def test_frames_and_windows_are_drawn_at_random(
     frames, offsets = [], []
     picture = torch.zeros(1, LAYOUT.image_size, LAYOUT.image_size, dtype=torch.uint8)
     monkeypatch.setattr(
-        "visual_echoes.data.clip_sources.read_clip_picture",
+        "visual_echoes.data.clip_sources.read_clip_image",
         lambda clip, root, frame, layout: frames.append((clip.id, frame)) or picture,
     )
     monkeypatch.setattr(
@@ -69,7 +69,7 @@ def test_frames_and_windows_are_drawn_at_random(
         lambda clip, root, layout, offset: offsets.append(offset) or torch.zeros(layout.clip_samples),
     )
     index = torch.full((400,), 3)
-    ClipPictureSource(clips, tmp_path, LAYOUT, PLAIN).take(index, tiny.generator())
+    ClipImageSource(clips, tmp_path, LAYOUT, PLAIN).take(index, tiny.generator())
     ClipWaveSource(clips, tmp_path, LAYOUT, PLAIN).take(index, tiny.generator())
     counts = [frames.count(("v", frame)) for frame in range(len(FRAMES))]
     assert sum(counts) == 400
@@ -83,7 +83,7 @@ def test_frames_and_windows_are_drawn_at_random(
 def test_the_same_generator_gives_the_same_items(clips: list[Clip], tmp_path: Path) -> None:
     varied = Augmentation(shift=0.1, flip=True, crop_area=0.5, gain_db=6, time_shift=0.02)
     index = torch.tensor([0, 3, 3, 1])
-    for kind in (ClipPictureSource, ClipWaveSource):
+    for kind in (ClipImageSource, ClipWaveSource):
         source = kind(clips, tmp_path, LAYOUT, varied)
         first, again, other = (source.take(index, tiny.generator(seed)) for seed in (1, 1, 2))
         assert torch.equal(first, again)
@@ -101,7 +101,7 @@ def test_they_make_mels(clips: list[Clip], tmp_path: Path) -> None:
 def test_a_file_that_has_gone_is_named(clips: list[Clip], tmp_path: Path) -> None:
     (tmp_path / "b.png").unlink()
     with pytest.raises(EchoesError, match=r"b\.png"):
-        ClipPictureSource(clips, tmp_path, LAYOUT, PLAIN).take(torch.tensor([0, 1]), None)
+        ClipImageSource(clips, tmp_path, LAYOUT, PLAIN).take(torch.tensor([0, 1]), None)
 
 
 def test_only_the_rows_of_this_process_are_read(
@@ -109,7 +109,7 @@ def test_only_the_rows_of_this_process_are_read(
 ) -> None:
     varied = Augmentation(rotation=10, flip=True, time_shift=0.1, gain_db=6)
     index, read = torch.tensor([0, 3, 1, 2]), []
-    for name, kind in (("read_clip_picture", ClipPictureSource), ("read_clip_sound", ClipWaveSource)):
+    for name, kind in (("read_clip_image", ClipImageSource), ("read_clip_sound", ClipWaveSource)):
         source = MelSource(kind(clips, tmp_path, LAYOUT, varied), LAYOUT) if "sound" in name else kind(
             clips, tmp_path, LAYOUT, varied
         )  # fmt: skip

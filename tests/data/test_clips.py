@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from data.prepare.clips import write_picture, write_sound, write_video
-from visual_echoes.data.clips import read_clip_picture, read_clip_pictures, read_clip_sound, window_offsets
+from data.prepare.clips import write_image, write_sound, write_video
+from visual_echoes.data.clips import read_clip_image, read_clip_images, read_clip_sound, window_offsets
 from visual_echoes.data.manifest import Clip
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS
@@ -40,19 +40,19 @@ LEVEL = replace(LAYOUT, peak=None)
 def test_frames_of_a_video_at_their_times(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", 2.0)  # a white bar that grows for two seconds
     late = clip("a.mp4", "a.mp4", start=1.0, frames=(0.05, 0.55, 0.95))
-    pictures = read_clip_pictures(late, tmp_path, range(3), LAYOUT)
+    pictures = read_clip_images(late, tmp_path, range(3), LAYOUT)
     assert pictures.dtype == torch.uint8
     assert pictures.shape == (3, LAYOUT.image_channels, LAYOUT.image_size, LAYOUT.image_size)
     shares = pictures.float().mean((1, 2, 3)) / 255
     # Frame n of 20 is white up to (8 + 56 n / 20) of 64 columns, of which the centre square is columns 8 to 56.
     np.testing.assert_allclose(shares, [min(1, 56 * n / 20 / 48) for n in (10, 15, 19)], atol=0.05)
     for frame in range(3):
-        assert torch.equal(read_clip_picture(late, tmp_path, frame, LAYOUT), pictures[frame])
+        assert torch.equal(read_clip_image(late, tmp_path, frame, LAYOUT), pictures[frame])
 
 
-def test_a_still_picture_and_an_absolute_path(tmp_path: Path) -> None:
-    path = write_picture(tmp_path / "a.png")
-    pictures = read_clip_pictures(clip(str(path), "a.wav"), Path("/nowhere"), [0], LAYOUT)
+def test_a_still_image_and_an_absolute_path(tmp_path: Path) -> None:
+    path = write_image(tmp_path / "a.png")
+    pictures = read_clip_images(clip(str(path), "a.wav"), Path("/nowhere"), [0], LAYOUT)
     assert pictures.shape == (1, 1, LAYOUT.image_size, LAYOUT.image_size)
 
 
@@ -89,7 +89,7 @@ def test_a_short_clip_is_centred_in_silence(tmp_path: Path) -> None:
 
 
 def test_files_that_have_gone_are_named(tmp_path: Path) -> None:
-    for read in (lambda c: read_clip_picture(c, tmp_path, 0, LAYOUT), lambda c: read_clip_sound(c, tmp_path, LAYOUT)):
+    for read in (lambda c: read_clip_image(c, tmp_path, 0, LAYOUT), lambda c: read_clip_sound(c, tmp_path, LAYOUT)):
         with pytest.raises(EchoesError, match=r"gone\.\w+ does not exist"):
             read(clip("gone.png", "gone.wav"))
 

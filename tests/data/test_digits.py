@@ -52,7 +52,7 @@ def clips() -> dict[str, tuple[np.ndarray, int]]:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Grey pictures whose level is their rank within the digit, digits in turn, and impulses."""
+    """Grey images whose level is their rank within the digit, digits in turn, and impulses."""
     folder = tmp_path_factory.mktemp("source")
     labels = np.tile(DIGITS, PICTURES)
     levels = np.repeat(np.arange(PICTURES, dtype=np.uint8), len(DIGITS))

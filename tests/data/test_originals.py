@@ -141,7 +141,7 @@ def test_the_originals_give_the_splits_of_the_local_copies(
             assert online.sound_groups.equal(offline.sound_groups)
         online, offline = (read_split(tmp_path / name, split, made.LAYOUT) for name in ("online", "local"))
         assert online.image_groups.equal(offline.image_groups)
-        assert online.images[:, 0].equal(offline.images[:, 0])  # red tells which picture
+        assert online.images[:, 0].equal(offline.images[:, 0])  # red tells which image
         assert set(online.images[:, 1].flatten().tolist()) == {7}
         assert set(online.images[:, 2].flatten().tolist()) == {8}
 
@@ -152,7 +152,7 @@ def test_pixels_lie_where_cifar_says(tmp_path: Path) -> None:
     empty = [(f"data_batch_{number}.bin", b"") for number in range(2, 6)]
     batches = [("data_batch_1.bin", bytes(record)), *empty, ("test_batch.bin", b"")]
     made.write_tar(tmp_path / "a.tar.gz", batches, "w:gz")
-    originals.unpack_pictures(tmp_path / "a.tar.gz", tmp_path)
+    originals.unpack_images(tmp_path / "a.tar.gz", tmp_path)
     picture = read_image(tmp_path / "images/train/frog/10000.png")
     assert picture.getpixel((5, 3)) == (0, 200, 0)
     assert np.asarray(picture).sum(dtype=int) == 200

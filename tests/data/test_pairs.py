@@ -58,7 +58,7 @@ def test_only_what_is_wanted_must_be_there(tmp_path: Path, empty: str) -> None:
     for wanted in ([], [other]):
         found = read_split(tmp_path, "train", tiny.LAYOUT, wanted)
         assert (len(found.images), len(found.sounds)) == (len(split.images), len(split.sounds))
-    counts = "0 pictures and 20 sounds" if empty == "pictures" else "24 pictures and 0 sounds"
+    counts = "0 images and 20 sounds" if empty == "pictures" else "24 images and 0 sounds"
     for refused in (["pictures", "sounds"], [empty]):
         with pytest.raises(EchoesError, match=f"holds {counts}; prepare more data"):
             read_split(tmp_path, "train", tiny.LAYOUT, refused)  # type: ignore[arg-type]

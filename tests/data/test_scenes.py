@@ -28,7 +28,7 @@ FREE = ("CC0", "CC-BY")
 
 
 @pytest.fixture(autouse=True)
-def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenes, "VALID_PICTURES", 2)
 
 
@@ -47,7 +47,7 @@ def sounds(folder: Path) -> dict[str, set[str]]:
     return {split: made.levels(read_split(folder, split, made.LAYOUT, ["sounds"])) for split in SPLITS}
 
 
-def test_pictures_keep_the_published_test_split(prepared: Path) -> None:
+def test_images_keep_the_published_test_split(prepared: Path) -> None:
     assert read_groups(prepared) == list(made.CLASSES)
     for split, published, ranks in (
         ("train", "train", (2, 3, 4)),
@@ -57,7 +57,7 @@ def test_pictures_keep_the_published_test_split(prepared: Path) -> None:
         found = read_split(prepared, split, made.LAYOUT)
         for group, label in enumerate(made.CLASSES):
             levels = found.images[found.image_groups == group].amax((1, 2, 3)).tolist()
-            assert levels == [made.picture_level(label, published, rank) for rank in ranks]
+            assert levels == [made.image_level(label, published, rank) for rank in ranks]
 
 
 def test_sounds_are_split_by_fold_and_licence(prepared: Path) -> None:

@@ -14,11 +14,11 @@ import tiny
 from visual_echoes.data.sources import (
     MIX_RANGE_DB,
     Augmentation,
+    ImageSource,
     MelSource,
-    PictureSource,
     WaveSource,
     draw_behind,
-    vary_pictures,
+    vary_images,
     vary_sounds,
 )
 
@@ -31,7 +31,7 @@ SPLIT = tiny.pair_split()
 
 def sources(augmentation: Augmentation) -> dict[str, Any]:
     return {
-        "picture": PictureSource(SPLIT, augmentation),
+        "picture": ImageSource(SPLIT, augmentation),
         "mel": MelSource(WaveSource(SPLIT, tiny.LAYOUT, augmentation), tiny.LAYOUT),
     }
 
@@ -70,12 +70,12 @@ def test_the_same_generator_gives_the_same_items(kind: str, seed: int) -> None:
     assert not torch.equal(first[1], first[2])
 
 
-def test_pictures_are_shifted_at_most_as_far_as_told() -> None:
+def test_images_are_shifted_at_most_as_far_as_told() -> None:
     # A ramp along x or y: its value tells where a pixel came from.
     ramp = torch.linspace(-1, 1, 32)
     for axis in (-1, -2):
         pictures = (ramp if axis == -1 else ramp[:, None]).expand(300, 1, 32, 32)
-        moved = vary_pictures(pictures, Augmentation(shift=0.25), tiny.generator())
+        moved = vary_images(pictures, Augmentation(shift=0.25), tiny.generator())
         pixels = (moved - pictures)[:, 0, 10:22, 10:22] * 31 / 2
         shift = pixels.mean((1, 2))
         assert (pixels - shift[:, None, None]).abs().max() < 1e-3
@@ -83,11 +83,11 @@ def test_pictures_are_shifted_at_most_as_far_as_told() -> None:
         assert abs(float(shift.mean())) < 1
 
 
-def test_half_of_the_pictures_are_mirrored() -> None:
+def test_half_of_the_images_are_mirrored() -> None:
     ramp = torch.linspace(-1, 1, 16).expand(400, 1, 16, 16)
-    flipped = vary_pictures(ramp, Augmentation(flip=True), tiny.generator())[:, 0, :, 0].mean(1) > 0
+    flipped = vary_images(ramp, Augmentation(flip=True), tiny.generator())[:, 0, :, 0].mean(1) > 0
     assert 160 < int(flipped.sum()) < 240
-    mirrored = vary_pictures(ramp, Augmentation(flip=True), tiny.generator())[flipped]
+    mirrored = vary_images(ramp, Augmentation(flip=True), tiny.generator())[flipped]
     torch.testing.assert_close(mirrored, ramp[flipped].flip(-1), atol=1e-4, rtol=0)
 
 
@@ -96,7 +96,7 @@ def test_rotation_stays_within_its_bound() -> None:
     ramps = torch.stack([columns, rows])[:, None]
     angles = []
     for seed in range(100):
-        turned = vary_pictures(ramps[:1], Augmentation(rotation=30), tiny.generator(seed))[0, 0, 10:23, 10:23]
+        turned = vary_images(ramps[:1], Augmentation(rotation=30), tiny.generator(seed))[0, 0, 10:23, 10:23]
         slope = turned.diff(dim=0).mean() / turned.diff(dim=1).mean()
         angles.append(float(torch.rad2deg(torch.atan(slope))))
     assert 25 < max(map(abs, angles)) <= 30.1
@@ -151,7 +151,7 @@ def test_crops_keep_at_least_the_area_they_were_told(smallest: float) -> None:
     # Two ramps: how much of each is left tells the crop's width and height.
     ramp = torch.linspace(-1, 1, 64)
     pictures = torch.stack([ramp.expand(64, 64), ramp[:, None].expand(64, 64)]).expand(200, 2, 64, 64)
-    cropped = vary_pictures(pictures, Augmentation(crop_area=smallest), tiny.generator())
+    cropped = vary_images(pictures, Augmentation(crop_area=smallest), tiny.generator())
     width = (cropped[:, 0, 0, -1] - cropped[:, 0, 0, 0]) / 2
     height = (cropped[:, 1, -1, 0] - cropped[:, 1, 0, 0]) / 2
     area = width * height * (64 / 63) ** 2
@@ -165,7 +165,7 @@ def test_crops_keep_at_least_the_area_they_were_told(smallest: float) -> None:
 
 def test_brightness_stays_within_its_bound() -> None:
     grey = torch.zeros(400, 3, 4, 4)
-    varied = vary_pictures(grey, Augmentation(colour=0.3), tiny.generator())
+    varied = vary_images(grey, Augmentation(colour=0.3), tiny.generator())
     assert varied.flatten(1).std(1).max() < 1e-6  # nothing else changes what is flat and grey
     assert -0.3 <= float(varied.min()) < -0.28
     assert 0.28 < float(varied.max()) <= 0.3
@@ -173,13 +173,13 @@ def test_brightness_stays_within_its_bound() -> None:
 
 def test_contrast_and_saturation_stay_within_their_bounds() -> None:
     halves = torch.cat([torch.full((400, 3, 8, 4), -0.4), torch.full((400, 3, 8, 4), 0.4)], -1)
-    varied = vary_pictures(halves, Augmentation(colour=0.3), tiny.generator())
+    varied = vary_images(halves, Augmentation(colour=0.3), tiny.generator())
     contrast = (varied[:, 0, 0, 7] - varied[:, 0, 0, 0]) / 0.8
     assert 0.7 - 1e-5 <= float(contrast.min()) < 0.72
     assert 1.28 < float(contrast.max()) <= 1.3 + 1e-5
     assert (varied - varied[:, :1]).abs().max() < 1e-6  # what is grey stays grey
     colours = torch.tensor([0.3, 0.0, -0.3])[:, None, None].expand(400, 3, 4, 4)
-    varied = vary_pictures(colours, Augmentation(colour=0.3), tiny.generator())
+    varied = vary_images(colours, Augmentation(colour=0.3), tiny.generator())
     both = (varied[:, 0] - varied[:, 2])[:, 0, 0] / 0.6  # saturation times contrast
     assert 0.7**2 - 1e-5 <= float(both.min()) < 0.6
     assert 1.5 < float(both.max()) <= 1.3**2 + 1e-5
@@ -187,7 +187,7 @@ def test_contrast_and_saturation_stay_within_their_bounds() -> None:
 
 def test_colours_stay_in_range() -> None:
     noise = torch.rand(50, 3, 8, 8, generator=tiny.generator()) * 2 - 1
-    varied = vary_pictures(noise, Augmentation(colour=0.9), tiny.generator())
+    varied = vary_images(noise, Augmentation(colour=0.9), tiny.generator())
     assert (float(varied.min()), float(varied.max())) == (-1.0, 1.0)
 
 
@@ -248,8 +248,8 @@ def test_what_is_not_asked_for_draws_nothing() -> None:
     assert torch.equal(generator.get_state(), before)
     pictures, waves = torch.rand(3, 3, 8, 8), torch.rand(3, 50)
     first, second = tiny.generator(), tiny.generator()
-    vary_pictures(pictures, Augmentation(), first)
-    vary_pictures(pictures, Augmentation(colour=0.1), second)
+    vary_images(pictures, Augmentation(), first)
+    vary_images(pictures, Augmentation(colour=0.1), second)
     assert not torch.equal(first.get_state(), second.get_state())
     first = tiny.generator()
     vary_sounds(waves, None, 1000, Augmentation(), first)

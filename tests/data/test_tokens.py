@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from visual_echoes.data.sources import Augmentation, MelSource, PictureSource, WaveSource
+from visual_echoes.data.sources import Augmentation, ImageSource, MelSource, WaveSource
 from visual_echoes.data.tokens import TokenCache, encode_all
 from visual_echoes.errors import EchoesError
 
@@ -44,7 +44,7 @@ def test_every_sound_of_a_group_is_as_likely_as_any() -> None:
     assert (counts[[1, 3, 5, 6]] - 2000).abs().max() < 160
 
 
-def test_a_picture_whose_group_has_no_sound_is_refused() -> None:
+def test_a_image_whose_group_has_no_sound_is_refused() -> None:
     for groups in ([0, 1, 2], [0, 2, 3]):
         with pytest.raises(EchoesError, match="no sound"):
             cache_of(groups, [0, 0, 2])
@@ -80,7 +80,7 @@ def test_the_first_copy_is_the_plain_item(kind: str) -> None:
     varied = Augmentation(rotation=20, shift=0.2, time_shift=0.05, gain_db=12)
     split = tiny.pair_split()
     if kind == "picture":
-        model, source = tiny.vqgan(tiny.vqgan_config()), PictureSource(split, varied)
+        model, source = tiny.vqgan(tiny.vqgan_config()), ImageSource(split, varied)
     else:
         model = tiny.vqgan(tiny.vqgan_config(strides=((2, 2), (2, 2), (1, 2))))
         source = MelSource(WaveSource(split, tiny.LAYOUT, varied), tiny.LAYOUT)

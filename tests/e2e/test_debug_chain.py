@@ -49,7 +49,7 @@ def test_every_part_logs_and_learns(workshop: Path) -> None:
     assert "cross_modal_gain/audio" in lines
 
 
-def test_a_picture_makes_a_sound_of_the_layouts_length(workshop: Path, tmp_path: Path) -> None:
+def test_a_image_makes_a_sound_of_the_layouts_length(workshop: Path, tmp_path: Path) -> None:
     picture = read_split(workshop / "data/prepared/debug", "test", LAYOUTS["debug"]).images[0]
     write_png(tmp_path / "seven.png", picture.movedim(0, -1).numpy(), {})
     echoes("sound", tmp_path / "seven.png", "-o", tmp_path / "out", "--model", workshop / "model", "--seed", 5)
@@ -61,7 +61,7 @@ def test_a_picture_makes_a_sound_of_the_layouts_length(workshop: Path, tmp_path:
     assert metadata["synthetic"] == "true"
 
 
-def test_a_sound_makes_a_picture_and_the_round_trip_runs(workshop: Path, tmp_path: Path) -> None:
+def test_a_sound_makes_a_image_and_the_round_trip_runs(workshop: Path, tmp_path: Path) -> None:
     wave = np.sin(np.arange(4000) * 0.3).astype(np.float32) * 0.5
     write_wav(tmp_path / "tone.wav", wave, 8000, {})
     echoes("picture", tmp_path / "tone.wav", "-o", tmp_path / "out", "--model", workshop / "model")

@@ -32,7 +32,7 @@ def perfect_report(data: Path) -> ClassesReport:
 
 @pytest.fixture(scope="session")
 def scenes_report(data: Path) -> ScenesReport:
-    """Of the same model, beside a baseline that is right and one that is always wrong; only pictures are seen twice."""
+    """Of the same model, beside a baseline that is right and one that is always wrong; only images are seen twice."""
     model = toys.Copier(tiny.whole_model(), toys.split(0))
     model.codec = toys.Indexed(model.model, toys.split(0))
     baselines = {"right": toys.Shifted(0), "wrong": toys.Shifted(1)}

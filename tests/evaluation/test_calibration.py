@@ -38,6 +38,6 @@ def test_the_information_is_that_of_the_item_that_was_given(data: Path) -> None:
     assert torch.allclose(evidence.information_B, expected_B, atol=1e-6)
     assert len(evidence.information_B.unique()) > 1
     decoded = model.codec.decode_images(image_BI).astype(float)
-    # The decoded pictures are rounded to whole levels of 2 / 255.
+    # The decoded images are rounded to whole levels of 2 / 255.
     by_hand_B = torch.from_numpy(((decoded - pictures) / 127.5) ** 2).mean((1, 2, 3)).sqrt()
     assert torch.allclose(evidence.error_B, by_hand_B, atol=3e-3)

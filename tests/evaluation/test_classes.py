@@ -38,7 +38,7 @@ def test_a_model_without_fault(perfect_report: ClassesReport) -> None:
     assert made.picture_to_sound.judged.right.per_seed == (1.0, 1.0)
     assert made.sound_to_picture.judged.items == 40
     assert made.sound_to_picture.judged.confusion == tuple(tuple(8 * (r == c) for c in range(10)) for r in range(10))
-    # Every test picture is given once, so their variety and novelty are those of the real ones.
+    # Every test image is given once, so their variety and novelty are those of the real ones.
     assert made.sound_to_picture.diversity.per_group == pytest.approx([1.0] * 10)
     assert made.sound_to_picture.nearest == measures.real.nearest
     assert made.pairs["together"].agree.mean == 1.0
@@ -77,13 +77,13 @@ def test_a_model_that_always_gives_the_same_has_no_diversity(whole_model: Model,
     assert made.picture_to_sound.diversity.ratio.mean == 0.0
 
 
-def test_a_model_that_copies_its_training_pictures_is_seen(whole_model: Model, data: Path) -> None:
+def test_a_model_that_copies_its_training_images_is_seen(whole_model: Model, data: Path) -> None:
     copier = toys.Copier(whole_model, toys.split(1))  # the train split
     nearest = evaluate(copier, data).measures.generated.sound_to_picture.nearest
     assert nearest.mean == pytest.approx(0.0, abs=1e-5)
 
 
-def test_spoilt_pictures_count_as_not_kept(whole_model: Model, data: Path) -> None:
+def test_spoilt_images_count_as_not_kept(whole_model: Model, data: Path) -> None:
     copier = toys.Copier(whole_model, toys.split())
     copier.codec = toys.Recall(whole_model, toys.split(), spoilt=range(3))
     pictures = evaluate(copier, data).measures.round_trip.pictures
@@ -92,7 +92,7 @@ def test_spoilt_pictures_count_as_not_kept(whole_model: Model, data: Path) -> No
 
 def test_kept_asks_the_judge_and_right_asks_the_truth(whole_model: Model, tmp_path: Path) -> None:
     test = toys.split()
-    test.image_groups[0] = 1  # a picture of group 0 with a wrong label
+    test.image_groups[0] = 1  # an image of group 0 with a wrong label
     copier = toys.Copier(whole_model, test)
     copier.codec = toys.Recall(whole_model, test)
     measures = evaluate(copier, toys.write_data(tmp_path, test, toys.split(1))).measures
@@ -185,7 +185,7 @@ def test_unusable_data_is_refused(
         ({"seeds": ()}, "at least one seed"),
         ({"seeds": (1, 1)}, "no seed twice"),
         ({"pairs": 0}, "at least one pair"),
-        ({"sound_repeats": 0}, "one picture for each sound"),
+        ({"sound_repeats": 0}, "one image for each sound"),
         ({"pairs": 1_000_001}, "share noise"),
         ({"batch_size": 0}, "batch size"),
         ({"settings": {"steps": 0}}, "steps"),

@@ -23,7 +23,7 @@ from visual_echoes.evaluation.doctor import (
     WEAK_VOCODER,
     CodeUse,
     Examination,
-    PictureFindings,
+    ImageFindings,
     SoundFindings,
     check_model,
     verdict,
@@ -33,7 +33,7 @@ from visual_echoes.metrics.fidelity import mel_error_db
 
 CPU = torch.device("cpu")
 MANY = CodeUse(used=1000, codes=1024, tokens=100_000)
-GOOD_PICTURES = PictureFindings(count=9, psnr=25.0, ssim=0.9, use=MANY)
+GOOD_PICTURES = ImageFindings(count=9, psnr=25.0, ssim=0.9, use=MANY)
 GOOD_SOUNDS = SoundFindings(count=9, tokenizer=3.0, vocoder=2.0, both=4.0, use=MANY)
 
 
@@ -93,8 +93,8 @@ def test_each_stage_is_measured_on_its_own(whole_model: Model) -> None:
     codec = Codec(whole_model, CPU)
     _, pictures, sounds = sample_material(tiny.LAYOUT)
     examination = Examination(codec)
-    examination.add_pictures(pictures[:1])
-    examination.add_pictures(pictures[1:])
+    examination.add_images(pictures[:1])
+    examination.add_images(pictures[1:])
     examination.add_sounds(sounds)
     seen, heard = examination.pictures(), examination.sounds()
     assert seen is not None
@@ -116,7 +116,7 @@ def test_missing_parts_are_left_out(whole_model: Model) -> None:
     _, pictures, sounds = sample_material(tiny.LAYOUT)
     del whole_model.parts["image_vqgan"], whole_model.parts["audio_vqgan"]
     examination = Examination(Codec(whole_model, CPU))
-    examination.add_pictures(pictures)
+    examination.add_images(pictures)
     examination.add_sounds(sounds)
     heard = examination.sounds()
     assert examination.pictures() is None
@@ -134,14 +134,14 @@ def test_nothing_wrong_is_one_sentence() -> None:
 @pytest.mark.parametrize(
     ("pictures", "sounds", "named"),
     [
-        ({"psnr": WEAK_PSNR - 1}, {}, "picture tokenizer is weak"),
-        ({"ssim": 0.1}, {}, "picture tokenizer is weak"),
-        ({"psnr": float("nan")}, {}, "picture tokenizer is weak"),
+        ({"psnr": WEAK_PSNR - 1}, {}, "image tokenizer is weak"),
+        ({"ssim": 0.1}, {}, "image tokenizer is weak"),
+        ({"psnr": float("nan")}, {}, "image tokenizer is weak"),
         ({}, {"tokenizer": WEAK_TOKENIZER + 1, "both": 12.0}, "sound tokenizer is weak"),
         ({}, {"vocoder": WEAK_VOCODER + 1, "both": 12.0}, "vocoder is weak"),
         ({}, {"vocoder": float("nan")}, "vocoder is weak"),
         ({}, {"both": 3.0 + 2.0 + MISMATCH + 1}, "not together"),
-        ({"use": CodeUse(30, 1024, 50_000)}, {}, "picture tokenizer uses only 30 of its 1024 codes."),
+        ({"use": CodeUse(30, 1024, 50_000)}, {}, "image tokenizer uses only 30 of its 1024 codes."),
         ({}, {"use": CodeUse(9, 1024, 500)}, "give more files"),
     ],
 )

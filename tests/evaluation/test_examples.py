@@ -20,11 +20,11 @@ BANDS, FRAMES, SIZE = toys.LAYOUT.n_mels, toys.LAYOUT.mel_frames, toys.LAYOUT.im
 
 def test_a_cell_shows_what_was_given_above_what_was_made(whole_model: Model, data: Path, tmp_path: Path) -> None:
     model = toys.Copier(whole_model, toys.split())
-    to_sound, to_picture = write_coloured_sheets(model, data, tmp_path / "sheets", rows=2)
+    to_sound, to_image = write_coloured_sheets(model, data, tmp_path / "sheets", rows=2)
     large = SIZE * min(BANDS // SIZE, FRAMES // SIZE)
     width = max(FRAMES, large)
     left, height = (width - large) // 2, BANDS + large
-    for path, picture_first in ((to_sound, True), (to_picture, False)):
+    for path, picture_first in ((to_sound, True), (to_image, False)):
         sheet = np.asarray(read_image(path))[::ENLARGE, ::ENLARGE]
         assert sheet.shape == (2 * (height + GAP) + GAP, 10 * (width + GAP) + GAP, 3)
         for group in range(10):
@@ -40,10 +40,10 @@ def test_a_cell_shows_what_was_given_above_what_was_made(whole_model: Model, dat
 
 def test_spectrograms_have_the_demos_colours(whole_model: Model, data: Path, tmp_path: Path) -> None:
     model = toys.Copier(whole_model, toys.split())
-    _, to_picture = write_coloured_sheets(model, data, tmp_path, rows=1)
+    _, to_image = write_coloured_sheets(model, data, tmp_path, rows=1)
     exam_wave = toys.split().sounds[:1].float().numpy() / 32768.0
     expected = spectrogram(model.codec.mels(exam_wave)[0].numpy())
-    sheet = np.asarray(read_image(to_picture))[::ENLARGE, ::ENLARGE]
+    sheet = np.asarray(read_image(to_image))[::ENLARGE, ::ENLARGE]
     assert np.abs(sheet[GAP : GAP + BANDS, GAP : GAP + FRAMES].astype(int) - expected).max() <= 1
 
 
@@ -73,7 +73,7 @@ def test_a_sheet_needs_test_items_of_each_class(echoes: VisualEchoes, data: Path
         write_coloured_sheets(echoes, data, tmp_path, rows=3)  # two sounds of each
 
 
-def test_pictures_keep_their_colour_and_grey_ones_stay_grey() -> None:
+def test_images_keep_their_colour_and_grey_ones_stay_grey() -> None:
     mel = np.zeros((BANDS, FRAMES), np.float32)
     red, grey = np.full((1, 1, 3), (200, 10, 20), np.uint8), np.full((1, 1, 1), 77, np.uint8)
     assert stack(red, mel)[0, FRAMES // 2].tolist() == [200, 10, 20]

@@ -52,13 +52,13 @@ def test_progress_counts_up_to_its_total(echoes: VisualEchoes, data: Path) -> No
     )
     done = [state[1] for state in seen]
     assert done == sorted(done)
-    # Batches of 40 pictures, 20 sounds and 9 pairs in one and in two stages; two steps, two seeds, with and without
+    # Batches of 40 images, 20 sounds and 9 pairs in one and in two stages; two steps, two seeds, with and without
     # guidance.
     assert {state[2] for state in seen} == {(5 + 3 + 2 + 4) * 2 * 2 * 2}
     assert done[-1] == seen[-1][2]
     assert {state[0] for state in seen} == {
-        "picture to sound",
-        "sound to picture",
+        "image to sound",
+        "sound to image",
         "pairs, together",
         "pairs, image_first",
     }

@@ -101,13 +101,13 @@ def test_the_rest_is_the_report_of_any_classes(scenes_report: ScenesReport, perf
     }  # fmt: skip
 
 
-def test_pictures_are_the_first_of_each_class(whole_model: Model, data: Path) -> None:
+def test_images_are_the_first_of_each_class(whole_model: Model, data: Path) -> None:
     exam = Exam(VisualEchoes(whole_model, CPU), data, toys.judge("image"), toys.judge("audio"), 16, pictures=20)
     first = [toys.PICTURES * group + item for group in range(10) for item in (0, 1)]
     assert np.array_equal(exam.pictures_BHWC, toys.split(0).images[first].movedim(1, -1).numpy())
-    assert exam.picture_groups_B.tolist() == [group for group in range(10) for _ in range(2)]
+    assert exam.image_groups_B.tolist() == [group for group in range(10) for _ in range(2)]
     for pictures in (10, 25, 50):
-        with pytest.raises(EchoesError, match=f"{pictures} test pictures cannot be as many of each of 10 classes"):
+        with pytest.raises(EchoesError, match=f"{pictures} test images cannot be as many of each of 10 classes"):
             evaluate(whole_model, data, {}, pictures=pictures)
 
 
@@ -130,9 +130,9 @@ def test_progress_counts_baselines_too(whole_model: Model, data: Path) -> None:
     baselines = {"one": toys.Shifted(0), "other": toys.Shifted(0)}
     settings = {"steps": 3, "guidance": 1.0}
     evaluate(whole_model, data, baselines, settings=settings, progress=lambda *state: seen.append(state), batch_size=16)
-    # The model of the toys reports nothing itself: batches of 30 pictures and 40 sounds, two seeds, two baselines.
+    # The model of the toys reports nothing itself: batches of 30 images and 40 sounds, two seeds, two baselines.
     assert [state[1] for state in seen][-1] == seen[-1][2]
     assert len(seen) == (2 + 3) * 2 * 2
     assert {state[0] for state in seen} == {
-        f"{name}: {direction}" for name in baselines for direction in ("picture to sound", "sound to picture")
+        f"{name}: {direction}" for name in baselines for direction in ("image to sound", "sound to image")
     }

@@ -14,8 +14,8 @@ from visual_echoes.evaluation.tables import NOTHING, print_report, report_tables
 def test_targets_stand_with_value_bound_and_verdict(perfect_report: ClassesReport) -> None:
     targets = report_tables(perfect_report)["targets"]
     rows = {row[0]: row[1:] for row in targets.rows}
-    assert rows["picture to sound: judged right"] == ("1.000", "at least 0.93", "yes")
-    assert rows["picture codes in use"] == ("0.250", "at least 0.9", "no")
+    assert rows["image to sound: judged right"] == ("1.000", "at least 0.93", "yes")
+    assert rows["image codes in use"] == ("0.250", "at least 0.9", "no")
     assert rows["pairs from nothing: classes that appear"] == ("10", "at least 10", "yes")
     assert rows["pairs from nothing: share of the largest class"] == ("0.100", "at most 0.2", "yes")
 
@@ -25,10 +25,10 @@ def test_figures_of_all_columns_meet_in_one_row(perfect_report: ClassesReport) -
     assert comparison.columns == ("measure", "real", "round trip", "generated", "unguided")
     rows = {row[0]: row[1:] for row in comparison.rows}
     assert len(rows) == len(comparison.rows)
-    assert rows["pictures judged right"] == ("1.000", "1.000", "1.000 ± 0.000", "1.000 ± 0.000")
-    assert rows["picture PSNR, dB"] == (NOTHING, "120.0", NOTHING, NOTHING)
+    assert rows["images judged right"] == ("1.000", "1.000", "1.000 ± 0.000", "1.000 ± 0.000")
+    assert rows["image PSNR, dB"] == (NOTHING, "120.0", NOTHING, NOTHING)
     assert rows["pairs agree, both at once"] == (NOTHING, NOTHING, "1.000 ± 0.000", "1.000 ± 0.000")
-    for name in ("mel diversity", "nearest training picture, mean", "sound peak, dBFS", "silent sounds"):
+    for name in ("mel diversity", "nearest training image, mean", "sound peak, dBFS", "silent sounds"):
         assert NOTHING not in rows[name]
 
 
@@ -56,7 +56,7 @@ def test_baselines_and_second_opinions_stand_in_columns_of_their_own(scenes_repo
     rows = {row[0]: row[1:] for row in comparison.rows}
     assert len(rows) == len(comparison.rows)
     assert rows["sounds judged right"][3:] == ("1.000 ± 0.000", "1.000 ± 0.000", "0.000 ± 0.000")
-    assert rows["pictures right by one-track mind 1.0"] == ("0.100 ± 0.000",) * 6
+    assert rows["images right by one-track mind 1.0"] == ("0.100 ± 0.000",) * 6
     assert rows["second opinion on sounds: none: not installed, or not for these classes"] == (NOTHING,) * 6
 
 
@@ -75,8 +75,8 @@ def test_distances_never_stand_without_how_many_they_are_of(scenes_report: Scene
 
 def test_each_direction_has_its_confusion_matrix(scenes_report: ScenesReport) -> None:
     tables = report_tables(scenes_report)
-    to_sound, to_picture, pairs = (tables[name] for name in ("picture-to-sound", "sound-to-picture", "pairs"))
+    to_sound, to_image, pairs = (tables[name] for name in ("picture-to-sound", "sound-to-picture", "pairs"))
     assert to_sound.columns == ("", *scenes_report.groups)
-    assert to_sound.rows[2] == ("2", 0, 0, 6, *(0,) * 7)  # three pictures, two seeds
-    assert to_picture.rows[2] == ("2", 0, 0, 8, *(0,) * 7)
+    assert to_sound.rows[2] == ("2", 0, 0, 6, *(0,) * 7)  # three images, two seeds
+    assert to_image.rows[2] == ("2", 0, 0, 8, *(0,) * 7)
     assert pairs.rows[9][10] == 4

@@ -1,6 +1,6 @@
 """A data set of ten toy digits, judges that read them without fault, and a model that hands back real items.
 
-A picture of group g has its row g bright, a sound of group g is a tone in mel band g, so the mean of each row tells the
+An image of group g has its row g bright, a sound of group g is a tone in mel band g, so the mean of each row tells the
 group of either.
 """
 
@@ -114,7 +114,7 @@ class Copier(VisualEchoes):
 
 
 class Recall(Codec):
-    """A codec that gives back exactly what was encoded; pictures of `spoilt` groups come back one row lower.
+    """A codec that gives back exactly what was encoded; images of `spoilt` groups come back one row lower.
 
     Its tokens are the numbers 0 to 7 in equal shares.
     """

@@ -1,4 +1,4 @@
-"""Pictures of every kind become upright 8-bit grey or RGB."""
+"""Images of every kind become upright 8-bit grey or RGB."""
 
 from __future__ import annotations
 
@@ -172,19 +172,19 @@ def test_the_middle_frame_of_a_video(make_video: Callable[..., Path]) -> None:
     ("content", "complaint"),
     [
         (b"", "is empty"),
-        (b"not a picture at all, only text", "is damaged, incomplete or not a picture"),
-        (b"\x89PNG\r\n\x1a\n", "is damaged, incomplete or not a picture"),
-        (b"P5 8 8 255\n" + bytes(64), "not a picture"),  # a format Pillow knows and the list does not
+        (b"not a picture at all, only text", "is damaged, incomplete or not an image"),
+        (b"\x89PNG\r\n\x1a\n", "is damaged, incomplete or not an image"),
+        (b"P5 8 8 255\n" + bytes(64), "not an image"),  # a format Pillow knows and the list does not
     ],
 )
-def test_what_is_no_picture(tmp_path: Path, content: bytes, complaint: str) -> None:
+def test_what_is_no_image(tmp_path: Path, content: bytes, complaint: str) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(EchoesError, match=rf"a\.png.*{complaint}"):
         read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".gif", ".bmp", ".tiff", ".webp"])
-def test_a_truncated_picture(tmp_path: Path, suffix: str) -> None:
+def test_a_truncated_image(tmp_path: Path, suffix: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     path = save(tmp_path / f"a{suffix}", Image.fromarray(noise))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -254,7 +254,7 @@ def test_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"), (b"8BPS\0\1" + bytes(64), "Photoshop"),
     ):  # fmt: skip
         (tmp_path / "a.jpg").write_bytes(content)
-        with pytest.raises(EchoesError, match=rf"a\.jpg is a picture in the format {name}, .*export it as JPEG or PNG"):
+        with pytest.raises(EchoesError, match=rf"a\.jpg is an image in the format {name}, .*export it as JPEG or PNG"):
             read_image(tmp_path / "a.jpg")
 
 
@@ -267,11 +267,11 @@ def test_a_kind_of_tiff_that_is_not_read(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_a_sound_is_no_picture(make_sound: Callable[..., Path]) -> None:
+def test_a_sound_is_no_image(make_sound: Callable[..., Path]) -> None:
     path = make_sound("a.mp4", "aac", np.zeros(48_000, np.float32))
     for name in ("a.mp4", "a.png"):
         path = path.rename(path.with_name(name))
-        with pytest.raises(EchoesError, match=rf"{name} holds a sound and no picture; use a picture or a video"):
+        with pytest.raises(EchoesError, match=rf"{name} holds a sound and no image; use an image or a video"):
             read_image(path)
 
 
@@ -295,7 +295,7 @@ def test_fit_crops_the_centre() -> None:
     assert fitted.min() == 255
 
 
-def test_fit_keeps_a_picture_of_the_right_size() -> None:
+def test_fit_keeps_a_image_of_the_right_size() -> None:
     np.testing.assert_array_equal(fit_image(Image.fromarray(RAMP), 16, 1)[..., 0], RAMP)
 
 

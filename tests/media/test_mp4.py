@@ -1,4 +1,4 @@
-"""A picture and its sound become a video that plays for the whole sound."""
+"""An image and its sound become a video that plays for the whole sound."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Tone = Callable[..., np.ndarray]
     ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_picture_is_enlarged_without_smoothing(
+def test_the_image_is_enlarged_without_smoothing(
     tmp_path: Path, tone: Tone, size: tuple[int, int], expected: tuple[int, int], channels: int
 ) -> None:
     pixels = np.full((*size, channels), 40, np.uint8)
@@ -62,7 +62,7 @@ def test_it_plays_for_the_whole_sound(tmp_path: Path, tone: Tone, seconds: float
         assert np.sqrt(np.mean(error**2)) < 0.02
 
 
-def test_picture_and_sound_lie_side_by_side(tmp_path: Path, tone: Tone) -> None:
+def test_image_and_sound_lie_side_by_side(tmp_path: Path, tone: Tone) -> None:
     write_mp4(tmp_path / "a.mp4", np.zeros((8, 8, 3), np.uint8), tone(sample_rate=8000, seconds=15), 8000, {})
     latest = {"video": 0.0, "audio": 0.0}
     with av.open(str(tmp_path / "a.mp4")) as container:

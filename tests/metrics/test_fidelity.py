@@ -41,14 +41,14 @@ def test_a_shift_of_the_whole_mel_is_its_own_distance() -> None:
     assert log_mel_l1(given, loud, tiny.LAYOUT) == pytest.approx(math.log10(2.0) / decades, abs=0.01)
 
 
-def test_ssim_of_known_pictures() -> None:
+def test_ssim_of_known_images() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8)
     assert ssim(noise, noise) == pytest.approx(1.0)
-    # Flat pictures differ in their means only: (2xy + C1) / (x^2 + y^2 + C1).
+    # Flat images differ in their means only: (2xy + C1) / (x^2 + y^2 + C1).
     light, dark = np.full((16, 16, 1), 200, np.uint8), np.full((16, 16, 1), 100, np.uint8)
     constant = (0.01 * 255) ** 2
     assert ssim(light, dark) == pytest.approx((2 * 200 * 100 + constant) / (200**2 + 100**2 + constant))
-    # A turned-over picture has the opposite structure; another one has none in common.
+    # A turned-over image has the opposite structure; another one has none in common.
     assert ssim(noise, 255 - noise) < -0.9
     assert abs(ssim(noise, np.random.default_rng(1).integers(0, 256, noise.shape, np.uint8))) < 0.1
 

@@ -97,7 +97,7 @@ def sample(
     return generate(scores, streams, tokens, masked, plan, settings, generators(len(tokens["image"])), progress)
 
 
-def test_picture_to_sound_leaves_the_picture_alone() -> None:
+def test_image_to_sound_leaves_the_image_alone() -> None:
     tokens = random_tokens(3)
     result = sample(tokens, masked_where(3, False, True), groups=IMAGE_TO_AUDIO)
     assert torch.equal(result["image"], tokens["image"])

@@ -58,12 +58,12 @@ def test_tokens_at_masked_places_never_matter_and_visible_ones_do(encoder_input:
     with torch.no_grad():
         before = joined(model(tokens, masked))
         assert torch.equal(before, joined(model(changed, masked)))
-        # One visible sound token changed: the picture's masked places must notice.
+        # One visible sound token changed: the image's masked places must notice.
         visible = (~masked["audio"][0, :, 0]).nonzero()[0]
         tokens["audio"][0, visible] = (tokens["audio"][0, visible] + 1) % 7
         after = joined(model(tokens, masked))
-    hidden_picture = masked["image"][0].nonzero()[:, 0]
-    assert ((after - before)[0, hidden_picture].abs().amax(-1) > 1e-4).all()
+    hidden_image = masked["image"][0].nonzero()[:, 0]
+    assert ((after - before)[0, hidden_image].abs().amax(-1) > 1e-4).all()
     assert torch.equal(after[1:], before[1:])
 
 

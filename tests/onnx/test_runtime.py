@@ -157,9 +157,9 @@ def test_tokenizers_encode_and_decode_the_same(exported_once: Path, name: Tokeni
     by_torch, by_graph = model.parts[name], load_graphs(model, CPU).tokenizers[name]
     assert isinstance(by_torch, Tokenizer)
     size = (tiny.LAYOUT.image_size,) * 2 if name == "image_vqgan" else (tiny.LAYOUT.n_mels, tiny.LAYOUT.mel_frames)
-    picture_BCHW = torch.rand(COUNT, 1, *size, generator=tiny.generator()) * 2 - 1
-    tokens_Bhw = by_torch.encode_unit(picture_BCHW)
-    assert torch.equal(by_graph.encode_unit(picture_BCHW), tokens_Bhw)
+    image_BCHW = torch.rand(COUNT, 1, *size, generator=tiny.generator()) * 2 - 1
+    tokens_Bhw = by_torch.encode_unit(image_BCHW)
+    assert torch.equal(by_graph.encode_unit(image_BCHW), tokens_Bhw)
     assert len(tokens_Bhw.unique()) > 4
     torch.testing.assert_close(by_graph.decode_unit(tokens_Bhw), by_torch.decode_unit(tokens_Bhw), atol=1e-5, rtol=1e-5)
 

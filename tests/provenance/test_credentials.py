@@ -35,7 +35,7 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def files(echoes: VisualEchoes, tmp_path: Path) -> list[Path]:
-    """A picture, a sound and a video, unsigned."""
+    """An image, a sound and a video, unsigned."""
     return export_item(echoes.model, echoes.generate_pair(1, seed=4), 0, tmp_path / "a", SUFFIXES, task="pair")
 
 

@@ -77,7 +77,7 @@ def test_unranked_variants_are_told_apart_from_the_reference() -> None:
     rows = {"real": (1.0, 1.01), "black": (0.1, 0.11), "noise": (2.0, 2.01), "letters": (1.0, 1.02)}
     text = told({label: {"information": values} for label, values in rows.items()}, ranked=False)
     assert text == (
-        "What the picture tells, nats a place, 1.005 ± 0.007 for 'real': higher for 'noise' (2.005 ± 0.007); "
+        "What the image tells, nats a place, 1.005 ± 0.007 for 'real': higher for 'noise' (2.005 ± 0.007); "
         "lower for 'black' (0.105 ± 0.007); no different beyond the spread of seeds for 'letters' (1.010 ± 0.014)."
     )
 
@@ -97,4 +97,4 @@ def test_what_only_some_variants_have_is_compared_among_them() -> None:
         }
     )
     assert "best is 'sounds'" in text
-    assert "Pictures judged right: best is 'both'" in text
+    assert "Images judged right: best is 'both'" in text

@@ -62,7 +62,7 @@ def test_what_the_round_trip_loses(bench) -> None:  # type: ignore[no-untyped-de
     assert vocoder["sound_kept"] == 1.0
 
 
-def test_misleading_pictures_take_the_place_of_test_pictures(bench, echoes: VisualEchoes) -> None:  # type: ignore[no-untyped-def]
+def test_misleading_images_take_the_place_of_test_images(bench, echoes: VisualEchoes) -> None:  # type: ignore[no-untyped-def]
     desk: Bench = bench(echoes)
     found = {}
     for kind in ("real", "black"):

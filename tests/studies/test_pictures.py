@@ -1,4 +1,4 @@
-"""Misleading pictures are what they are called, and the same for a seed."""
+"""Misleading images are what they are called, and the same for a seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KINDS = [kind for kind in get_args(Kind) if kind != "real"]
 
 @pytest.mark.parametrize("layout", ["debug", "digits", "scenes"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_pictures_fit_the_layout_and_repeat(kind: Kind, layout: str) -> None:
+def test_images_fit_the_layout_and_repeat(kind: Kind, layout: str) -> None:
     shape = get_layout(layout)
     made = misleading_pictures(kind, 5, shape, 3)
     assert made.dtype == np.uint8

@@ -33,4 +33,4 @@ def test_the_fast_way_makes_the_same_tokens_with_fewer_operations() -> None:
 
 def test_every_stage_of_a_request_has_its_seconds() -> None:
     found = stages(VisualEchoes(tiny.whole_model(), torch.device("cpu")), 1)
-    assert {"encode a picture", "encode a sound", "sample a sound", "decode a picture", "vocoder"} <= set(found)
+    assert {"encode an image", "encode a sound", "sample a sound", "decode an image", "vocoder"} <= set(found)

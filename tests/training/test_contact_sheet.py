@@ -19,7 +19,7 @@ LAYOUT = tiny.LAYOUT
 PICTURE = (LAYOUT.image_size, LAYOUT.image_size)
 MEL = (LAYOUT.n_mels, LAYOUT.mel_frames)
 KINDS = {
-    "judge of pictures": ('kind = "judge"\nmodel = {modality = "image", width = 4}', [PICTURE]),
+    "judge of images": ('kind = "judge"\nmodel = {modality = "image", width = 4}', [PICTURE]),
     "judge of sounds": ('kind = "judge"\nmodel = {modality = "audio", width = 4}', [MEL]),
     "transformer": ('kind = "transformer"\nmodel = {}\nimage_vqgan = "a"\naudio_vqgan = "b"', [PICTURE, MEL]),
 }
@@ -68,7 +68,7 @@ def test_rows_are_plain_first_and_then_varied(tmp_path: Path, kind: str) -> None
 
 
 def test_without_augmentation_rows_stay_alike(tmp_path: Path) -> None:
-    write_contact_sheet(recipe(tmp_path, "judge of pictures", "{}"), tmp_path / "a.png")
+    write_contact_sheet(recipe(tmp_path, "judge of images", "{}"), tmp_path / "a.png")
     (block,) = cells(tmp_path / "a.png", [PICTURE])
     assert np.abs(block.astype(int) - block[:, :1]).max() <= 1
     plain = tiny.pair_split().images[torch_rows()][:, 0].numpy()

@@ -118,7 +118,7 @@ def test_tokenizers_and_vocoders_must_be_the_same_network(model_folder: Path) ->
         start_from(build_vocoder("vocos", {"width": 16, "blocks": 1}, tiny.LAYOUT), str(model_folder), "vocoder")
 
 
-def test_a_tokenizer_may_go_on_with_more_tokens_a_picture(model_folder: Path) -> None:
+def test_a_tokenizer_may_go_on_with_more_tokens_a_image(model_folder: Path) -> None:
     finer = VQGAN(tiny.vqgan_config(strides=((2, 2), (1, 2))))
     start_from(finer, str(model_folder), "image_vqgan")
     assert finer.encode(torch.zeros(1, 1, 16, 16)).indices.shape == (1, 8, 4)

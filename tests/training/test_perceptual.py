@@ -36,7 +36,7 @@ def pictures(channels: int = 3) -> Tensor:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_equal_pictures_have_none_and_different_ones_some(distance: Perceptual, channels: int) -> None:
+def test_equal_images_have_none_and_different_ones_some(distance: Perceptual, channels: int) -> None:
     images = pictures(channels)
     assert float(distance(images, images)) == 0.0
     noise = torch.randn(images.shape, generator=tiny.generator(1))
@@ -53,7 +53,7 @@ def test_the_gradient_of_features_reaches_the_first_alone() -> None:
     assert second.grad is None
 
 
-def test_following_the_gradient_brings_pictures_closer(distance: Perceptual) -> None:
+def test_following_the_gradient_brings_images_closer(distance: Perceptual) -> None:
     first, second = pictures().flip(0).requires_grad_(), pictures()
     before = distance(first, second)
     before.backward()

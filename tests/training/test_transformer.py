@@ -249,7 +249,7 @@ def test_refuses_unfit_objectives(changes: dict[str, Any]) -> None:
         MaskingObjective.model_validate(changes)
 
 
-def test_a_contrastive_loss_teaches_which_sound_is_a_picture_s_own() -> None:
+def test_a_contrastive_loss_teaches_which_sound_is_a_image_s_own() -> None:
     config = {"contrast_weight": 1.0, "label_smoothing": 0.0}
     task = tiny.transformer_task(dropout=0.0, objective=MaskingObjective.model_validate(config))
     batch = task.batch(16, tiny.generator())

@@ -58,7 +58,7 @@ def sounds(count: int, layout: Layout = DEBUG) -> Tensor:
 
 
 def source(waves: Tensor, layout: Layout = DEBUG, **augmentation: float) -> WaveSource:
-    """Sounds without pictures."""
+    """Sounds without images."""
     nothing = torch.zeros(0, dtype=torch.int64)
     split = PairSplit(torch.zeros(0, 1, 1, 1, dtype=torch.uint8), nothing, waves, nothing)
     return WaveSource(split, layout, Augmentation(**augmentation))

@@ -220,7 +220,7 @@ def test_edge_distance_sees_edges_and_not_levels() -> None:
     assert float(no_perceptual(pictures, blurred)) == 0.0
 
 
-def test_validation_measures_the_plain_pictures() -> None:
+def test_validation_measures_the_plain_images() -> None:
     task = tiny.vqgan_task()
     model = task.model.eval()
     with torch.no_grad():

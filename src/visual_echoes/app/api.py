@@ -19,9 +19,9 @@ from visual_echoes import __version__
 from visual_echoes.app.forms import (
     ContinueForm,
     FillForm,
+    ImageForm,
     JobForm,
     PairForm,
-    PictureForm,
     SoundForm,
     VaryForm,
     only_a_form,
@@ -60,7 +60,7 @@ class ModelView(BaseModel):
     """What a model takes and gives.
 
     Attributes:
-        image_grid: rows and columns of picture tokens.
+        image_grid: rows and columns of image tokens.
         audio_grid: rows (frequency) and columns (time) of sound tokens.
         sampling: its own settings.
     """
@@ -181,7 +181,7 @@ def _accept(path: str, form: type[JobForm]) -> None:
 
 
 for _path, _form in (
-    ("/sound", SoundForm), ("/picture", PictureForm), ("/pair", PairForm), ("/fill", FillForm),
+    ("/sound", SoundForm), ("/picture", ImageForm), ("/pair", PairForm), ("/fill", FillForm),
     ("/continue", ContinueForm), ("/vary", VaryForm),
 ):  # fmt: skip
     _accept(_path, _form)

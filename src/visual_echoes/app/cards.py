@@ -1,4 +1,4 @@
-"""What a job has made, as HTML: pictures, spectrograms, players, downloads, and how sure the model is."""
+"""What a job has made, as HTML: images, spectrograms, players, downloads, and how sure the model is."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def cards(job: Job) -> str:
     return f'<ul class="cards">{items}</ul>'
 
 
-def picture_source(pixels: np.ndarray) -> str:
+def image_source(pixels: np.ndarray) -> str:
     """uint8 pixels (H, W, 1 or 3) as an address."""
     return data_uri("image/png", png_bytes(np.broadcast_to(pixels, (*pixels.shape[:2], 3))))
 
 
-def picture_view(pixels: np.ndarray, name: str) -> str:
+def image_view(pixels: np.ndarray, name: str) -> str:
     """uint8 pixels (H, W, 1 or 3) as an HTML image."""
-    return f'<img class="picture" src="{picture_source(pixels)}" alt="{escape(name)}">'
+    return f'<img class="picture" src="{image_source(pixels)}" alt="{escape(name)}">'
 
 
 def sound_view(mel_MT: np.ndarray, name: str) -> str:
@@ -64,7 +64,7 @@ def _card(job: Job, status: JobStatus, row: int) -> str:
     assert result is not None
     views = []
     if result.images is not None:
-        views.append(_figure(picture_view(result.images[row], f"picture of variant {number}"), "picture", job))
+        views.append(_figure(image_view(result.images[row], f"image of variant {number}"), "picture", job))
     if result.mels is not None:
         views.append(_figure(sound_view(result.mels[row], f"sound of variant {number}"), "sound", job))
     player = ""

@@ -1,4 +1,4 @@
-"""Many machines: sounds for pictures, and pictures for sounds, as a deployment of Ray Serve.
+"""Many machines: sounds for images, and images for sounds, as a deployment of Ray Serve.
 
 Each replica holds the model and makes in one batch what reaches it at the same time. A request is answered with what
 was made, as a job would be known to one replica alone.
@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 
 from visual_echoes.app.api import API, say_problems
 from visual_echoes.app.batching import Items, along, cut, join
-from visual_echoes.app.forms import JobForm, PictureForm, SoundForm, only_a_form
+from visual_echoes.app.forms import ImageForm, JobForm, SoundForm, only_a_form
 from visual_echoes.app.gate import LOOPBACK_NAMES, Gate
 from visual_echoes.app.jobs import Task
 from visual_echoes.app.limits import BATCH_DELAY, BATCH_ITEMS, MAX_VARIANTS, MAX_WAITING, MIN_TOKEN
@@ -108,11 +108,11 @@ class Replica:
         return Gate(api, names=LOOPBACK_NAMES if token is None else None, token=token, has_room=lambda: True)
 
     async def sound(self, form: Annotated[SoundForm, Form(media_type="multipart/form-data")]) -> Response:
-        """Sounds for a picture, as a ZIP file of WAV and MP4 files."""
+        """Sounds for an image, as a ZIP file of WAV and MP4 files."""
         return await self._answer(form)
 
-    async def picture(self, form: Annotated[PictureForm, Form(media_type="multipart/form-data")]) -> Response:
-        """Pictures for a sound, as a ZIP file of PNG and MP4 files."""
+    async def picture(self, form: Annotated[ImageForm, Form(media_type="multipart/form-data")]) -> Response:
+        """Images for a sound, as a ZIP file of PNG and MP4 files."""
         return await self._answer(form)
 
     async def _answer(self, form: JobForm) -> Response:

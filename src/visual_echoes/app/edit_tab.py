@@ -1,6 +1,6 @@
 """The tab that edits: what is painted over or marked is made anew, a sound goes on, a result is varied.
 
-The picture is painted on in the model's own grain: a place is a token, and whole tokens are made anew.
+The image is painted on in the model's own grain: a place is a token, and whole tokens are made anew.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import gradio as gr
 import numpy as np
 
 from visual_echoes.app import tasks
-from visual_echoes.app.cards import picture_source
+from visual_echoes.app.cards import image_source
 from visual_echoes.app.inputs import Inbox
 from visual_echoes.app.jobs import Task
 from visual_echoes.app.live import Live
@@ -77,10 +77,10 @@ def edit_tab(service: Service, inbox: Inbox, live: Live, chosen: Settings) -> tu
 
     def see(model: str, sent: Any) -> str:
         try:
-            pixels = inbox.fitted_picture(model, sent)
+            pixels = inbox.fitted_image(model, sent)
         except EchoesError:
             pixels = None  # the button says what is wrong
-        return paint_style(service.model(model).layout, None if pixels is None else picture_source(pixels))
+        return paint_style(service.model(model).layout, None if pixels is None else image_source(pixels))
 
     def fit(model: str) -> list[Any]:
         layout = service.model(model).layout
@@ -103,10 +103,10 @@ def edit_tab(service: Service, inbox: Inbox, live: Live, chosen: Settings) -> tu
 
 
 def _task(inbox: Inbox, layout: Layout, options: Options, values: Sequence[Any]) -> Task:
-    sent_picture, sent_sound, what, painted, start, end, keep, side, share = values
+    sent_image, sent_sound, what, painted, start, end, keep, side, share = values
     if None in (start, end, keep, share):
         raise EchoesError("A number is missing; fill in every field.")
-    picture, sound = inbox.picture(sent_picture), inbox.sound(sent_sound)
+    picture, sound = inbox.picture(sent_image), inbox.sound(sent_sound)
     if what == CONTINUE:
         return tasks.continue_task(layout, options, picture, inbox.need_sound(sent_sound), keep)
     if what == VARY:
@@ -116,7 +116,7 @@ def _task(inbox: Inbox, layout: Layout, options: Options, values: Sequence[Any])
 
 
 def _places(layout: Layout) -> list[tuple[str, int]]:
-    """What each place of the picture is called, and its number."""
+    """What each place of the image is called, and its number."""
     columns = layout.image_grid[1]
     return [
         (f"row {place // columns + 1}, column {place % columns + 1}", place) for place in range(layout.image_tokens)

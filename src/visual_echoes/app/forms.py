@@ -75,7 +75,7 @@ class JobForm(Options, ABC):
 
 
 class SoundForm(JobForm):
-    """A sound for a picture."""
+    """A sound for a image."""
 
     picture: UploadFile
 
@@ -84,18 +84,18 @@ class SoundForm(JobForm):
         return lambda layout: tasks.sound_task(layout, self.options, picture)
 
 
-class PictureForm(JobForm):
-    """A picture for a sound."""
+class ImageForm(JobForm):
+    """An image for a sound."""
 
     sound: UploadFile
 
     def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
         sound = _stored(stack, self.sound)
-        return lambda layout: tasks.picture_task(layout, self.options, sound)
+        return lambda layout: tasks.image_task(layout, self.options, sound)
 
 
 class PairForm(JobForm):
-    """Picture and sound from nothing."""
+    """Image and sound from nothing."""
 
     pair_order: PairOrder = "together"
 
@@ -104,12 +104,12 @@ class PairForm(JobForm):
 
 
 class FillForm(JobForm):
-    """Parts of a picture, of a sound, or of both, made anew."""
+    """Parts of an image, of a sound, or of both, made anew."""
 
     picture: UploadFile | None = None
     sound: UploadFile | None = None
     mask: UploadFile | None = Field(
-        default=None, description="a picture as large as `picture`; what is not black in it is made anew"
+        default=None, description="an image as large as `picture`; what is not black in it is made anew"
     )
     start: float | None = Field(default=None, description="seconds of the fitted sound from which it is made anew")
     end: float | None = Field(default=None, description="seconds up to which it is; to the end if left out")
@@ -138,7 +138,7 @@ class ContinueForm(JobForm):
 
 
 class VaryForm(JobForm):
-    """A part of a picture and a sound, chosen by the seed, made anew."""
+    """A part of an image and a sound, chosen by the seed, made anew."""
 
     picture: UploadFile | None = None
     sound: UploadFile | None = None

@@ -1,4 +1,4 @@
-"""The page's pictures and sounds on their way in: from Gradio's upload to what the model sees of it."""
+"""The page's images and sounds on their way in: from Gradio's upload to what the model sees of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from visual_echoes.app.cards import picture_view, problem, sound_view
+from visual_echoes.app.cards import image_view, problem, sound_view
 from visual_echoes.app.service import Service
 from visual_echoes.app.uploads import Upload, shown_name
 from visual_echoes.errors import EchoesError, collected
-from visual_echoes.inputs import heard_array, picture_array
+from visual_echoes.inputs import heard_array, image_array
 from visual_echoes.pipeline import VisualEchoes
 
 
@@ -28,27 +28,27 @@ class Inbox:
         self._service, self._folder = service, folder.resolve()
 
     def picture(self, sent: Any) -> Upload | None:
-        """The picture in a widget; None if it is empty."""
+        """The image in a widget; None if it is empty."""
         return None if sent is None else Upload(self._path(sent), shown_name(_name(sent)))
 
     def sound(self, sent: Any) -> Upload | None:
         """The sound in a widget; None if it is empty."""
         return None if sent is None else Upload(self._path(sent), shown_name(_name(sent)))
 
-    def need_picture(self, sent: Any) -> Upload:
-        """The picture in a widget that must not be empty."""
-        return _needed(self.picture(sent), "Give a picture first.")
+    def need_image(self, sent: Any) -> Upload:
+        """The image in a widget that must not be empty."""
+        return _needed(self.picture(sent), "Give an image first.")
 
     def need_sound(self, sent: Any) -> Upload:
         """The sound in a widget that must not be empty."""
         return _needed(self.sound(sent), "Give a sound first.")
 
-    def fitted_picture(self, model: str, sent: Any) -> np.ndarray | None:
-        """The picture as the model takes it, uint8 (H, W, C)."""
+    def fitted_image(self, model: str, sent: Any) -> np.ndarray | None:
+        """The image as the model takes it, uint8 (H, W, C)."""
         upload = self.picture(sent)
         if upload is None:
             return None
-        return self._service.read(model, lambda echoes: upload.read(partial(picture_array, layout=echoes.layout)))
+        return self._service.read(model, lambda echoes: upload.read(partial(image_array, layout=echoes.layout)))
 
     def fitted_mel(self, model: str, sent: Any) -> np.ndarray | None:
         """The log-mel (M, T) of the sound as the model takes it."""
@@ -61,13 +61,13 @@ class Inbox:
 
         return None if upload is None else self._service.read(model, mel)
 
-    def see_picture(self, model: str, sent: Any) -> str:
-        """What the model sees of a picture, or what is wrong with it, as HTML."""
+    def see_image(self, model: str, sent: Any) -> str:
+        """What the model sees of an image, or what is wrong with it, as HTML."""
         try:
-            pixels = self.fitted_picture(model, sent)
+            pixels = self.fitted_image(model, sent)
         except EchoesError as error:
             return problem(str(error))
-        return "" if pixels is None else _seen(picture_view(pixels, "what the model sees"), "what the model sees")
+        return "" if pixels is None else _seen(image_view(pixels, "what the model sees"), "what the model sees")
 
     def see_sound(self, model: str, sent: Any, stretch: tuple[float, float] = (0, 0)) -> str:
         """What the model hears of a sound, with a stretch marked in seconds, or what is wrong with it, as HTML."""

@@ -14,7 +14,7 @@ from visual_echoes.app.edit_tab import EditInputs, edit_tab
 from visual_echoes.app.inputs import Inbox
 from visual_echoes.app.limits import MAX_UPLOAD_AGE, MAX_UPLOAD_BYTES
 from visual_echoes.app.live import Live
-from visual_echoes.app.make_tabs import pair_tab, picture_tab, sound_tab
+from visual_echoes.app.make_tabs import image_tab, pair_tab, sound_tab
 from visual_echoes.app.service import Service
 from visual_echoes.app.style import CSS, HEAD
 from visual_echoes.app.widgets import QUIET, Panel, settings
@@ -22,7 +22,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.provenance.mark import SOFTWARE
 
 _INTRODUCTION = """# Visual Echoes
-A sound for a picture, a picture for a sound, or both from nothing, by one masked transformer over the tokens of both.
+A sound for an image, an image for a sound, or both from nothing, by one masked transformer over the tokens of both.
 Everything it makes is synthetic, and every file says so."""
 _CLEANING = 60  # seconds between two looks for uploads that are too old
 
@@ -57,8 +57,8 @@ def create_page(service: Service, uploads: Path) -> gr.Blocks:
         with gr.Tabs() as tabs:
             with gr.Tab("To sound", id="sound"):
                 panels = [sound_tab(service, inbox, live, chosen)]
-            with gr.Tab("To picture", id="picture"):
-                panels.append(picture_tab(service, inbox, live, chosen))
+            with gr.Tab("To image", id="picture"):
+                panels.append(image_tab(service, inbox, live, chosen))
             with gr.Tab("Pairs", id="pair"):
                 panels.append(pair_tab(service, live, chosen))
             with gr.Tab("Edit", id="edit"):

@@ -75,7 +75,7 @@ HEAD = """<script>
 
 
 def paint_style(layout: Layout, background: str | None) -> str:
-    """How the places to paint on lie: one column for each token, over a picture (a data URI) if there is one."""
+    """How the places to paint on lie: one column for each token, over an image (a data URI) if there is one."""
     columns = layout.image_grid[1]
     image = f'background-image: url("{background}");' if background else ""
     places = ".paint [data-testid=checkbox-group]"

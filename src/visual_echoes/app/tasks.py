@@ -18,7 +18,7 @@ from visual_echoes.app.jobs import Kind, Task
 from visual_echoes.app.limits import MAX_STEPS, MAX_VARIANTS
 from visual_echoes.app.uploads import Upload
 from visual_echoes.errors import EchoesError
-from visual_echoes.inputs import picture_array, read_heard
+from visual_echoes.inputs import image_array, read_heard
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio
 from visual_echoes.model.settings import Preset
@@ -76,21 +76,21 @@ def in_a_sentence(problem: Any) -> str:
 
 
 def sound_task(layout: Layout, options: Options, picture: Upload) -> Task:
-    """Sounds for a picture."""
-    pictures = [picture.read(partial(picture_array, layout=layout))] * options.count
+    """Sounds for a image."""
+    pictures = [picture.read(partial(image_array, layout=layout))] * options.count
     made = _items("image_to_audio", options, pictures)
     return Task("sound", made, frozenset({"picture"}), {"source": picture.name})
 
 
-def picture_task(layout: Layout, options: Options, sound: Upload) -> Task:
-    """Pictures for a sound."""
+def image_task(layout: Layout, options: Options, sound: Upload) -> Task:
+    """Images for a sound."""
     sounds = [(fit_audio(_wave(layout, sound), layout.clip_samples), layout.sample_rate)] * options.count
     made = _items("audio_to_image", options, sounds)
     return Task("picture", made, frozenset({"sound"}), {"source": sound.name})
 
 
 def pair_task(options: Options, pair_order: PairOrder = "together") -> Task:
-    """Pictures and sounds from nothing."""
+    """Images and sounds from nothing."""
     made = _items("generate_pair", options, pair_order=pair_order)
     return Task("pair", made, details={"pair_order": pair_order})
 
@@ -103,18 +103,18 @@ def fill_task(
     image_mask: np.ndarray | None,
     stretch: tuple[float, float] | None,
 ) -> Task:
-    """What is marked of a picture and a sound, made anew; the one that is not given is made for the other.
+    """What is marked of an image and a sound, made anew; the one that is not given is made for the other.
 
     Args:
-        image_mask: bool (H, W), True where the picture is to be made anew.
+        image_mask: bool (H, W), True where the image is to be made anew.
         stretch: seconds of the fitted sound, from and to, that are to be made anew.
     """
     audio_mask = [] if stretch is None else [stretch]
     marked = image_places(image_mask, layout).any(), audio_places(audio_mask, layout).any()
     if not any(marked):
-        raise EchoesError("Nothing is marked; mark a part of the picture or of the sound that is to be made anew.")
+        raise EchoesError("Nothing is marked; mark a part of the image or of the sound that is to be made anew.")
     if (marked[0] and picture is None) or (marked[1] and sound is None):
-        raise EchoesError("A part is marked of something that is not given; give the picture or sound it belongs to.")
+        raise EchoesError("A part is marked of something that is not given; give the image or sound it belongs to.")
     wave = None if sound is None else fit_audio(_wave(layout, sound), layout.clip_samples)
     return _inpainting("fill", layout, options, picture, sound, wave, image_mask, audio_mask)
 
@@ -123,7 +123,7 @@ def continue_task(layout: Layout, options: Options, picture: Upload | None, soun
     """The end of a sound, and what may come after it.
 
     Args:
-        picture: what the sound belongs to; without one, a picture is made along with it.
+        image: what the sound belongs to; without one, an image is made along with it.
         keep: seconds of the sound's end that the result begins with.
     """
     if not 0 < keep < layout.seconds:
@@ -139,7 +139,7 @@ def continue_task(layout: Layout, options: Options, picture: Upload | None, soun
 def vary_task(
     layout: Layout, options: Options, picture: Upload | None, sound: Upload | None, side: Side, share: float
 ) -> Task:
-    """Something like a picture and a sound: a part of their tokens, chosen by the seed, made anew.
+    """Something like an image and a sound: a part of their tokens, chosen by the seed, made anew.
 
     Args:
         side: what is varied.
@@ -148,7 +148,7 @@ def vary_task(
     if not 0 < share <= 1:
         raise EchoesError(f"The share {share:g} cannot be varied; choose more than 0 and at most 1.")
     if (picture is None and side != "sound") or (sound is None and side != "picture"):
-        raise EchoesError("What is to be varied is missing; give the picture, the sound, or both.")
+        raise EchoesError("What is to be varied is missing; give the image, the sound, or both.")
     noise = np.random.default_rng(options.seed)
     mask_hw = _some(noise, layout.image_tokens, share).reshape(layout.image_grid) if side != "sound" else None
     columns_w = _some(noise, layout.audio_grid[1], share) if side != "picture" else np.zeros(0, bool)
@@ -173,7 +173,7 @@ def _inpainting(
     audio_mask: Sequence[tuple[float, float]],
 ) -> Task:
     arguments = {
-        "image": None if picture is None else picture.read(partial(picture_array, layout=layout)),
+        "image": None if picture is None else picture.read(partial(image_array, layout=layout)),
         "audio": None if wave is None else (wave, layout.sample_rate),
         "image_mask": image_mask, "audio_mask": audio_mask, "count": options.count, **options.arguments,
     }  # fmt: skip

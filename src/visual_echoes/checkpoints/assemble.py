@@ -58,7 +58,7 @@ def assemble(folders: Sequence[Path], name: str, card: str, sampling: SamplingSe
 
 
 def _common_layout(folders: Sequence[Path], models: Sequence[Model]) -> Layout:
-    """Pictures as the image tokenizer has them, sounds as the audio tokenizer has them, checked against the rest.
+    """Images as the image tokenizer has them, sounds as the audio tokenizer has them, checked against the rest.
 
     The name is the transformer's, which was trained on both.
     """

@@ -56,7 +56,7 @@ class CheckpointManifest(BaseModel):
 
 
 class TrainedPart(BaseModel):
-    """What a run trains, and where the parts are that it needs for making sounds and pictures."""
+    """What a run trains, and where the parts are that it needs for making sounds and images."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

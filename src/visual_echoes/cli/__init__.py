@@ -40,7 +40,7 @@ def _echoes(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Sound for pictures and pictures for sound, by one masked transformer over both."""
+    """Sound for images and images for sound, by one masked transformer over both."""
 
 
 app.command(rich_help_panel=MAKE)(generate.sound)

@@ -49,7 +49,7 @@ def prepare_scenes(
         Path | None,
         typer.Option("--output", "-o", show_default=str(SCENES_DATA), help="Folder to write; NAME-sounds beside it."),
     ] = None,
-    layout: Annotated[str, typer.Option("--layout", help="Layout to fit pictures and sounds to.")] = "scenes",
+    layout: Annotated[str, typer.Option("--layout", help="Layout to fit images and sounds to.")] = "scenes",
     all_folds: Annotated[
         bool, typer.Option("--all-folds", help="Train on the test sounds, too; by default into a folder of its own.")
     ] = False,
@@ -107,7 +107,7 @@ def prepare_scenes64(
 def prepare_classes(
     folder: Annotated[Path, typer.Argument(help="A folder with pictures/CLASS/... and sounds/CLASS/...")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; made if needed.")],
-    layout: Annotated[str, typer.Option("--layout", help="Layout to fit pictures and sounds to.")] = "scenes",
+    layout: Annotated[str, typer.Option("--layout", help="Layout to fit images and sounds to.")] = "scenes",
     valid_share: Annotated[float, typer.Option("--valid-share", min=0, max=1, help="Of files, by name.")] = 0.1,
     test_share: Annotated[float, typer.Option("--test-share", min=0, max=1, help="Of files, by name.")] = 0.1,
 ) -> None:
@@ -129,7 +129,7 @@ def contact_sheet(
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")],
     seed: Annotated[int, typer.Option("--seed", min=0, help="What the variations are drawn with.")] = 0,
 ) -> None:
-    """Show how a recipe varies its training pictures and sounds: each row plain first, then varied."""
+    """Show how a recipe varies its training images and sounds: each row plain first, then varied."""
     with needs_extra("train"):
         from visual_echoes.training.contact_sheet import write_contact_sheet
         from visual_echoes.training.recipe import read_recipe
@@ -141,4 +141,4 @@ def contact_sheet(
 
 def _say_counts(output: Path, counts: Mapping[str, tuple[int, int]]) -> None:
     for split, (pictures, sounds) in counts.items():
-        say(f"{output / split}.safetensors: {pictures} pictures, {sounds} sounds")
+        say(f"{output / split}.safetensors: {pictures} images, {sounds} sounds")

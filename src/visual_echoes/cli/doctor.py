@@ -15,7 +15,7 @@ from visual_echoes.cli.options import BatchSizeOption, DeviceOption
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from visual_echoes.evaluation.doctor import CodeUse, Examination, PictureFindings, SoundFindings
+    from visual_echoes.evaluation.doctor import CodeUse, Examination, ImageFindings, SoundFindings
 
 
 def doctor(
@@ -24,14 +24,14 @@ def doctor(
         list[Path] | None,
         typer.Argument(
             metavar="[FILES]...",
-            help="Pictures, sounds, folders of them, videos.",
+            help="Images, sounds, folders of them, videos.",
             show_default="packaged or synthetic ones",
         ),
     ] = None,
     batch_size: BatchSizeOption = 4,
     device: DeviceOption = "auto",
 ) -> None:
-    """Check a model's files, send pictures and sounds through its parts and back, and say which part is weak.
+    """Check a model's files, send images and sounds through its parts and back, and say which part is weak.
 
     The exit status is 1 if a file of the model is broken or a given file cannot be read.
     """
@@ -60,13 +60,13 @@ def doctor(
 def _examine_files(examination: Examination, files: Sequence[Path], batch_size: int, failures: list[str]) -> None:
     import numpy as np
 
-    from visual_echoes.inputs import picture_array, sound_array
+    from visual_echoes.inputs import image_array, sound_array
 
     layout = examination.codec.layout
     pictures, sounds = sorted_by_kind(files)
     with progress_bar("Examining", len(pictures) + len(sounds)) as bar:
-        for batch in read_batches(pictures, lambda path: picture_array(path, layout), batch_size, failures):
-            examination.add_pictures(np.stack([given for _, given in batch]))
+        for batch in read_batches(pictures, lambda path: image_array(path, layout), batch_size, failures):
+            examination.add_images(np.stack([given for _, given in batch]))
             bar.show(batch[-1][0].position + 1)
         for clips in read_batches(sounds, lambda path: read_clip(path, layout, None, bar.note), batch_size, failures):
             examination.add_sounds(np.stack([sound_array(clip, layout) for _, clip in clips]))
@@ -80,19 +80,19 @@ def _examine_samples(examination: Examination, batch_size: int) -> None:
     say(f"No files are given, so {name} are used; files of your own give a fairer verdict.")
     with progress_bar("Examining", len(pictures) + len(sounds)) as bar:
         for first in range(0, len(pictures), batch_size):
-            examination.add_pictures(pictures[first : first + batch_size])
+            examination.add_images(pictures[first : first + batch_size])
             bar.show(first)
         for first in range(0, len(sounds), batch_size):
             examination.add_sounds(sounds[first : first + batch_size])
             bar.show(len(pictures) + first)
 
 
-def _print_table(pictures: PictureFindings | None, sounds: SoundFindings | None) -> None:
+def _print_table(pictures: ImageFindings | None, sounds: SoundFindings | None) -> None:
     from rich.console import Console
 
     table = _table()
     if pictures is not None:
-        table.add_row(f"picture tokenizer ({pictures.count})", "PSNR", f"{pictures.psnr:.1f} dB")
+        table.add_row(f"image tokenizer ({pictures.count})", "PSNR", f"{pictures.psnr:.1f} dB")
         table.add_row("", "SSIM", f"{pictures.ssim:.3f}")
         table.add_row("", "codes in use", _use(pictures.use))
     if sounds is not None:

@@ -9,7 +9,7 @@ import typer
 
 from visual_echoes.cli.console import progress_bar, say, working
 from visual_echoes.cli.data import DIGITS_DATA, DIGITS_SOURCE, SCENES_DATA, SourceOption
-from visual_echoes.cli.evaluate_files import evaluate_pairs, evaluate_pictures, evaluate_sounds
+from visual_echoes.cli.evaluate_files import evaluate_images, evaluate_pairs, evaluate_sounds
 from visual_echoes.cli.options import BatchSizeOption, DeviceOption, ModelOption, load
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ SCENES_REPORT = Path("reports/scenes")
 
 evaluate = typer.Typer(no_args_is_help=True, help="Measure a model, or the files of any system.")
 evaluate.command("sounds")(evaluate_sounds)
-evaluate.command("pictures")(evaluate_pictures)
+evaluate.command("pictures")(evaluate_images)
 evaluate.command("pairs")(evaluate_pairs)
 
 ImageJudgeOption = Annotated[
@@ -32,7 +32,7 @@ AudioJudgeOption = Annotated[
 ReportOption = Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")]
 SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="How many seeds to repeat it with.")]
 PairsOption = Annotated[int, typer.Option("--pairs", min=1, help="Pairs from nothing for each seed.")]
-RepeatsOption = Annotated[int, typer.Option("--sound-repeats", min=1, help="Pictures for each test sound.")]
+RepeatsOption = Annotated[int, typer.Option("--sound-repeats", min=1, help="Images for each test sound.")]
 
 
 @evaluate.command("digits")
@@ -89,7 +89,7 @@ def evaluate_scenes(
     ] = None,
     seeds: SeedsOption = 3,
     pictures: Annotated[
-        int, typer.Option("--pictures", min=1, help="Test pictures, the first and as many of each class.")
+        int, typer.Option("--pictures", min=1, help="Test images, the first and as many of each class.")
     ] = 600,
     pairs: PairsOption = 600,
     sound_repeats: RepeatsOption = 10,
@@ -159,7 +159,7 @@ def calibrate(
 
     echoes = load(str(model), device)
     chosen = _judges(judges, image_judge, audio_judge)
-    with working("Making sounds and pictures of the validation split"):
+    with working("Making sounds and images of the validation split"):
         outcomes = measure_outcomes(
             echoes, data, *chosen, "valid", pictures=pictures, sound_repeats=sound_repeats, batch_size=batch_size
         )

@@ -75,7 +75,7 @@ def evaluate_sounds(
     made: Annotated[Path | None, typer.Argument(help="Folder of made ones with the same names.")] = None,
     manifest: ManifestOption = None,
     pictures: Annotated[
-        Path | None, typer.Option("--pictures", help="Folder of the pictures they were made from, for CS.")
+        Path | None, typer.Option("--pictures", help="Folder of the images they were made from, for CS.")
     ] = None,
     judge: JudgeOption = None,
     sha256: Sha256Option = None,
@@ -90,7 +90,7 @@ def evaluate_sounds(
     """Judge made sounds beside real ones, of any system: distances, inception score, divergence, CS.
 
     A made file belongs to the real one of its name, whatever the suffix. Columns of a manifest: id, real, made,
-    round_trip, picture. Without MADE only the real sounds and their round trip are judged.
+    round_trip, image. Without MADE only the real sounds and their round trip are judged.
     """
     folders = {"real": real, "made": made, "round_trip": round_trip_files, "picture": pictures}
     rows, given = _rows(manifest, folders, SOUND_COLUMNS)
@@ -99,8 +99,8 @@ def evaluate_sounds(
     )
 
 
-def evaluate_pictures(
-    real: Annotated[Path | None, typer.Argument(help="Folder of real pictures.")] = None,
+def evaluate_images(
+    real: Annotated[Path | None, typer.Argument(help="Folder of real images.")] = None,
     made: Annotated[Path | None, typer.Argument(help="Folder of made ones with the same names.")] = None,
     manifest: ManifestOption = None,
     sounds: Annotated[
@@ -116,10 +116,10 @@ def evaluate_pictures(
     batch_size: BatchSizeOption = 16,
     device: DeviceOption = "auto",
 ) -> None:
-    """Judge made pictures beside real ones, of any system: distances, inception score, divergence, CS.
+    """Judge made images beside real ones, of any system: distances, inception score, divergence, CS.
 
     A made file belongs to the real one of its name, whatever the suffix. Columns of a manifest: id, real, made,
-    round_trip, sound. Without MADE only the real pictures and their round trip are judged.
+    round_trip, sound. Without MADE only the real images and their round trip are judged.
     """
     folders = {"real": real, "made": made, "round_trip": round_trip_files, "sound": sounds}
     rows, given = _rows(manifest, folders, PICTURE_COLUMNS)
@@ -129,7 +129,7 @@ def evaluate_pictures(
 
 
 def evaluate_pairs(
-    pictures: Annotated[Path | None, typer.Argument(help="Folder of made pictures.")] = None,
+    pictures: Annotated[Path | None, typer.Argument(help="Folder of made images.")] = None,
     sounds: Annotated[Path | None, typer.Argument(help="Folder of their sounds with the same names.")] = None,
     manifest: ManifestOption = None,
     real: Annotated[
@@ -145,16 +145,16 @@ def evaluate_pairs(
     batch_size: BatchSizeOption = 16,
     device: DeviceOption = "auto",
 ) -> None:
-    """Judge pairs of pictures and sounds, of any system: whether they agree, and how far they are from real ones.
+    """Judge pairs of images and sounds, of any system: whether they agree, and how far they are from real ones.
 
-    Columns of a manifest: id, picture, sound, real_picture, real_sound, round_trip_picture, round_trip_sound.
+    Columns of a manifest: id, image, sound, real_picture, real_sound, round_trip_picture, round_trip_sound.
     """
     real_pictures, real_sounds = real or (None, None)
     folders = {"picture": pictures, "sound": sounds, "real_picture": real_pictures, "real_sound": real_sounds}
     rows, given = _rows(manifest, folders, PAIR_COLUMNS)
     halves = [row for row, sides in rows.items() if len(sides) < len(("image", "audio"))]
     if halves or not rows:
-        raise EchoesError("Pairs need a folder of pictures and one of sounds; name PICTURES and SOUNDS.")
+        raise EchoesError("Pairs need a folder of images and one of sounds; name PICTURES and SOUNDS.")
     _evaluate(
         "pairs", ("image", "audio"), rows, given, judge, sha256, round_trip, allow_missing, cache, output, batch_size,
         device,

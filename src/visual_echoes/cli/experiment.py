@@ -34,7 +34,7 @@ def experiment(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds.")] = 3,
-    pictures: Annotated[int, typer.Option("--pictures", min=1, help="Test pictures for each seed.")] = 200,
+    pictures: Annotated[int, typer.Option("--pictures", min=1, help="Test images for each seed.")] = 200,
     sounds: Annotated[
         int, typer.Option("--sounds", min=1, help="Test sounds for each seed, if there are as many.")
     ] = 200,

@@ -47,13 +47,13 @@ if TYPE_CHECKING:
     from visual_echoes.provenance.credentials import Signer
 
 
-VideoOption = Annotated[bool, typer.Option("--video/--no-video", help="Also write picture and sound together as MP4.")]
+VideoOption = Annotated[bool, typer.Option("--video/--no-video", help="Also write image and sound together as MP4.")]
 
 
 def sound(
     pictures: Annotated[
         list[Path],
-        typer.Argument(metavar="PICTURES...", help="Pictures, folders of them, or videos (their middle frame)."),
+        typer.Argument(metavar="PICTURES...", help="Images, folders of them, or videos (their middle frame)."),
     ],
     output: OutputOption,
     video: VideoOption = True,
@@ -69,11 +69,11 @@ def sound(
     sign: SignOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Make the sound of each picture: NAME.wav, and NAME.mp4 with the picture."""
-    from visual_echoes.inputs import picture_array
+    """Make the sound of each image: NAME.wav, and NAME.mp4 with the image."""
+    from visual_echoes.inputs import image_array
     from visual_echoes.outputs import export_item
 
-    items = as_items(find_files(pictures, ("image", "video"), "pictures or videos"))
+    items = as_items(find_files(pictures, ("image", "video"), "images or videos"))
     suffixes = [".wav", ".mp4"] if video else [".wav"]
     claim_outputs(output, _names(items, suffixes), (item.path for item in items), overwrite)
     signer = signer_of(sign)
@@ -81,7 +81,7 @@ def sound(
     settings = named_settings(preset=preset, steps=steps, temperature=temperature, guidance=guidance, order=order)
     _run(
         items,
-        read=lambda path, _: picture_array(path, echoes.layout),
+        read=lambda path, _: image_array(path, echoes.layout),
         make=partial(echoes.image_to_audio, batch_size=batch_size, **settings),
         write=lambda item, result, row: export_item(
             echoes.model, result, row, output / item.stem, suffixes, task="sound", source=source_name(item.path)
@@ -112,7 +112,7 @@ def picture(
     sign: SignOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Make the picture of each sound: NAME.png, and NAME.mp4 with the sound."""
+    """Make the image of each sound: NAME.png, and NAME.mp4 with the sound."""
     from visual_echoes.outputs import export_item
 
     items = as_items(find_files(sounds, ("audio", "video"), "sounds or videos"))
@@ -154,7 +154,7 @@ def pair(
     sign: SignOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Make pictures and sounds that belong together, from nothing: pair-0001.png, .wav and .mp4."""
+    """Make images and sounds that belong together, from nothing: pair-0001.png, .wav and .mp4."""
     from visual_echoes.outputs import export_item
 
     stems = [f"pair-{number:04d}" for number in range(1, count + 1)]

@@ -72,8 +72,8 @@ def result_paths(output: Path, suffixes: Sequence[str], item: Item) -> list[Path
 
 
 def sorted_by_kind(files: Sequence[Path]) -> tuple[list[Item], list[Item]]:
-    """Pictures and sounds; a video is both, and what is none of them is read as a picture."""
-    found = find_files(files, ("image", "audio", "video"), "pictures, sounds or videos")
+    """Images and sounds; a video is both, and what is none of them is read as a image."""
+    found = find_files(files, ("image", "audio", "video"), "images, sounds or videos")
     kinds = [_kind_of(file) for file in found]
     pictures = as_items(file for file, kind in zip(found, kinds, strict=True) if kind != "audio")
     sounds = as_items(file for file, kind in zip(found, kinds, strict=True) if kind in ("audio", "video"))

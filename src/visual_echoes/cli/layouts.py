@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 def layout_lengths(layout: Layout) -> dict[str, str]:
     """What a layout fixes and what follows from it, by name."""
     return {
-        "picture side": str(layout.image_size),
-        "picture channels": str(layout.image_channels),
-        "picture grid": _grid(layout.image_grid),
-        "picture tokens": str(layout.image_tokens),
-        "picture codes": str(layout.image_codes),
+        "image side": str(layout.image_size),
+        "image channels": str(layout.image_channels),
+        "image grid": _grid(layout.image_grid),
+        "image tokens": str(layout.image_tokens),
+        "image codes": str(layout.image_codes),
         "sample rate (Hz)": str(layout.sample_rate),
         "clip (s)": f"{layout.seconds:g}",
         "clip samples": str(layout.clip_samples),

@@ -1,4 +1,4 @@
-"""The command `prepare`: any folder or list of videos, or of pictures and sounds, to clips for training."""
+"""The command `prepare`: any folder or list of videos, or of images and sounds, to clips for training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULT_LAYOUT = "paper"
 
 def prepare(
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="A folder of videos or of pictures and sounds, or a list.")
+        Path, typer.Argument(metavar="INPUT", help="A folder of videos or of images and sounds, or a list.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for manifest and tokens; made if needed.")],
     layout: Annotated[

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 def reconstruct(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES...", help="Pictures, sounds, folders of them; videos count as both.")
+        list[Path], typer.Argument(metavar="FILES...", help="Images, sounds, folders of them; videos count as both.")
     ],
     output: OutputOption,
     start: StartOption = None,
@@ -45,9 +45,9 @@ def reconstruct(
     device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Send pictures and sounds through tokenizers and vocoder and back: NAME.png, NAME.wav.
+    """Send images and sounds through tokenizers and vocoder and back: NAME.png, NAME.wav.
 
-    What is bad here cannot be good after generation. Prints the PSNR of each picture and the mean absolute difference
+    What is bad here cannot be good after generation. Prints the PSNR of each image and the mean absolute difference
     of each sound's log-mel, whose range is 0 to 1.
     """
     pictures, sounds = sorted_by_kind(files)
@@ -62,11 +62,11 @@ def reconstruct(
 def _pictures(
     echoes: VisualEchoes, items: Sequence[Item], output: Path, batch_size: int, failures: list[str], bar: Bar
 ) -> None:
-    from visual_echoes.inputs import picture_array
+    from visual_echoes.inputs import image_array
     from visual_echoes.metrics.fidelity import psnr
 
     results = partial(result_paths, output, [".png"])
-    for batch in read_batches(items, lambda path: picture_array(path, echoes.layout), batch_size, failures, results):
+    for batch in read_batches(items, lambda path: image_array(path, echoes.layout), batch_size, failures, results):
         result = echoes.reconstruct(images=[given for _, given in batch], batch_size=batch_size)
         assert result.images is not None
         for row, (item, given) in enumerate(batch):

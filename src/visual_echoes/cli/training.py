@@ -76,7 +76,7 @@ def train(
     ] = None,
     root: Annotated[
         Path | None,
-        typer.Option("--root", show_default="the data's", help="Folder of its videos or pictures, if they have moved."),
+        typer.Option("--root", show_default="the data's", help="Folder of its videos or images, if they have moved."),
     ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, show_default="the recipe's", help="Training steps.")

@@ -30,7 +30,7 @@ from visual_echoes.layout import Layout
 
 @dataclass(frozen=True)
 class PreparedClasses:
-    """What came of it: pictures and windows of sounds per split, and how many files were left out for each reason."""
+    """What came of it: images and windows of sounds per split, and how many files were left out for each reason."""
 
     counts: Counts
     reasons: Counter[Reason]
@@ -53,7 +53,7 @@ def prepare_class_folder(
         report: called with how many files are done, and of how many.
 
     Raises:
-        EchoesError: no class folders, shares that leave nothing, or a class without pictures or sounds to train on; the
+        EchoesError: no class folders, shares that leave nothing, or a class without images or sounds to train on; the
             list of what was left out is written all the same.
     """
     check_shares(valid_share, test_share)

@@ -1,4 +1,4 @@
-"""Pictures and sounds by class, as the arrays a training reads: any picture of a class goes with any sound of it.
+"""Images and sounds by class, as the arrays a training reads: any image of a class goes with any sound of it.
 
 Shapes: N samples, S samples of a window.
 """
@@ -33,7 +33,7 @@ Counts = dict[str, tuple[int, int]]
 
 @dataclass(frozen=True)
 class ClassFile:
-    """A picture or a sound, the class that it belongs to, and its split."""
+    """An image or a sound, the class that it belongs to, and its split."""
 
     path: Path
     label: str
@@ -42,7 +42,7 @@ class ClassFile:
 
 @dataclass(frozen=True)
 class Classes:
-    """Names of the classes, and pictures and sounds of each split, whose groups are indices into the names."""
+    """Names of the classes, and images and sounds of each split, whose groups are indices into the names."""
 
     groups: list[str]
     splits: dict[Split, PairSplit]
@@ -63,16 +63,16 @@ def prepare_classes(
     sources: Mapping[str, str],
     report: Report | None = None,
 ) -> Counts:
-    """Fit pictures and sounds to a layout and write one file per split.
+    """Fit images and sounds to a layout and write one file per split.
 
     Args:
-        pictures, sounds: what to read; the classes are those of either, sorted.
+        images, sounds: what to read; the classes are those of either, sorted.
         target: folder to write, made if needed.
         sources: written beside the arrays: where they come from.
         report: called with how many files are done, and of how many.
 
     Returns:
-        Pictures and windows of sounds per split.
+        Images and windows of sounds per split.
 
     Raises:
         EchoesError: a file that cannot be read, named; nothing is written then.
@@ -123,9 +123,9 @@ def fit_classes(
             for group, found in read(_of(split, sounds), lambda file: _windows(file, layout, leave_out is None))
             for window in found
         ]
-        picture_shape = layout.image_size, layout.image_size, layout.image_channels
+        image_shape = layout.image_size, layout.image_size, layout.image_channels
         splits[split] = PairSplit(
-            images=_stack([pixels for _, pixels in images], picture_shape, np.uint8).movedim(-1, 1),
+            images=_stack([pixels for _, pixels in images], image_shape, np.uint8).movedim(-1, 1),
             image_groups=torch.tensor([group for group, _ in images], dtype=torch.int64),
             sounds=_stack([window for _, window in windows], (layout.clip_samples,), np.int16),
             sound_groups=torch.tensor([group for group, _ in windows], dtype=torch.int64),
@@ -134,7 +134,7 @@ def fit_classes(
 
 
 def write_classes(target: Path, layout: Layout, classes: Classes, sources: Mapping[str, str]) -> Counts:
-    """Write the splits and their description; pictures and windows of sounds per split."""
+    """Write the splits and their description; images and windows of sounds per split."""
     target.mkdir(parents=True, exist_ok=True)
     for name, split in classes.splits.items():
         write_split(target, name, split)

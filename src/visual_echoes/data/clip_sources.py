@@ -1,6 +1,6 @@
 """Training items straight from the files of a prepared folder of clips.
 
-Files are decoded when an item is asked for, by a few threads, since decoders release the interpreter's lock. A picture
+Files are decoded when an item is asked for, by a few threads, since decoders release the interpreter's lock. An image
 is a random frame of its clip and a sound a random window of it; without a generator both are the middle one.
 
 Shapes: B batch, C channels, H rows, W columns, N samples.
@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from visual_echoes.data.clips import read_clip_picture, read_clip_sound, window_offsets
+from visual_echoes.data.clips import read_clip_image, read_clip_sound, window_offsets
 from visual_echoes.data.manifest import Clip
-from visual_echoes.data.sources import Augmentation, draw_behind, vary_pictures, vary_sounds
+from visual_echoes.data.sources import Augmentation, draw_behind, vary_images, vary_sounds
 from visual_echoes.layout import Layout
 from visual_echoes.media.tensors import pixels_to_unit
 
@@ -51,8 +51,8 @@ class _ClipReader:
         return items
 
 
-class ClipPictureSource(_ClipReader):
-    """Pictures of clips, (B, C, H, W) in [-1, 1]."""
+class ClipImageSource(_ClipReader):
+    """Images of clips, (B, C, H, W) in [-1, 1]."""
 
     def take(self, index_B: Tensor, generator: torch.Generator | None) -> Tensor:
         """As `Source.take`; `EchoesError` for a file that has gone or changed since it was prepared."""
@@ -60,10 +60,10 @@ class ClipPictureSource(_ClipReader):
             return pixels_to_unit(self._read(self._picture, index_B, torch.full((len(index_B),), 0.5)))
         share_B = torch.rand(len(index_B), generator=generator)
         pictures_BCHW = pixels_to_unit(self._read(self._picture, index_B, share_B, self._own))
-        return vary_pictures(pictures_BCHW, self.augmentation, generator)
+        return vary_images(pictures_BCHW, self.augmentation, generator)
 
     def _picture(self, clip: Clip, share: float) -> Tensor:
-        return read_clip_picture(clip, self.root, int(share * len(clip.frames)), self.layout)
+        return read_clip_image(clip, self.root, int(share * len(clip.frames)), self.layout)
 
 
 class ClipWaveSource(_ClipReader):

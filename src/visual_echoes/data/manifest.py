@@ -1,4 +1,4 @@
-"""The manifest of a prepared folder of clips: one picture (or video) with one sound a line, and where both come from.
+"""The manifest of a prepared folder of clips: one image (or video) with one sound a line, and where both come from.
 
 A prepared folder holds `manifest.jsonl` (one JSON object a line, sorted by id), `dataset.json` (written last: layout,
 root of the paths, settings) and, if asked for, `tokens/` (see `token_store`). This module imports no torch, so that the
@@ -37,11 +37,11 @@ class Clip:
         id: unique in the manifest, without control characters.
         split: "train", "valid" or "test".
         label: its class, if it has one.
-        picture: path of the video or picture, relative to the root of the manifest where it lies below it.
+        image: path of the video or image, relative to the root of the manifest where it lies below it.
         sound: path of the video or sound, likewise.
         start: where the clip begins in its files, in seconds.
         seconds: its length; what a layout wants beyond it is silence.
-        frames: times of its frames in seconds after `start`; (0.0,) for a still picture.
+        frames: times of its frames in seconds after `start`; (0.0,) for a still image.
         origin: the source video's id; clips of one origin are all in one split.
         hashes: SHA-256 of the files' contents in hexadecimal, for "picture" and "sound".
     """
@@ -67,7 +67,7 @@ class Description:
     Attributes:
         root: folder that relative paths of the manifest start from.
         layout: what the clips were prepared for.
-        settings: how they were prepared; `pairing` is "clip" (a picture with its own sound) or "class" (any picture
+        settings: how they were prepared; `pairing` is "clip" (an image with its own sound) or "class" (any image
             of a label with any sound of it).
     """
 

@@ -69,19 +69,19 @@ def prepare_originals(
     """Do with the published archives what `prepare_scenes` does with local copies.
 
     Args:
-        pictures, sounds: CIFAR-10's and ESC-50's archive.
+        images, sounds: CIFAR-10's and ESC-50's archive.
         lists: folder with `sounds.csv` and `more_sounds.csv`.
     """
     listings = [lists / name for name in SOUND_LISTS]
     files = [row.file for path in listings for row in read_list(path)]
     sources = {path.name: digest(path) for path in (pictures, sounds, *listings)}
     with TemporaryDirectory() as folder:
-        unpack_pictures(pictures, Path(folder))
+        unpack_images(pictures, Path(folder))
         unpack_sounds(sounds, files, Path(folder))
         return prepare_unpacked(Path(folder), listings, sources, target, layout, report, all_folds=all_folds)
 
 
-def unpack_pictures(archive: Path, target: Path) -> None:
+def unpack_images(archive: Path, target: Path) -> None:
     """CIFAR-10's six classes as `images/{train,test}/CLASS/NNNNN.png`, numbered as in the archive's batches."""
     with _named(archive), tarfile.open(archive) as opened:
         members = {Path(member.name).name: member for member in opened if member.isfile()}
@@ -91,10 +91,10 @@ def unpack_pictures(archive: Path, target: Path) -> None:
             if content is None or member.size > _MAX_BATCH_BYTES or member.size % _RECORD:
                 raise ValueError(f"{name} has {member.size} bytes")
             records = np.frombuffer(content.read(), np.uint8).reshape(-1, _RECORD)
-            _write_pictures(records, int(name.split("_")[2][0]) if split == "train" else 1, target / "images" / split)
+            _write_images(records, int(name.split("_")[2][0]) if split == "train" else 1, target / "images" / split)
 
 
-def _write_pictures(records: np.ndarray, batch: int, folder: Path) -> None:
+def _write_images(records: np.ndarray, batch: int, folder: Path) -> None:
     for rank, record in enumerate(records):
         label = CIFAR10_LABELS[record[0]]
         if label in CLASSES:

@@ -1,6 +1,6 @@
-"""A prepared data set: pictures and sounds as arrays, paired through groups.
+"""A prepared data set: images and sounds as arrays, paired through groups.
 
-Every picture and every sound belongs to a group; any picture of a group goes with any sound of it. For data paired by
+Every image and every sound belongs to a group; any image of a group goes with any sound of it. For data paired by
 class a group is a class, for videos it is one clip. One safetensors file per split, plus `dataset.json`.
 """
 
@@ -70,7 +70,7 @@ def read_split(folder: Path, name: str, layout: Layout, wanted: Sequence[Wanted]
         raise EchoesError(f"{path} was prepared for another layout than {layout.name!r}; prepare the data again.")
     items = {"pictures": split.images, "sounds": split.sounds}
     if not all(len(items[kind]) for kind in wanted):
-        counts = f"{len(split.images)} pictures and {len(split.sounds)} sounds"
+        counts = f"{len(split.images)} images and {len(split.sounds)} sounds"
         raise EchoesError(f"{path} holds {counts}; prepare more data.")
     return split
 

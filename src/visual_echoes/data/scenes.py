@@ -1,6 +1,6 @@
 """Six classes in photographs and recordings: airplane, automobile, bird, cat, dog, frog.
 
-Pictures are CIFAR-10's (Krizhevsky 2009), sounds ESC-50's (Piczak 2015): five seconds each, in folds that keep
+Images are CIFAR-10's (Krizhevsky 2009), sounds ESC-50's (Piczak 2015): five seconds each, in folds that keep
 the takes of one recording together. Folds 1 to 3 are for training, fold 4 is the test split. Only sounds under CC0 or
 CC-BY are trained on; those of other licences in folds 1 to 3 serve for validation. More sounds of other classes teach
 tokenizer, vocoder and judge what sounds are like.
@@ -64,12 +64,12 @@ def prepare_scenes(
         images: folder with `images_train.tar` and `images_test.tar`.
         sounds: folder with `sounds.tar` and `more_sounds.tar`, each with its list `*.csv`.
         target: folder to write, made if needed.
-        layout: any layout with colour pictures.
+        layout: any layout with colour images.
         report: as in `prepare_classes`.
         all_folds: train on fold 4, too, which then can judge nothing.
 
     Returns:
-        Pictures and windows of sounds per split of the six classes.
+        Images and windows of sounds per split of the six classes.
 
     Raises:
         EchoesError: an archive or list that is missing, damaged, or lacks what the list names.
@@ -161,7 +161,7 @@ def _pictures(unpacked: Path) -> Iterator[ClassFile]:
                 yield ClassFile(path, folder.name, "valid" if rank < VALID_PICTURES else "train")
     except OSError as error:
         raise EchoesError(
-            "The archives of pictures do not hold images/train/CLASS and images/test/CLASS; restore the originals."
+            "The archives of images do not hold images/train/CLASS and images/test/CLASS; restore the originals."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Where tokenizers and vocoder get their training batches: pictures, sounds and mels, varied at random.
+"""Where tokenizers and vocoder get their training batches: images, sounds and mels, varied at random.
 
 Shapes: B batch, C channels, H rows, W columns, N samples.
 """
@@ -20,16 +20,16 @@ from visual_echoes.media.tensors import pcm_to_wave, pixels_to_unit
 
 
 class Augmentation(BaseModel):
-    """How training pictures and sounds are varied; all zero means not at all."""
+    """How training images and sounds are varied; all zero means not at all."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rotation: float = Field(default=0.0, ge=0)  # degrees, either way
     scale: float = Field(default=0.0, ge=0, lt=1)  # share, either way, per axis
     shear: float = Field(default=0.0, ge=0)  # degrees, either way
-    shift: float = Field(default=0.0, ge=0, lt=1)  # share of the picture's side, either way
+    shift: float = Field(default=0.0, ge=0, lt=1)  # share of the image's side, either way
     flip: bool = False  # left to right, half of the time
-    crop_area: float = Field(default=1.0, gt=0, le=1)  # least share of the picture that a random crop keeps; 1: all
+    crop_area: float = Field(default=1.0, gt=0, le=1)  # least share of the image that a random crop keeps; 1: all
     colour: float = Field(default=0.0, ge=0, lt=1)  # share, either way, of brightness, contrast and saturation
     time_shift: float = Field(default=0.0, ge=0)  # seconds, either way
     gain_db: float = Field(default=0.0, ge=0)  # decibels, either way
@@ -53,7 +53,7 @@ class Source(Protocol):
     def take(self, index_B: Tensor, generator: torch.Generator | None) -> Tensor:
         """Items in [-1, 1], varied at random when a generator is given.
 
-        Pictures and mels, which a tokenizer takes, are (B, C, H, W), sounds are (B, N).
+        Images and mels, which a tokenizer takes, are (B, C, H, W), sounds are (B, N).
         """
 
 
@@ -64,8 +64,8 @@ class _ArraySource:
         """Nothing is saved by leaving rows out."""
 
 
-class PictureSource(_ArraySource):
-    """Pictures of a split."""
+class ImageSource(_ArraySource):
+    """Images of a split."""
 
     def __init__(self, split: PairSplit, augmentation: Augmentation) -> None:
         self.images, self.augmentation = split.images, augmentation
@@ -75,7 +75,7 @@ class PictureSource(_ArraySource):
 
     def take(self, index_B: Tensor, generator: torch.Generator | None) -> Tensor:
         images_BCHW = pixels_to_unit(self.images[index_B])
-        return images_BCHW if generator is None else vary_pictures(images_BCHW, self.augmentation, generator)
+        return images_BCHW if generator is None else vary_images(images_BCHW, self.augmentation, generator)
 
 
 class WaveSource(_ArraySource):
@@ -117,8 +117,8 @@ def _uniform(count: int, bound: float, generator: torch.Generator) -> Tensor:
     return (torch.rand(count, generator=generator) * 2.0 - 1.0) * bound
 
 
-def vary_pictures(images_BCHW: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """A random crop and affine map per picture; what comes in from outside repeats the border."""
+def vary_images(images_BCHW: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """A random crop and affine map per image; what comes in from outside repeats the border."""
     count = len(images_BCHW)
     images_BCHW = _crop(images_BCHW, augmentation.crop_area, generator)
     angle = _uniform(count, math.radians(augmentation.rotation), generator)
@@ -138,7 +138,7 @@ def vary_pictures(images_BCHW: Tensor, augmentation: Augmentation, generator: to
 
 
 def _colour(images_BCHW: Tensor, bound: float, generator: torch.Generator) -> Tensor:
-    """Random brightness, contrast and saturation per picture."""
+    """Random brightness, contrast and saturation per image."""
     if bound == 0.0:
         return images_BCHW
     count = len(images_BCHW)
@@ -150,7 +150,7 @@ def _colour(images_BCHW: Tensor, bound: float, generator: torch.Generator) -> Te
 
 
 def _crop(images_BCHW: Tensor, smallest: float, generator: torch.Generator) -> Tensor:
-    """A random rectangle of each picture, of at least a share of its area, enlarged to the whole (MAGE's crop)."""
+    """A random rectangle of each image, of at least a share of its area, enlarged to the whole (MAGE's crop)."""
     if smallest == 1.0:
         return images_BCHW
     count = len(images_BCHW)

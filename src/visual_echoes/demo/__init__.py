@@ -13,7 +13,7 @@ import numpy as np
 from visual_echoes.demo.examples import Examples, examples_for
 from visual_echoes.demo.page import Card, Section, View, render_page
 from visual_echoes.files import write_text
-from visual_echoes.inputs import picture_array, sound_array
+from visual_echoes.inputs import image_array, sound_array
 from visual_echoes.metrics.fidelity import log_mel_l1, psnr
 from visual_echoes.model.confidence import in_words
 from visual_echoes.outputs import export_item
@@ -56,8 +56,8 @@ def make_demo(
     examples = examples_for(echoes.model)
     sections = []
     for title, make in (
-        ("Making sounds for pictures", _sounds_of_pictures),
-        ("Making pictures for sounds", _pictures_of_sounds),
+        ("Making sounds for images", _sounds_of_images),
+        ("Making images for sounds", _images_of_sounds),
         ("Making pairs from nothing", _pairs),
         ("Making round trips", _round_trips),
     ):
@@ -68,39 +68,39 @@ def make_demo(
     return page
 
 
-def _given_picture(examples: Examples, item: str) -> View:
-    return View(examples.picture_of(item), True, examples.file(item, ".png").read_bytes())
+def _given_image(examples: Examples, item: str) -> View:
+    return View(examples.image_of(item), True, examples.file(item, ".png").read_bytes())
 
 
 def _given_sound(examples: Examples, item: str, mel: np.ndarray) -> View:
     return View(examples.sound_of(item), True, examples.file(item, ".wav").read_bytes(), mel)
 
 
-def _sounds_of_pictures(echoes: VisualEchoes, examples: Examples, output: Path, seed: int) -> Section:
+def _sounds_of_images(echoes: VisualEchoes, examples: Examples, output: Path, seed: int) -> Section:
     result = echoes.image_to_audio([examples.file(item, ".png") for item in examples.items], seed=seed)
     assert result.mels is not None
     cards = []
     for row, (item, words) in enumerate(examples.items.items()):
         stem, details = output / _SOUND.format(item), {"task": "sound", "source": f"{item}.png"}
         wav, _ = export_item(echoes.model, result, row, stem, (".wav", ".mp4"), **details)
-        sound = View(f"sound for a {examples.picture_of(item)}", False, wav.read_bytes(), result.mels[row])
-        cards.append(Card(f"Picture of {words}", [_given_picture(examples, item), sound], _note(result, row)))
+        sound = View(f"sound for a {examples.image_of(item)}", False, wav.read_bytes(), result.mels[row])
+        cards.append(Card(f"Image of {words}", [_given_image(examples, item), sound], _note(result, row)))
     text = f"{examples.pictures.capitalize()} the model has never seen."
-    return Section("sounds", "A picture makes its sound", text, cards)
+    return Section("sounds", "An image makes its sound", text, cards)
 
 
-def _pictures_of_sounds(echoes: VisualEchoes, examples: Examples, output: Path, seed: int) -> Section:
+def _images_of_sounds(echoes: VisualEchoes, examples: Examples, output: Path, seed: int) -> Section:
     result = echoes.audio_to_image([examples.file(item, ".wav") for item in examples.items], seed=seed)
     assert result.mels is not None
     cards = []
     for row, (item, words) in enumerate(examples.items.items()):
         stem, details = output / _PICTURE.format(item), {"task": "picture", "source": f"{item}.wav"}
         png, _ = export_item(echoes.model, result, row, stem, (".png", ".mp4"), **details)
-        picture = View(f"picture for a {examples.sound_of(item)}", False, png.read_bytes())
+        picture = View(f"image for a {examples.sound_of(item)}", False, png.read_bytes())
         views = [_given_sound(examples, item, result.mels[row]), picture]
         cards.append(Card(f"Sound of {words}", views, _note(result, row)))
     text = f"{examples.sounds.capitalize()} the model has never heard."
-    return Section("pictures", "A sound makes its picture", text, cards)
+    return Section("pictures", "A sound makes its image", text, cards)
 
 
 def _pairs(echoes: VisualEchoes, examples: Examples, output: Path, seed: int) -> Section:
@@ -112,11 +112,11 @@ def _pairs(echoes: VisualEchoes, examples: Examples, output: Path, seed: int) ->
         stem, details = output / _PAIR.format(number), {"task": "pair", "pair_order": "together"}
         png, wav, _ = export_item(echoes.model, result, row, stem, (".png", ".wav", ".mp4"), **details)
         views = [
-            View(f"picture of pair {number}", False, png.read_bytes()),
+            View(f"image of pair {number}", False, png.read_bytes()),
             View(f"sound of pair {number}", False, wav.read_bytes(), result.mels[row]),
         ]
         cards.append(Card(f"Pair {number}", views, _note(result, row)))
-    return Section("pairs", "Both from nothing", "Picture and sound made together, from noise alone.", cards)
+    return Section("pairs", "Both from nothing", "Image and sound made together, from noise alone.", cards)
 
 
 def _round_trips(echoes: VisualEchoes, examples: Examples, output: Path, seed: int) -> Section:
@@ -132,12 +132,12 @@ def _round_trips(echoes: VisualEchoes, examples: Examples, output: Path, seed: i
             echoes.model, result, row, output / _ROUND_TRIP.format(item), (".png", ".wav"), task="reconstruct"
         )
         figures = (
-            f"picture {psnr(picture_array(pictures[row], echoes.layout), result.images[row]):.1f} dB PSNR",
+            f"image {psnr(image_array(pictures[row], echoes.layout), result.images[row]):.1f} dB PSNR",
             f"log-mel off by {log_mel_l1(given[row], result.audio[row], echoes.layout):.3f} of its range",
         )
         views = [
-            _given_picture(examples, item),
-            View(f"{examples.picture_of(item)} after the round trip", False, png.read_bytes()),
+            _given_image(examples, item),
+            View(f"{examples.image_of(item)} after the round trip", False, png.read_bytes()),
             _given_sound(examples, item, given[row]),
             View(f"{examples.sound_of(item)} after the round trip", False, wav.read_bytes(), result.mels[row]),
         ]
@@ -155,7 +155,7 @@ def _note(result: Result, row: int) -> str:
 def _lead(echoes: VisualEchoes) -> str:
     low, high = echoes.layout.fmin, echoes.layout.fmax
     return (
-        "One masked transformer over the tokens of pictures and sounds turns each into the other, or makes both from "
+        "One masked transformer over the tokens of images and sounds turns each into the other, or makes both from "
         f"nothing. Spectrograms run from left to right in time and from {low:g} Hz at the bottom to {high:g} Hz at the "
         "top; brighter is louder. All files lie beside this page."
     )

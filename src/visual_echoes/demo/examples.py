@@ -1,4 +1,4 @@
-"""Packaged pictures and sounds to show a model with, by its layout; no packaged model was trained on any of them."""
+"""Packaged images and sounds to show a model with, by its layout; no packaged model was trained on any of them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from visual_echoes.errors import EchoesError
 
 @dataclass(frozen=True)
 class Examples:
-    """One picture and one sound of each of some things, and how the page speaks of them.
+    """One image and one sound of each of some things, and how the page speaks of them.
 
     Attributes:
         folder: where `{item}.png` and `{item}.wav` lie, within the package.
         items: what the page calls each thing, by its name.
-        picture: what one picture is, with {} for the thing.
+        image: what one image is, with {} for the thing.
         sound: what one sound is, with {} for the thing.
-        pictures: what all pictures are.
+        images: what all images are.
         sounds: what all sounds are.
-        both: what pictures and sounds are together.
+        both: what images and sounds are together.
         origin: who made them and under which licence; ends a sentence.
         round_trips: items whose round trip is shown.
     """
@@ -39,10 +39,10 @@ class Examples:
     round_trips: tuple[str, ...]
 
     def file(self, item: str, suffix: str) -> Path:
-        """The picture (".png") or sound (".wav") of an item."""
+        """The image (".png") or sound (".wav") of an item."""
         return Path(str(resources.files("visual_echoes") / self.folder / (item + suffix)))
 
-    def picture_of(self, item: str) -> str:
+    def image_of(self, item: str) -> str:
         """As in "handwritten 3"."""
         return self.picture.format(self.items[item])
 

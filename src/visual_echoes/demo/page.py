@@ -1,4 +1,4 @@
-"""The demonstration as one web page that needs nothing but itself: pictures and sounds are data URIs."""
+"""The demonstration as one web page that needs nothing but itself: images and sounds are data URIs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from visual_echoes.media.drawing import spectrogram
 
 @dataclass(frozen=True)
 class View:
-    """A picture or a sound on a card.
+    """An image or a sound on a card.
 
     Attributes:
         name: what it is, in a few words, for those who cannot see it.
         given: it went in, rather than came out.
         content: a PNG or WAV file.
-        mel: log-mel (bands, frames) in [0, 1] of a sound; None for a picture.
+        mel: log-mel (bands, frames) in [0, 1] of a sound; None for a image.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """A baseline beside the model: the same conditions and seeds, the same decoders, the same judges.
 
-Shapes: B items, I picture places, A sound places.
+Shapes: B items, I image places, A sound places.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from visual_echoes.evaluation.baselines.retrieval import ClassMean, NearestNeigh
 from visual_echoes.evaluation.exam import Exam, measure_level
 from visual_echoes.evaluation.gallery import Gallery
 from visual_echoes.evaluation.generated import SEED_STRIDE, Amounts, Meter, mean_level, summarise_judged
-from visual_echoes.evaluation.records import Against, JudgedPictures, JudgedSounds
+from visual_echoes.evaluation.records import Against, JudgedImages, JudgedSounds
 from visual_echoes.layout import Modality
 from visual_echoes.media.tensors import pcm_to_wave
 from visual_echoes.model.autoregressive import AutoregressiveBaseline, load_autoregressive
@@ -36,7 +36,7 @@ def baseline_steps(exam: Exam, amounts: Amounts, steps: int) -> int:
 def measure_baseline(
     exam: Exam, name: str, baseline: Baseline, amounts: Amounts, steps: int, meter: Meter, gallery: Gallery
 ) -> Against:
-    """One sound for each test picture and seed, and `sound_repeats` pictures for each test sound and seed.
+    """One sound for each test image and seed, and `sound_repeats` images for each test sound and seed.
 
     Args:
         name: what progress calls it.
@@ -44,15 +44,15 @@ def measure_baseline(
         gallery: is shown both directions.
     """
     return Against(
-        picture_to_sound=_picture_to_sound(exam, name, baseline, amounts, steps, meter, gallery),
-        sound_to_picture=_sound_to_picture(exam, name, baseline, amounts, steps, meter, gallery),
+        picture_to_sound=_image_to_sound(exam, name, baseline, amounts, steps, meter, gallery),
+        sound_to_picture=_sound_to_image(exam, name, baseline, amounts, steps, meter, gallery),
     )
 
 
-def _picture_to_sound(
+def _image_to_sound(
     exam: Exam, name: str, baseline: Baseline, amounts: Amounts, steps: int, meter: Meter, gallery: Gallery
 ) -> JudgedSounds:
-    codec, asked_B = exam.echoes.codec, exam.picture_groups_B
+    codec, asked_B = exam.echoes.codec, exam.image_groups_B
     tokens_BI = torch.cat(
         [codec.encode_images(exam.pictures_BHWC[rows]).cpu() for rows in exam.batches(len(exam.pictures_BHWC))]
     )
@@ -62,16 +62,16 @@ def _picture_to_sound(
         for rows, seeds in _batches(exam, len(tokens_BI), seed):
             tokens_BA = baseline.image_to_audio(tokens_BI[rows], seeds)
             waves.append(codec.vocode(codec.decode_mels(tokens_BA.to(codec.device))))
-            meter.advance(f"{name}: picture to sound", steps)
+            meter.advance(f"{name}: image to sound", steps)
         waves_BN = np.concatenate(waves)
         judged.append(exam.judge_sounds(waves_BN, asked_B, gallery))
         levels.append(measure_level(waves_BN))
     return JudgedSounds(judged=summarise_judged(asked_B, judged, exam.groups), level=mean_level(levels))
 
 
-def _sound_to_picture(
+def _sound_to_image(
     exam: Exam, name: str, baseline: Baseline, amounts: Amounts, steps: int, meter: Meter, gallery: Gallery
-) -> JudgedPictures:
+) -> JudgedImages:
     codec, asked_B = exam.echoes.codec, exam.sound_groups_B.repeat(amounts.sound_repeats)
     encoded = [codec.encode_mels(exam.mels_BMT[rows].to(codec.device)) for rows in exam.batches(len(exam.mels_BMT))]
     tokens_BA: Tensor = torch.cat(encoded).cpu().repeat(amounts.sound_repeats, 1, 1)
@@ -81,9 +81,9 @@ def _sound_to_picture(
         for rows, seeds in _batches(exam, len(tokens_BA), seed):
             tokens_BI = baseline.audio_to_image(tokens_BA[rows], seeds)
             pictures.append(codec.decode_images(tokens_BI.to(codec.device)))
-            meter.advance(f"{name}: sound to picture", steps)
-        judged.append(exam.judge_pictures(np.concatenate(pictures), asked_B, gallery))
-    return JudgedPictures(judged=summarise_judged(asked_B, judged, exam.groups))
+            meter.advance(f"{name}: sound to image", steps)
+        judged.append(exam.judge_images(np.concatenate(pictures), asked_B, gallery))
+    return JudgedImages(judged=summarise_judged(asked_B, judged, exam.groups))
 
 
 def _batches(exam: Exam, items: int, seed: int) -> list[tuple[slice, list[int]]]:

@@ -31,12 +31,12 @@ def measure_outcomes(
     sound_repeats: int = 1,
     batch_size: int = 64,
 ) -> Outcomes:
-    """Make sounds for the pictures of a split and pictures for its sounds, and judge them.
+    """Make sounds for the images of a split and images for its sounds, and judge them.
 
     Args:
         split: "valid" to fit a calibration, "test" to see how well it holds.
-        pictures: as in `Exam`.
-        sound_repeats: pictures made for each sound.
+        images: as in `Exam`.
+        sound_repeats: images made for each sound.
 
     Raises:
         EchoesError: unusable data or judges.
@@ -48,10 +48,10 @@ def measure_outcomes(
     assert sounds.audio is not None
     assert images.images is not None
     return {
-        "audio": (condition_evidence(exam, "audio"), exam.judge_sounds(sounds.audio) == exam.picture_groups_B),
+        "audio": (condition_evidence(exam, "audio"), exam.judge_sounds(sounds.audio) == exam.image_groups_B),
         "image": (
             Evidence(*(figure_B.repeat(sound_repeats) for figure_B in condition_evidence(exam, "image"))),
-            exam.judge_pictures(images.images) == exam.sound_groups_B.repeat(sound_repeats),
+            exam.judge_images(images.images) == exam.sound_groups_B.repeat(sound_repeats),
         ),
     }
 
@@ -62,7 +62,7 @@ def fit_calibration(outcomes: Outcomes) -> dict[Modality, Calibration]:
 
 
 def condition_evidence(exam: Exam, target: Modality) -> Evidence:
-    """What there is to know of each picture or sound of the exam as a condition for the other modality."""
+    """What there is to know of each image or sound of the exam as a condition for the other modality."""
     codec = exam.echoes.codec
     transformer = codec.transformer
     found = []

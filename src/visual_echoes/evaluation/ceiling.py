@@ -14,7 +14,7 @@ from torch import Tensor
 
 from visual_echoes.evaluation.exam import Exam, measure_level
 from visual_echoes.evaluation.gallery import Gallery
-from visual_echoes.evaluation.records import Codebook, PictureRoundTrip, RealData, RoundTrip, SoundRoundTrip
+from visual_echoes.evaluation.records import Codebook, ImageRoundTrip, RealData, RoundTrip, SoundRoundTrip
 from visual_echoes.metrics import scores
 from visual_echoes.tokenizers.vqgan import code_usage
 
@@ -22,9 +22,9 @@ from visual_echoes.tokenizers.vqgan import code_usage
 def measure_real(exam: Exam) -> RealData:
     """The judges on real test data, and the variety, novelty and level of it."""
     return RealData(
-        picture_accuracy=scores.share(exam.judged_pictures_B == exam.picture_groups_B),
+        picture_accuracy=scores.share(exam.judged_images_B == exam.image_groups_B),
         sound_accuracy=scores.share(exam.judged_sounds_B == exam.sound_groups_B),
-        picture_distance=tuple(exam.picture_distance_G.tolist()),
+        picture_distance=tuple(exam.image_distance_G.tolist()),
         mel_distance=tuple(exam.mel_distance_G.tolist()),
         nearest=exam.nearest(exam.pictures_BHWC),
         level=measure_level(exam.waves_BN),
@@ -49,7 +49,7 @@ def measure_round_trip(exam: Exam, gallery: Gallery | None = None) -> RoundTrip:
     waves_BN, mels_BMT = np.concatenate(decoded), torch.cat(mels)
     judged_B = exam.judge_sounds(waves_BN, exam.sound_groups_B, gallery)
     return RoundTrip(
-        pictures=_picture_round_trip(exam, gallery),
+        pictures=_image_round_trip(exam, gallery),
         sounds=_sound_round_trip(exam, waves_BN),
         vocoder=_sound_round_trip(exam, np.concatenate(vocoded)),
         mel_l1=float((mels_BMT - exam.mels_BMT).abs().mean()),
@@ -58,7 +58,7 @@ def measure_round_trip(exam: Exam, gallery: Gallery | None = None) -> RoundTrip:
     )
 
 
-def _picture_round_trip(exam: Exam, gallery: Gallery | None) -> PictureRoundTrip:
+def _image_round_trip(exam: Exam, gallery: Gallery | None) -> ImageRoundTrip:
     codec = exam.echoes.codec
     tokens, pictures = [], []
     for rows in exam.batches(len(exam.pictures_BHWC)):
@@ -66,12 +66,12 @@ def _picture_round_trip(exam: Exam, gallery: Gallery | None) -> PictureRoundTrip
         tokens.append(tokens_BI.cpu())
         pictures.append(codec.decode_images(tokens_BI))
     pictures_BHWC = np.concatenate(pictures)
-    judged_B = exam.judge_pictures(pictures_BHWC, exam.picture_groups_B, gallery)
-    return PictureRoundTrip(
-        kept=scores.share(judged_B == exam.judged_pictures_B),
-        right=scores.share(judged_B == exam.picture_groups_B),
+    judged_B = exam.judge_images(pictures_BHWC, exam.image_groups_B, gallery)
+    return ImageRoundTrip(
+        kept=scores.share(judged_B == exam.judged_images_B),
+        right=scores.share(judged_B == exam.image_groups_B),
         psnr_db=scores.psnr(torch.from_numpy(pictures_BHWC), torch.from_numpy(exam.pictures_BHWC)),
-        diversity=float(exam.picture_diversity(pictures_BHWC, exam.picture_groups_B, judged_B).mean()),
+        diversity=float(exam.picture_diversity(pictures_BHWC, exam.image_groups_B, judged_B).mean()),
         nearest=exam.nearest(pictures_BHWC),
         codebook=_codebook(torch.cat(tokens), codec.image_vqgan.config.codes),
     )

@@ -45,7 +45,7 @@ class Evaluation:
     """One evaluation: what is measured with what, and what a report says about that.
 
     Args:
-        pictures: as in `Exam`; the rest as in `evaluate_classes`.
+        images: as in `Exam`; the rest as in `evaluate_classes`.
 
     Attributes:
         sampling: the settings in full.
@@ -136,14 +136,14 @@ def evaluate_classes(
     """Measure a model on the test split of prepared data.
 
     Every direction runs once per seed, with the settings as they are and, if those have guidance, without. With the
-    digits' 1,000 test pictures and 300 test sounds the defaults make 1,000 sounds, 1,200 pictures and twice 1,000 pairs
+    digits' 1,000 test images and 300 test sounds the defaults make 1,000 sounds, 1,200 images and twice 1,000 pairs
     per seed.
 
     Args:
         data: a folder of prepared data; its train split serves to find copies.
         targets: what the measures are held to, for instance `targets.DIGITS`.
         pairs: pairs from nothing, per seed and per order of unmasking.
-        sound_repeats: pictures made for each test sound.
+        sound_repeats: images made for each test sound.
         batch_size: changes the speed, not the result.
         settings: any of `SamplingSettings`, over the model's defaults.
         progress: called with what is being made, sampling steps done and steps in all.
@@ -163,7 +163,7 @@ def _check_amounts(amounts: Amounts, pictures: int, sounds: int) -> None:
     if not amounts.seeds or len(set(amounts.seeds)) < len(amounts.seeds):
         raise EchoesError("There must be at least one seed, and no seed twice.")
     if amounts.pairs < 1 or amounts.sound_repeats < 1:
-        raise EchoesError("There must be at least one pair and one picture for each sound.")
+        raise EchoesError("There must be at least one pair and one image for each sound.")
     if max(pictures, sounds * amounts.sound_repeats, amounts.pairs) > SEED_STRIDE:
         raise EchoesError(f"More than {SEED_STRIDE} items per seed would share noise with the next; ask for fewer.")
 

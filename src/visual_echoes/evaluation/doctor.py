@@ -1,6 +1,6 @@
 """What is wrong with a model: broken files, and tokenizers or a vocoder that lose too much.
 
-Pictures and sounds go through the tokenizers and the vocoder and back, each part alone and both together, so that the
+Images and sounds go through the tokenizers and the vocoder and back, each part alone and both together, so that the
 figures tell which part is at fault. The transformer only has to load: how well it generates is a matter for evaluation.
 
 Shapes: B batch, H rows, W columns, C channels, N samples, M mel bands, T mel frames.
@@ -82,8 +82,8 @@ class CodeUse:
 
 
 @dataclass(frozen=True)
-class PictureFindings:
-    """Round trips of pictures; means over them."""
+class ImageFindings:
+    """Round trips of images; means over them."""
 
     count: int
     psnr: float  # dB
@@ -111,8 +111,8 @@ class Examination:
     _errors: dict[str, list[float]] = field(default_factory=dict)
     _tokens: dict[PartName, list[Tensor]] = field(default_factory=dict)
 
-    def add_pictures(self, pictures_BHWC: np.ndarray) -> None:
-        """Examine the tokenizer on fitted pictures, uint8; without one nothing happens."""
+    def add_images(self, pictures_BHWC: np.ndarray) -> None:
+        """Examine the tokenizer on fitted images, uint8; without one nothing happens."""
         if not self._has("image_vqgan"):
             return
         tokens_BI = self.codec.encode_images(pictures_BHWC)
@@ -133,13 +133,13 @@ class Examination:
             if self._has("vocoder"):
                 self._compare("both", given_BMT, self._vocoded(decoded_BMT))
 
-    def pictures(self) -> PictureFindings | None:
-        """What the pictures showed; None without pictures or tokenizer."""
+    def pictures(self) -> ImageFindings | None:
+        """What the images showed; None without images or tokenizer."""
         use = self._use("image_vqgan")
         if use is None:
             return None
         means = np.mean(self._pictures, 0)
-        return PictureFindings(len(self._pictures), float(means[0]), float(means[1]), use)
+        return ImageFindings(len(self._pictures), float(means[0]), float(means[1]), use)
 
     def sounds(self) -> SoundFindings | None:
         """What the sounds showed; None without sounds, or without both parts."""
@@ -170,13 +170,13 @@ class Examination:
         return CodeUse(len(tokens.unique()), codes, tokens.numel())
 
 
-def verdict(pictures: PictureFindings | None, sounds: SoundFindings | None) -> list[str]:
+def verdict(pictures: ImageFindings | None, sounds: SoundFindings | None) -> list[str]:
     """Which part is weak, in one to a few sentences; a single reassuring one if none is."""
     said = []
     if pictures is not None and not (pictures.psnr >= WEAK_PSNR and pictures.ssim >= WEAK_SSIM):
         said.append(
-            f"The picture tokenizer is weak: it loses more than pictures can bear (PSNR below {WEAK_PSNR:g} dB or SSIM "
-            f"below {WEAK_SSIM:g}), so no picture from this model will be better."
+            f"The image tokenizer is weak: it loses more than images can bear (PSNR below {WEAK_PSNR:g} dB or SSIM "
+            f"below {WEAK_SSIM:g}), so no image from this model will be better."
         )
     if sounds is not None:
         said += _sound_verdict(sounds)

@@ -24,7 +24,7 @@ from visual_echoes.metrics.classifiers import Judge
 from visual_echoes.pipeline import VisualEchoes
 
 SMALLEST_DISTANCE = 1e-6  # keeps ratios finite; far below the distance of any two real items
-NEAREST_REFERENCES = 4096  # training pictures held as numbers at once
+NEAREST_REFERENCES = 4096  # training images held as numbers at once
 
 
 class Exam:
@@ -36,17 +36,17 @@ class Exam:
         image_judge, audio_judge: trained on the same shapes and on the same groups or more; of more, only the data's
             can be an answer.
         batch_size: items encoded, decoded or sampled at once.
-        pictures: how many test pictures serve, the first of each group and as many of each; None for all.
+        images: how many test images serve, the first of each group and as many of each; None for all.
 
     Attributes:
         group_names: names of the groups.
         training: the train split.
         pictures_BHWC, waves_BN: the test split as arrays, uint8 and float32 in [-1, 1].
-        picture_groups_B, sound_groups_B: their true groups, int64.
-        judged_pictures_B, judged_sounds_B: what the judges take the real ones for.
+        image_groups_B, sound_groups_B: their true groups, int64.
+        judged_images_B, judged_sounds_B: what the judges take the real ones for.
         features: of the real ones, in the judges' features.
         mels_BMT: the test sounds' log-mels.
-        picture_distance_G, mel_distance_G: mean distance of two real items of a group.
+        image_distance_G, mel_distance_G: mean distance of two real items of a group.
 
     Raises:
         EchoesError: data that is missing, does not fit the model or has too few items of a group; a judge of other
@@ -66,29 +66,29 @@ class Exam:
         self.groups = len(self.group_names)
         self.image_judge = _fitting(image_judge, "image", echoes.layout, self.group_names)
         self.audio_judge = _fitting(audio_judge, "audio", echoes.layout, self.group_names)
-        _check_groups(test.image_groups, self.groups, f"the {split} pictures in {data}")
+        _check_groups(test.image_groups, self.groups, f"the {split} images in {data}")
         _check_groups(test.sound_groups, self.groups, f"the {split} sounds in {data}")
         if pictures is not None:
-            test = _fewer_pictures(test, pictures, self.groups)
+            test = _fewer_images(test, pictures, self.groups)
         self.pictures_BHWC = test.images.movedim(1, -1).contiguous().numpy()
-        self.picture_groups_B = test.image_groups
+        self.image_groups_B = test.image_groups
         self.waves_BN = pcm_to_wave(test.sounds).numpy()
         self.sound_groups_B = test.sound_groups
         looks = self.image_judge.look(test.images), self.audio_judge.look(torch.from_numpy(self.waves_BN))
-        self.judged_pictures_B, self.judged_sounds_B = (probabilities_BG.argmax(-1) for _, probabilities_BG in looks)
+        self.judged_images_B, self.judged_sounds_B = (probabilities_BG.argmax(-1) for _, probabilities_BG in looks)
         self.features: dict[Modality, Tensor] = {"image": looks[0][0], "audio": looks[1][0]}
         self.mels_BMT = self._mels(self.waves_BN)
-        self.picture_distance_G = scores.within_group_distance(
-            _unit_pixels(test.images), self.picture_groups_B, self.groups
+        self.image_distance_G = scores.within_group_distance(
+            _unit_pixels(test.images), self.image_groups_B, self.groups
         )
         self.mel_distance_G = scores.within_group_distance(self.mels_BMT.flatten(1), self.sound_groups_B, self.groups)
 
-    # Pictures
+    # Images
 
-    def judge_pictures(
+    def judge_images(
         self, pictures_BHWC: np.ndarray, asked_B: Tensor | None = None, gallery: Gallery | None = None
     ) -> Tensor:
-        """Judged group of uint8 pictures, int64 (B,); a gallery is shown them with the groups that were asked for."""
+        """Judged group of uint8 images, int64 (B,); a gallery is shown them with the groups that were asked for."""
         items_BCHW = torch.from_numpy(pictures_BHWC).movedim(-1, 1)
         features_BD, probabilities_BG = self.image_judge.look(items_BCHW)
         if gallery is not None and asked_B is not None:
@@ -97,12 +97,12 @@ class Exam:
         return probabilities_BG.argmax(-1)
 
     def picture_diversity(self, pictures_BHWC: np.ndarray, groups_B: Tensor, judged_B: Tensor) -> Tensor:
-        """Within-group distance over that of real test pictures, float64 (G,); only those judged right count."""
+        """Within-group distance over that of real test images, float64 (G,); only those judged right count."""
         pixels_BD = _unit_pixels(torch.from_numpy(pictures_BHWC).movedim(-1, 1))
-        return self._diversity(pixels_BD, groups_B, judged_B, self.picture_distance_G)
+        return self._diversity(pixels_BD, groups_B, judged_B, self.image_distance_G)
 
     def nearest(self, pictures_BHWC: np.ndarray) -> Nearest:
-        """How close uint8 pictures come to training pictures."""
+        """How close uint8 images come to training images."""
         pixels_BD = _unit_pixels(torch.from_numpy(pictures_BHWC).movedim(-1, 1))
         parts = self.training.images.split(NEAREST_REFERENCES)
         nearest = [scores.nearest_distance(pixels_BD, _unit_pixels(part_RCHW)) for part_RCHW in parts]
@@ -166,7 +166,7 @@ def measure_level(waves_BN: np.ndarray) -> Level:
 
 
 def _unit_pixels(images_BCHW: Tensor) -> Tensor:
-    """uint8 pictures to rows of pixels in [0, 1]."""
+    """uint8 images to rows of pixels in [0, 1]."""
     return images_BCHW.flatten(1).float() / 255.0
 
 
@@ -185,14 +185,14 @@ def _check_groups(groups_B: Tensor, groups: int, place: str) -> None:
         )
 
 
-def _fewer_pictures(split: PairSplit, pictures: int, groups: int) -> PairSplit:
-    """The first pictures of each group, in their order."""
+def _fewer_images(split: PairSplit, pictures: int, groups: int) -> PairSplit:
+    """The first images of each group, in their order."""
     of_each, rest = divmod(pictures, groups)
     members = [(split.image_groups == group).nonzero()[:, 0] for group in range(groups)]
     most = min(len(member) for member in members)
     if rest or not 2 <= of_each <= most:
         raise EchoesError(
-            f"{pictures} test pictures cannot be as many of each of {groups} classes, from 2 to {most} of each; "
+            f"{pictures} test images cannot be as many of each of {groups} classes, from 2 to {most} of each; "
             "choose a multiple that can."
         )
     index_B = torch.cat([member[:of_each] for member in members]).sort().values

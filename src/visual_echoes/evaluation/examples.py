@@ -69,7 +69,7 @@ def write_examples(
     batch_size: int = 16,
     settings: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Write a test picture of each class with the sound made for it, and `OTHERS` pairs from nothing; return the paths.
+    """Write a test image of each class with the sound made for it, and `OTHERS` pairs from nothing; return the paths.
 
     Each is a PNG and a WAV of one name. No recording is copied, whose licence the folder would have to carry.
     """
@@ -93,7 +93,7 @@ def write_examples(
 
 
 def stack(image_HWC: np.ndarray, mel_MT: np.ndarray, mel_first: bool = False) -> np.ndarray:
-    """A picture and a spectrogram under each other, uint8 (H, W, 3), the picture as large as fits and centred."""
+    """An image and a spectrogram under each other, uint8 (H, W, 3), the image as large as fits and centred."""
     mel_HWC = spectrogram(mel_MT)
     factor = max(1, min(mel_HWC.shape[0] // image_HWC.shape[0], mel_HWC.shape[1] // image_HWC.shape[1]))
     large_HWC = np.broadcast_to(image_HWC, (*image_HWC.shape[:2], 3)).repeat(factor, 0).repeat(factor, 1)

@@ -33,7 +33,7 @@ class Gallery:
         """Ask the second opinion, if there is one, how many items are of the groups they should be of.
 
         Args:
-            items: uint8 pictures (B, C, H, W) or float32 waveforms (B, N).
+            items: uint8 images (B, C, H, W) or float32 waveforms (B, N).
         """
         opinion = self.opinions.get(modality)
         if opinion is not None:

@@ -20,12 +20,12 @@ from visual_echoes.evaluation.gallery import Gallery
 from visual_echoes.evaluation.records import (
     Diversity,
     Generated,
+    ImageToSound,
     Judged,
     Level,
     Nearest,
     Pairs,
-    PictureToSound,
-    SoundToPicture,
+    SoundToImage,
     Spread,
 )
 from visual_echoes.metrics import scores
@@ -47,7 +47,7 @@ class Amounts:
     Attributes:
         seeds: one run over everything for each.
         pairs: pairs from nothing per seed and order.
-        sound_repeats: pictures for each test sound and seed.
+        sound_repeats: images for each test sound and seed.
     """
 
     seeds: tuple[int, ...]
@@ -88,24 +88,24 @@ def measure_generated(
     """Generate with one set of settings, and measure; a gallery is shown both directions."""
     return Generated(
         settings=settings,
-        picture_to_sound=_picture_to_sound(exam, amounts, settings, meter, gallery),
-        sound_to_picture=_sound_to_picture(exam, amounts, settings, meter, gallery),
+        picture_to_sound=_image_to_sound(exam, amounts, settings, meter, gallery),
+        sound_to_picture=_sound_to_image(exam, amounts, settings, meter, gallery),
         pairs={order: _pairs(exam, amounts, settings, order, meter) for order in MEASURED_ORDERS},
     )
 
 
-def _picture_to_sound(
+def _image_to_sound(
     exam: Exam, amounts: Amounts, settings: SamplingSettings, meter: Meter, gallery: Gallery | None
-) -> PictureToSound:
-    """One sound for each test picture and seed."""
-    pictures, asked_B = list(exam.pictures_BHWC), exam.picture_groups_B
+) -> ImageToSound:
+    """One sound for each test image and seed."""
+    pictures, asked_B = list(exam.pictures_BHWC), exam.image_groups_B
     judged, ratios, levels = [], [], []
     for seed in amounts.seeds:
         result = exam.echoes.image_to_audio(
             pictures,
             seed=seed * SEED_STRIDE,
             batch_size=exam.batch_size,
-            progress=meter.follow("picture to sound", _steps(exam, len(pictures), settings)),
+            progress=meter.follow("image to sound", _steps(exam, len(pictures), settings)),
             **settings.model_dump(),
         )
         assert result.audio is not None
@@ -113,15 +113,15 @@ def _picture_to_sound(
         judged.append(exam.judge_sounds(result.audio, asked_B, gallery))
         ratios.append(exam.mel_diversity(torch.from_numpy(result.mels), asked_B, judged[-1]))
         levels.append(measure_level(result.audio))
-    return PictureToSound(
+    return ImageToSound(
         judged=summarise_judged(asked_B, judged, exam.groups), diversity=_diversity(ratios), level=mean_level(levels)
     )
 
 
-def _sound_to_picture(
+def _sound_to_image(
     exam: Exam, amounts: Amounts, settings: SamplingSettings, meter: Meter, gallery: Gallery | None
-) -> SoundToPicture:
-    """`sound_repeats` pictures for each test sound and seed."""
+) -> SoundToImage:
+    """`sound_repeats` images for each test sound and seed."""
     rate = exam.echoes.layout.sample_rate
     sounds = [(wave_N, rate) for wave_N in exam.waves_BN] * amounts.sound_repeats
     asked_B = exam.sound_groups_B.repeat(amounts.sound_repeats)
@@ -131,14 +131,14 @@ def _sound_to_picture(
             sounds,
             seed=seed * SEED_STRIDE,
             batch_size=exam.batch_size,
-            progress=meter.follow("sound to picture", _steps(exam, len(sounds), settings)),
+            progress=meter.follow("sound to image", _steps(exam, len(sounds), settings)),
             **settings.model_dump(),
         )
         assert result.images is not None
-        judged.append(exam.judge_pictures(result.images, asked_B, gallery))
+        judged.append(exam.judge_images(result.images, asked_B, gallery))
         ratios.append(exam.picture_diversity(result.images, asked_B, judged[-1]))
         nearest.append(exam.nearest(result.images))
-    return SoundToPicture(
+    return SoundToImage(
         judged=summarise_judged(asked_B, judged, exam.groups),
         diversity=_diversity(ratios),
         nearest=Nearest(mean=fmean(n.mean for n in nearest), smallest=min(n.smallest for n in nearest)),
@@ -160,13 +160,13 @@ def _pairs(exam: Exam, amounts: Amounts, settings: SamplingSettings, order: Pair
         )
         assert result.images is not None
         assert result.audio is not None
-        pictures.append(exam.judge_pictures(result.images))
+        pictures.append(exam.judge_images(result.images))
         sounds.append(exam.judge_sounds(result.audio))
     return summarise_pairs(pictures, sounds, exam.groups)
 
 
 def summarise_pairs(pictures: Sequence[Tensor], sounds: Sequence[Tensor], groups: int) -> Pairs:
-    """Figures of pairs from the judged groups of their pictures and of their sounds, one tensor (B,) per seed."""
+    """Figures of pairs from the judged groups of their images and of their sounds, one tensor (B,) per seed."""
     shares = [scores.group_shares(judged_B, groups) for judged_B in (*pictures, *sounds)]
     return Pairs(
         items=len(pictures[0]),

@@ -1,6 +1,6 @@
 """What an evaluation measures, as records that turn into JSON and back.
 
-Shares, accuracies and ratios are plain numbers (0.93, not 93 %). Distances between pictures are Euclidean over pixels
+Shares, accuracies and ratios are plain numbers (0.93, not 93 %). Distances between images are Euclidean over pixels
 in [0, 1], those between mels over the layout's log-mel in [0, 1]. Tuples over groups are in the data set's order.
 """
 
@@ -43,7 +43,7 @@ class Level(Record):
 
 
 class Nearest(Record):
-    """Distance from pictures to their nearest training pictures; copies lie far closer than real test pictures."""
+    """Distance from images to their nearest training images; copies lie far closer than real test images."""
 
     mean: float
     smallest: float
@@ -63,14 +63,14 @@ class RealData(Record):
 
     picture_accuracy: float
     sound_accuracy: float
-    picture_distance: tuple[float, ...]  # mean distance of two pictures of the same group
+    picture_distance: tuple[float, ...]  # mean distance of two images of the same group
     mel_distance: tuple[float, ...]
     nearest: Nearest
     level: Level
 
 
-class PictureRoundTrip(Record):
-    """Test pictures through the tokenizer and back."""
+class ImageRoundTrip(Record):
+    """Test images through the tokenizer and back."""
 
     kept: float  # share whose judged group is that of the original
     right: float  # share judged to be their true group
@@ -90,7 +90,7 @@ class SoundRoundTrip(Record):
 
 
 class RoundTrip(Record):
-    pictures: PictureRoundTrip
+    pictures: ImageRoundTrip
     sounds: SoundRoundTrip  # tokenizer and vocoder
     vocoder: SoundRoundTrip  # vocoder alone, on the true mels
     mel_l1: float  # tokenizer alone
@@ -113,13 +113,13 @@ class Diversity(Record):
     per_group: tuple[float, ...]  # mean over the seeds
 
 
-class PictureToSound(Record):
+class ImageToSound(Record):
     judged: Judged
     diversity: Diversity  # of the mels the vocoder is given
     level: Level
 
 
-class SoundToPicture(Record):
+class SoundToImage(Record):
     judged: Judged
     diversity: Diversity
     nearest: Nearest
@@ -129,20 +129,20 @@ class Pairs(Record):
     """Pairs from nothing."""
 
     items: int  # per seed
-    agree: Spread  # share whose picture and sound are judged alike
-    confusion: tuple[tuple[int, ...], ...]  # rows: judged picture, columns: judged sound; all seeds together
+    agree: Spread  # share whose image and sound are judged alike
+    confusion: tuple[tuple[int, ...], ...]  # rows: judged image, columns: judged sound; all seeds together
     picture_shares: tuple[float, ...]  # of each group, all seeds together
     sound_shares: tuple[float, ...]
-    groups_seen: int  # fewest in any seed, among the pictures or among the sounds
-    largest_share: float  # largest of any group in any seed, among the pictures or among the sounds
+    groups_seen: int  # fewest in any seed, among the images or among the sounds
+    largest_share: float  # largest of any group in any seed, among the images or among the sounds
 
 
 class Generated(Record):
     """All directions with one set of sampling settings."""
 
     settings: SamplingSettings
-    picture_to_sound: PictureToSound
-    sound_to_picture: SoundToPicture
+    picture_to_sound: ImageToSound
+    sound_to_picture: SoundToImage
     pairs: dict[PairOrder, Pairs]
 
 
@@ -179,7 +179,7 @@ class JudgedSounds(Record):
     level: Level
 
 
-class JudgedPictures(Record):
+class JudgedImages(Record):
     judged: Judged
 
 
@@ -187,7 +187,7 @@ class Against(Record):
     """A baseline on the same tokens: its tokens through the same decoders, to the same judges."""
 
     picture_to_sound: JudgedSounds
-    sound_to_picture: JudgedPictures
+    sound_to_picture: JudgedImages
 
 
 class ScenesMeasures(Measures):

@@ -44,7 +44,7 @@ class ClassesReport(Record):
     judges: dict[Modality, str]  # SHA-256 of each judge's weights in memory
     seeds: tuple[int, ...]
     pairs: int  # per seed and order
-    sound_repeats: int  # pictures made for each test sound and seed
+    sound_repeats: int  # images made for each test sound and seed
     batch_size: int
     measures: Measures
     targets: tuple[TargetResult, ...]

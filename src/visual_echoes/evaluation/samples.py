@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from visual_echoes.inputs import picture_array, sound_array
+from visual_echoes.inputs import image_array, sound_array
 from visual_echoes.layout import LAYOUTS, Layout
 
 EXAMPLES = "examples"  # in the package, a folder for each layout that has some
 
 
 def sample_material(layout: Layout) -> tuple[str, np.ndarray, np.ndarray]:
-    """What it is, pictures uint8 (n, H, W, C) and sounds float32 (n, clip_samples), fitted to the layout."""
+    """What it is, images uint8 (n, H, W, C) and sounds float32 (n, clip_samples), fitted to the layout."""
     folder = Path(str(resources.files("visual_echoes") / EXAMPLES / layout.name))
     if layout == LAYOUTS.get(layout.name) and folder.is_dir():
-        pictures = [picture_array(path, layout) for path in sorted(folder.glob("*.png"))]
+        pictures = [image_array(path, layout) for path in sorted(folder.glob("*.png"))]
         sounds = [sound_array(path, layout) for path in sorted(folder.glob("*.wav"))]
         return f"packaged {layout.name}", np.stack(pictures), np.stack(sounds)
     return "synthetic patterns and tones", _pictures(layout), _sounds(layout)

@@ -1,4 +1,4 @@
-"""Evaluating a model of natural pictures and sounds: as any data paired by class, and beside it baselines on the same
+"""Evaluating a model of natural images and sounds: as any data paired by class, and beside it baselines on the same
 tokens, distances in the judges' features, and second opinions by classifiers that were trained elsewhere.
 
 Shapes: B items, D features.
@@ -53,7 +53,7 @@ def evaluate_scenes(
     Args:
         baselines: what is measured beside the model, by name; on the tokens of the model's own tokenizers.
         opinions: second opinions, for the modalities that have one.
-        pictures: test pictures, the first and as many of each class; None for all.
+        images: test images, the first and as many of each class; None for all.
 
     Raises:
         EchoesError: unusable data, judges, amounts or settings.
@@ -95,7 +95,7 @@ def _real_looks(exam: Exam, generated: Gallery, opinions: Mapping[Modality, Seco
     sounds_BN = pcm_to_wave(_half(exam.training.sounds, generated.shown("audio")))
     gallery.show("image", exam.image_judge.look(pictures_BCHW)[0])
     gallery.show("audio", exam.audio_judge.look(sounds_BN)[0])
-    gallery.ask("image", torch.from_numpy(exam.pictures_BHWC).movedim(-1, 1), exam.picture_groups_B)
+    gallery.ask("image", torch.from_numpy(exam.pictures_BHWC).movedim(-1, 1), exam.image_groups_B)
     gallery.ask("audio", torch.from_numpy(exam.waves_BN), exam.sound_groups_B)
     return {modality: gallery.look(modality, exam.features[modality]) for modality in MODALITIES}
 

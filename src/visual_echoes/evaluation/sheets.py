@@ -1,4 +1,4 @@
-"""Sheets to look at: generated pictures or mels in a grid, one column for each class of what they were made from.
+"""Sheets to look at: generated images or mels in a grid, one column for each class of what they were made from.
 
 Shapes: R rows of the sheet, G groups, B items (R * G, row by row), H rows, W columns and C channels of a cell.
 """
@@ -37,7 +37,7 @@ def write_sheets(
     batch_size: int = 16,
     settings: Mapping[str, Any] | None = None,
 ) -> tuple[Path, Path]:
-    """Write `pictures.png`, made from test sounds, and `mels.png`, made from test pictures; return their paths."""
+    """Write `pictures.png`, made from test sounds, and `mels.png`, made from test images; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     split, groups = read_split(data, "test", echoes.layout), len(read_groups(data))
     request = {"seed": seed * SEED_STRIDE, "batch_size": batch_size, **(settings or {})}
@@ -45,13 +45,13 @@ def write_sheets(
     images_BCHW = split.images[spread_items(split.image_groups, groups, rows)]
     pictures = echoes.audio_to_image([(wave_N, echoes.layout.sample_rate) for wave_N in waves_BN], **request)
     sounds = echoes.image_to_audio(list(images_BCHW.movedim(1, -1).numpy()), **request)
-    picture_sheet(pictures, rows, folder / PICTURES_FILE)
+    image_sheet(pictures, rows, folder / PICTURES_FILE)
     mel_sheet(sounds, rows, folder / MELS_FILE)
     return folder / PICTURES_FILE, folder / MELS_FILE
 
 
-def picture_sheet(result: Result, rows: int, path: Path) -> None:
-    """Write the pictures of a result as a PNG of so many rows, row by row."""
+def image_sheet(result: Result, rows: int, path: Path) -> None:
+    """Write the images of a result as a PNG of so many rows, row by row."""
     assert result.images is not None
     write_png(path, tile(result.images, rows), sheet_metadata(result))
 

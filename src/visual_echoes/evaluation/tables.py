@@ -15,7 +15,7 @@ from visual_echoes.pipeline import PairOrder
 
 NOTHING = "-"
 ITEMS: dict[Modality, str] = {"image": "pictures", "audio": "sounds"}
-ORDER_WORDS: dict[PairOrder, str] = {"together": "both at once", "image_first": "picture first"}
+ORDER_WORDS: dict[PairOrder, str] = {"together": "both at once", "image_first": "image first"}
 
 
 def print_report(report: ClassesReport, console: Console | None = None) -> None:
@@ -54,7 +54,7 @@ def _comparison(report: ClassesReport) -> Table:
     # Rows in the order in which they are first named, from the right-hand column to the left.
     labels = dict.fromkeys(label for cells in reversed(columns.values()) for label in cells)
     return Table(
-        title=f"{report.model.name} {report.model.version}: {report.data.pictures} test pictures, "
+        title=f"{report.model.name} {report.model.version}: {report.data.pictures} test images, "
         f"{report.data.sounds} test sounds, seeds {', '.join(map(str, report.seeds))} (mean ± standard deviation), "
         f"guidance {measures.generated.settings.guidance:g}",
         columns=("measure", *columns),
@@ -82,14 +82,14 @@ def _confusions(report: ScenesReport) -> dict[str, Table]:
     made, groups = report.measures.generated, report.groups
     matrices: dict[str, tuple[str, Judged | Pairs]] = {
         "picture-to-sound": (
-            "Picture to sound: class of the picture (rows), judged class of the sound",
+            "Image to sound: class of the image (rows), judged class of the sound",
             made.picture_to_sound.judged,
         ),
         "sound-to-picture": (
-            "Sound to picture: class of the sound (rows), judged class of the picture",
+            "Sound to image: class of the sound (rows), judged class of the image",
             made.sound_to_picture.judged,
         ),
-        "pairs": ("Pairs from nothing: judged class of the picture (rows) and of the sound", made.pairs["together"]),
+        "pairs": ("Pairs from nothing: judged class of the image (rows) and of the sound", made.pairs["together"]),
     }
     return {
         name: Table(
@@ -105,9 +105,9 @@ def _confusions(report: ScenesReport) -> dict[str, Table]:
 
 
 def _generated_cells(generated: Generated) -> dict[str, str]:
-    to_picture, to_sound = generated.sound_to_picture, generated.picture_to_sound
+    to_image, to_sound = generated.sound_to_picture, generated.picture_to_sound
     cells = {
-        "pictures judged right": _spread(to_picture.judged.right),
+        "images judged right": _spread(to_image.judged.right),
         "sounds judged right": _spread(to_sound.judged.right),
     }
     for order, pairs in generated.pairs.items():
@@ -117,10 +117,10 @@ def _generated_cells(generated: Generated) -> dict[str, str]:
         cells[f"pairs, {words}: largest class"] = _number(pairs.largest_share)
     return {
         **cells,
-        "picture diversity": _spread(to_picture.diversity.ratio),
+        "image diversity": _spread(to_image.diversity.ratio),
         "mel diversity": _spread(to_sound.diversity.ratio),
-        "nearest training picture, mean": _number(to_picture.nearest.mean),
-        "nearest training picture, closest": _number(to_picture.nearest.smallest),
+        "nearest training image, mean": _number(to_image.nearest.mean),
+        "nearest training image, closest": _number(to_image.nearest.smallest),
         **_level_cells(to_sound.level),
     }
 
@@ -128,23 +128,23 @@ def _generated_cells(generated: Generated) -> dict[str, str]:
 def _round_trip_cells(trip: RoundTrip) -> dict[str, str]:
     pictures, sounds = trip.pictures, trip.sounds
     return {
-        "pictures judged right": _number(pictures.right),
+        "images judged right": _number(pictures.right),
         "sounds judged right": _number(sounds.right),
-        "picture diversity": _number(pictures.diversity),
+        "image diversity": _number(pictures.diversity),
         "mel diversity": _number(trip.mel_diversity),
-        "nearest training picture, mean": _number(pictures.nearest.mean),
-        "nearest training picture, closest": _number(pictures.nearest.smallest),
+        "nearest training image, mean": _number(pictures.nearest.mean),
+        "nearest training image, closest": _number(pictures.nearest.smallest),
         **_level_cells(sounds.level),
-        "pictures: judged class kept": _number(pictures.kept),
+        "images: judged class kept": _number(pictures.kept),
         "sounds: judged class kept": _number(sounds.kept),
         "sounds: judged class kept, vocoder alone": _number(trip.vocoder.kept),
         "sounds judged right, vocoder alone": _number(trip.vocoder.right),
-        "picture PSNR, dB": f"{pictures.psnr_db:.1f}",
+        "image PSNR, dB": f"{pictures.psnr_db:.1f}",
         "log-mel distance, tokenizer": _number(trip.mel_l1),
         "log-mel distance, tokenizer and vocoder": _number(sounds.mel_l1),
         "log-mel distance, vocoder alone": _number(trip.vocoder.mel_l1),
-        "picture codes in use": _number(pictures.codebook.usage),
-        "picture code perplexity": f"{pictures.codebook.perplexity:.0f} of {pictures.codebook.codes}",
+        "image codes in use": _number(pictures.codebook.usage),
+        "image code perplexity": f"{pictures.codebook.perplexity:.0f} of {pictures.codebook.codes}",
         "sound codes in use": _number(trip.audio_codebook.usage),
         "sound code perplexity": f"{trip.audio_codebook.perplexity:.0f} of {trip.audio_codebook.codes}",
     }
@@ -152,19 +152,19 @@ def _round_trip_cells(trip: RoundTrip) -> dict[str, str]:
 
 def _real_cells(real: RealData) -> dict[str, str]:
     return {
-        "pictures judged right": _number(real.picture_accuracy),
+        "images judged right": _number(real.picture_accuracy),
         "sounds judged right": _number(real.sound_accuracy),
-        "picture diversity": _number(1.0),
+        "image diversity": _number(1.0),
         "mel diversity": _number(1.0),
-        "nearest training picture, mean": _number(real.nearest.mean),
-        "nearest training picture, closest": _number(real.nearest.smallest),
+        "nearest training image, mean": _number(real.nearest.mean),
+        "nearest training image, closest": _number(real.nearest.smallest),
         **_level_cells(real.level),
     }
 
 
 def _against_cells(against: Against) -> dict[str, str]:
     return {
-        "pictures judged right": _spread(against.sound_to_picture.judged.right),
+        "images judged right": _spread(against.sound_to_picture.judged.right),
         "sounds judged right": _spread(against.picture_to_sound.judged.right),
         **_level_cells(against.picture_to_sound.level),
     }

@@ -39,15 +39,15 @@ class Target(Generic[Measured]):
 
 
 DIGITS: tuple[Target[Measures], ...] = (
-    Target("judge of pictures right on real test pictures", 0.98, lambda m: m.real.picture_accuracy),
+    Target("judge of images right on real test images", 0.98, lambda m: m.real.picture_accuracy),
     Target("judge of sounds right on real test sounds", 0.97, lambda m: m.real.sound_accuracy),
-    Target("pictures that keep their judged class in the round trip", 0.97, lambda m: m.round_trip.pictures.kept),
+    Target("images that keep their judged class in the round trip", 0.97, lambda m: m.round_trip.pictures.kept),
     Target("sounds that keep their judged class in the round trip", 0.95, lambda m: m.round_trip.sounds.kept),
-    Target("picture codes in use", 0.90, lambda m: m.round_trip.pictures.codebook.usage),
+    Target("image codes in use", 0.90, lambda m: m.round_trip.pictures.codebook.usage),
     Target("sound codes in use", 0.90, lambda m: m.round_trip.audio_codebook.usage),
-    Target("picture to sound: judged right", 0.93, lambda m: m.generated.picture_to_sound.judged.right.mean),
-    Target("sound to picture: judged right", 0.93, lambda m: m.generated.sound_to_picture.judged.right.mean),
-    Target("pairs from nothing: picture and sound agree", 0.90, lambda m: m.generated.pairs["together"].agree.mean),
+    Target("image to sound: judged right", 0.93, lambda m: m.generated.picture_to_sound.judged.right.mean),
+    Target("sound to image: judged right", 0.93, lambda m: m.generated.sound_to_picture.judged.right.mean),
+    Target("pairs from nothing: image and sound agree", 0.90, lambda m: m.generated.pairs["together"].agree.mean),
     Target("pairs from nothing: classes that appear", len(GROUPS), lambda m: m.generated.pairs["together"].groups_seen),
     Target(
         "pairs from nothing: share of the largest class",
@@ -56,7 +56,7 @@ DIGITS: tuple[Target[Measures], ...] = (
         at_most=True,
     ),
     Target(
-        "diversity of generated pictures over real ones",
+        "diversity of generated images over real ones",
         0.8,
         lambda m: m.generated.sound_to_picture.diversity.ratio.mean,
     ),
@@ -79,7 +79,7 @@ def _sounds_right(made: Generated | Against) -> float:
     return made.picture_to_sound.judged.right.mean
 
 
-def _pictures_right(made: Generated | Against) -> float:
+def _images_right(made: Generated | Against) -> float:
     return made.sound_to_picture.judged.right.mean
 
 
@@ -89,7 +89,7 @@ def _level_difference(measures: Measures) -> float:
 
 SCENES: tuple[Target[ScenesMeasures], ...] = (
     Target(
-        "pictures judged right after the round trip, relative to real",
+        "images judged right after the round trip, relative to real",
         0.90,
         lambda m: _relative(m.round_trip.pictures.right, m.real.picture_accuracy),
     ),
@@ -98,9 +98,9 @@ SCENES: tuple[Target[ScenesMeasures], ...] = (
         0.90,
         lambda m: _relative(m.round_trip.sounds.right, m.real.sound_accuracy),
     ),
-    Target("picture to sound: judged right", 0.55, lambda m: m.generated.picture_to_sound.judged.right.mean),
-    Target("sound to picture: judged right", 0.45, lambda m: m.generated.sound_to_picture.judged.right.mean),
-    Target("pairs from nothing: picture and sound agree", 0.60, lambda m: m.generated.pairs["together"].agree.mean),
+    Target("image to sound: judged right", 0.55, lambda m: m.generated.picture_to_sound.judged.right.mean),
+    Target("sound to image: judged right", 0.45, lambda m: m.generated.sound_to_picture.judged.right.mean),
+    Target("pairs from nothing: image and sound agree", 0.60, lambda m: m.generated.pairs["together"].agree.mean),
     Target(
         "pairs from nothing: classes that never appear",
         0,
@@ -108,14 +108,14 @@ SCENES: tuple[Target[ScenesMeasures], ...] = (
         at_most=True,
     ),
     Target(
-        "picture to sound: lead over the best baseline and no guidance",
+        "image to sound: lead over the best baseline and no guidance",
         SMALLEST_LEAD,
         lambda m: _lead(m, _sounds_right),
     ),
     Target(
-        "sound to picture: lead over the best baseline and no guidance",
+        "sound to image: lead over the best baseline and no guidance",
         SMALLEST_LEAD,
-        lambda m: _lead(m, _pictures_right),
+        lambda m: _lead(m, _images_right),
     ),
     Target("clipped sounds", 0, lambda m: m.generated.picture_to_sound.level.clipped, at_most=True),
     Target("silent sounds", 0, lambda m: m.generated.picture_to_sound.level.silent, at_most=True),

@@ -1,4 +1,4 @@
-"""Files to arrays and back: pictures, sounds and videos, with every limit on untrusted input.
+"""Files to arrays and back: images, sounds and videos, with every limit on untrusted input.
 
 Readers look at a file's size and header before they decode it and raise `EchoesError`, naming the path as it
 was given, for anything they cannot use. Writers replace their target in one step and keep a small mapping of

@@ -28,7 +28,7 @@ def spectrogram(mel_MT: np.ndarray) -> np.ndarray:
 
 
 def tile(cells_BHWC: np.ndarray, rows: int) -> np.ndarray:
-    """uint8 cells, row by row, as one enlarged picture with black gaps, (height, width, C)."""
+    """uint8 cells, row by row, as one enlarged image with black gaps, (height, width, C)."""
     padded = np.pad(cells_BHWC, ((0, 0), (GAP, 0), (GAP, 0), (0, 0)))
     grid = padded.reshape(rows, -1, *padded.shape[1:]).swapaxes(1, 2)
     sheet = grid.reshape(rows * padded.shape[1], -1, padded.shape[-1])

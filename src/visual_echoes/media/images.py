@@ -1,4 +1,4 @@
-"""Picture files to 8-bit pictures, and PNG files back.
+"""Image files to 8-bit images, and PNG files back.
 
 Formats: PNG, JPEG, WebP, AVIF, BMP, GIF, TIFF; also the middle frame of a video. The content of a file decides, not its
 name. How an image becomes pixels is `pixels.flat_image`'s matter.
@@ -25,7 +25,7 @@ from visual_echoes.media.sources import open_source
 from visual_echoes.media.videos import read_frames
 
 MAX_IMAGE_PIXELS = 50_000_000
-MAX_IMAGE_BYTES = 4 * MAX_IMAGE_PIXELS  # the largest picture as uncompressed RGBA
+MAX_IMAGE_BYTES = 4 * MAX_IMAGE_PIXELS  # the largest image as uncompressed RGBA
 MIN_IMAGE_SIDE = 8  # pixels
 
 # Where a PNG keeps XMP (XMP part 3, 1.1.5), and IPTC's property in it, which photo software and search engines read.
@@ -36,11 +36,11 @@ _XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 </rdf:RDF></x:xmpmeta>
 <?xpacket end="r"?>"""
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
-_KIND = "a picture (PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF)"
+_KIND = "an image (PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF)"
 
 
 def read_image(path: StrPath) -> Image.Image:
-    """Read a picture, or the middle frame of a video, as `flat_image` makes it: upright, in sRGB, "L" or "RGB".
+    """Read an image, or the middle frame of a video, as `flat_image` makes it: upright, in sRGB, "L" or "RGB".
 
     An animated file gives its first frame. A video's frame is always "RGB".
 
@@ -51,7 +51,7 @@ def read_image(path: StrPath) -> Image.Image:
     """
     kind = media_kind(path)
     if kind == "audio":
-        raise EchoesError(f"{path} holds a sound and no picture; use a picture or a video.")
+        raise EchoesError(f"{path} holds a sound and no image; use an image or a video.")
     if kind == "video":
         (frame,) = read_frames(path, 1)
         _check_size(path, frame)
@@ -104,7 +104,7 @@ def read_png_metadata(path: StrPath) -> dict[str, str]:
 
 @contextmanager
 def _open_image(path: StrPath, formats: tuple[str, ...]) -> Iterator[Image.Image]:
-    """Yield the picture with its header read and checked, its pixels not yet decoded."""
+    """Yield the image with its header read and checked, its pixels not yet decoded."""
     with open_source(path, MAX_IMAGE_BYTES, _KIND) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of sizes that are refused here, and of broken tags
         try:
@@ -126,7 +126,7 @@ def _check_format(path: StrPath) -> None:
     """Name a format that is not read, which says more than that the file may be damaged."""
     format = image_format(path)
     if format not in (None, "TIFF") and not (format == "AVIF" and features.check("avif")):
-        raise EchoesError(f"{path} is a picture in the format {format}, which is not read; export it as JPEG or PNG.")
+        raise EchoesError(f"{path} is an image in the format {format}, which is not read; export it as JPEG or PNG.")
 
 
 def _check_size(path: StrPath, image: Image.Image) -> None:
@@ -134,14 +134,14 @@ def _check_size(path: StrPath, image: Image.Image) -> None:
         raise _too_large(path)
     if min(image.size) < MIN_IMAGE_SIDE:
         raise EchoesError(
-            f"{path} has {image.width}x{image.height} pixels; use a picture of at least "
+            f"{path} has {image.width}x{image.height} pixels; use an image of at least "
             f"{MIN_IMAGE_SIDE}x{MIN_IMAGE_SIDE}."
         )
 
 
 def _too_large(path: StrPath) -> EchoesError:
     megapixels = MAX_IMAGE_PIXELS // 1_000_000
-    return EchoesError(f"{path} has more than {megapixels} megapixels; make the picture smaller.")
+    return EchoesError(f"{path} has more than {megapixels} megapixels; make the image smaller.")
 
 
 def check_pixels(pixels: np.ndarray) -> None:

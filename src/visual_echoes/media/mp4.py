@@ -1,4 +1,4 @@
-"""MP4 files of a still picture with its sound: H.264 and AAC, which players and browsers take everywhere."""
+"""MP4 files of a still image with its sound: H.264 and AAC, which players and browsers take everywhere."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_mp4(
 ) -> None:
     """Write uint8 pixels (H, W, 1 or 3) shown while the waveform (samples,), clipped to [-1, 1], plays.
 
-    The picture is enlarged by a whole factor, without smoothing, until its shorter side has 256 pixels and
+    The image is enlarged by a whole factor, without smoothing, until its shorter side has 256 pixels and
     both sides are even. The metadata is stored as JSON in the container's comment. Without libx264 the video
     is MPEG-4 part 2.
 

@@ -56,14 +56,14 @@ def flat_image(image: Image.Image, name: StrPath = "The image") -> Image.Image:
     image.load()
     turn = _turn_upright(image)
     if image.mode in ("I", "F"):
-        raise EchoesError(f"{name} has 32 bits a channel; save the picture with 8 or 16.")
+        raise EchoesError(f"{name} has 32 bits a channel; save the image with 8 or 16.")
     if level is not None:
         image = image.copy()
         image.info["transparency"] = level
     flat = _over_black(image)
     if turn is not None:
         flat = flat.transpose(turn)
-    flat.info.clear()  # a stored orientation would turn the picture again elsewhere
+    flat.info.clear()  # a stored orientation would turn the image again elsewhere
     return flat
 
 
@@ -100,7 +100,7 @@ def _choose_decoder(image: TiffImagePlugin.TiffImageFile) -> None:
 def _turn_upright(image: Image.Image) -> Image.Transpose | None:
     try:
         return _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # a broken block of tags is no reason to refuse the picture
+    except Exception:  # a broken block of tags is no reason to refuse the image
         return None
 
 

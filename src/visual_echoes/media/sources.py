@@ -37,7 +37,7 @@ _CONTAINER_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mp3,aac,ogg,flac
 
 @contextmanager
 def open_source(path: StrPath, max_bytes: int, kind: str) -> Iterator[BinaryIO]:
-    """Yield `path` opened for reading; `kind` says in messages what it should be, as in "a picture (PNG,
+    """Yield `path` opened for reading; `kind` says in messages what it should be, as in "a image (PNG,
     JPEG)".
 
     Raises:

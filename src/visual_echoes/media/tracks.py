@@ -1,4 +1,4 @@
-"""How long the picture and the sound of a file really last: counted over its packets, whatever its header says."""
+"""How long the image and the sound of a file really last: counted over its packets, whatever its header says."""
 
 from __future__ import annotations
 

@@ -78,10 +78,10 @@ class JudgeNetwork(nn.Module):
 
 
 def judge_input(modality: Modality, items: Tensor, layout: Layout) -> Tensor:
-    """What a judge looks at: pictures in [-1, 1], or the log-mel of sounds in [-1, 1].
+    """What a judge looks at: images in [-1, 1], or the log-mel of sounds in [-1, 1].
 
     Args:
-        items: uint8 (B, C, H, W) pictures, or float32 (B, N) waveforms.
+        items: uint8 (B, C, H, W) images, or float32 (B, N) waveforms.
     """
     if modality == "image":
         return pixels_to_unit(items)
@@ -126,7 +126,7 @@ class Judge:
         """Features (B, D) and probability of each group (B, G), in one pass.
 
         Args:
-            items: uint8 pictures (B, C, H, W) or float32 waveforms (B, N).
+            items: uint8 images (B, C, H, W) or float32 waveforms (B, N).
         """
         features, probabilities = [], []
         for part in items.split(JUDGE_BATCH):

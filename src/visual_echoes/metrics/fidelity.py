@@ -18,13 +18,13 @@ SSIM_SIGMA = 1.5
 
 
 def psnr(given_HWC: np.ndarray, made_HWC: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of two uint8 pictures in dB; infinite for equal ones."""
+    """Peak signal-to-noise ratio of two uint8 images in dB; infinite for equal ones."""
     error = float(np.mean((given_HWC.astype(np.float64) - made_HWC.astype(np.float64)) ** 2))
     return math.inf if error == 0.0 else 10.0 * math.log10(255.0**2 / error)
 
 
 def ssim(given_HWC: np.ndarray, made_HWC: np.ndarray) -> float:
-    """Structural similarity of two uint8 pictures (Wang et al. 2004), the mean over places and channels; 1 if equal.
+    """Structural similarity of two uint8 images (Wang et al. 2004), the mean over places and channels; 1 if equal.
 
     Windows lie wholly inside, so both sides must be at least `SSIM_WINDOW` long.
     """

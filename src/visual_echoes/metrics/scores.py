@@ -12,7 +12,7 @@ from torch.nn import functional as F
 SILENT_DB = -40.0  # a sound whose peak lies below is silent
 CLIPPED = 0.999  # a sound that reaches this magnitude is clipped
 LOWEST_DB = -120.0  # stands for digital silence, whose level has no logarithm
-HIGHEST_PSNR = 120.0  # dB; stands for equal pictures, whose error has none
+HIGHEST_PSNR = 120.0  # dB; stands for equal images, whose error has none
 NEAREST_CHUNK = 256  # items compared with all references at once
 
 
@@ -51,7 +51,7 @@ def nearest_distance(items_BD: Tensor, references_RD: Tensor) -> Tensor:
 
 
 def psnr(pictures: Tensor, originals: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of uint8 pictures, from the squared error over all of them."""
+    """Peak signal-to-noise ratio in dB of uint8 images, from the squared error over all of them."""
     error = (pictures.double() - originals.double()).square().mean() / 255.0**2
     return float((-10.0 * torch.log10(error)).clamp_max(HIGHEST_PSNR))
 

@@ -130,7 +130,7 @@ class AutoregressiveTransformer(nn.Module):
 
         Args:
             tokens: int64 (B, P, 1) by stream.
-            to_audio_B: bool, True where the picture is the condition and the sound the target, False the other way.
+            to_audio_B: bool, True where the image is the condition and the sound the target, False the other way.
 
         Returns:
             Features (B, L, D); `logits` picks those of the target and turns them into scores.

@@ -116,10 +116,10 @@ def plan(name: GraphName, part: nn.Module, layout: Layout) -> Plan | None:
     tokenizer = cast(Tokenizer, part)
     kind, way = name.split("_")
     if kind == "image":
-        picture = Value("picture_BCHW", torch.float32, (layout.image_channels, layout.image_size, layout.image_size))
+        picture = Value("image_BCHW", torch.float32, (layout.image_channels, layout.image_size, layout.image_size))
         grid = Value("tokens_Bhw", torch.int64, layout.image_grid, layout.image_codes)
     else:
-        picture = Value("picture_BCHW", torch.float32, (1, layout.n_mels, layout.mel_frames))
+        picture = Value("image_BCHW", torch.float32, (1, layout.n_mels, layout.mel_frames))
         grid = Value("tokens_Bhw", torch.int64, layout.audio_grid, layout.audio_codes)
     return (
         Plan(_Encoder(tokenizer), (picture,), (grid,)) if way == "encoder"
@@ -147,8 +147,8 @@ class _Encoder(nn.Module):
         super().__init__()
         self.tokenizer = tokenizer
 
-    def forward(self, picture_BCHW: Tensor) -> Tensor:
-        return self.tokenizer.encode_unit(picture_BCHW)
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        return self.tokenizer.encode_unit(image_BCHW)
 
 
 class _Decoder(nn.Module):

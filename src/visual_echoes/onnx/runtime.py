@@ -115,11 +115,11 @@ class OnnxTokenizer:
         self._encoder, self._decoder = encoder, decoder
 
     def encode_unit(self, x_BCHW: Tensor) -> Tensor:
-        """Token grid (B, h, w) of a picture in [-1, 1]."""
+        """Token grid (B, h, w) of an image in [-1, 1]."""
         return self._encoder(x_BCHW)[0]
 
     def decode_unit(self, indices_Bhw: Tensor) -> Tensor:
-        """Picture (B, C, H, W) of a token grid, about in [-1, 1], not clipped."""
+        """Image (B, C, H, W) of a token grid, about in [-1, 1], not clipped."""
         return self._decoder(indices_Bhw)[0]
 
 

@@ -27,7 +27,7 @@ MAX_PEM_BYTES = 1 << 20
 _KIND = "a PNG, WAV or MP4 file"
 _UNTRUSTED = "signingCredential.untrusted"
 _SETTINGS = {
-    "builder": {"thumbnail": {"enabled": False}},  # of 60 kB, in pictures of 3 kB
+    "builder": {"thumbnail": {"enabled": False}},  # of 60 kB, in images of 3 kB
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
 }
 

@@ -30,7 +30,7 @@ from visual_echoes.pipeline import VisualEchoes
 
 @dataclass(frozen=True)
 class Counts:
-    """Items for each seed: test pictures, test sounds (or as many as there are), and pairs from nothing."""
+    """Items for each seed: test images, test sounds (or as many as there are), and pairs from nothing."""
 
     pictures: int = 200
     sounds: int = 200
@@ -85,9 +85,9 @@ class Bench:
         part, exam = copy.copy(self.exam), self.exam
         generator = torch.Generator().manual_seed(seed)
         part.echoes = echoes
-        rows_B = even_rows(exam.picture_groups_B, self.counts.pictures, generator)
+        rows_B = even_rows(exam.image_groups_B, self.counts.pictures, generator)
         part.pictures_BHWC = exam.pictures_BHWC[rows_B.numpy()]
-        part.picture_groups_B, part.judged_pictures_B = exam.picture_groups_B[rows_B], exam.judged_pictures_B[rows_B]
+        part.image_groups_B, part.judged_images_B = exam.image_groups_B[rows_B], exam.judged_images_B[rows_B]
         rows_B = even_rows(exam.sound_groups_B, self.counts.sounds, generator)
         part.waves_BN, part.mels_BMT = exam.waves_BN[rows_B.numpy()], exam.mels_BMT[rows_B]
         part.sound_groups_B, part.judged_sounds_B = exam.sound_groups_B[rows_B], exam.judged_sounds_B[rows_B]

@@ -48,18 +48,18 @@ def measure_generate(exam: Exam, work: Generate, pairs: int, seed: int) -> tuple
         if target == "sound":
             assert result.audio is not None
             assert result.mels is not None
-            asked_B = exam.picture_groups_B
+            asked_B = exam.image_groups_B
             judged_B = exam.judge_sounds(result.audio, asked_B, gallery)
             ratio_G = exam.mel_diversity(torch.from_numpy(result.mels), asked_B, judged_B)
         elif target == "picture":
             assert result.images is not None
             asked_B = exam.sound_groups_B
-            judged_B = exam.judge_pictures(result.images, asked_B, gallery)
+            judged_B = exam.judge_images(result.images, asked_B, gallery)
             ratio_G = exam.picture_diversity(result.images, asked_B, judged_B)
         else:
             assert result.images is not None
             assert result.audio is not None
-            agree_B = exam.judge_pictures(result.images) == exam.judge_sounds(result.audio)
+            agree_B = exam.judge_images(result.images) == exam.judge_sounds(result.audio)
             figures["pairs_agree"] = scores.share(agree_B)
             continue
         figures[f"{target}_right"] = scores.share(judged_B == asked_B)
@@ -68,7 +68,7 @@ def measure_generate(exam: Exam, work: Generate, pairs: int, seed: int) -> tuple
 
 
 def measure_mislead(exam: Exam, work: Mislead, seed: int) -> tuple[Figures, float]:
-    """How coherent the sounds for odd pictures are, and how sure the model is of them."""
+    """How coherent the sounds for odd images are, and how sure the model is of them."""
     if work.pictures != "real":
         layout = exam.echoes.layout
         exam.pictures_BHWC = misleading_pictures(work.pictures, len(exam.pictures_BHWC), layout, seed)
@@ -99,7 +99,7 @@ def measure_reconstruct(exam: Exam, work: Reconstruct) -> tuple[Figures, float]:
     if work.stage == "real":
         right = {
             "sound_right": scores.share(exam.judged_sounds_B == exam.sound_groups_B),
-            "picture_right": scores.share(exam.judged_pictures_B == exam.picture_groups_B),
+            "picture_right": scores.share(exam.judged_images_B == exam.image_groups_B),
         }
         return right, 0.0
     gallery = Gallery({})

@@ -1,6 +1,6 @@
-"""Pictures that mislead a model: of nothing, of noise, of other things than it was trained on.
+"""Images that mislead a model: of nothing, of noise, of other things than it was trained on.
 
-Shapes: B pictures, H rows, W columns, C channels.
+Shapes: B images, H rows, W columns, C channels.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from visual_echoes.layout import Layout
 from visual_echoes.studies.plan import Kind
 
 LETTERS = "ACEFHJKLMNPRTUVWXY"  # those that are no digit's shape
-LETTER_SIZE = 0.8  # of the picture's side
+LETTER_SIZE = 0.8  # of the image's side
 SHIFT = 0.08
 WAVES = 3  # plane waves in an abstract pattern
-HIGHEST_FREQUENCY = 4.0  # periods along the picture's side
+HIGHEST_FREQUENCY = 4.0  # periods along the image's side
 
 
 def misleading_pictures(kind: Kind, count: int, layout: Layout, seed: int) -> np.ndarray:
-    """uint8 pictures (B, H, W, C) of a kind other than "real"."""
+    """uint8 images (B, H, W, C) of a kind other than "real"."""
     noise = np.random.default_rng(seed)
     side, channels = layout.image_size, layout.image_channels
     shape = count, side, side, channels

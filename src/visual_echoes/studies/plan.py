@@ -26,7 +26,7 @@ class Work(Record):
 
 
 class Generate(Work):
-    """Sounds for test pictures, pictures for test sounds, and pairs from nothing."""
+    """Sounds for test images, images for test sounds, and pairs from nothing."""
 
     kind: Literal["generate"] = "generate"
     settings: SamplingSettings
@@ -45,7 +45,7 @@ class Own(Work):
 
 
 class Mislead(Work):
-    """Sounds for pictures that the model was not trained for."""
+    """Sounds for images that the model was not trained for."""
 
     kind: Literal["mislead"] = "mislead"
     settings: SamplingSettings

@@ -129,9 +129,9 @@ _ALL = (
     ),
     Experiment(
         "misleading-pictures",
-        "Given pictures of nothing it knows, does the model stay coherent, and does its confidence fall?",
+        "Given images of nothing it knows, does the model stay coherent, and does its confidence fall?",
         (
-            _misled("test pictures", "real"),
+            _misled("test images", "real"),
             _misled("black", "black"),
             _misled("white", "white"),
             _misled("noise", "noise"),
@@ -139,7 +139,7 @@ _ALL = (
             _misled("abstract patterns", "abstract"),
         ),
         ("information", "confidence", "unlike", "sound_certainty", "largest_share", "sound_frechet"),
-        reference="test pictures", role="what the model was trained for", ranked=False,
+        reference="test images", role="what the model was trained for", ranked=False,
     ),
     Experiment(
         "mask-ratio",
@@ -231,8 +231,8 @@ _ALL = (
         "Does learning both directions at once cost quality in either? (Without guidance: one direction has none.)",
         (
             _made("both directions", "base", DIRECTIONS, guidance=1.0),
-            _made("picture to sound only", "picture-to-sound", ("sound",), guidance=1.0),
-            _made("sound to picture only", "sound-to-picture", ("picture",), guidance=1.0),
+            _made("image to sound only", "picture-to-sound", ("sound",), guidance=1.0),
+            _made("sound to image only", "sound-to-picture", ("picture",), guidance=1.0),
         ),
         ("sound_right", "picture_right", "sound_frechet", "picture_frechet"),
         reference="both directions",

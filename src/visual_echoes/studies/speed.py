@@ -3,7 +3,7 @@
 Repeats of what is compared take turns, so that a busy moment falls on all of them; figures are medians with the least
 and the most beside them.
 
-Shapes: B batch, I picture places, A sound places.
+Shapes: B batch, I image places, A sound places.
 """
 
 from __future__ import annotations
@@ -113,11 +113,11 @@ def stages(echoes: VisualEchoes, repeats: int) -> dict[str, Seconds]:
     mel_BMT = codec.mels(waves)
     image_BI, audio_BA = codec.encode_images(pictures), codec.encode_mels(mel_BMT)
     works: dict[str, Callable[[], Any]] = {
-        "encode a picture": lambda: codec.encode_images(pictures),
+        "encode an image": lambda: codec.encode_images(pictures),
         "mel of a sound": lambda: codec.mels(waves),
         "encode a sound": lambda: codec.encode_mels(mel_BMT),
         "sample a sound": Sampling(codec.transformer, echoes.defaults).fast,
-        "decode a picture": lambda: codec.decode_images(image_BI),
+        "decode an image": lambda: codec.decode_images(image_BI),
         "decode a sound": lambda: codec.decode_mels(audio_BA),
         "vocoder": lambda: codec.vocode(mel_BMT),
     }

@@ -1,4 +1,4 @@
-"""What every tokenizer shares: pictures or mels to token grids and back through a codebook.
+"""What every tokenizer shares: images or mels to token grids and back through a codebook.
 
 Shapes: B batch, C channels, H rows, W columns, h x w token grid, D code dimension, K codes.
 """
@@ -24,18 +24,18 @@ class TokenizerConfig(BaseModel, ABC):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    channels: PositiveInt  # of the picture: 3 RGB, 1 grey or mel
+    channels: PositiveInt  # of the image: 3 RGB, 1 grey or mel
     codes: PositiveInt  # K
     code_dim: PositiveInt  # D
 
     @property
     @abstractmethod
     def factor(self) -> tuple[int, int]:
-        """Rows and columns of the picture per token."""
+        """Rows and columns of the image per token."""
 
 
 class Encoded(NamedTuple):
-    """A picture as its tokenizer sees it."""
+    """An image as its tokenizer sees it."""
 
     latent: Tensor  # (B, D, h, w), before quantisation
     indices: Tensor  # (B, h, w), int64 in [0, codes)
@@ -63,11 +63,11 @@ class Quantizer(nn.Module):
 
 
 class Tokenizer(nn.Module, ABC):
-    """A network that turns pictures or mels into token grids and back.
+    """A network that turns images or mels into token grids and back.
 
     Attributes:
         kind: its name in a model folder; with `config.model_dump()` it rebuilds the network.
-        value_range: the values of a picture that go in and, about, come out.
+        value_range: the values of an image that go in and, about, come out.
     """
 
     kind: ClassVar[str]
@@ -77,14 +77,14 @@ class Tokenizer(nn.Module, ABC):
 
     @abstractmethod
     def features(self, x_BCHW: Tensor) -> Tensor:
-        """Continuous features before quantisation, shape (B, D, h, w), of a picture whose sides the factor divides."""
+        """Continuous features before quantisation, shape (B, D, h, w), of an image whose sides the factor divides."""
 
     @abstractmethod
     def decode_codes(self, codes_BDhw: Tensor) -> Tensor:
-        """Picture of a grid of code vectors."""
+        """Image of a grid of code vectors."""
 
     def encode(self, x_BCHW: Tensor) -> Encoded:
-        """Latent and token grid of a picture in `value_range`; `ValueError` if the factor does not divide its sides."""
+        """Latent and token grid of an image in `value_range`; `ValueError` if the factor does not divide its sides."""
         rows, columns = self.config.factor
         if x_BCHW.shape[-2] % rows or x_BCHW.shape[-1] % columns:
             raise ValueError(f"input of {tuple(x_BCHW.shape[-2:])} is no multiple of the factor {(rows, columns)}")
@@ -94,19 +94,19 @@ class Tokenizer(nn.Module, ABC):
             return Encoded(z_BDhw, self.quantize.indices(z_BDhw.float()))
 
     def decode(self, indices_Bhw: Tensor) -> Tensor:
-        """Picture of a token grid, shape (B, C, H, W); about in `value_range`, not clipped."""
+        """Image of a token grid, shape (B, C, H, W); about in `value_range`, not clipped."""
         return self.decode_codes(self.quantize.lookup(indices_Bhw))
 
-    # The rest of the project holds pictures and mels in [-1, 1], whatever a network was trained on.
+    # The rest of the project holds images and mels in [-1, 1], whatever a network was trained on.
 
     def encode_unit(self, x_BCHW: Tensor) -> Tensor:
-        """Token grid (B, h, w) of a picture in [-1, 1]."""
+        """Token grid (B, h, w) of an image in [-1, 1]."""
         low, high = self.value_range
         own_BCHW = x_BCHW if (low, high) == (-1.0, 1.0) else (x_BCHW + 1.0) / 2.0 * (high - low) + low
         return self.encode(own_BCHW).indices
 
     def decode_unit(self, indices_Bhw: Tensor) -> Tensor:
-        """Picture (B, C, H, W) of a token grid, about in [-1, 1], not clipped."""
+        """Image (B, C, H, W) of a token grid, about in [-1, 1], not clipped."""
         low, high = self.value_range
         own_BCHW = self.decode(indices_Bhw)
         return own_BCHW if (low, high) == (-1.0, 1.0) else (own_BCHW - low) / (high - low) * 2.0 - 1.0

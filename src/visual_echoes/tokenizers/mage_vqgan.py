@@ -2,7 +2,7 @@
 
 It differs from `vqgan.py` in everything but the outline: no attention, most convolutions without bias, average pooling
 on the way down, one convolution fewer at each end of the codebook, two blocks per decoder level too, and a shortcut
-that reads the block's own output. Pictures lie in [0, 1]. Tensor names are those of MAGE's published checkpoint.
+that reads the block's own output. Images lie in [0, 1]. Tensor names are those of MAGE's published checkpoint.
 
 Shapes: B batch, C channels, H rows, W columns, h x w token grid, D code dimension.
 """
@@ -94,7 +94,7 @@ class Middle(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Picture (B, channels, H, W) to features (B, D, h, w)."""
+    """Image (B, channels, H, W) to features (B, D, h, w)."""
 
     def __init__(self, config: MageVQGANConfig) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Features (B, D, h, w) to picture (B, channels, H, W)."""
+    """Features (B, D, h, w) to image (B, channels, H, W)."""
 
     def __init__(self, config: MageVQGANConfig) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class Decoder(nn.Module):
 
 
 class MageVQGAN(Tokenizer):
-    """Pictures to token grids and back; values in [0, 1]."""
+    """Images to token grids and back; values in [0, 1]."""
 
     kind = "mage-vqgan"
     value_range = (0.0, 1.0)

@@ -1,4 +1,4 @@
-"""The VQGAN: encoder, quantiser, decoder. One network class for pictures and for mels.
+"""The VQGAN: encoder, quantiser, decoder. One network class for images and for mels.
 
 Structure, tensor names and index order are those of taming-transformers' `VQModel` (Esser et al. 2021), which SpecVQGAN
 shares, so published checkpoints fit without renaming. Every width, depth and factor is a field of `VQGANConfig`; the
@@ -44,7 +44,7 @@ class VQGANConfig(TokenizerConfig):
 
     @property
     def factor(self) -> tuple[int, int]:
-        """Rows and columns of the picture per token."""
+        """Rows and columns of the image per token."""
         rows = columns = 1
         for row_stride, column_stride in self.strides:
             rows, columns = rows * row_stride, columns * column_stride
@@ -159,7 +159,7 @@ class Middle(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Picture (B, channels, H, W) to features (B, latent_width, h, w)."""
+    """Image (B, channels, H, W) to features (B, latent_width, h, w)."""
 
     def __init__(self, config: VQGANConfig) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Features (B, latent_width, h, w) to picture (B, channels, H, W)."""
+    """Features (B, latent_width, h, w) to image (B, channels, H, W)."""
 
     def __init__(self, config: VQGANConfig) -> None:
         super().__init__()
@@ -227,7 +227,7 @@ class VQOutput(NamedTuple):
 
 
 class VQGAN(Tokenizer):
-    """Pictures or mels to token grids and back; values in [-1, 1]."""
+    """Images or mels to token grids and back; values in [-1, 1]."""
 
     kind = "vqgan"
     value_range = (-1.0, 1.0)

@@ -1,6 +1,6 @@
 """Training the autoregressive baseline: cross entropy of the next token, on the tokens of the target only.
 
-Each item of a batch is picture to sound or sound to picture, by a fair coin. Validation makes both directions of the
+Each item of a batch is image to sound or sound to image, by a fair coin. Validation makes both directions of the
 same pairs and logs the loss in nats a token, and the cross-modal gain in nats a clip, as the transformer's does.
 
 Shapes: B batch, N items of one direction, T target places, K codes.

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.checkpoints.model import PartName
-from visual_echoes.data.clip_sources import ClipPictureSource, ClipWaveSource
+from visual_echoes.data.clip_sources import ClipImageSource, ClipWaveSource
 from visual_echoes.data.manifest import files_root, is_clip_folder, read_manifest
 from visual_echoes.data.pairs import Wanted, read_split
-from visual_echoes.data.sources import MelSource, PictureSource, Source, WaveSource
+from visual_echoes.data.sources import ImageSource, MelSource, Source, WaveSource
 from visual_echoes.data.token_store import TokenStore
 from visual_echoes.data.tokens import TokenData
 from visual_echoes.errors import EchoesError
@@ -107,7 +107,7 @@ def tokenizer_config(model: TokenizerModel, channels: int, codes: int, factor: t
 
 
 def image_config(recipe: ImageVQGANRecipe) -> VQGANConfig:
-    """The network of a recipe for the tokenizer of pictures."""
+    """The network of a recipe for the tokenizer of images."""
     layout = recipe.get_layout()
     return tokenizer_config(recipe.model, layout.image_channels, layout.image_codes, (layout.image_factor,) * 2)
 
@@ -163,14 +163,14 @@ def _open_split(recipe: Recipe, name: str, layout: Layout) -> _Split:
         pictures = isinstance(recipe, ImageVQGANRecipe | ImageResidualRecipe)
         wanted: Wanted = "pictures" if pictures else "sounds"
         split = read_split(recipe.data, name, layout, [wanted])
-        return _Split(PictureSource(split, recipe.augmentation), WaveSource(split, layout, recipe.augmentation))
+        return _Split(ImageSource(split, recipe.augmentation), WaveSource(split, layout, recipe.augmentation))
     clips = read_manifest(recipe.data, name)
     if not clips:
         raise EchoesError(f"{recipe.data} has no clip in the split {name!r}; prepare more clips.")
     if name == "valid":
         clips = clips[:: math.ceil(len(clips) / VALIDATION_CLIPS)]
     files = clips, files_root(recipe.data, recipe.root), layout, recipe.augmentation
-    return _Split(ClipPictureSource(*files), ClipWaveSource(*files))
+    return _Split(ClipImageSource(*files), ClipWaveSource(*files))
 
 
 def _load_tokenizer(folder: Path, name: TokenizerName, layout: Layout) -> Tokenizer:

@@ -1,4 +1,4 @@
-"""Training a judge on real data: cross entropy on augmented pictures or sounds."""
+"""Training a judge on real data: cross entropy on augmented images or sounds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visual_echoes.data.pairs import PairSplit
-from visual_echoes.data.sources import Augmentation, MelSource, PictureSource, Source, WaveSource
+from visual_echoes.data.sources import Augmentation, ImageSource, MelSource, Source, WaveSource
 from visual_echoes.layout import Layout
 from visual_echoes.metrics.classifiers import JUDGE_BATCH, JudgeConfig, build_judge
 from visual_echoes.training.task import Phase, Task, Validation
@@ -58,5 +58,5 @@ class JudgeTask(Task):
 
 def _source(config: JudgeConfig, layout: Layout, split: PairSplit, augmentation: Augmentation) -> tuple[Source, Tensor]:
     if config.modality == "image":
-        return PictureSource(split, augmentation), split.image_groups
+        return ImageSource(split, augmentation), split.image_groups
     return MelSource(WaveSource(split, layout, augmentation), layout), split.sound_groups

@@ -1,4 +1,4 @@
-"""A contact sheet of augmentation: what a recipe's training pictures and sounds look like, plain and varied.
+"""A contact sheet of augmentation: what a recipe's training images and sounds look like, plain and varied.
 
 Shapes: B items, C channels, H rows, W columns.
 """
@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visual_echoes.data.clip_sources import ClipPictureSource, ClipWaveSource
+from visual_echoes.data.clip_sources import ClipImageSource, ClipWaveSource
 from visual_echoes.data.manifest import files_root, is_clip_folder, read_manifest
 from visual_echoes.data.pairs import Wanted, read_split
-from visual_echoes.data.sources import MelSource, PictureSource, Source, WaveSource
+from visual_echoes.data.sources import ImageSource, MelSource, Source, WaveSource
 from visual_echoes.errors import EchoesError
 from visual_echoes.media import write_png
 from visual_echoes.media.drawing import spectrogram, tile
@@ -26,7 +26,7 @@ COLUMNS = 6  # the first is plain
 
 
 def write_contact_sheet(recipe: Recipe, path: Path, seed: int = 0) -> None:
-    """Write a PNG of `ROWS` pictures and as many mels of a recipe's training data, each plain and then varied.
+    """Write a PNG of `ROWS` images and as many mels of a recipe's training data, each plain and then varied.
 
     Only what the recipe trains on is shown. The same seed draws the same variations.
 
@@ -56,10 +56,10 @@ def _sources(recipe: Recipe) -> list[tuple[Wanted, Source]]:
         if not clips:
             raise EchoesError(f"{recipe.data} has no clip in the split 'train'; prepare more clips.")
         files = clips, files_root(recipe.data, recipe.root), layout, recipe.augmentation
-        pictures, waves = ClipPictureSource(*files), ClipWaveSource(*files)
+        pictures, waves = ClipImageSource(*files), ClipWaveSource(*files)
     else:
         split = read_split(recipe.data, "train", layout, wanted)
-        pictures, waves = PictureSource(split, recipe.augmentation), WaveSource(split, layout, recipe.augmentation)
+        pictures, waves = ImageSource(split, recipe.augmentation), WaveSource(split, layout, recipe.augmentation)
     found: dict[Wanted, Source] = {"pictures": pictures, "sounds": MelSource(waves, layout)}
     return [(kind, found[kind]) for kind in wanted]
 

@@ -74,7 +74,7 @@ class RunLog:
             self.wandb.alarm(text, step)
 
     def validation(self, result: Validation, step: int) -> None:
-        """Held-out figures, pictures and sounds."""
+        """Held-out figures, images and sounds."""
         self.scalars("valid", result.metrics, step)
         if self.active:
             for name, pixels in result.images.items():

@@ -19,7 +19,7 @@ from visual_echoes.tokenizers.efficientnet import load_efficientnet
 Perceptual = Callable[[Tensor, Tensor], Tensor]
 
 EDGE_SCALES = 3
-FEATURE_BLOCKS = (0, 2, 4, 7, 10)  # at a half, quarter, eighth and two at a sixteenth of the picture's side
+FEATURE_BLOCKS = (0, 2, 4, 7, 10)  # at a half, quarter, eighth and two at a sixteenth of the image's side
 
 
 def no_perceptual(first_BCHW: Tensor, second_BCHW: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ class _TokenizerRecipe(_PartRecipe):
 
 
 class ImageVQGANRecipe(_TokenizerRecipe):
-    """Trains the tokenizer of pictures."""
+    """Trains the tokenizer of images."""
 
     kind: Literal["image-vqgan"]
 
@@ -182,7 +182,7 @@ class TransformerRecipe(_PartRecipe):
     audio_vqgan: Path
     model: TransformerModel
     objective: MaskingObjective = MaskingObjective()
-    image_copies: int = Field(default=1, ge=1)  # varied versions of each picture in the token cache
+    image_copies: int = Field(default=1, ge=1)  # varied versions of each image in the token cache
     audio_copies: int = Field(default=1, ge=1)
     start_from_codebook: bool = False  # token embeddings start from the tokenizers' code vectors
 
@@ -206,7 +206,7 @@ class AutoregressiveRecipe(_Recipe):
     image_vqgan: Path
     audio_vqgan: Path
     model: AutoregressiveModel
-    image_copies: int = Field(default=1, ge=1)  # varied versions of each picture in the token cache
+    image_copies: int = Field(default=1, ge=1)  # varied versions of each image in the token cache
     audio_copies: int = Field(default=1, ge=1)
 
 
@@ -214,7 +214,7 @@ TokensRecipe = TransformerRecipe | AutoregressiveRecipe  # those that train on t
 
 
 class JudgeRecipe(_Recipe):
-    """Trains a classifier of pictures or sounds that judges what is generated."""
+    """Trains a classifier of images or sounds that judges what is generated."""
 
     kind: Literal["judge"]
     model: JudgeConfig

@@ -29,7 +29,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Validation:
-    """Held-out figures, pictures or sounds to look at (uint8 (H, W, C), and (samples, rate)), and what looks wrong."""
+    """Held-out figures, images or sounds to look at (uint8 (H, W, C), and (samples, rate)), and what looks wrong."""
 
     metrics: dict[str, float]
     images: dict[str, Any] = field(default_factory=dict)

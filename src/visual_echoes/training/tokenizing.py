@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from visual_echoes.data.pairs import PairSplit
-from visual_echoes.data.sources import MelSource, PictureSource, Source, WaveSource
+from visual_echoes.data.sources import ImageSource, MelSource, Source, WaveSource
 from visual_echoes.data.tokens import TokenCache, encode_all
 from visual_echoes.layout import Layout
 from visual_echoes.tokenizers.base import Tokenizer
@@ -32,7 +32,7 @@ def cached_tokens(
             path.unlink()  # cut short by a full disk, say; made again below
     waves = WaveSource(split, layout, recipe.augmentation)
     sources: list[tuple[Tokenizer, Source, Tensor, int]] = [
-        (image, PictureSource(split, recipe.augmentation), split.image_groups, copies[0]),
+        (image, ImageSource(split, recipe.augmentation), split.image_groups, copies[0]),
         (audio, MelSource(waves, layout), split.sound_groups, copies[1]),
     ]
     tokens, groups = [], []

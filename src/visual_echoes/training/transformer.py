@@ -54,7 +54,7 @@ class MaskingObjective(LaterFields):
     ratios: Literal["sample", "batch"] = "sample"
     # What is learnt. In one direction only, the condition is always shown whole and never scored.
     direction: Literal["both", "image_to_audio", "audio_to_image"] = "both"
-    # Weight of telling each picture's own sound from the batch's others by what the encoder makes of each alone, and
+    # Weight of telling each image's own sound from the batch's others by what the encoder makes of each alone, and
     # the other way round (InfoNCE, as CAV-MAE, Gong et al. 2023, adds to masked modelling). 0 in the paper.
     contrast_weight: float = Field(default=0.0, ge=0)
 

@@ -118,7 +118,7 @@ class CodeTracker(nn.Module):
 
 
 class VQGANTask(Task):
-    """Trains one VQGAN on pictures or on mels."""
+    """Trains one VQGAN on images or on mels."""
 
     train: Source
     valid: Source
@@ -233,7 +233,7 @@ class VQGANTask(Task):
         count = len(self.valid)
         usage, perplexity = code_usage(torch.cat(indices), self.config.codes)
         low = f"only {usage:.0%} of the codebook is in use; lower restart_every, codes or learning_rate"
-        # Pictures span [-1, 1], so the peak of the signal-to-noise ratio is 2.
+        # Images span [-1, 1], so the peak of the signal-to-noise ratio is 2.
         psnr = 10.0 * torch.log10(torch.tensor(4.0 * count / max(squared, 1e-12)))
         metrics = {"l1": absolute / count, "psnr_db": float(psnr), "usage": usage, "perplexity": perplexity}
         alarms = [low] if usage < USAGE_ALARM else []
@@ -253,6 +253,6 @@ def _followed_back(value: Tensor, point: Tensor) -> Tensor:
 
 
 def sheet(top_BCHW: Tensor, bottom_BCHW: Tensor) -> Tensor:
-    """Two rows of pictures, originals above, (2H, B * W, C) uint8."""
+    """Two rows of images, originals above, (2H, B * W, C) uint8."""
     rows = [torch.cat(list(images), dim=-1) for images in (top_BCHW, bottom_BCHW)]
     return unit_to_pixels(torch.cat(rows, dim=-2)).movedim(0, -1)

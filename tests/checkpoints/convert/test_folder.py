@@ -161,7 +161,7 @@ def test_a_config_without_a_mel_leaves_the_published_one(tmp_path: Path) -> None
 
 
 def test_mage_s_range_holds_in_the_pipeline(tmp_path: Path) -> None:
-    """uint8 pictures are shown to the network in [0, 1], and what it gives in [0, 1] becomes uint8."""
+    """uint8 images are shown to the network in [0, 1], and what it gives in [0, 1] becomes uint8."""
     echoes = VisualEchoes(converted(tmp_path, "mage_vqgan_tiny"), torch.device("cpu"))
     noise = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     network = read_vqgan(write(tmp_path, tensors("mage_vqgan_tiny")))

@@ -1,4 +1,4 @@
-"""Small videos, pictures and sounds for the tests of the preparation."""
+"""Small videos, images and sounds for the tests of the preparation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_video(
     still: bool = False,
     sound_seconds: float | None = None,
 ) -> Path:
-    """A white bar that grows over a black picture while a tone plays; different pitches make different files."""
+    """A white bar that grows over a black image while a tone plays; different pitches make different files."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         packets = []
@@ -58,12 +58,12 @@ def tone(seconds: float, level: float = 0.5, pitch: float = 440.0) -> np.ndarray
 
 
 def write_pair(path: Path, seconds: float = 1.0, level: float = 0.5, seed: int = 0) -> None:
-    """A picture of noise and a tone, beside each other: `path` with .png and with .wav."""
-    write_picture(path.with_suffix(".png"), seed)
+    """An image of noise and a tone, beside each other: `path` with .png and with .wav."""
+    write_image(path.with_suffix(".png"), seed)
     write_sound(path.with_suffix(".wav"), seconds, level, seed)
 
 
-def write_picture(path: Path, seed: int = 0) -> Path:
+def write_image(path: Path, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(0, 256, (20, 24, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)

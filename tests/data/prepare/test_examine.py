@@ -13,7 +13,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.prepare.clips import write_pair, write_picture, write_sound, write_video
+from data.prepare.clips import write_image, write_pair, write_sound, write_video
 from visual_echoes.data.prepare import examine as module
 from visual_echoes.data.prepare.candidates import Candidate, Found, Outcome, Rejected, Rules, pack, unpack
 from visual_echoes.data.prepare.examine import examine, plan_windows
@@ -84,7 +84,7 @@ def test_windows_are_consecutive_and_leave_out_less_than_half_of_one(length: flo
 )
 def test_listed_times(tmp_path: Path, values: dict[str, object], expected: object) -> None:
     path = write_sound(tmp_path / "a.wav", 3.0)
-    (outcome,) = of(write_picture(tmp_path / "a.png"), path, **values)
+    (outcome,) = of(write_image(tmp_path / "a.png"), path, **values)
     if isinstance(outcome, Found):
         assert (outcome.start, outcome.seconds) == expected
     else:
@@ -141,7 +141,7 @@ def test_a_window_that_is_silent_does_not_condemn_the_others(tmp_path: Path) -> 
     path = write_sound(tmp_path / "a.wav", 1.0)
     data = path.read_bytes()
     path.write_bytes(data + bytes(len(data) * 2))  # silence, of which the header knows nothing
-    assert reasons(of(write_picture(tmp_path / "a.png"), path)) == ["found"]
+    assert reasons(of(write_image(tmp_path / "a.png"), path)) == ["found"]
 
 
 def test_a_length_that_is_a_lie_costs_a_few_windows_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_a_bad_packet_is_noted_and_costs_no_clip(tmp_path: Path) -> None:
 def test_silence_has_its_cause(tmp_path: Path) -> None:
     wave = np.sin(np.arange(8000)) / 2
     soundfile.write(tmp_path / "a.wav", np.stack([wave, -wave], 1), 8000)
-    (rejected,) = of(write_picture(tmp_path / "a.png"), tmp_path / "a.wav")
+    (rejected,) = of(write_image(tmp_path / "a.png"), tmp_path / "a.wav")
     assert isinstance(rejected, Rejected)
     assert (rejected.reason.value, rejected.file) == ("silent", str(tmp_path / "a.wav"))
     assert rejected.detail.startswith("silent once its channels are mixed into one")

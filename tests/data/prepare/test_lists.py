@@ -35,7 +35,7 @@ def test_csv_and_jsonl_mean_the_same(tmp_path: Path) -> None:
         {"picture": "b.mp4", "sound": "b.mp4", "start": 3, "label": ""},
     ]
     as_json = listed(tmp_path, "\n".join(json.dumps(row) for row in rows), "list.jsonl")
-    as_csv = listed(tmp_path, "\ufeffpicture,sound,start,label\r\na.png,a.wav,,dog\r\nb.mp4,b.mp4,3,\r\n")
+    as_csv = listed(tmp_path, "\ufeffimage,sound,start,label\r\na.png,a.wav,,dog\r\nb.mp4,b.mp4,3,\r\n")
     found = find_listed(as_csv, tmp_path)
     assert found.candidates == find_listed(as_json, tmp_path).candidates
     assert [(one.id, one.start, one.label) for one in found.candidates] == [
@@ -72,7 +72,7 @@ def test_bad_rows_are_told_with_their_number(tmp_path: Path, row: str, reason: s
     ("name", "text", "complaint"),
     [
         ("a.csv", "", "no column video"),
-        ("a.csv", "id,picture\n1,2\n", "no column video, nor picture and sound"),
+        ("a.csv", "id,picture\n1,2\n", "no column video, nor image and sound"),
         ("a.csv", "video,strat\n1,2\n", r"unknown columns \(strat\)"),
         ("a.jsonl", '{"video": "a"}\n{"x": 1}\n', "no column video"),
         ("a.jsonl", '{"video": "a"}\n[1]\n', "Line 2 of .* is no JSON object"),

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import tiny
-from data.prepare.clips import write_pair, write_picture, write_sound, write_video
+from data.prepare.clips import write_image, write_pair, write_sound, write_video
 from visual_echoes.data.manifest import read_description, read_manifest
 from visual_echoes.data.prepare import Engine, Reason, Settings, prepare
 from visual_echoes.data.prepare.journal import JOURNAL
@@ -144,10 +144,10 @@ def test_interrupting_keeps_what_is_done(mixed: Path, undisturbed: Path, tmp_pat
 
 def test_class_folders(tmp_path: Path) -> None:
     for number in range(12):
-        write_picture(tmp_path / "in" / "pictures" / "dog" / f"{number}.png", seed=number)
+        write_image(tmp_path / "in" / "pictures" / "dog" / f"{number}.png", seed=number)
     for number in range(6):
         write_sound(tmp_path / "in" / "sounds" / "dog" / f"{number}.wav", seed=number)
-    write_picture(tmp_path / "in" / "pictures" / "cat" / "0.png", seed=99)
+    write_image(tmp_path / "in" / "pictures" / "cat" / "0.png", seed=99)
     prepare(settings(tmp_path / "in", valid_share=0.0, test_share=0.0), tmp_path / "out", TWO)
     clips = read_manifest(tmp_path / "out")
     assert len({clip.picture for clip in clips}) == 12

@@ -12,7 +12,7 @@ import tiny
 from data.prepare.clips import write_pair, write_video
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.checkpoints.model_folder import save_model
-from visual_echoes.data.clips import read_clip_pictures, read_clip_sound, window_offsets
+from visual_echoes.data.clips import read_clip_images, read_clip_sound, window_offsets
 from visual_echoes.data.manifest import read_manifest
 from visual_echoes.data.prepare import Engine, Settings, prepare
 from visual_echoes.data.prepare import tokens as module
@@ -48,7 +48,7 @@ def test_rows_are_what_the_codec_makes_of_frames_and_windows(prepared: Path, tok
     assert len(image) == sum(len(clip.frames) for clip in clips) == 3 + 4
     assert len(audio) == 1 + 3 * SOUND_WINDOWS  # the first clip is shorter than the layout
     last = clips[-1]
-    pixels = read_clip_pictures(last, prepared.parent / "in", range(4), tiny.LAYOUT)
+    pixels = read_clip_images(last, prepared.parent / "in", range(4), tiny.LAYOUT)
     np.testing.assert_array_equal(image[-4:], tokenizers.codec.encode_images(pixels.movedim(1, -1).numpy())[..., 0])
     offsets = window_offsets(last, tiny.LAYOUT, SOUND_WINDOWS)
     waves = torch.stack([read_clip_sound(last, prepared.parent / "in", tiny.LAYOUT, offset) for offset in offsets])

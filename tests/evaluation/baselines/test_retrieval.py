@@ -79,7 +79,7 @@ def test_an_answer_is_a_random_item_of_the_nearest_ones_group() -> None:
         assert torch.equal(translate(given[index[:3]].long(), [0, 1, 2]), made[:3])
 
 
-def test_a_sound_whose_group_has_no_picture_is_never_the_nearest() -> None:
+def test_a_sound_whose_group_has_no_image_is_never_the_nearest() -> None:
     sounds = torch.tensor([[9, 9], [3, 4]])
     cache = cache_of(torch.zeros(1, 2), torch.tensor([1]), sounds, torch.tensor([0, 1]))
     baseline = NearestNeighbour(cache, codebooks())

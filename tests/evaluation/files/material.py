@@ -1,4 +1,4 @@
-"""Folders of small pictures and sounds, and a judge that sees what is in them without a network."""
+"""Folders of small images and sounds, and a judge that sees what is in them without a network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_sounds(folder: Path, count: int, seed: int = 0, suffix: str = ".wav", 
     return folder
 
 
-def write_pictures(folder: Path, count: int, seed: int = 0, side: int = 32) -> Path:
+def write_images(folder: Path, count: int, seed: int = 0, side: int = 32) -> Path:
     """Noise over a random colour."""
     folder.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from evaluation.files.material import write_pictures, write_sounds
+from evaluation.files.material import write_images, write_sounds
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.files.fidelity import mean, picture_fidelity, sound_fidelity
+from visual_echoes.evaluation.files.fidelity import image_fidelity, mean, sound_fidelity
 from visual_echoes.evaluation.files.listing import Listing, list_folder
 from visual_echoes.layout import LAYOUTS
 
@@ -23,8 +23,8 @@ def nothing(done: int) -> None:
 
 
 def test_equal_files_are_as_near_as_can_be(tmp_path: Path) -> None:
-    pictures = list_folder(write_pictures(tmp_path / "p", 3), "image")
-    found = picture_fidelity(pictures, pictures, lambda a, b: 0.25, nothing)
+    pictures = list_folder(write_images(tmp_path / "p", 3), "image")
+    found = image_fidelity(pictures, pictures, lambda a, b: 0.25, nothing)
     assert found["PSNR (dB)"].mean == 120.0
     assert found["SSIM"].mean == pytest.approx(1.0)
     assert (found["LPIPS"].mean, found["LPIPS"].error, found["LPIPS"].files) == (0.25, 0.0, 3)
@@ -32,11 +32,11 @@ def test_equal_files_are_as_near_as_can_be(tmp_path: Path) -> None:
     assert [m.mean for m in sound_fidelity(sounds, sounds, LAYOUT, nothing).values()] == [0.0, 0.0]
 
 
-def test_figures_of_pictures_are_those_of_torchmetrics(tmp_path: Path) -> None:
+def test_figures_of_images_are_those_of_torchmetrics(tmp_path: Path) -> None:
     from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-    first, second = (list_folder(write_pictures(tmp_path / str(s), 2, seed=s), "image") for s in (0, 1))
-    found = picture_fidelity(first, second, None, nothing)
+    first, second = (list_folder(write_images(tmp_path / str(s), 2, seed=s), "image") for s in (0, 1))
+    found = image_fidelity(first, second, None, nothing)
     sides = [
         [torch.from_numpy(np.array(Image.open(p))).movedim(-1, 0)[None].double() for p in listing.files.values()]
         for listing in (first, second)
@@ -51,16 +51,16 @@ def test_figures_of_pictures_are_those_of_torchmetrics(tmp_path: Path) -> None:
     assert found["SSIM"].mean == pytest.approx(np.mean(inside), rel=1e-6)
 
 
-def test_a_larger_picture_is_cropped_and_resized_as_the_tokenizer_sees_it(tmp_path: Path) -> None:
+def test_a_larger_image_is_cropped_and_resized_as_the_tokenizer_sees_it(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     for name in ("1.png", "2.png"):
         Image.new("RGB", (80, 60), (200, 10, 90)).save(tmp_path / "a" / name)
         Image.new("RGB", (32, 32), (200, 10, 90)).save(tmp_path / "b" / name)
     first, second = (list_folder(tmp_path / name, "image") for name in "ab")
-    assert picture_fidelity(first, second, None, nothing)["PSNR (dB)"].mean == 120.0
+    assert image_fidelity(first, second, None, nothing)["PSNR (dB)"].mean == 120.0
     with pytest.raises(EchoesError, match="32x32 .*|of one size, or square"):
-        picture_fidelity(second, first, None, nothing)
+        image_fidelity(second, first, None, nothing)
 
 
 def test_sounds_of_another_length_are_no_round_trip(tmp_path: Path) -> None:

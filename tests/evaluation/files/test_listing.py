@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.files.material import RATE, write_pictures, write_sounds
+from evaluation.files.material import RATE, write_images, write_sounds
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.files.listing import check_overlap, few, list_folder, read_manifest
 from visual_echoes.layout import Modality
@@ -18,7 +18,7 @@ from visual_echoes.media import write_mp4, write_png, write_wav
 def test_a_folder_is_listed_by_paths_without_suffix(tmp_path: Path) -> None:
     write_sounds(tmp_path / "deep", 2)
     write_sounds(tmp_path, 1, suffix=".flac")
-    write_pictures(tmp_path, 3)
+    write_images(tmp_path, 3)
     (tmp_path / ".hidden.wav").touch()
     listing = list_folder(tmp_path, "audio")
     assert list(listing.files) == ["000", "deep/000", "deep/001"]
@@ -41,7 +41,7 @@ def test_files_are_listed_by_their_content(tmp_path: Path) -> None:
     write_sounds(tmp_path, 2)
     (tmp_path / "000.wav").rename(tmp_path / "000.xyz")
     (tmp_path / "notes.txt").write_text("no sound")
-    write_pictures(tmp_path / "pictures", 1)
+    write_images(tmp_path / "pictures", 1)
     assert list(list_folder(tmp_path, "audio").files) == ["000", "001"]
 
 
@@ -53,7 +53,7 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def write_item(stem: Path, suffixes: str, **mark: str) -> None:
-    """A picture, a sound, and both as a video, as this program writes them for one item."""
+    """An image, a sound, and both as a video, as this program writes them for one item."""
     pixels, wave = np.zeros((32, 32, 3), np.uint8), np.full(RATE, 0.1, np.float32)
     metadata = {"synthetic": "true", **mark}
     if "p" in suffixes:

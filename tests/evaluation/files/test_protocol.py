@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.files.material import Blocks, write_nan, write_pictures, write_silence, write_sounds
+from evaluation.files.material import Blocks, write_images, write_nan, write_silence, write_sounds
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.files import protocol
 from visual_echoes.evaluation.files.case import Case, Trip, UnusableFiles
@@ -133,7 +133,7 @@ def test_few_files_are_warned_of(tmp_path: Path) -> None:
 def pairs_case(folder: Path, real: bool = True) -> Case:
     rows = {
         row: {
-            "image": list_folder(write_pictures(folder / row / "p", 12, seed), "image"),
+            "image": list_folder(write_images(folder / row / "p", 12, seed), "image"),
             "audio": list_folder(write_sounds(folder / row / "s", 12, seed), "audio"),
         }
         for seed, row in enumerate(("real", "made"))
@@ -193,7 +193,7 @@ def test_names_that_never_match_are_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("modality", ["image", "audio"])
 def test_a_models_round_trip_is_judged_from_files(tmp_path: Path, echoes: VisualEchoes, modality: str) -> None:
-    write = write_pictures if modality == "image" else write_sounds
+    write = write_images if modality == "image" else write_sounds
     real = list_folder(write(tmp_path / "real" / "deeper", 5), modality)  # type: ignore[arg-type]
     trip = Trip(*model_round_trip(echoes, real, tmp_path / "trip", "tiny", 2, lambda done: None))
     assert list(trip.made.files) == list(trip.given.files) == list(real.files)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.files.material import Blocks, write_pictures, write_sounds
+from evaluation.files.material import Blocks, write_images, write_sounds
 from visual_echoes.evaluation.files.case import Case
 from visual_echoes.evaluation.files.listing import list_folder
 from visual_echoes.evaluation.files.page import page
@@ -58,7 +58,7 @@ def test_a_note_stands_where_it_is_true(tmp_path: Path, rows: tuple[str, ...], c
 
 def test_pairs_alone_are_told_of_no_real_files_and_not_to_send_any_round(tmp_path: Path) -> None:
     made = {
-        "image": list_folder(write_pictures(tmp_path / "p", 3), "image"),
+        "image": list_folder(write_images(tmp_path / "p", 3), "image"),
         "audio": list_folder(write_sounds(tmp_path / "s", 3), "audio"),
     }
     case = Case("pairs", ("image", "audio"), {"made": made})  # type: ignore[dict-item]

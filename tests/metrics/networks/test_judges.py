@@ -75,7 +75,7 @@ def test_cs_is_that_of_wav2clip_and_openais_clip(tmp_path: Path, monkeypatch: py
         (tmp_path / "p").mkdir(exist_ok=True)
         pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"p/{seed}.png")
-    hears, sees = ruled(wav2clip.Wav2Clip), ruled(clip.ClipPictures)
+    hears, sees = ruled(wav2clip.Wav2Clip), ruled(clip.ClipImages)
     sides = {"audio": list_folder(tmp_path / "s", "audio"), "image": list_folder(tmp_path / "p", "image")}
     judged = [unread(judges.ClipJudge, sees), unread(judges.Wav2ClipJudge, hears)]
     report, _ = evaluate_files(Case("sounds", ("audio",), {"real": sides}), judged)  # type: ignore[dict-item, arg-type]

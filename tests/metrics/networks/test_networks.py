@@ -57,7 +57,7 @@ def test_inception_is_the_reference() -> None:
 
 
 def test_clip_is_the_reference() -> None:
-    features = ruled(clip.ClipPictures)(2 * picture(clip.SIDE) - 1)
+    features = ruled(clip.ClipImages)(2 * picture(clip.SIDE) - 1)
     assert features.shape == (1, 512)
     check("clip", features)
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import tiny
-from evaluation.files.material import write_pictures, write_sounds
+from evaluation.files.material import write_images, write_sounds
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.files.choose import choose
 from visual_echoes.evaluation.packaged import packaged_judge
-from visual_echoes.inputs import picture_array
+from visual_echoes.inputs import image_array
 from visual_echoes.metrics.networks import offline
 from visual_echoes.metrics.networks import second_opinions as known
 
@@ -45,11 +45,11 @@ def test_yamnet_gives_features_and_the_scores_of_the_second_opinion() -> None:
 
 def test_efficientnet_gives_features_and_the_networks_own_scores(tmp_path: Path) -> None:
     judge = offline.EfficientNetJudge()
-    folder = write_pictures(tmp_path / "p", 2)
+    folder = write_images(tmp_path / "p", 2)
     items = [judge.read(path) for path in sorted(folder.iterdir())]
     looks = judge.look(items)
     assert [look.features_FD.shape for look in looks] == [(1, 1280)] * 2
-    expected = judge.network(known.picture_input(torch.stack(items)))
+    expected = judge.network(known.image_input(torch.stack(items)))
     torch.testing.assert_close(torch.stack([look.logits_K for look in looks if look.logits_K is not None]), expected)
 
 
@@ -116,14 +116,14 @@ def test_windows_leave_out_a_short_end(samples: int, parts: int) -> None:
 
 
 def test_own_judges_say_what_they_say_elsewhere(tmp_path: Path) -> None:
-    folder = write_pictures(tmp_path / "p", 3)
+    folder = write_images(tmp_path / "p", 3)
     chosen = choose(["digits"], (), ("image", "audio"))
     image, audio = chosen.judges
     assert (image.name, audio.name) == ("digits-image", "digits-audio")
     paths = sorted(folder.iterdir())
     looks = image.look([image.read(path) for path in paths])
     own = packaged_judge("digits-image")
-    pictures = np.stack([picture_array(path, own.layout) for path in paths])
+    pictures = np.stack([image_array(path, own.layout) for path in paths])
     expected = own.probabilities(torch.from_numpy(pictures).movedim(-1, 1))
     found = torch.stack([look.logits_K for look in looks if look.logits_K is not None]).softmax(-1)
     torch.testing.assert_close(found, expected)

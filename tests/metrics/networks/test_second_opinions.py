@@ -72,19 +72,19 @@ def test_no_class_belongs_to_two_groups() -> None:
     assert list(opinions.IMAGENET) == list(opinions.AUDIOSET) == SCENES
 
 
-def test_pictures_are_enlarged_and_scaled() -> None:
+def test_images_are_enlarged_and_scaled() -> None:
     black, white = torch.zeros(1, 1, 32, 32, dtype=torch.uint8), torch.full((1, 3, 8, 8), 255, dtype=torch.uint8)
     side = opinions.PICTURE_SIDE
-    assert opinions.picture_input(black).shape == opinions.picture_input(white).shape == (1, 3, side, side)
-    assert torch.equal(opinions.picture_input(black), torch.full((1, 3, side, side), -127 / 128))
-    torch.testing.assert_close(opinions.picture_input(white), torch.ones(1, 3, side, side))
+    assert opinions.image_input(black).shape == opinions.image_input(white).shape == (1, 3, side, side)
+    assert torch.equal(opinions.image_input(black), torch.full((1, 3, side, side), -127 / 128))
+    torch.testing.assert_close(opinions.image_input(white), torch.ones(1, 3, side, side))
 
 
 def test_efficientnet_answers_with_the_group_of_its_classes() -> None:
     network = opinions.EfficientNet(["frog", "airplane"])
     assert network.name == "EfficientNet-lite0 (0.1.0)"
     pictures = torch.randint(0, 256, (3, 3, 32, 32), generator=tiny.generator(), dtype=torch.uint8)
-    probabilities = network.network(opinions.picture_input(pictures)).softmax(-1)
+    probabilities = network.network(opinions.image_input(pictures)).softmax(-1)
     planes = probabilities[:, [404, 895]].mean(1) > probabilities[:, 30:33].mean(1)
     assert network.classes(pictures).tolist() == planes.long().tolist()
 

@@ -57,7 +57,7 @@ def convert_checkpoint(
         layout: what the part is to work with. It also states the mel that a one-channel VQGAN or a MelGAN was trained
             on, which their tensors do not tell; SpecVQGAN's is that of layout "paper".
         config: the reference's YAML or JSON.
-        part: what it is to be; None: three channels are pictures, one is mels.
+        part: what it is to be; None: three channels are images, one is mels.
         name: the model's name; None: the file's.
         mel: for HiFi-GAN: trained on its "own" mel, to be converted to, or on the "layout"'s.
 

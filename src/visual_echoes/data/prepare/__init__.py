@@ -1,4 +1,4 @@
-"""Preparing data: any folder or list of videos, or of pictures and sounds, to a manifest of clips and their tokens."""
+"""Preparing data: any folder or list of videos, or of images and sounds, to a manifest of clips and their tokens."""
 
 from visual_echoes.data.prepare.reasons import WORDING, Reason
 from visual_echoes.data.prepare.run import Engine, Form, Settings, Summary, prepare

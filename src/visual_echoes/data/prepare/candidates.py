@@ -17,8 +17,8 @@ class Candidate:
     Attributes:
         id: unique among the candidates; the id of its clip, or the first part of its clips' ids.
         origin: the source video's id, or what else must not be divided between splits.
-        picture: absolute path of the video or picture; None for a sound that is paired by class.
-        sound: absolute path of the video or sound; None for a picture that is paired by class.
+        image: absolute path of the video or image; None for a sound that is paired by class.
+        sound: absolute path of the video or sound; None for an image that is paired by class.
         label: its class, if it has one.
         split: what a list says, if there is one.
         start: where its one clip begins, in seconds; None for consecutive windows over the whole length.
@@ -68,7 +68,7 @@ class Rejected:
 
     Attributes:
         id: as far as it has one.
-        file: its path; for a pair the file at fault, or the picture.
+        file: its path; for a pair the file at fault, or the image.
         reason: the kind of fault.
         detail: what exactly, if there is more to say.
     """

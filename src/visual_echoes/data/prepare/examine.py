@@ -18,14 +18,14 @@ from visual_echoes.data.prepare.reasons import Reason
 from visual_echoes.errors import EchoesError, collected, note
 from visual_echoes.media import read_audio_window, read_frames_at, read_image, read_tracks, why_silent
 
-STILL = 6.0  # grey levels of 255 that some part of the picture must change by, at THUMBNAIL pixels
+STILL = 6.0  # grey levels of 255 that some part of the image must change by, at THUMBNAIL pixels
 THUMBNAIL = 32  # pixels a side: averages out what compression alone changes
 KEPT_REST = 0.5  # share of a window that the rest of a file must have to become a clip of its own
 CUT_SLACK = 1.0  # seconds that a clip cut out of a video may be longer than the window
 END_SLACK = 0.5  # seconds that a listed clip may end after its file
 GIVE_UP = 3  # unreadable clips in a row after which the rest of a file is left out
 ROUNDING = 1e-3  # seconds by which lengths may be off
-_OF_SOUND = (Reason.SILENT, Reason.TOO_SHORT, Reason.NO_SOUND, Reason.BEYOND_END)  # a picture has no length
+_OF_SOUND = (Reason.SILENT, Reason.TOO_SHORT, Reason.NO_SOUND, Reason.BEYOND_END)  # an image has no length
 
 
 class _Dropped(Exception):
@@ -108,7 +108,7 @@ def _listed_window(candidate: Candidate, start: float, length: float, rules: Rul
 
 
 def _length(candidate: Candidate) -> float:
-    """How long picture and sound both last, in seconds; 0 for a picture alone."""
+    """How long image and sound both last, in seconds; 0 for an image alone."""
     if candidate.sound is None:
         return 0.0
     with collected() as notes:

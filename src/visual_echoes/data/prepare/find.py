@@ -1,4 +1,4 @@
-"""Find the candidates in a folder: videos, pictures with sounds of the same name, or pictures and sounds by class."""
+"""Find the candidates in a folder: videos, images with sounds of the same name, or images and sounds by class."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def walk(folder: Path, findings: Findings, leave_out: Path | None = None) -> Ite
         leave_out: a folder that is not entered, for instance the output.
     """
     if not folder.is_dir():
-        raise EchoesError(f"{folder} is no folder; name a folder with videos, pictures or sounds.")
+        raise EchoesError(f"{folder} is no folder; name a folder with videos, images or sounds.")
     contents = contents_of(folder, leave_out)
     for passed, reason in contents.passed:
         findings.reject("", passed, Reason.NOT_ENTERED, reason)
@@ -75,7 +75,7 @@ def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
 
 
 def find_in_folder(folder: Path, leave_out: Path | None = None) -> Findings:
-    """Videos, and pictures and sounds that lie beside each other under one name.
+    """Videos, and images and sounds that lie beside each other under one name.
 
     The id is the path without suffix, below the folder, in composed form; the label the subfolder, if there is one.
     """
@@ -116,7 +116,7 @@ def _sort_out(
 
 
 def find_classes(folder: Path, leave_out: Path | None = None) -> Findings:
-    """Pictures in pictures/CLASS and sounds in sounds/CLASS: halves, to be paired with any of their class."""
+    """Images in pictures/CLASS and sounds in sounds/CLASS: halves, to be paired with any of their class."""
     findings = Findings()
     pictures, sounds = (_subfolder(folder, names) for names in (PICTURE_FOLDERS, SOUND_FOLDERS))
     if pictures is None or sounds is None:

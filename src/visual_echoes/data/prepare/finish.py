@@ -178,7 +178,7 @@ def _listed(clip: Found, listed: Mapping[str, Split]) -> Split | None:
 
 
 def _pair_by_class(halves: list[Found], rejected: list[Rejected]) -> list[Found]:
-    """Clips of halves of one label and split: each picture and each sound is in at least one, the fewer in several."""
+    """Clips of halves of one label and split: each image and each sound is in at least one, the fewer in several."""
     groups: dict[tuple[str | None, str | None], tuple[list[Found], list[Found]]] = {}
     for half in halves:
         groups.setdefault((half.label, half.split), ([], []))[half.picture is None].append(half)

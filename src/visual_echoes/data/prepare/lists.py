@@ -130,7 +130,7 @@ def _from_row(row: Mapping[str, Any], root: Path) -> Candidate:
     video = row.get("video")
     names = [str(video or row.get("picture") or ""), str(video or row.get("sound") or "")]
     if not all(names):
-        raise ValueError("it names neither a video nor a picture and a sound")
+        raise ValueError("it names neither a video nor an image and a sound")
     if not all(map(is_one_line, names)):
         raise ValueError("a name holds control characters")
     picture, sound = (str(as_stored((root / name).absolute())) for name in names)
@@ -196,7 +196,7 @@ def _check_columns(path: Path, names: set[str], needed: set[str] | None) -> None
     if needed is not None and not needed <= names:
         raise EchoesError(f"{path} lacks {', '.join(sorted(needed - names))}; add them as columns with a header.")
     if needed is None and "video" not in names and not {"picture", "sound"} <= names:
-        raise EchoesError(f"{path} has no column video, nor picture and sound; add a header that names its columns.")
+        raise EchoesError(f"{path} has no column video, nor image and sound; add a header that names its columns.")
     if needed is None and names - _COLUMNS:
         odd = ", ".join(sorted(names - _COLUMNS))
         raise EchoesError(f"{path} has unknown columns ({odd}); use {', '.join(sorted(_COLUMNS))}.")

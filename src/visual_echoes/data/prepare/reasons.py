@@ -31,13 +31,13 @@ class Reason(StrEnum):
 
 
 WORDING = {
-    Reason.NOT_MEDIA: "neither a video, a picture nor a sound",
+    Reason.NOT_MEDIA: "neither a video, an image nor a sound",
     Reason.NOT_ENTERED: "a folder that was not entered",
     Reason.BAD_NAME: "its name holds control characters, or is no UTF-8",
     Reason.BAD_ROW: "its row in the list makes no sense",
     Reason.MISSING: "the list names it, but the file is not there",
     Reason.NOT_LISTED: "the list does not name it",
-    Reason.NO_PICTURE: "no picture: no video track, or no picture of the same name",
+    Reason.NO_PICTURE: "no image: no video track, or no image of the same name",
     Reason.NO_SOUND: "no sound: no sound track, or no sound of the same name",
     Reason.UNREADABLE: "damaged, incomplete, of another format, or larger than what is read",
     Reason.CRASHED: "the decoder crashed on it",
@@ -46,7 +46,7 @@ WORDING = {
     Reason.TOO_SHORT: "shorter than the shortest clip",
     Reason.BEYOND_END: "its times lie beyond the end of the file",
     Reason.SILENT: "silent all along",
-    Reason.STILL: "the same picture all along",
+    Reason.STILL: "the same image all along",
     Reason.DUPLICATE_ID: "another clip has the same id",
     Reason.DUPLICATE: "the same content as another clip",
     Reason.LEAK: "its source video is in another split",

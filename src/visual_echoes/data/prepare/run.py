@@ -109,7 +109,7 @@ def prepare(
     findings = _find(form, source, settings.listing, output)
     root = source.parent if source.is_file() else source
     if not findings.candidates and not findings.rejected:
-        raise EchoesError(f"{source} holds no files; name a folder with videos, pictures or sounds, or a list.")
+        raise EchoesError(f"{source} holds no files; name a folder with videos, images or sounds, or a list.")
     described = _described(settings, form, rules)
     _make_folder(output)
     with Journal(output, root, {"rules": asdict(rules), "examination": _EXAMINATION}, moved) as journal:

@@ -18,7 +18,7 @@ import torch
 from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.checkpoints.model import PartName
 from visual_echoes.codec import Codec
-from visual_echoes.data.clips import read_clip_pictures, read_clip_sound, window_offsets
+from visual_echoes.data.clips import read_clip_images, read_clip_sound, window_offsets
 from visual_echoes.data.manifest import MANIFEST, SPLITS, Clip, Description, read_description, read_manifest
 from visual_echoes.data.token_store import FORMAT, StoreDescription, TokenStoreWriter, read_store_description
 from visual_echoes.errors import EchoesError
@@ -131,7 +131,7 @@ def _read_ahead(batches: Sequence[Sequence[Clip]], prepared: Description, thread
     """The arrays of each batch; the next one is read while the caller is at work."""
 
     def read(clip: Clip) -> _Item:
-        pixels = read_clip_pictures(clip, prepared.root, range(len(clip.frames)), prepared.layout)
+        pixels = read_clip_images(clip, prepared.root, range(len(clip.frames)), prepared.layout)
         offsets = window_offsets(clip, prepared.layout, SOUND_WINDOWS)
         waves = [read_clip_sound(clip, prepared.root, prepared.layout, offset).numpy() for offset in offsets]
         return pixels.movedim(1, -1).numpy(), np.stack(waves)

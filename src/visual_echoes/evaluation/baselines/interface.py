@@ -15,7 +15,7 @@ class Baseline(Protocol):
     """Translates tokens, int64 on the CPU, places in row-major order; same seed, same result, in any batch."""
 
     def image_to_audio(self, image_tokens_BI1: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Sound tokens (B, A, 1) for picture tokens, with one seed an item."""
+        """Sound tokens (B, A, 1) for image tokens, with one seed an item."""
 
     def audio_to_image(self, audio_tokens_BA1: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Picture tokens (B, I, 1) for sound tokens, with one seed an item."""
+        """Image tokens (B, I, 1) for sound tokens, with one seed an item."""

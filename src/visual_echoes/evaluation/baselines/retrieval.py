@@ -34,11 +34,11 @@ class NearestNeighbour:
         self._rows = {"image": torch.arange(len(cache.groups["image"])), "audio": shared.nonzero()[:, 0]}
 
     def image_to_audio(self, image_tokens_BI1: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Sound tokens for picture tokens; see `Baseline`."""
+        """Sound tokens for image tokens; see `Baseline`."""
         return self._answer("image", image_tokens_BI1, "audio", seeds)
 
     def audio_to_image(self, audio_tokens_BA1: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Picture tokens for sound tokens; see `Baseline`."""
+        """Image tokens for sound tokens; see `Baseline`."""
         return self._answer("audio", audio_tokens_BA1, "image", seeds)
 
     def nearest(self, modality: Modality, tokens_BP1: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class Case:
 
     Attributes:
         measured: the modalities that are judged; another one in the rows is what was given, and only paired with them.
-        rows: the files of each row that is given. Rows of sounds or of pictures are of the same ids as the real one;
+        rows: the files of each row that is given. Rows of sounds or of images are of the same ids as the real one;
             made pairs are of ids of their own.
         trip: sends real files through a model; None where the round trip is among the rows or not wanted.
         layout: whose mels compare the sounds of a round trip.

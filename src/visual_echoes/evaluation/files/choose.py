@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.files.fidelity import PictureDistance
+from visual_echoes.evaluation.files.fidelity import ImageDistance
 from visual_echoes.evaluation.packaged import WEIGHTS, packaged_judges
 from visual_echoes.layout import Modality
 from visual_echoes.metrics.networks import judges as published
@@ -32,10 +32,10 @@ DEFAULTS: dict[Modality, str] = {"image": "efficientnet", "audio": "yamnet"}
 
 
 class Chosen(NamedTuple):
-    """The judges, and the distance of pictures if it was asked for."""
+    """The judges, and the distance of images if it was asked for."""
 
     judges: list[FileJudge]
-    lpips: PictureDistance | None
+    lpips: ImageDistance | None
 
 
 def choose(

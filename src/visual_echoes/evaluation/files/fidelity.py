@@ -24,17 +24,15 @@ from visual_echoes.training.vocoder_losses import log_mel_distance, stft_distanc
 
 SAME_LENGTH = 0.05  # seconds: encoders and vocoders add and drop that much at the ends of a sound
 
-# A distance of two uint8 pictures (H, W, C) of one size.
-PictureDistance = Callable[[np.ndarray, np.ndarray], float]
+# A distance of two uint8 images (H, W, C) of one size.
+ImageDistance = Callable[[np.ndarray, np.ndarray], float]
 
 
-def picture_fidelity(
-    given: Listing, made: Listing, lpips: PictureDistance | None, progress: Progress
-) -> dict[str, Mean]:
-    """PSNR in dB (equal pictures count as `HIGHEST_PSNR`), SSIM, and LPIPS if its network is there."""
+def image_fidelity(given: Listing, made: Listing, lpips: ImageDistance | None, progress: Progress) -> dict[str, Mean]:
+    """PSNR in dB (equal images count as `HIGHEST_PSNR`), SSIM, and LPIPS if its network is there."""
     found: dict[str, list[float]] = {}
     for first, second in _pairs(given, made):
-        given_HWC, made_HWC = _picture_pair(first, second)
+        given_HWC, made_HWC = _image_pair(first, second)
         values = {"PSNR (dB)": min(psnr(given_HWC, made_HWC), HIGHEST_PSNR), "SSIM": ssim(given_HWC, made_HWC)}
         if lpips is not None:
             values["LPIPS"] = lpips(given_HWC, made_HWC)
@@ -72,8 +70,8 @@ def _add(found: dict[str, list[float]], values: dict[str, float]) -> None:
         found.setdefault(name, []).append(value)
 
 
-def _picture_pair(first: Path, second: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Two pictures of one size: the given one is cropped and resized, as a tokenizer's input is, if it is larger."""
+def _image_pair(first: Path, second: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Two images of one size: the given one is cropped and resized, as a tokenizer's input is, if it is larger."""
     given, made = read_image(first), read_image(second)
     mode = "L" if given.mode == made.mode == "L" else "RGB"
     made_HWC = np.atleast_3d(np.array(made.convert(mode)))

@@ -75,9 +75,9 @@ def file_id(name: str) -> str:
 
 
 def list_folder(folder: Path, modality: Modality) -> Listing:
-    """All pictures or sounds in a folder and below it, linked folders too, hidden ones left out.
+    """All images or sounds in a folder and below it, linked folders too, hidden ones left out.
 
-    What `echoes sound`, `picture` and `pair` write lies there twice: as a sound or picture, and in a video. The video
+    What `echoes sound`, `picture` and `pair` write lies there twice: as a sound or image, and in a video. The video
     is then left out; that it holds the same item is known by its mark.
 
     Raises:

@@ -77,7 +77,7 @@ def _matrices(report: FilesReport) -> Iterator[dict[str, Any]]:
             if judged.confusion is not None:
                 yield _matrix(f"{name}: what {report.judges[judge].title} takes each file for", judged.confusion)
         if row.pairs is not None and row.pairs.confusion is not None:
-            yield _matrix(f"{name}: classes of pictures and their sounds", row.pairs.confusion)
+            yield _matrix(f"{name}: classes of images and their sounds", row.pairs.confusion)
 
 
 def _matrix(title: str, confusion: Confusion) -> dict[str, Any]:
@@ -103,11 +103,11 @@ def _media(case: Case, row: RowName, id: str) -> Iterator[tuple[Modality, str]]:
     sides: dict[Modality, Listing] = dict(case.rows.get(row, {}))
     for modality, listing in sides.items():
         if id in listing.files:
-            yield modality, (picture_uri if modality == "image" else sound_uri)(listing.files[id])
+            yield modality, (image_uri if modality == "image" else sound_uri)(listing.files[id])
 
 
-def picture_uri(path: Path) -> str:
-    """A picture as an address that holds it, made smaller if it is large."""
+def image_uri(path: Path) -> str:
+    """An image as an address that holds it, made smaller if it is large."""
     image, buffer = read_image(path), io.BytesIO()
     image.thumbnail((EXAMPLE_SIDE, EXAMPLE_SIDE))
     image.save(buffer, "PNG")

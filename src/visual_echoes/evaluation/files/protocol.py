@@ -22,7 +22,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.files import figures, scores
 from visual_echoes.evaluation.files.case import Case, Trip, UnusableFiles, find_problems
 from visual_echoes.evaluation.files.features import Seen, see
-from visual_echoes.evaluation.files.fidelity import PictureDistance, mean, picture_fidelity, sound_fidelity
+from visual_echoes.evaluation.files.fidelity import ImageDistance, image_fidelity, mean, sound_fidelity
 from visual_echoes.evaluation.files.listing import FEWEST, WORDS, Listing
 from visual_echoes.evaluation.files.records import (
     ROWS,
@@ -50,7 +50,7 @@ def evaluate_files(
     case: Case,
     judges: Sequence[FileJudge],
     *,
-    lpips: PictureDistance | None = None,
+    lpips: ImageDistance | None = None,
     allowed: Collection[str] = (),
     cache: Path | None = None,
     progress: Report = lambda done, total: None,
@@ -58,8 +58,8 @@ def evaluate_files(
     """Judge the files of a case; returns the report, and the case with the round trip and without unusable files.
 
     Args:
-        judges: of the modalities measured; of another one only those that compare pictures with sounds.
-        lpips: a distance of pictures, for round trips.
+        judges: of the modalities measured; of another one only those that compare images with sounds.
+        lpips: a distance of images, for round trips.
         allowed: ids or names of files that may be missing, unusable or silent.
         cache: folder in which features are kept.
         progress: called with how much is done, and of how much.
@@ -155,14 +155,14 @@ def _with_trips(case: Case, steps: _Steps) -> tuple[Case, dict[Modality, Trip]]:
 
 
 def _measure_row(
-    case: Case, row: RowName, eyes: _Eyes, trips: dict[Modality, Trip], lpips: PictureDistance | None, steps: _Steps
+    case: Case, row: RowName, eyes: _Eyes, trips: dict[Modality, Trip], lpips: ImageDistance | None, steps: _Steps
 ) -> Row:
     sides = case.rows[row]
     fidelity: dict[str, Mean] = {}
     mine = trips if row == "round trip" else {}
     for modality, trip in mine.items():
         if modality == "image":
-            fidelity |= picture_fidelity(trip.given, trip.made, lpips, steps)
+            fidelity |= image_fidelity(trip.given, trip.made, lpips, steps)
         else:
             fidelity |= sound_fidelity(trip.given, trip.made, case.layout, steps)
     return Row(
@@ -198,7 +198,7 @@ def _halves(seen: Seen) -> tuple[Seen, Seen] | str:
 
 
 def _pairs(sides: Mapping[Modality, Listing], eyes: _Eyes) -> Pairs:
-    """What judges of both modalities say of pictures and sounds of one id."""
+    """What judges of both modalities say of images and sounds of one id."""
     image, audio = sides["image"], sides["audio"]
     common = [id for id in image.files if id in audio.files]
     if not common:

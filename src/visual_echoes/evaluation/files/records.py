@@ -91,10 +91,10 @@ class Mean(Record):
 
 
 class Pairs(Record):
-    """Pictures and sounds of one id."""
+    """Images and sounds of one id."""
 
     clip_score: Mean | None  # 100 x cosine
-    confusion: Confusion | None  # by own classifiers of both: rows the picture's class, columns the sound's
+    confusion: Confusion | None  # by own classifiers of both: rows the image's class, columns the sound's
     pairs: int
 
 

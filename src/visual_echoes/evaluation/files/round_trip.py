@@ -15,7 +15,7 @@ from torch import Tensor
 from visual_echoes.evaluation.files.features import Progress
 from visual_echoes.evaluation.files.listing import Listing
 from visual_echoes.evaluation.records import Codebook
-from visual_echoes.inputs import picture_array, sound_array
+from visual_echoes.inputs import image_array, sound_array
 from visual_echoes.media import write_png, write_wav
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.tokenizers.vqgan import code_usage
@@ -53,7 +53,7 @@ def model_round_trip(
 
 
 def _pictures(echoes: VisualEchoes, files: list[Path], given: list[Path], made: list[Path]) -> Tensor:
-    pictures_BHWC = np.stack([picture_array(path, echoes.layout) for path in files])
+    pictures_BHWC = np.stack([image_array(path, echoes.layout) for path in files])
     tokens_BI = echoes.codec.encode_images(pictures_BHWC)
     for paths, arrays in ((given, pictures_BHWC), (made, echoes.codec.decode_images(tokens_BI))):
         for path, picture_HWC in zip(paths, arrays, strict=True):

@@ -92,7 +92,7 @@ def _others(report: FilesReport) -> Iterator[Line]:
         )  # fmt: skip
     yield _line(report, "CS", "CLIP and Wav2CLIP", lambda row: _mean(row.pairs.clip_score if row.pairs else None))
     yield _line(
-        report, "picture and sound agree", "own classifiers",
+        report, "image and sound agree", "own classifiers",
         lambda row: f"{row.pairs.confusion.agree:.1%}" if row.pairs and row.pairs.confusion else NOTHING,
     )  # fmt: skip
 

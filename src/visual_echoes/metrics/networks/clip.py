@@ -1,4 +1,4 @@
-"""The picture encoder of CLIP ViT-B/32 (Radford et al. 2021), with the tensor names of its `transformers` checkpoint.
+"""The image encoder of CLIP ViT-B/32 (Radford et al. 2021), with the tensor names of its `transformers` checkpoint.
 
 Shapes: B batch, H rows, W columns, L places (the class's first), D features.
 """
@@ -21,7 +21,7 @@ PARTS = ("vision_model.", "visual_projection.")
 
 
 def own_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of the picture encoder, without those of the text's."""
+    """The tensors of the image encoder, without those of the text's."""
     return {n: v for n, v in tensors.items() if n.startswith(PARTS) and not n.endswith("position_ids")}
 
 
@@ -105,7 +105,7 @@ class VisionModel(nn.Module):
         return self.post_layernorm(x_BLD[:, 0])
 
 
-class ClipPictures(nn.Module):
+class ClipImages(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.vision_model = VisionModel()

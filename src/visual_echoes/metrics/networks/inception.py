@@ -143,7 +143,7 @@ class FidInception(nn.Module):
         self.fc = nn.Linear(FEATURES, CLASSES)
 
     def forward(self, pictures_B3HW: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, D) and logits (B, K) without the classifier's bias, of pictures in [0, 1] of any size.
+        """Features (B, D) and logits (B, K) without the classifier's bias, of images in [0, 1] of any size.
 
         They are resized as pytorch-fid does, bilinearly without smoothing.
         """

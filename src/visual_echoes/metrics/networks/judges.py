@@ -135,7 +135,7 @@ class Wav2ClipJudge(_Sounds):
 
 
 class ClipJudge(PublishedJudge):
-    """The picture's side of CS."""
+    """The image's side of CS."""
 
     name = "clip"
     modality = "image"
@@ -143,8 +143,8 @@ class ClipJudge(PublishedJudge):
     frechet, kernel = "Fréchet distance (CLIP)", "kernel distance (CLIP)"
     preprocessing = f"shorter side to {clip.SIDE} pixels (bicubic), centre square, rounded as openai's CLIP does"
 
-    def load(self, weights: Path) -> clip.ClipPictures:
-        return load_published(clip.ClipPictures, weights, self.title, clip.own_names)
+    def load(self, weights: Path) -> clip.ClipImages:
+        return load_published(clip.ClipImages, weights, self.title, clip.own_names)
 
     def read(self, path: Path) -> Tensor:
         image = read_image(path)
@@ -159,13 +159,13 @@ class ClipJudge(PublishedJudge):
 
 
 class InceptionJudge(PublishedJudge):
-    """FID, KID and the inception score of pictures, as pytorch-fid resizes them."""
+    """FID, KID and the inception score of images, as pytorch-fid resizes them."""
 
     name = "inception"
     modality = "image"
     frechet, kernel = "FID", "KID"
     labels = tuple(f"Inception class {index}" for index in range(inception.CLASSES))
-    preprocessing = f"whole picture, bilinear to {inception.SIDE} pixels without smoothing, in [-1, 1]"
+    preprocessing = f"whole image, bilinear to {inception.SIDE} pixels without smoothing, in [-1, 1]"
 
     def load(self, weights: Path) -> inception.FidInception:
         return load_published(inception.FidInception, weights, self.title)

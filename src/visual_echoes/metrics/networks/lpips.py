@@ -44,17 +44,17 @@ class Lpips(nn.Module):
 
     @torch.inference_mode()
     def compare(self, given_HWC: np.ndarray, made_HWC: np.ndarray) -> float:
-        """The distance of two uint8 pictures of one size, grey or in colour; 0 for equal ones.
+        """The distance of two uint8 images of one size, grey or in colour; 0 for equal ones.
 
         Raises:
             EchoesError: a side under `SMALLEST`.
         """
         if min(given_HWC.shape[:2]) < SMALLEST:
-            raise EchoesError(f"LPIPS needs pictures of {SMALLEST} pixels or more a side; leave --judge lpips out.")
+            raise EchoesError(f"LPIPS needs images of {SMALLEST} pixels or more a side; leave --judge lpips out.")
         return float(self.distance(*(_input(picture_HWC) for picture_HWC in (given_HWC, made_HWC))))
 
     def distance(self, first_B3HW: Tensor, second_B3HW: Tensor) -> Tensor:
-        """The same of pictures in [-1, 1], (B,)."""
+        """The same of images in [-1, 1], (B,)."""
         total = torch.zeros(len(first_B3HW))
         sides = zip(self._directions(first_B3HW), self._directions(second_B3HW), strict=True)
         for layer, (first, second) in zip(self.layers, sides, strict=True):

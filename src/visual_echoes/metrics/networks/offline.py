@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import file_digest
-from visual_echoes.inputs import picture_array, sound_array
+from visual_echoes.inputs import image_array, sound_array
 from visual_echoes.media import fit_image, read_audio, read_image
 from visual_echoes.metrics.classifiers import JUDGE_BATCH, JUDGE_WEIGHTS, Judge, load_judge
 from visual_echoes.metrics.networks import second_opinions as known
@@ -45,7 +45,7 @@ BIRDNET_RATE, BIRDNET_WINDOW = 48000, 144000  # Hz, samples
 SHORTEST_TAIL = 0.5  # of a window; less of a sound's end than that is not looked at
 
 EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-STORED_SIDE = 256  # pixels; what is kept of a picture until its batch is full
+STORED_SIDE = 256  # pixels; what is kept of an image until its batch is full
 
 
 def package_folder(*packages: str, extra: str) -> Path:
@@ -197,7 +197,7 @@ class EfficientNetJudge(FileJudge):
 
     @torch.inference_mode()
     def look(self, items: Sequence[Tensor]) -> list[Look]:
-        input_B3HW = torch.cat([known.picture_input(picture_CHW[None]) for picture_CHW in items])
+        input_B3HW = torch.cat([known.image_input(image_CHW[None]) for image_CHW in items])
         features_BD = self.network.extract_features(input_B3HW).mean((2, 3))
         logits_BK = self.network._fc(features_BD)
         return [Look(features_D[None], logits_K) for features_D, logits_K in zip(features_BD, logits_BK, strict=True)]
@@ -223,7 +223,7 @@ class OwnJudge(FileJudge):
     def read(self, path: Path) -> Tensor:
         layout = self.judge.layout
         if self.modality == "image":
-            return torch.from_numpy(picture_array(path, layout)).movedim(-1, 0)
+            return torch.from_numpy(image_array(path, layout)).movedim(-1, 0)
         return torch.from_numpy(sound_array(path, layout))
 
     @torch.inference_mode()

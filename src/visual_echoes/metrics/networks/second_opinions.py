@@ -1,9 +1,9 @@
 """Second opinions: classifiers that others trained on far more classes, asked which of ours an item is.
 
 Their probabilities of the classes that belong to one of ours are added up and divided by how many these are, and the
-largest is the answer: ImageNet has 118 dogs and three frogs, so that the plain sum would take most pictures for dogs,
+largest is the answer: ImageNet has 118 dogs and three frogs, so that the plain sum would take most images for dogs,
 where all of ours are equally likely. Nothing is downloaded; both come inside packages of the extra `eval`.
-Their own accuracy on real data stands beside every figure: pictures this small are not what they were trained on.
+Their own accuracy on real data stands beside every figure: images this small are not what they were trained on.
 
 Shapes: B items, C channels, H rows, W columns, N samples, F STFT bins, M mel bands, T mel frames, P patches, K classes,
 G groups.
@@ -79,9 +79,7 @@ YAMNET_SHA256 = "cf149c90fc9b46c19569d7d6a841d7211ebfc45e6c927c3de0c9b080096bfb5
 INPUT_SCALE, INPUT_ZERO = 0.04793788492679596, 144
 SCORE_SCALE, SCORE_ZERO = 0.7565417289733887, 190
 
-PICTURE_SIDE = (
-    128  # trained with 224, but pictures of 32 pixels are told apart as well at this, in a quarter of the time
-)
+PICTURE_SIDE = 128  # trained with 224, but images of 32 pixels are told apart as well at this, in a quarter of the time
 PICTURE_MEAN, PICTURE_SCALE = 127.0, 128.0
 PICTURE_BATCH = 32
 
@@ -96,7 +94,7 @@ class SecondOpinion(Protocol):
     name: str
 
     def classes(self, items: Tensor) -> Tensor:
-        """Group of uint8 pictures (B, C, H, W) or float32 waveforms (B, N), int64 (B,)."""
+        """Group of uint8 images (B, C, H, W) or float32 waveforms (B, N), int64 (B,)."""
 
 
 def second_opinions(groups: Sequence[str], layout: Layout) -> dict[Modality, SecondOpinion]:
@@ -125,10 +123,10 @@ class EfficientNet:
 
     @torch.inference_mode()
     def classes(self, items: Tensor) -> Tensor:
-        """Group of uint8 pictures (B, C, H, W), int64 (B,); grey ones are taken as colour."""
+        """Group of uint8 images (B, C, H, W), int64 (B,); grey ones are taken as colour."""
         found = []
         for part in items.split(PICTURE_BATCH):
-            probabilities_BK = self.network(picture_input(part)).softmax(-1).double()
+            probabilities_BK = self.network(image_input(part)).softmax(-1).double()
             found.append((probabilities_BK @ self.members_GK.T).argmax(-1))
         return torch.cat(found)
 
@@ -167,8 +165,8 @@ class YAMNet:
         return (scores_BK[0].astype(np.float64) - SCORE_ZERO) * SCORE_SCALE
 
 
-def picture_input(pictures_BCHW: Tensor) -> Tensor:
-    """uint8 pictures of any size as EfficientNet-lite0 takes them, float32 (B, 3, side, side)."""
+def image_input(pictures_BCHW: Tensor) -> Tensor:
+    """uint8 images of any size as EfficientNet-lite0 takes them, float32 (B, 3, side, side)."""
     pixels_BCHW = pictures_BCHW.expand(-1, 3, -1, -1).float()
     enlarged = F.interpolate(pixels_BCHW, (PICTURE_SIDE,) * 2, mode="bicubic", antialias=True).clamp(0.0, 255.0)
     return (enlarged - PICTURE_MEAN) / PICTURE_SCALE
