@@ -124,7 +124,7 @@ class Replica:
         headers = {BATCH_HEADER: str(made.batch), "cache-control": "private, no-store"}
         return Response(_zipped(made.files), media_type="application/zip", headers=headers)
 
-    @serve.batch(batch_size_fn=_count)
+    @serve.batch(batch_size_fn=_count)  # type: ignore[untyped-decorator]
     async def _make(self, tasks: list[Task]) -> list[Made]:
         return await asyncio.to_thread(self._make_all, tasks)  # requests are taken meanwhile
 

@@ -51,7 +51,7 @@ def evaluate_digits(
 ) -> None:
     """Measure a digits model on the test split; writes a report, and sheets to look at."""
     from visual_echoes.data import digits
-    from visual_echoes.data.pairs import DESCRIPTION
+    from visual_echoes.data.manifest import DESCRIPTION
     from visual_echoes.evaluation.classes import evaluate_classes
     from visual_echoes.evaluation.measurement import MEASUREMENT_FILE, measured_here, write_measurement
     from visual_echoes.evaluation.report import write_report

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from visual_echoes import __version__
-from visual_echoes.data.pairs import DESCRIPTION
+from visual_echoes.data.manifest import DESCRIPTION
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.ceiling import measure_real, measure_round_trip
 from visual_echoes.evaluation.exam import Exam

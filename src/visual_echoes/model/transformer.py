@@ -110,7 +110,7 @@ class EchoTransformer(nn.Module):
             {s.name: nn.ModuleList(Head(width, s.codes, config.head_norm_eps) for _ in s.levels) for s in streams}
         )
         initialise(self)
-        self.register_load_state_dict_pre_hook(_upgrade)
+        self.register_load_state_dict_pre_hook(_upgrade)  # type: ignore[no-untyped-call]
 
     @cached_property
     def streams(self) -> Mapping[str, Stream]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from visual_echoes import __version__
-from visual_echoes.data.pairs import DESCRIPTION
+from visual_echoes.data.manifest import DESCRIPTION
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.against import retrieval_baselines
 from visual_echoes.evaluation.baselines.interface import Baseline
