@@ -19,7 +19,12 @@ AudioLike = str | os.PathLike[str] | tuple[np.ndarray, int]
 
 
 def image_array(picture: ImageLike, layout: Layout) -> np.ndarray:
-    """An image fitted to the layout: uint8 (size, size, channels), centre square, resized.
+    """An image fitted to the layout: uint8 (size, size, channels), centre square, resized; see `opened_image`."""
+    return fit_image(opened_image(picture), layout.image_size, layout.image_channels)
+
+
+def opened_image(picture: ImageLike) -> Image.Image:
+    """An image as it will be fitted: upright, in sRGB, "L" or "RGB".
 
     What it shows does not depend on how it is handed in: files, Pillow images and arrays go through
     `media.pixels.flat_image`.
@@ -44,7 +49,7 @@ def image_array(picture: ImageLike, layout: Layout) -> np.ndarray:
             raise EchoesError(f"The image cannot be decoded ({first_line(error)}); use another one.") from error
     else:
         picture = read_image(picture)
-    return fit_image(picture, layout.image_size, layout.image_channels)
+    return picture
 
 
 def _from_array(pixels: np.ndarray) -> Image.Image:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.streams import Stream, by_name
+from visual_echoes.streams import Stream, TimeAxis, by_name
 
 Concern = Literal["picture", "mel", "sound", "both"]
 Modality = Literal["image", "audio"]  # what a network looks at, or listens to
@@ -186,6 +186,12 @@ _FIELDS: dict[Concern, tuple[str, ...]] = {
     "both": (*_PICTURE, *_SOUND, "extra_streams"),
 }
 
+# Of the images and sounds that `scenes64` is trained on, in the order of the data set's groups.
+KINDS = (
+    "airplane", "bird", "cat", "clock", "cow", "cricket", "dog", "fire", "frog", "hen", "insect", "keyboard",
+    "motor_vehicle", "pig", "rain", "sea", "sheep", "siren", "train", "water", "wind",
+)  # fmt: skip
+
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
@@ -202,7 +208,15 @@ LAYOUTS: dict[str, Layout] = {
         Layout(
             name="scenes64", image_size=64, image_channels=3, image_factor=8, image_codes=1024,
             sample_rate=16_000, seconds=5.12, n_fft=512, hop=160, n_mels=80, fmin=60.0, fmax=7800.0,
-            trim_frames=1, audio_factor=(16, 8), audio_codes=1024, mel_floor=1e-5,
+            trim_frames=1, audio_factor=(16, 8), audio_codes=1024, mel_floor=1e-5, image_depth=6, audio_depth=6,
+            extra_streams=(
+                Stream(name="label", source="label", shape=(1,), codes=len(KINDS), detail=-2, names=KINDS),
+                Stream(name="image_semantic", source="image", shape=(1,), codes=256, depth=4, detail=-1),
+                Stream(
+                    name="audio_semantic", source="audio", shape=(9,), codes=256, detail=-1,
+                    time=TimeAxis(axis=0, start=0.48, step=0.48),
+                ),
+            ),
         ),
         Layout(
             name="digits", image_size=32, image_channels=1, image_factor=8, image_codes=256,

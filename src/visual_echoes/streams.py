@@ -43,6 +43,7 @@ class Stream(BaseModel):
         detail: streams of less detail are unmasked first.
         depth: residual codes a position holds; the second says what the first left over (residual VQ).
         time: the axis that is time, if the stream has one.
+        names: what each code means, of a stream that a person can name, such as a label; else none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,11 +55,14 @@ class Stream(BaseModel):
     detail: int = 0
     depth: PositiveInt = 1
     time: TimeAxis | None = None
+    names: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _time_is_an_axis(self) -> Self:
+    def _is_consistent(self) -> Self:
         if self.time is not None and self.time.axis >= len(self.shape):
             raise ValueError(f"stream {self.name} has no axis {self.time.axis}")
+        if self.names and len(self.names) != self.codes:
+            raise ValueError(f"stream {self.name} has {self.codes} codes and {len(self.names)} names")
         return self
 
     @property

@@ -66,7 +66,7 @@ VisualEchoes.from_pretrained("someone/tiny").save_pretrained({str(tmp_path / "ba
 def test_credits_go_along(hub: Hub, tmp_path: Path) -> None:
     code = """
 from visual_echoes import VisualEchoes
-from visual_echoes.checkpoints.model_folder import load_model
+from visual_echoes.checkpoints.loading import load_model
 VisualEchoes.from_pretrained("scenes").push_to_hub("someone/scenes")
 print(load_model("someone/scenes").files["transformer"].path.with_name("CREDITS.csv"))
 """

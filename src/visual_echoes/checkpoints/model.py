@@ -9,20 +9,30 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError
 from torch import nn
 
+from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout, Modality
 from visual_echoes.model.confidence import Calibration
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.fast import FastTransformer
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.model.transformer import EchoTransformer
+from visual_echoes.streams import by_name
 from visual_echoes.tokenizers.base import Tokenizer, check_fits
 from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer
 from visual_echoes.tokenizers.mage_vqgan import MageVQGAN, MageVQGANConfig
+from visual_echoes.tokenizers.semantic import (
+    AudioSemanticConfig,
+    AudioSemanticTokenizer,
+    ImageSemanticConfig,
+    ImageSemanticTokenizer,
+    SemanticTokenizer,
+)
 from visual_echoes.tokenizers.taef import TAEFConfig, TAEFTokenizer
 from visual_echoes.tokenizers.vqgan import VQGAN, VQGANConfig
 from visual_echoes.vocoders import build_vocoder
 
-PartName = Literal["image_vqgan", "audio_vqgan", "transformer", "vocoder"]
+PartName = Literal["image_vqgan", "audio_vqgan", "image_semantic", "audio_semantic", "transformer", "vocoder"]
+SemanticName = Literal["image_semantic", "audio_semantic"]  # parts that are named as the streams they make
 
 PART_NAMES: tuple[PartName, ...] = get_args(PartName)
 
@@ -69,6 +79,10 @@ def build_part(kind: str, config: dict[str, Any], layout: Layout) -> nn.Module:
         return CellTokenizer(CellConfig.model_validate(config))
     if kind == TAEFTokenizer.kind:
         return TAEFTokenizer(TAEFConfig.model_validate(config))
+    if kind == ImageSemanticTokenizer.kind:
+        return ImageSemanticTokenizer(ImageSemanticConfig.model_validate(config))
+    if kind == AudioSemanticTokenizer.kind:
+        return AudioSemanticTokenizer(AudioSemanticConfig.model_validate(config))
     if kind == "transformer":
         return FastTransformer(TransformerConfig.model_validate(config))
     return build_vocoder(kind, config, layout)
@@ -91,5 +105,23 @@ def check_layout(folder: Path, name: PartName, part: nn.Module, layout: Layout) 
     """Refuse a part whose own shape contradicts the folder's layout; vocoders see to that themselves."""
     if isinstance(part, Tokenizer) and (name == "image_vqgan" or name == "audio_vqgan"):
         check_fits(part.config, layout, name, folder)
+    elif isinstance(part, SemanticTokenizer) and (name == "image_semantic" or name == "audio_semantic"):
+        check_stream(part, layout, name, folder)
     elif isinstance(part, EchoTransformer):
         part.config.check_fits(layout, folder)
+
+
+def check_stream(part: SemanticTokenizer, layout: Layout, name: SemanticName, source: object) -> None:
+    """Refuse with `EchoesError` a semantic tokenizer whose codes are not those of the layout's stream.
+
+    Args:
+        source: where it comes from, for the message.
+    """
+    stream = by_name(layout.streams).get(name)
+    if stream is None:
+        raise EchoesError(f"Layout {layout.name!r} has no stream {name!r}, which {source} brings a tokenizer for.")
+    if (part.config.codes, part.config.depth) != (stream.codes, stream.depth):
+        raise EchoesError(
+            f"The {name} of {source} has {part.config.depth} x {part.config.codes} codes a position, but layout "
+            f"{layout.name!r} has {stream.depth} x {stream.codes}; choose a layout or a checkpoint that fits."
+        )

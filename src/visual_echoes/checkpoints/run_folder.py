@@ -19,7 +19,6 @@ from visual_echoes.checkpoints.model import PartName
 from visual_echoes.checkpoints.model_folder import CONFIG_FILE
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import file_digest
-from visual_echoes.tokenizers.base import TokenizerName
 
 RECIPE_FILE = "recipe.json"
 PART_FILE = "part.json"
@@ -64,7 +63,7 @@ class TrainedPart(BaseModel):
     kind: str
     config: dict[str, Any]
     layout: dict[str, Any]
-    tokenizers: dict[TokenizerName, str] = {}
+    tokenizers: dict[PartName, str] = {}
 
 
 Report = Callable[[str], None]

@@ -73,6 +73,11 @@ def fit_image(image: Image.Image, size: int, channels: int) -> np.ndarray:
     return np.array(square).reshape(size, size, channels)
 
 
+def whole_image(image: Image.Image, side: int) -> np.ndarray:
+    """The whole image, squeezed into a square: uint8 (side, side, 3)."""
+    return np.array(image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0))
+
+
 def write_png(path: StrPath, pixels: np.ndarray, metadata: Mapping[str, str]) -> None:
     """Write uint8 pixels (H, W, 1 or 3) as PNG, with one international text chunk for each metadata key.
 

@@ -60,7 +60,7 @@ class MaskRatio(LaterFields):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    LATER = ("distribution", "first_level_share")
+    LATER = ("distribution", "first_level_share", "shown_share")
 
     mean: float = 0.7
     deviation: float = Field(default=0.25, gt=0)
@@ -69,6 +69,7 @@ class MaskRatio(LaterFields):
     full_share: float = Field(default=0.0, ge=0, le=1)
     distribution: Literal["gaussian", "uniform", "arccos"] = "gaussian"
     first_level_share: float = Field(default=0.5, gt=0, lt=1)  # of the samples, where positions hold residual codes
+    shown_share: float = Field(default=0.0, ge=0, le=1)  # of the samples show the whole stream; before `full_share`
 
     @model_validator(mode="after")
     def _ordered(self) -> MaskRatio:
@@ -84,6 +85,8 @@ class MaskRatio(LaterFields):
         ratio_B = self._ratio(quantile_B).clamp(self.low, self.high)
         # Drawn even when unused, so that the share does not shift the other draws.
         whole_B = torch.rand(count, generator=generator, dtype=torch.float64) < self.full_share
+        if self.shown_share:
+            ratio_B = ratio_B.masked_fill(torch.rand(count, generator=generator) < self.shown_share, 0.0)
         return torch.where(whole_B, 1.0, ratio_B)
 
     def _cumulative(self, ratio: float) -> float:

@@ -175,11 +175,13 @@ class TransformerModel(LaterFields):
 
 
 class TransformerRecipe(_PartRecipe):
-    """Trains the transformer on the tokens of two trained tokenizers."""
+    """Trains the transformer on the tokens of trained tokenizers."""
 
     kind: Literal["transformer"]
     image_vqgan: Path
     audio_vqgan: Path
+    image_semantic: Path | None = None  # where the layout has streams of these names
+    audio_semantic: Path | None = None
     model: TransformerModel
     objective: MaskingObjective = MaskingObjective()
     image_copies: int = Field(default=1, ge=1)  # varied versions of each image in the token cache
