@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tiny
+from visual_echoes.checkpoints import loading
 from visual_echoes.checkpoints import model_folder as weights
 from visual_echoes.checkpoints.loading import load_model, packaged_models
 from visual_echoes.checkpoints.model import Model
