@@ -36,10 +36,20 @@ class LaterFields(BaseModel):
 
     A recipe that does not use them keeps the fingerprint it had before there were any, and so its runs go on; a model
     folder that does not use them is read by versions that do not know them. `EVERYTHING` as the context of
-    `model_dump` writes them all.
+    `model_dump` writes them all, under their names of today; otherwise `STORED_AS` has older ones, which are read, too.
     """
 
     LATER: ClassVar[tuple[str, ...]]
+    STORED_AS: ClassVar[dict[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _under_new_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        new_names = {old: new for new, old in cls.STORED_AS.items()}
+        old = {new_names[name]: value for name, value in values.items() if name in new_names}
+        return old | {name: value for name, value in values.items() if name not in new_names}
 
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
@@ -47,7 +57,7 @@ class LaterFields(BaseModel):
             return handler(self)
         fields = type(self).model_fields
         unused = [name for name in self.LATER if getattr(self, name) == fields[name].default]
-        return {name: value for name, value in handler(self).items() if name not in unused}
+        return {self.STORED_AS.get(name, name): value for name, value in handler(self).items() if name not in unused}
 
 
 class MaskRatio(LaterFields):
@@ -55,18 +65,19 @@ class MaskRatio(LaterFields):
 
     The paper's is a Gaussian, of which it studies means of 0.55 and 0.7; deviation and bounds are MAGE's. The others
     have neither mean nor deviation: "uniform", and "arccos" with the density 2 / (pi sqrt(1 - r^2)) of the shares that
-    a cosine schedule leaves masked (MaskGIT, Chang et al. 2022). `full_share` of the samples are masked whole instead,
-    which shows the model the empty condition that guidance uses (0 in the paper).
+    a cosine schedule leaves masked (MaskGIT, Chang et al. 2022). With the probability `condition_drop` a sample is
+    masked whole instead, which shows the model the empty condition that guidance uses (0 in the paper).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     LATER = ("distribution", "first_level_share")
+    STORED_AS = {"condition_drop": "full_share"}
 
     mean: float = 0.7
     deviation: float = Field(default=0.25, gt=0)
     low: float = Field(default=0.5, ge=0, le=1)
     high: float = Field(default=1.0, ge=0, le=1)
-    full_share: float = Field(default=0.0, ge=0, le=1)
+    condition_drop: float = Field(default=0.0, ge=0, le=1)
     distribution: Literal["gaussian", "uniform", "arccos"] = "gaussian"
     first_level_share: float = Field(default=0.5, gt=0, lt=1)  # of the samples, where positions hold residual codes
 
@@ -82,8 +93,8 @@ class MaskRatio(LaterFields):
         below, above = (self._cumulative(bound) for bound in (self.low, self.high))
         quantile_B = below + uniform_B * (above - below)
         ratio_B = self._ratio(quantile_B).clamp(self.low, self.high)
-        # Drawn even when unused, so that the share does not shift the other draws.
-        whole_B = torch.rand(count, generator=generator, dtype=torch.float64) < self.full_share
+        # Drawn even when unused, so that the probability does not shift the other draws.
+        whole_B = torch.rand(count, generator=generator, dtype=torch.float64) < self.condition_drop
         return torch.where(whole_B, 1.0, ratio_B)
 
     def _cumulative(self, ratio: float) -> float:
