@@ -5,6 +5,7 @@ was given, for anything they cannot use. Writers replace their target in one ste
 text beside the content, which `read_metadata` returns.
 """
 
+from visual_echoes.media.decoders import read_tracks
 from visual_echoes.media.images import (
     MAX_IMAGE_BYTES,
     MAX_IMAGE_PIXELS,
@@ -29,8 +30,7 @@ from visual_echoes.media.sounds import (
     write_wav,
 )
 from visual_echoes.media.sources import MAX_VIDEO_BYTES, VIDEO_SUFFIXES
-from visual_echoes.media.streams import Tracks
-from visual_echoes.media.tracks import read_tracks
+from visual_echoes.media.tracks import Tracks
 from visual_echoes.media.videos import MAX_FRAME_PIXELS, MAX_FRAMES, read_frames, read_frames_at
 
 __all__ = [
