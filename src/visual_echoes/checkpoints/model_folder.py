@@ -25,7 +25,7 @@ from visual_echoes.checkpoints.model import (
     WeightsFile,
     build_part,
     check_layout,
-    current_config,
+    kind_and_config,
     reason,
 )
 from visual_echoes.errors import EchoesError
@@ -94,9 +94,8 @@ def save_model(folder: Path, model: Model, half: bool) -> None:
             content = save_tensors(tensors)
             file, digest = f"{name}.safetensors", hashlib.sha256(content).hexdigest()
             write_bytes(folder / file, content)
-        descriptions[name] = PartDescription(
-            kind=model.kinds[name], config=model.configs[name], file=file, sha256=digest
-        )
+        kind, config = kind_and_config(part)
+        descriptions[name] = PartDescription(kind=kind, config=config, file=file, sha256=digest)
     description = ModelDescription(
         format=FORMAT, name=model.name, version=model.version, layout=model.layout.to_dict(),
         parts=descriptions, sampling=model.sampling, calibration=model.calibration,
@@ -156,7 +155,6 @@ def load_folder(folder: Path, wanted: Iterable[PartName] | None = None) -> Model
             raise EchoesError(f"{folder} has no {name}; choose a model folder that has one.")
         part = description.parts[name]
         model.parts[name] = _load_part(folder, name, part, layout)
-        model.kinds[name], model.configs[name] = part.kind, current_config(model.parts[name], part.config)
         if part.file is not None and part.sha256 is not None:
             model.files[name] = WeightsFile(folder / part.file, part.sha256)
     return model

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +83,7 @@ class EchoTransformer(nn.Module):
     first ones are known and the rest masked: a position is masked where its first code is.
     """
 
+    kind: ClassVar[str] = "transformer"
     block: type[Block] = Block
 
     def __init__(self, config: TransformerConfig) -> None:

@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from visual_echoes.checkpoints.convert.settings import (
+from visual_echoes.checkpoints.convert.sizes import (
     Settings,
+    Shapes,
     as_tuples,
     check_agreement,
     find_settings,
+    fit,
     read_settings,
 )
-from visual_echoes.checkpoints.convert.shapes import Shapes, fit
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
 from visual_echoes.vocoders import HiFiGAN, HiFiGANConfig, MelGAN, MelGANConfig
