@@ -20,7 +20,7 @@ from visual_echoes.layout import Layout
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.tokenizers.base import Tokenizer, TokenizerName, check_fits
 from visual_echoes.vocoders import HiFiGAN, RemappedHiFiGAN, Vocoder, build_vocoder
-from visual_echoes.vocoders.own_mel import OwnMel
+from visual_echoes.vocoders.remapped import OwnMel
 
 MelChoice = Literal["own", "layout"]
 ConvertedPart = Literal["image_vqgan", "audio_vqgan", "vocoder"]

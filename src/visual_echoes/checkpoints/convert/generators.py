@@ -22,7 +22,7 @@ from visual_echoes.checkpoints.convert.sizes import (
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
 from visual_echoes.vocoders import HiFiGAN, HiFiGANConfig, MelGAN, MelGANConfig
-from visual_echoes.vocoders.own_mel import OwnMel
+from visual_echoes.vocoders.remapped import OwnMel
 
 # Dilations leave no trace in the tensors. These are the published ones (HiFi-GAN, config_v1 to v3), by the kind of
 # block and its number of convolutions.
