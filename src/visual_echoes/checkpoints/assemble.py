@@ -17,9 +17,9 @@ from visual_echoes.vocoders import GriffinLim
 
 # The part of a layout that each part depends on.
 _CONCERNS: dict[PartName, Concern] = {
-    "image_vqgan": "picture",
-    "audio_vqgan": "sound",
-    "transformer": "both",
+    "image_vqgan": "image",
+    "audio_vqgan": "audio",
+    "transformer": "all",
     "vocoder": "mel",
 }
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from visual_echoes.checkpoints.convert.contents import Chosen, choose
 from visual_echoes.errors import EchoesError, first_line
-from visual_echoes.files import StrPath
+from visual_echoes.files import StrPath, read_limited
 
 MAX_CHECKPOINT_BYTES = 4 << 30
 INDEX_SUFFIX = ".index.json"
@@ -191,9 +191,7 @@ def checkpoint_files(path: Path) -> list[Path]:
 def _indexed(path: Path) -> list[str]:
     """The files that an index names."""
     try:
-        if path.stat().st_size > MAX_INDEX_BYTES:
-            raise ValueError(f"more than {MAX_INDEX_BYTES} bytes")
-        names = sorted({str(name) for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()})
+        names = sorted({str(name) for name in json.loads(read_limited(path, MAX_INDEX_BYTES))["weight_map"].values()})
         if not 0 < len(names) <= MAX_SHARDS or any(Path(name).name != name for name in names):
             raise ValueError("it names no files beside it")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from visual_echoes.errors import EchoesError, first_line
-from visual_echoes.files import StrPath
+from visual_echoes.files import StrPath, read_limited
 
 Network = TypeVar("Network", bound=nn.Module)
 ABSENT = 1
@@ -115,9 +115,7 @@ def find_settings(source: StrPath, key: str) -> Settings | None:
 
     path = Path(source)
     try:
-        if path.stat().st_size > MAX_SETTINGS_BYTES:
-            raise EchoesError(f"{path} is larger than {MAX_SETTINGS_BYTES} bytes; this is no config.")
-        text = path.read_text(encoding="utf-8")
+        text = read_limited(path, MAX_SETTINGS_BYTES).decode("utf-8")
         content = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise EchoesError(
