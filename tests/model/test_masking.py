@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import tiny
-from visual_echoes.model.masking import EVERYTHING, Mask, MaskRatio, draw_mask
+from visual_echoes.model.masking import Mask, MaskRatio, draw_mask
+from visual_echoes.model.upgrade import EVERYTHING
 from visual_echoes.streams import Stream
 
 # Ratio bounds as a recipe would write them.

@@ -81,19 +81,15 @@ class AutoregressiveSampling(BaseModel):
 class Cache:
     """Keys and values of one block at the positions it has seen."""
 
-    def __init__(self, length: int) -> None:
-        self.length, self.seen = length, 0
-        self._keys_BHLd = self._values_BHLd = torch.empty(0)
+    def __init__(self) -> None:
+        self._seen: tuple[Tensor, Tensor] | None = None
 
     def extend(self, k_BHSd: Tensor, v_BHSd: Tensor) -> tuple[Tensor, Tensor]:
         """Take in the next positions; returns keys and values of all so far."""
-        if not self.seen:
-            shape = (*k_BHSd.shape[:2], self.length, k_BHSd.shape[-1])
-            self._keys_BHLd, self._values_BHLd = k_BHSd.new_empty(shape), v_BHSd.new_empty(shape)
-        start, self.seen = self.seen, self.seen + k_BHSd.shape[2]
-        self._keys_BHLd[:, :, start : self.seen] = k_BHSd
-        self._values_BHLd[:, :, start : self.seen] = v_BHSd
-        return self._keys_BHLd[:, :, : self.seen], self._values_BHLd[:, :, : self.seen]
+        if self._seen is not None:
+            k_BHSd, v_BHSd = (torch.cat(pair, 2) for pair in zip(self._seen, (k_BHSd, v_BHSd), strict=True))
+        self._seen = k_BHSd, v_BHSd
+        return self._seen
 
 
 class CausalBlock(Block):
@@ -167,7 +163,7 @@ class AutoregressiveTransformer(nn.Module):
         length = self.config.stream(target).positions
         uniform_BT = torch.stack([torch.rand(length, generator=generator) for generator in generators])
         uniform_BT = uniform_BT.to(condition_BP1.device)
-        caches = [Cache(1 + sum(stream.positions for stream in self.config.streams)) for _ in self.blocks]
+        caches = [Cache() for _ in self.blocks]
         start_B1D = self.start[MODALITIES.index(target)].expand(len(condition_BP1), 1, -1)
         x_BSD = torch.cat([start_B1D, self._embed(condition, condition_BP1[..., 0])], 1)
         positions_TD, drawn = self._positions(target), []

@@ -9,55 +9,17 @@ Shapes: B batch, P positions of one stream, Q codes a position holds.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializationInfo,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor
 
+from visual_echoes.model.upgrade import LaterFields
 from visual_echoes.streams import Stream
 
 # Taken off before rounding up, so that 0.5 of 16 positions are 8 and 0.14 of 50 are 7 whatever the float product.
 ROUNDING = 1e-9
-
-EVERYTHING = "everything"
-
-
-class LaterFields(BaseModel):
-    """Settings whose `LATER` fields are written down only where they differ from their defaults.
-
-    A recipe that does not use them keeps the fingerprint it had before there were any, and so its runs go on; a model
-    folder that does not use them is read by versions that do not know them. `EVERYTHING` as the context of
-    `model_dump` writes them all, under their names of today; otherwise `STORED_AS` has older ones, which are read, too.
-    """
-
-    LATER: ClassVar[tuple[str, ...]]
-    STORED_AS: ClassVar[dict[str, str]] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _under_new_names(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        new_names = {old: new for new, old in cls.STORED_AS.items()}
-        old = {new_names[name]: value for name, value in values.items() if name in new_names}
-        return old | {name: value for name, value in values.items() if name not in new_names}
-
-    @model_serializer(mode="wrap")
-    def _without_unused(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        if info.context == EVERYTHING:
-            return handler(self)
-        fields = type(self).model_fields
-        unused = [name for name in self.LATER if getattr(self, name) == fields[name].default]
-        return {self.STORED_AS.get(name, name): value for name, value in handler(self).items() if name not in unused}
 
 
 class MaskRatio(LaterFields):
@@ -71,7 +33,7 @@ class MaskRatio(LaterFields):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     LATER = ("distribution", "first_level_share")
-    STORED_AS = {"condition_drop": "full_share"}
+    STORED_AS: ClassVar[dict[str, str]] = {"condition_drop": "full_share"}
 
     mean: float = 0.7
     deviation: float = Field(default=0.25, gt=0)
