@@ -9,7 +9,7 @@ Shapes: B batch, C channels, H rows, W columns, h x w token grid, D code dimensi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
@@ -87,7 +87,7 @@ class ResnetBlock(nn.Module):
 class AttnBlock(nn.Module):
     """Single-head self-attention over all positions of the grid."""
 
-    def __init__(self, width: int, config: VQGANConfig) -> None:
+    def __init__(self, width: int, config: LevelConfig) -> None:
         super().__init__()
         self.norm = group_norm(width, config)
         self.q = nn.Conv2d(width, width, 1)
@@ -128,15 +128,11 @@ class Upsample(nn.Module):
         return self.conv(F.interpolate(x_BCHW, scale_factor=self.scale, mode="nearest"))
 
 
-Block = Callable[[int, int, Any], nn.Module]  # of widths in and out and the config
-Attention = Callable[[int, Any], nn.Module]  # of a width and the config
-
-
 class Level(nn.Module):
     """The blocks of one resolution, each followed by attention where the config asks for it."""
 
     def __init__(
-        self, block: Block, width_in: int, width_out: int, blocks: int, attention: bool, config: LevelConfig
+        self, block: type[Any], width_in: int, width_out: int, blocks: int, attention: bool, config: LevelConfig
     ) -> None:
         super().__init__()
         widths = [width_in] + [width_out] * (blocks - 1)
@@ -159,7 +155,7 @@ class Level(nn.Module):
 class Middle(nn.Module):
     """Block, attention if there is any, block at the lowest resolution."""
 
-    def __init__(self, block: Block, attention: Attention, width: int, config: LevelConfig) -> None:
+    def __init__(self, block: type[Any], attention: type[Any], width: int, config: LevelConfig) -> None:
         super().__init__()
         self.block_1 = block(width, width, config)
         self.attn_1 = attention(width, config)
@@ -172,8 +168,8 @@ class Middle(nn.Module):
 class Encoder(nn.Module):
     """Image (B, channels, H, W) to features (B, latent_width, h, w)."""
 
-    block: ClassVar[Block] = ResnetBlock
-    attention: ClassVar[Attention] = AttnBlock  # in the middle
+    block: ClassVar[type[Any]] = ResnetBlock
+    attention: ClassVar[type[Any]] = AttnBlock  # in the middle
 
     def downsample(self, width: int, stride: tuple[int, int]) -> nn.Module:
         return Downsample(width, stride)
@@ -204,8 +200,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Features (B, latent_width, h, w) to image (B, channels, H, W)."""
 
-    block: ClassVar[Block] = ResnetBlock
-    attention: ClassVar[Attention] = AttnBlock
+    block: ClassVar[type[Any]] = ResnetBlock
+    attention: ClassVar[type[Any]] = AttnBlock
     more_blocks = 1  # a level than the encoder's
 
     def __init__(self, config: LevelConfig) -> None:
