@@ -14,8 +14,8 @@ from typing import Any, Literal
 from visual_echoes.errors import EchoesError
 from visual_echoes.streams import Stream, TimeAxis, by_name
 
-Concern = Literal["picture", "mel", "sound", "both"]
-Modality = Literal["image", "audio"]  # what a network looks at, or listens to
+Concern = Literal["image", "mel", "audio", "all"]  # what of a layout matters to a part of a model
+Modality = Literal["image", "audio"]
 MODALITIES: tuple[Modality, Modality] = ("image", "audio")
 
 
@@ -91,8 +91,7 @@ class Layout:
 
     @property
     def image_tokens(self) -> int:
-        rows, columns = self.image_grid
-        return rows * columns
+        return math.prod(self.image_grid)
 
     # Sounds
 
@@ -113,8 +112,7 @@ class Layout:
 
     @property
     def audio_tokens(self) -> int:
-        rows, columns = self.audio_grid
-        return rows * columns
+        return math.prod(self.audio_grid)
 
     @property
     def mel_frames(self) -> int:
@@ -131,7 +129,7 @@ class Layout:
         """Samples of a generated sound; the paper's 217,088."""
         return self.mel_frames * self.hop
 
-    # Both
+    # All of it
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -153,7 +151,7 @@ class Layout:
 
     def joined(self, other: Layout) -> Layout:
         """This layout's images with the other's sounds."""
-        return replace(self, **{field: getattr(other, field) for field in _FIELDS["sound"]})
+        return replace(self, **{field: getattr(other, field) for field in _FIELDS["audio"]})
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON has them; those of streams only where they differ from the paper's."""
@@ -170,20 +168,14 @@ class Layout:
 
 
 _LATER = ("image_depth", "audio_depth", "extra_streams")  # which older versions do not know
-_PICTURE = ("image_size", "image_channels", "image_factor", "image_codes", "image_depth")
-_TOKENIZER = (
-    "seconds",
-    "trim_frames",
-    "audio_factor",
-    "audio_codes",
-    "audio_depth",
-)  # of sounds; a vocoder works without
-_SOUND = tuple(field.name for field in fields(Layout) if field.name not in ("name", "extra_streams", *_PICTURE))
+_IMAGE = ("image_size", "image_channels", "image_factor", "image_codes", "image_depth")
+_AUDIO = tuple(field.name for field in fields(Layout) if field.name not in ("name", "extra_streams", *_IMAGE))
+_AUDIO_TOKENIZER = ("seconds", "trim_frames", "audio_factor", "audio_codes", "audio_depth")  # no vocoder asks for them
 _FIELDS: dict[Concern, tuple[str, ...]] = {
-    "picture": _PICTURE,
-    "mel": tuple(field for field in _SOUND if field not in _TOKENIZER),
-    "sound": _SOUND,
-    "both": (*_PICTURE, *_SOUND, "extra_streams"),
+    "image": _IMAGE,
+    "mel": tuple(field for field in _AUDIO if field not in _AUDIO_TOKENIZER),
+    "audio": _AUDIO,
+    "all": (*_IMAGE, *_AUDIO, "extra_streams"),
 }
 
 # Of the images and sounds that `scenes64` is trained on, in the order of the data set's groups.

@@ -263,7 +263,7 @@ def damage(folder: Path, kind: str) -> str:
         return "vocoder.onnx belongs to no network of this model"
     if kind == "large manifest":
         manifest.write_text(" " * (MAX_MANIFEST_BYTES + 1))
-        return "this is no manifest of graphs"
+        return r"no valid manifest of graphs \(more than"
     if kind == "broken manifest":
         manifest.write_bytes(b"{\xff")
         return "manifest.json is no valid manifest of graphs"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from visual_echoes.errors import EchoesError
@@ -29,12 +30,21 @@ from visual_echoes.tokenizers.semantic import (
 )
 from visual_echoes.tokenizers.taef import TAEFConfig, TAEFTokenizer
 from visual_echoes.tokenizers.vqgan import VQGAN, VQGANConfig
-from visual_echoes.vocoders import build_vocoder
+from visual_echoes.vocoders import Vocoder, build_vocoder
 
 PartName = Literal["image_vqgan", "audio_vqgan", "image_semantic", "audio_semantic", "transformer", "vocoder"]
 SemanticName = Literal["image_semantic", "audio_semantic"]  # parts that are named as the streams they make
 
 PART_NAMES: tuple[PartName, ...] = get_args(PartName)
+_NETWORKS: dict[str, tuple[Callable[..., nn.Module], type[BaseModel]]] = {
+    VQGAN.kind: (VQGAN, VQGANConfig),
+    MageVQGAN.kind: (MageVQGAN, MageVQGANConfig),
+    CellTokenizer.kind: (CellTokenizer, CellConfig),
+    TAEFTokenizer.kind: (TAEFTokenizer, TAEFConfig),
+    ImageSemanticTokenizer.kind: (ImageSemanticTokenizer, ImageSemanticConfig),
+    AudioSemanticTokenizer.kind: (AudioSemanticTokenizer, AudioSemanticConfig),
+    EchoTransformer.kind: (FastTransformer, TransformerConfig),
+}  # by what a folder calls them, beside the vocoders
 
 
 @dataclass(frozen=True)
@@ -55,15 +65,17 @@ class Model:
     parts: dict[PartName, nn.Module]
     sampling: SamplingSettings
     card: str = ""
-    kinds: dict[PartName, str] = field(default_factory=dict)
-    configs: dict[PartName, dict[str, Any]] = field(default_factory=dict)
     files: dict[PartName, WeightsFile] = field(default_factory=dict)
     calibration: dict[Modality, Calibration] = field(default_factory=dict)
 
+    @property
+    def kinds(self) -> dict[PartName, str]:
+        """What network each part is, as a folder calls it."""
+        return {name: kind_and_config(part)[0] for name, part in self.parts.items()}
+
     def take(self, name: PartName, other: Model) -> None:
         """Bring in a part of another model, in place of one's own if there is one."""
-        self.parts[name], self.kinds[name] = other.parts[name], other.kinds[name]
-        self.configs[name] = other.configs[name]
+        self.parts[name] = other.parts[name]
         self.files.pop(name, None)
         if name in other.files:
             self.files[name] = other.files[name]
@@ -71,26 +83,16 @@ class Model:
 
 def build_part(kind: str, config: dict[str, Any], layout: Layout) -> nn.Module:
     """An untrained part of a kind; `ValueError` if the config does not fit."""
-    if kind == VQGAN.kind:
-        return VQGAN(VQGANConfig.model_validate(config))
-    if kind == MageVQGAN.kind:
-        return MageVQGAN(MageVQGANConfig.model_validate(config))
-    if kind == CellTokenizer.kind:
-        return CellTokenizer(CellConfig.model_validate(config))
-    if kind == TAEFTokenizer.kind:
-        return TAEFTokenizer(TAEFConfig.model_validate(config))
-    if kind == ImageSemanticTokenizer.kind:
-        return ImageSemanticTokenizer(ImageSemanticConfig.model_validate(config))
-    if kind == AudioSemanticTokenizer.kind:
-        return AudioSemanticTokenizer(AudioSemanticConfig.model_validate(config))
-    if kind == "transformer":
-        return FastTransformer(TransformerConfig.model_validate(config))
+    if kind in _NETWORKS:
+        network, config_type = _NETWORKS[kind]
+        return network(config_type.model_validate(config))
     return build_vocoder(kind, config, layout)
 
 
-def current_config(part: nn.Module, config: dict[str, Any]) -> dict[str, Any]:
-    """The config that a part's folder is written with: of an older transformer today's."""
-    return part.config.model_dump(mode="json") if isinstance(part, EchoTransformer) else config
+def kind_and_config(part: nn.Module) -> tuple[str, dict[str, Any]]:
+    """What `build_part` makes such a part of; a model folder holds it as JSON."""
+    assert isinstance(part, EchoTransformer | Tokenizer | SemanticTokenizer | Vocoder)
+    return part.kind, part.config.model_dump(mode="json")
 
 
 def reason(error: Exception) -> str:

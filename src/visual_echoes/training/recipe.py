@@ -18,7 +18,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS, Layout
 from visual_echoes.metrics.classifiers import JudgeConfig
 from visual_echoes.model.blocks import NORM_EPS
-from visual_echoes.model.masking import LaterFields
+from visual_echoes.model.upgrade import LaterFields
 from visual_echoes.tokenizers.cells import RefinerConfig
 from visual_echoes.training.residual import DecoderLoss
 from visual_echoes.training.settings import FREE_TO_CHANGE, TrainSettings

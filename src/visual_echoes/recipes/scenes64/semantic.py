@@ -131,8 +131,7 @@ def main() -> None:
     name: SemanticName = "image_semantic" if options.what == "image" else "audio_semantic"
     model = Model(
         name=options.folder.name, version=__version__, layout=LAYOUT, parts={name: tokenizer},
-        sampling=SamplingSettings(), kinds={name: tokenizer.kind},
-        configs={name: tokenizer.config.model_dump(mode="json")},
+        sampling=SamplingSettings(),
     )  # fmt: skip
     save_model(options.folder, model, half=True)
 
