@@ -141,9 +141,9 @@ def test_the_same_generator_gives_the_same_mask(seed: int) -> None:
 def test_every_position_is_as_likely_as_any() -> None:
     samples = 40_000
     mask = mask_of(torch.full((samples,), 0.5), 16, low=0.25)
-    for places, share in ((mask.masked_BPQ[..., 0], 0.5), (mask.dropped_BP, 0.25)):
+    for chosen, share in ((mask.masked_BPQ[..., 0], 0.5), (mask.dropped_BP, 0.25)):
         deviation = math.sqrt(share * (1 - share) / samples)
-        assert (places.double().mean(0) - share).abs().max() < 4.5 * deviation
+        assert (chosen.double().mean(0) - share).abs().max() < 4.5 * deviation
 
 
 def test_consecutive_draws_are_independent() -> None:

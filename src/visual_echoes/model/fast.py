@@ -58,9 +58,9 @@ class FastTransformer(EchoTransformer):
     def forward(self, tokens: Tokens, masked: Tokens, dropped: Tokens | None = None) -> dict[str, Tensor]:
         """As the dense model's; with "cross" zeros at positions of which every code is known."""
         asked_BL = torch.cat([masked[name][..., -1] for name in self.streams], 1)
-        asked_BS = (
-            F.pad(asked_BL, (1, 0)) if self.config.decoder == "cross" else torch.ones_like(F.pad(asked_BL, (1, 0)))
-        )
+        asked_BS = F.pad(asked_BL, (1, 0))
+        if self.config.decoder == "full":
+            asked_BS = torch.ones_like(asked_BS)
         return self.by_stream(self.run(tokens, masked, self.seen(masked, dropped), asked_BS))
 
     def score(self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor]) -> dict[Level, Tensor]:
