@@ -59,7 +59,7 @@ class Result:
         seeds: the seed of each item, `seed` plus its index unless told otherwise; with it one can be made again alone.
         settings: how it was sampled; None for a plain round trip.
         confidence: float64 (n,), how likely each item is what its condition asks for, NaN where the condition is unlike
-            all the model was calibrated on; None where nothing is given, or where the model was not calibrated.
+            all the model was calibrated on; None where it is not asked for, or where the model was not calibrated.
     """
 
     images: np.ndarray | None
@@ -117,6 +117,7 @@ class VisualEchoes:
         seed: int = 0,
         seeds: Sequence[int] | None = None,
         batch_size: int = 16,
+        confidence: bool = False,
         progress: Progress | None = None,
         **settings: Any,
     ) -> Result:
@@ -127,6 +128,7 @@ class VisualEchoes:
             seed: item i is made with seed + i; same seed, same result, whatever the batch size.
             seeds: the seed of each item, instead.
             batch_size: items sampled at once.
+            confidence: whether to work out how likely each sound is what its image asks for; takes some more time.
             progress: called after each sampling step with the steps done and in all over the whole request, and the
                 state of the batch at hand; what it raises ends the request.
             **settings: any of `SamplingSettings`, over the model's defaults; `preset="fast"` (or another of
@@ -137,7 +139,7 @@ class VisualEchoes:
         """
         given = Given(len(images), pictures=self._pictures(images))
         seeds = _item_seeds(seed, given.count) if seeds is None else seeds
-        return self._run(given, (("audio",),), seeds, batch_size, progress, settings)
+        return self._run(given, (("audio",),), seeds, batch_size, progress, settings, confidence)
 
     def audio_to_image(
         self,
@@ -146,6 +148,7 @@ class VisualEchoes:
         seed: int = 0,
         seeds: Sequence[int] | None = None,
         batch_size: int = 16,
+        confidence: bool = False,
         progress: Progress | None = None,
         **settings: Any,
     ) -> Result:
@@ -159,7 +162,7 @@ class VisualEchoes:
             if not wave_N.any():
                 raise EchoesError(f"Sound {number} is silent all along; use another sound.")
         seeds = _item_seeds(seed, given.count) if seeds is None else seeds
-        return self._run(given, (("image",),), seeds, batch_size, progress, settings)
+        return self._run(given, (("image",),), seeds, batch_size, progress, settings, confidence)
 
     def generate_pair(
         self,
@@ -267,6 +270,7 @@ class VisualEchoes:
         batch_size: int,
         progress: Progress | None,
         changes: dict[str, Any],
+        confidence: bool = False,
     ) -> Result:
         """Sample the groups one after the other, batch by batch."""
         if given.count < 1 or batch_size < 1:
@@ -284,7 +288,8 @@ class VisualEchoes:
             rows = slice(first, min(first + batch_size, given.count))
             heard_BMT = None if given.waves is None else self.codec.mels(given.waves[rows])
             tokens, masked = self._start(given, rows, heard_BMT)
-            sure.append(self._confidence(given, rows, heard_BMT, tokens))
+            if confidence:
+                sure.append(self._confidence(given, rows, heard_BMT, tokens))
             report = None if progress is None else partial(_report, progress, number * steps, len(batches) * steps)
             filled = generate(
                 scorer(self.codec.transformer, settings.kv_refresh_every), self.layout.streams, tokens, masked, plan,
@@ -294,6 +299,7 @@ class VisualEchoes:
             mel_BMT, wave_BN = self._finish_sounds(given, rows, heard_BMT, filled["audio"], masked["audio"])
             mels.append(mel_BMT.float().cpu().numpy())
             waves.append(wave_BN)
+        known = [part for part in sure if part is not None]
         return Result(
             images=np.concatenate(images),
             audio=np.concatenate(waves),
@@ -301,7 +307,7 @@ class VisualEchoes:
             sample_rate=self.layout.sample_rate,
             seeds=tuple(seeds),
             settings=settings,
-            confidence=np.concatenate([part for part in sure if part is not None]) if sure[0] is not None else None,
+            confidence=np.concatenate(known) if known else None,
         )
 
     def _confidence(self, given: Given, rows: slice, heard_BMT: Tensor | None, tokens: Tokens) -> np.ndarray | None:

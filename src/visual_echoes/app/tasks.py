@@ -78,14 +78,14 @@ def in_a_sentence(problem: Any) -> str:
 def sound_task(layout: Layout, options: Options, picture: Upload) -> Task:
     """Sounds for a image."""
     pictures = [picture.read(partial(image_array, layout=layout))] * options.count
-    made = _items("image_to_audio", options, pictures)
+    made = _items("image_to_audio", options, pictures, confidence=True)
     return Task("sound", made, frozenset({"picture"}), {"source": picture.name})
 
 
 def image_task(layout: Layout, options: Options, sound: Upload) -> Task:
     """Images for a sound."""
     sounds = [(fit_audio(_wave(layout, sound), layout.clip_samples), layout.sample_rate)] * options.count
-    made = _items("audio_to_image", options, sounds)
+    made = _items("audio_to_image", options, sounds, confidence=True)
     return Task("picture", made, frozenset({"sound"}), {"source": sound.name})
 
 

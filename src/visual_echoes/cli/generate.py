@@ -22,6 +22,7 @@ from visual_echoes.cli.items import (
 )
 from visual_echoes.cli.options import (
     BatchSizeOption,
+    ConfidenceOption,
     DeviceOption,
     GuidanceOption,
     ModelOption,
@@ -63,6 +64,7 @@ def sound(
     guidance: GuidanceOption = None,
     order: OrderOption = None,
     seed: SeedOption = 0,
+    confidence: ConfidenceOption = False,
     batch_size: BatchSizeOption = 16,
     model: ModelOption = None,
     device: DeviceOption = "auto",
@@ -82,7 +84,7 @@ def sound(
     _run(
         items,
         read=lambda path, _: image_array(path, echoes.layout),
-        make=partial(echoes.image_to_audio, batch_size=batch_size, **settings),
+        make=partial(echoes.image_to_audio, batch_size=batch_size, confidence=confidence, **settings),
         write=lambda item, result, row: export_item(
             echoes.model, result, row, output / item.stem, suffixes, task="sound", source=source_name(item.path)
         ),
@@ -106,6 +108,7 @@ def picture(
     guidance: GuidanceOption = None,
     order: OrderOption = None,
     seed: SeedOption = 0,
+    confidence: ConfidenceOption = False,
     batch_size: BatchSizeOption = 16,
     model: ModelOption = None,
     device: DeviceOption = "auto",
@@ -124,7 +127,7 @@ def picture(
     _run(
         items,
         read=lambda path, note: read_clip(path, echoes.layout, start, note),
-        make=partial(echoes.audio_to_image, batch_size=batch_size, **settings),
+        make=partial(echoes.audio_to_image, batch_size=batch_size, confidence=confidence, **settings),
         write=lambda item, result, row: export_item(
             echoes.model, result, row, output / item.stem, suffixes, task="picture", source=source_name(item.path)
         ),

@@ -51,6 +51,7 @@ ModelOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")]
+ConfidenceOption = Annotated[bool, typer.Option("--confidence", help="Say how sure the model is; takes longer.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]
 SignOption = Annotated[
     Path | None,

@@ -77,7 +77,7 @@ def _given_sound(examples: Examples, item: str, mel: np.ndarray) -> View:
 
 
 def _sounds_of_images(echoes: VisualEchoes, examples: Examples, output: Path, seed: int) -> Section:
-    result = echoes.image_to_audio([examples.file(item, ".png") for item in examples.items], seed=seed)
+    result = echoes.image_to_audio([examples.file(item, ".png") for item in examples.items], seed=seed, confidence=True)
     assert result.mels is not None
     cards = []
     for row, (item, words) in enumerate(examples.items.items()):
@@ -90,7 +90,7 @@ def _sounds_of_images(echoes: VisualEchoes, examples: Examples, output: Path, se
 
 
 def _images_of_sounds(echoes: VisualEchoes, examples: Examples, output: Path, seed: int) -> Section:
-    result = echoes.audio_to_image([examples.file(item, ".wav") for item in examples.items], seed=seed)
+    result = echoes.audio_to_image([examples.file(item, ".wav") for item in examples.items], seed=seed, confidence=True)
     assert result.mels is not None
     cards = []
     for row, (item, words) in enumerate(examples.items.items()):
