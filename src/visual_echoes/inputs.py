@@ -18,7 +18,7 @@ ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
 AudioLike = str | os.PathLike[str] | tuple[np.ndarray, int]
 
 
-def image_array(picture: ImageLike, layout: Layout) -> np.ndarray:
+def image_array(image: ImageLike, layout: Layout) -> np.ndarray:
     """An image fitted to the layout: uint8 (size, size, channels), centre square, resized.
 
     What it shows does not depend on how it is handed in: files, Pillow images and arrays go through
@@ -31,20 +31,22 @@ def image_array(picture: ImageLike, layout: Layout) -> np.ndarray:
     Raises:
         EchoesError: an unusable file, image or array.
     """
-    if isinstance(picture, np.ndarray):
-        picture = _from_array(picture)
-    if isinstance(picture, Image.Image):
-        if 0 in picture.size:
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.shape == (layout.image_size, layout.image_size, layout.image_channels):
+            return image  # fitted already
+        image = _from_array(image)
+    if isinstance(image, Image.Image):
+        if 0 in image.size:
             raise EchoesError("The image has no pixels; use another one.")
         try:
-            picture = flat_image(picture)
+            image = flat_image(image)
         except EchoesError:
             raise
         except Exception as error:  # what is opened but not loaded may still be damaged, or its file gone
             raise EchoesError(f"The image cannot be decoded ({first_line(error)}); use another one.") from error
     else:
-        picture = read_image(picture)
-    return fit_image(picture, layout.image_size, layout.image_channels)
+        image = read_image(image)
+    return fit_image(image, layout.image_size, layout.image_channels)
 
 
 def _from_array(pixels: np.ndarray) -> Image.Image:
