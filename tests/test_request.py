@@ -13,6 +13,7 @@ import tiny
 from visual_echoes import EchoesError, VisualEchoes
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.checkpoints.model_folder import save_model
+from visual_echoes.layout import VIEW_SIDE
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.request import Given, start
 from visual_echoes.streams import Stream, TimeAxis
@@ -109,7 +110,7 @@ def test_an_image_is_seen_whole(echoes: VisualEchoes) -> None:
     pictures, views = echoes._images([wide, square])
     assert np.abs(pictures[0].astype(int) - pictures[1]).max() <= 2
     assert views is not None
-    assert views.shape == (2, SIDE, SIDE, 3)
+    assert views.shape == (2, VIEW_SIDE, VIEW_SIDE, 3)
     assert not np.array_equal(views[0], views[1])
 
 

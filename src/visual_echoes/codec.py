@@ -58,12 +58,6 @@ class Codec:
         return cast(ImageSemanticTokenizer, self.part("image_semantic"))
 
     @property
-    def view_side(self) -> int | None:
-        """Pixels of the square that the stream "image_semantic" is made of; None where the model has no such stream."""
-        has = any(stream.name == "image_semantic" for stream in self.layout.streams)
-        return self.image_semantic.config.side if has else None
-
-    @property
     def audio_semantic(self) -> AudioSemanticTokenizer:
         return cast(AudioSemanticTokenizer, self.part("audio_semantic"))
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from visual_echoes.errors import EchoesError
 from visual_echoes.streams import Stream, TimeAxis, by_name
 
+VIEW_SIDE = 256  # pixels; as much as the networks that look at whole images need
 Concern = Literal["image", "mel", "audio", "all"]  # what of a layout matters to a part of a model
 Modality = Literal["image", "audio"]
 MODALITIES: tuple[Modality, Modality] = ("image", "audio")
@@ -88,6 +89,11 @@ class Layout:
         """Rows and columns of image tokens."""
         side = self.image_size // self.image_factor
         return side, side
+
+    @property
+    def view_side(self) -> int | None:
+        """Pixels of the square that whole images are squeezed into, where a stream is made of what they show."""
+        return VIEW_SIDE if any(stream.name == "image_semantic" for stream in self.streams) else None
 
     @property
     def image_tokens(self) -> int:

@@ -23,9 +23,8 @@ from visual_echoes.checkpoints.model import Model
 from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.codec import Codec
 from visual_echoes.errors import EchoesError
-from visual_echoes.inputs import AudioLike, ImageLike, heard_array, opened_image
+from visual_echoes.inputs import AudioLike, ImageLike, fitted_image, heard_array
 from visual_echoes.layout import other
-from visual_echoes.media.images import fit_image, whole_image
 from visual_echoes.model.confidence import weigh
 from visual_echoes.model.fast import scorer
 from visual_echoes.model.interface import Progress
@@ -60,7 +59,7 @@ class Result:
         seeds: the seed of each item, `seed` plus its index unless told otherwise; with it one can be made again alone.
         settings: how it was sampled; None for a plain round trip.
         confidence: float64 (n,), how likely each item is what its condition asks for, NaN where the condition is unlike
-            all the model was calibrated on; None where nothing is given, or where the model was not calibrated.
+            all the model was calibrated on; None where it is not asked for, or where the model was not calibrated.
         labels: what each item shows, given or foretold; None where the model has no labels.
     """
 
@@ -121,6 +120,7 @@ class VisualEchoes:
         seed: int = 0,
         seeds: Sequence[int] | None = None,
         batch_size: int = 16,
+        confidence: bool = False,
         progress: Progress | None = None,
         **settings: Any,
     ) -> Result:
@@ -133,6 +133,7 @@ class VisualEchoes:
             seed: item i is made with seed + i; same seed, same result, whatever the batch size.
             seeds: the seed of each item, instead.
             batch_size: items sampled at once.
+            confidence: whether to work out how likely each sound is what its image asks for; takes some more time.
             progress: called after each sampling step with the steps done and in all over the whole request, and the
                 state of the batch at hand; what it raises ends the request.
             **settings: any of `SamplingSettings`, over the model's defaults; `preset="fast"` (or another of
@@ -145,7 +146,7 @@ class VisualEchoes:
         labels = label_codes(self.layout, label, len(images))
         given = Given(len(images), pictures=pictures, views=views, labels=labels)
         seeds = _item_seeds(seed, given.count) if seeds is None else seeds
-        return self._run(given, (("label", "audio"),), seeds, batch_size, progress, settings)
+        return self._run(given, (("label", "audio"),), seeds, batch_size, progress, settings, confidence)
 
     def audio_to_image(
         self,
@@ -155,6 +156,7 @@ class VisualEchoes:
         seed: int = 0,
         seeds: Sequence[int] | None = None,
         batch_size: int = 16,
+        confidence: bool = False,
         progress: Progress | None = None,
         **settings: Any,
     ) -> Result:
@@ -168,7 +170,7 @@ class VisualEchoes:
             if not wave_N.any():
                 raise EchoesError(f"Sound {number} is silent all along; use another sound.")
         seeds = _item_seeds(seed, given.count) if seeds is None else seeds
-        return self._run(given, (("label", "image"),), seeds, batch_size, progress, settings)
+        return self._run(given, (("label", "image"),), seeds, batch_size, progress, settings, confidence)
 
     def generate_pair(
         self,
@@ -247,7 +249,7 @@ class VisualEchoes:
         Whatever is bad here cannot be good after generation, so it tells which part is at fault.
         """
         codec = self.codec
-        given_BHWC, _ = self._images(images, whole=False)
+        given_BHWC, _ = self._images(images)
         pictures = [codec.decode_images(codec.encode_images(batch)) for batch in _batches(given_BHWC, batch_size)]
         mels = [
             codec.decode_mels(codec.encode_mels(codec.mels(batch)))
@@ -260,18 +262,16 @@ class VisualEchoes:
             sample_rate=self.layout.sample_rate, seeds=(), settings=None,
         )  # fmt: skip
 
-    def _images(self, images: Sequence[ImageLike], whole: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
-        """Fitted images, and with `whole` the whole ones if the model looks at them; each file is read once."""
+    def _images(self, images: Sequence[ImageLike]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Fitted images, and the whole ones if the model looks at them."""
         _refuse_single(images)
-        layout, side = self.layout, self.codec.view_side if whole else None
-        opened = [opened_image(image) for image in images]
-        fitted = np.zeros((len(opened), layout.image_size, layout.image_size, layout.image_channels), np.uint8)
-        for row, image in enumerate(opened):
-            fitted[row] = fit_image(image, layout.image_size, layout.image_channels)
+        layout, side = self.layout, self.layout.view_side
+        fitted = [fitted_image(image, layout) for image in images]
+        shape = layout.image_size, layout.image_size, layout.image_channels
+        pixels = _stacked([image.pixels for image in fitted], shape)
         if side is None:
-            return fitted, None
-        views = [whole_image(image, side) for image in opened]
-        return fitted, np.stack(views) if views else np.zeros((0, side, side, 3), np.uint8)
+            return pixels, None
+        return pixels, _stacked([image.view for image in fitted if image.view is not None], (side, side, 3))
 
     def _sounds(self, sounds: Sequence[AudioLike]) -> np.ndarray:
         _refuse_single(sounds)
@@ -286,6 +286,7 @@ class VisualEchoes:
         batch_size: int,
         progress: Progress | None,
         changes: dict[str, Any],
+        confidence: bool = False,
     ) -> Result:
         """Sample the groups one after the other, batch by batch."""
         if given.count < 1 or batch_size < 1:
@@ -304,7 +305,8 @@ class VisualEchoes:
             rows = slice(first, min(first + batch_size, given.count))
             heard_BMT = None if given.waves is None else self.codec.mels(given.waves[rows])
             tokens, masked = start(self.codec, given, rows, heard_BMT)
-            sure.append(self._confidence(given, rows, heard_BMT, tokens))
+            if confidence:
+                sure.append(self._confidence(given, rows, heard_BMT, tokens))
             report = None if progress is None else partial(_report, progress, number * steps, len(batches) * steps)
             filled = generate(
                 scorer(self.codec.transformer, settings.kv_refresh_every), self.layout.streams, tokens, masked, plan,
@@ -315,6 +317,7 @@ class VisualEchoes:
             mels.append(mel_BMT.float().cpu().numpy())
             waves.append(wave_BN)
             named += names_of(self.layout, filled)
+        known = [part for part in sure if part is not None]
         return Result(
             images=np.concatenate(images),
             audio=np.concatenate(waves),
@@ -323,7 +326,7 @@ class VisualEchoes:
             seeds=tuple(seeds),
             settings=settings,
             labels=tuple(named) or None,
-            confidence=np.concatenate([part for part in sure if part is not None]) if sure[0] is not None else None,
+            confidence=np.concatenate(known) if known else None,
         )
 
     def _confidence(self, given: Given, rows: slice, heard_BMT: Tensor | None, tokens: Tokens) -> np.ndarray | None:
@@ -360,6 +363,11 @@ def resolve_device(name: str) -> torch.device:
 
 def _item_seeds(first: int, count: int) -> range:
     return range(first, first + count)
+
+
+def _stacked(rows: list[np.ndarray], shape: tuple[int, int, int]) -> np.ndarray:
+    """Images of one shape, uint8 (n, H, W, C), also where there are none."""
+    return np.stack(rows) if rows else np.zeros((0, *shape), np.uint8)
 
 
 def _batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:

@@ -191,7 +191,7 @@ def test_a_folder_is_run_by_its_graphs_with_the_same_results(exported: Path) -> 
     assert graphs.vocoder is None  # Griffin-Lim
     images = list(tiny.pair_split().images.movedim(1, -1).numpy()[::7])
     made, alone, expected = (
-        echoes.image_to_audio(images, seed=3, batch_size=size)
+        echoes.image_to_audio(images, seed=3, batch_size=size, confidence=True)
         for echoes, size in ((by_graph, 16), (by_graph, 1), (by_torch, 16))
     )
     for result in (alone, expected):

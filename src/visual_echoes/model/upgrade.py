@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, SerializationInfo, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor
 
+from visual_echoes.model.settings import RENAMED
+
 EVERYTHING = "everything"
 _GRIDS = {"image_grid", "image_codes", "audio_grid", "audio_codes"}
 _PIECES = {
@@ -76,8 +78,7 @@ def upgraded_sampling(values: Any) -> Any:
     values = {name: value for name, value in values.items() if name not in ("guidance_every", "confidence")}
     if values.pop("convention") == "extrapolate" and isinstance(values.get("guidance"), int | float):
         values["guidance"] += 1.0
-    renamed = {"settled_every": "kv_refresh_every", "schedule": "guidance_schedule"}
-    return {renamed.get(name, name): value for name, value in values.items()}
+    return {RENAMED.get(name, name): value for name, value in values.items()}
 
 
 def upgraded_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

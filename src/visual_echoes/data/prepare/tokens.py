@@ -152,7 +152,7 @@ def _read_ahead(
     batches: Sequence[Sequence[Clip]], prepared: Description, codec: Codec, threads: int
 ) -> Iterator[list[_Item]]:
     """The arrays of each batch; the next one is read while the caller is at work."""
-    layout, side, label = prepared.layout, codec.view_side, label_stream(codec.layout)
+    layout, side, label = prepared.layout, codec.layout.view_side, label_stream(codec.layout)
 
     def read(clip: Clip) -> _Item:
         frames = read_clip_frames(clip, prepared.root, range(len(clip.frames)))
