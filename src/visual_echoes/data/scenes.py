@@ -1,10 +1,10 @@
 """Photographs and recordings by kind: six kinds in 32 pixels (`scenes`), 21 in 64 pixels (`scenes64`).
 
 Images of `scenes` are CIFAR-10's (Krizhevsky 2009), those of `scenes64` come from public class sets. Sounds are
-ESC-50's (Piczak 2015): five seconds each, in folds that keep the takes of one recording together. `scenes64` adds windows
-of recordings under CC0, CC-BY, public domain or the Pixabay licence. Fold 4 is the test split. Only sounds under these
-licences are trained on; ESC-50's others serve for validation. Images and sounds of other kinds teach tokenizers,
-vocoder and classifiers what images and sounds are like.
+ESC-50's (Piczak 2015): five seconds each, in folds that keep the takes of one recording together. `scenes64` adds
+windows of recordings under CC0, CC-BY, public domain or the Pixabay licence. Fold 4 is the test split. Only sounds
+under these licences are trained on; ESC-50's others serve for validation. Images and sounds of other kinds teach
+tokenizers, vocoder and classifiers what images and sounds are like.
 """
 
 from __future__ import annotations
