@@ -34,7 +34,7 @@ Items = Callable[[str], tuple[Tensor, Tensor]]  # of a split: what the tokenizer
 
 def images(data: Path, split: str) -> tuple[Tensor, Tensor]:
     """Images (B, C, H, W) in [-1, 1] and their groups (B,)."""
-    found = read_split(data, split, LAYOUT, ["pictures"])
+    found = read_split(data, split, LAYOUT, ["images"])
     chosen = _some(found.image_groups, PER_KIND[split])
     return pixels_to_unit(found.images[chosen]), found.image_groups[chosen]
 

@@ -24,8 +24,9 @@ from visual_echoes.checkpoints.assemble import assemble
 from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.checkpoints.model_folder import save_model
+from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.data.pairs import read_split
-from visual_echoes.data.sources import Augmentation, ImageSource, MelSource, Source, WaveSource
+from visual_echoes.data.sources import ImageSource, MelSource, Source, WaveSource
 from visual_echoes.evaluation.ceiling import measure_round_trip
 from visual_echoes.evaluation.exam import Exam
 from visual_echoes.evaluation.generated import Amounts, Meter, measure_generated

@@ -9,7 +9,8 @@ import torch
 import tiny
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.codec import Codec
-from visual_echoes.data.sources import Augmentation, ImageSource, MelSource, WaveSource
+from visual_echoes.data.augmentation import Augmentation
+from visual_echoes.data.sources import ImageSource, MelSource, WaveSource
 from visual_echoes.data.tokens import encode_all, grid_encoder
 from visual_echoes.errors import EchoesError
 from visual_echoes.media.tensors import pcm_to_wave

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from visual_echoes.checkpoints.model import Model
+from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.data.pairs import PairSplit
-from visual_echoes.data.sources import Augmentation, ImageSource
+from visual_echoes.data.sources import ImageSource
 from visual_echoes.data.tokens import TokenCache
 from visual_echoes.layout import get_layout
 from visual_echoes.model.config import TransformerConfig

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from visual_echoes.data.sources import Augmentation, ImageSource, MelSource, WaveSource
+from visual_echoes.data.augmentation import Augmentation
+from visual_echoes.data.sources import ImageSource, MelSource, WaveSource
 from visual_echoes.data.tokens import TokenCache, encode_all, grid_encoder
 from visual_echoes.errors import EchoesError
 

@@ -140,7 +140,7 @@ def test_validation_takes_clips_from_the_whole_split(
     assert VALIDATION_CLIPS >= CLIPS
     monkeypatch.setattr("visual_echoes.training.build.VALIDATION_CLIPS", 3)
     task: Any = build_task(recipe("image-vqgan", clips, tmp_path))
-    assert [clip.id for clip in task.valid.clips] == ["valid-0", "valid-2", "valid-4"]
+    assert [clip.id for clip in task.valid.items.clips] == ["valid-0", "valid-2", "valid-4"]
     assert len(task.train) == CLIPS
 
 

@@ -28,9 +28,9 @@ from visual_echoes.training.recipe import (
     AudioResidualRecipe,
     AudioVQGANRecipe,
     AutoregressiveRecipe,
+    ClassifierRecipe,
     ImageResidualRecipe,
     ImageVQGANRecipe,
-    JudgeRecipe,
     Recipe,
     TransformerRecipe,
     VocoderRecipe,
@@ -58,7 +58,7 @@ def network(recipe: Recipe) -> nn.Module:
             return with_decoder(codes, recipe)
         if isinstance(recipe, VocoderRecipe):
             return build_vocoder(recipe.model.kind, recipe.model.model, layout)
-        if isinstance(recipe, JudgeRecipe):
+        if isinstance(recipe, ClassifierRecipe):
             return build_judge(recipe.model, layout, 10)
         if isinstance(recipe, AutoregressiveRecipe):
             return AutoregressiveTransformer(AutoregressiveConfig.for_layout(layout, **recipe.model.model_dump()))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -14,10 +13,9 @@ from torch import Tensor
 
 from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.checkpoints.model import PartName, SemanticName, check_stream
-from visual_echoes.data.clip_sources import ClipImageSource, ClipWaveSource
-from visual_echoes.data.manifest import files_root, is_clip_folder, read_manifest
+from visual_echoes.data.manifest import is_clip_folder
 from visual_echoes.data.pairs import Wanted, read_split
-from visual_echoes.data.sources import ImageSource, MelSource, Source, WaveSource
+from visual_echoes.data.sources import ImageSource, Items, MelSource, Source, WaveSource, open_split
 from visual_echoes.data.token_store import TokenStore
 from visual_echoes.data.tokens import TokenData
 from visual_echoes.errors import EchoesError
@@ -29,7 +27,7 @@ from visual_echoes.tokenizers.residual import ResidualQuantizer
 from visual_echoes.tokenizers.semantic import SemanticTokenizer
 from visual_echoes.tokenizers.vqgan import VQGANConfig
 from visual_echoes.training.autoregressive import AutoregressiveTask
-from visual_echoes.training.classifier import JudgeTask
+from visual_echoes.training.classifier import ClassifierTask
 from visual_echoes.training.codes import open_codes, with_decoder
 from visual_echoes.training.fine_tuning import freeze, start_from
 from visual_echoes.training.inputs import tokenizer_sources
@@ -37,9 +35,8 @@ from visual_echoes.training.recipe import (
     AudioResidualRecipe,
     AudioVQGANRecipe,
     AutoregressiveRecipe,
-    ImageResidualRecipe,
+    ClassifierRecipe,
     ImageVQGANRecipe,
-    JudgeRecipe,
     Recipe,
     ResidualRecipe,
     TokenizerModel,
@@ -64,14 +61,6 @@ PARTS: dict[str, PartName] = {
 }
 
 
-@dataclass(frozen=True)
-class _Split:
-    """One split as training items."""
-
-    pictures: Source
-    sounds: Source
-
-
 def build_task(recipe: Recipe) -> Task:
     """Open the data and build the networks of a recipe.
 
@@ -85,7 +74,7 @@ def build_task(recipe: Recipe) -> Task:
         task = _build(recipe)
     except ValidationError as error:
         raise EchoesError(f"The recipe's [model] makes no network: {error.errors()[0]['msg']}.") from error
-    if not isinstance(recipe, JudgeRecipe | AutoregressiveRecipe) and recipe.start_from is not None:
+    if not isinstance(recipe, ClassifierRecipe | AutoregressiveRecipe) and recipe.start_from is not None:
         start_from(task.modules["model"], recipe.start_from, PARTS[recipe.kind])
         freeze(task.modules["model"], recipe.freeze)
         _check_balance(task)
@@ -125,31 +114,23 @@ def audio_config(recipe: AudioVQGANRecipe) -> VQGANConfig:
 
 def _build(recipe: Recipe) -> Task:
     layout = recipe.get_layout()
-    if isinstance(recipe, JudgeRecipe):
-        wanted: Wanted = "pictures" if recipe.model.modality == "image" else "sounds"
-        pairs = {name: read_split(recipe.data, name, layout, [wanted]) for name in ("train", "valid")}
-        return JudgeTask(recipe.model, layout, pairs["train"], pairs["valid"], recipe.augmentation)
+    if isinstance(recipe, ClassifierRecipe):
+        wanted: Wanted = "images" if recipe.model.modality == "image" else "sounds"
+        train, valid = (read_split(recipe.data, name, layout, [wanted]) for name in ("train", "valid"))
+        return ClassifierTask(recipe.model, layout, train, valid, recipe.augmentation)
     if isinstance(recipe, TokensRecipe):
         return _token_task(recipe)
-    train, valid = (_open_split(recipe, name, layout) for name in ("train", "valid"))
     if isinstance(recipe, ImageVQGANRecipe):
-        return VQGANTask(image_config(recipe), recipe.loss, train.pictures, valid.pictures)
-    if isinstance(recipe, ResidualRecipe):
-        return _residual_task(recipe, layout, train, valid)
+        return VQGANTask(image_config(recipe), recipe.loss, *_images(recipe, layout))
     if isinstance(recipe, AudioVQGANRecipe):
-        mels = MelSource(train.sounds, layout), MelSource(valid.sounds, layout)
-        return VQGANTask(audio_config(recipe), recipe.loss, *mels)
+        return VQGANTask(audio_config(recipe), recipe.loss, *_mels(recipe, layout))
+    if isinstance(recipe, ResidualRecipe):
+        sources = _mels(recipe, layout) if isinstance(recipe, AudioResidualRecipe) else _images(recipe, layout)
+        codes = open_codes(recipe, layout, sources[0])
+        torch.manual_seed(recipe.train.seed)  # the same first weights whether or not codes had to be fitted
+        return ResidualDecoderTask(with_decoder(codes, recipe), recipe.loss, *sources)
     tokenizer = None if recipe.audio_vqgan is None else _load_tokenizer(recipe.audio_vqgan, "audio_vqgan", layout)
-    return VocoderTask(recipe.model, layout, train.sounds, valid.sounds, tokenizer)
-
-
-def _residual_task(recipe: ResidualRecipe, layout: Layout, train: _Split, valid: _Split) -> ResidualDecoderTask:
-    sources = (train.pictures, valid.pictures)
-    if isinstance(recipe, AudioResidualRecipe):
-        sources = MelSource(train.sounds, layout), MelSource(valid.sounds, layout)
-    tokenizer = open_codes(recipe, layout, sources[0])
-    torch.manual_seed(recipe.train.seed)  # the same first weights whether or not codes had to be fitted
-    return ResidualDecoderTask(with_decoder(tokenizer, recipe), recipe.loss, *sources)
+    return VocoderTask(recipe.model, layout, *_waves(recipe, layout), tokenizer)
 
 
 def _check_balance(task: Task) -> None:
@@ -163,19 +144,25 @@ def _check_balance(task: Task) -> None:
         )
 
 
-def _open_split(recipe: Recipe, name: str, layout: Layout) -> _Split:
-    if not is_clip_folder(recipe.data):
-        pictures = isinstance(recipe, ImageVQGANRecipe | ImageResidualRecipe)
-        wanted: Wanted = "pictures" if pictures else "sounds"
-        split = read_split(recipe.data, name, layout, [wanted])
-        return _Split(ImageSource(split, recipe.augmentation), WaveSource(split, layout, recipe.augmentation))
-    clips = read_manifest(recipe.data, name)
-    if not clips:
-        raise EchoesError(f"{recipe.data} has no clip in the split {name!r}; prepare more clips.")
-    if name == "valid":
-        clips = clips[:: math.ceil(len(clips) / VALIDATION_CLIPS)]
-    files = clips, files_root(recipe.data, recipe.root), layout, recipe.augmentation
-    return _Split(ClipImageSource(*files), ClipWaveSource(*files))
+def _open(recipe: Recipe, layout: Layout, wanted: Wanted) -> tuple[Items, Items]:
+    """The training and the validation split."""
+    train = open_split(recipe.data, "train", layout, [wanted], recipe.root)
+    return train, open_split(recipe.data, "valid", layout, [wanted], recipe.root, VALIDATION_CLIPS)
+
+
+def _images(recipe: Recipe, layout: Layout) -> tuple[Source, Source]:
+    train, valid = _open(recipe, layout, "images")
+    return ImageSource(train, recipe.augmentation), ImageSource(valid, recipe.augmentation)
+
+
+def _waves(recipe: Recipe, layout: Layout) -> tuple[Source, Source]:
+    train, valid = _open(recipe, layout, "sounds")
+    return WaveSource(train, layout, recipe.augmentation), WaveSource(valid, layout, recipe.augmentation)
+
+
+def _mels(recipe: Recipe, layout: Layout) -> tuple[Source, Source]:
+    train, valid = _waves(recipe, layout)
+    return MelSource(train, layout), MelSource(valid, layout)
 
 
 def _load_tokenizer(folder: Path, name: TokenizerName, layout: Layout) -> Tokenizer:

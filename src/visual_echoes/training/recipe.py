@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from visual_echoes.data.sources import Augmentation
+from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS, Layout
 from visual_echoes.metrics.classifiers import JudgeConfig
@@ -215,11 +215,16 @@ class AutoregressiveRecipe(_Recipe):
 TokensRecipe = TransformerRecipe | AutoregressiveRecipe  # those that train on the tokens of two tokenizers
 
 
-class JudgeRecipe(_Recipe):
-    """Trains a classifier of images or sounds that judges what is generated."""
+class ClassifierRecipe(_Recipe):
+    """Trains a classifier of images or sounds, by which what is generated is measured."""
 
-    kind: Literal["judge"]
+    kind: Literal["classifier", "judge"]  # the second in recipes of older versions
     model: JudgeConfig
+
+    def fingerprint(self) -> str:
+        """The same by either name of the kind, so that runs of older versions go on."""
+        older = self if self.kind == "judge" else self.model_copy(update={"kind": "judge"})
+        return super(ClassifierRecipe, older).fingerprint()
 
 
 Recipe = Annotated[
@@ -230,7 +235,7 @@ Recipe = Annotated[
     | VocoderRecipe
     | TransformerRecipe
     | AutoregressiveRecipe
-    | JudgeRecipe,
+    | ClassifierRecipe,
     Field(discriminator="kind"),
 ]
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Recipe)

@@ -24,8 +24,9 @@ from visual_echoes import __version__
 from visual_echoes.audio import mel_to_unit, wave_to_mel
 from visual_echoes.checkpoints.model import Model, SemanticName
 from visual_echoes.checkpoints.model_folder import save_model
+from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.data.pairs import read_split
-from visual_echoes.data.sources import Augmentation, ImageSource, WaveSource
+from visual_echoes.data.sources import ImageSource, WaveSource
 from visual_echoes.layout import get_layout
 from visual_echoes.metrics.networks.offline import YAMNetJudge
 from visual_echoes.model.settings import SamplingSettings
@@ -51,7 +52,7 @@ def image_tokenizer(data: Path) -> ImageSemanticTokenizer:
     """Codes of the principal components of training images' pooled features."""
     stream = STREAMS["image_semantic"]
     tokenizer = ImageSemanticTokenizer(ImageSemanticConfig(codes=stream.codes, depth=stream.depth, side=SIDE)).eval()
-    images = ImageSource(read_split(data, "train", LAYOUT, ["pictures"]), Augmentation())
+    images = ImageSource(read_split(data, "train", LAYOUT, ["images"]), Augmentation())
     generator = torch.Generator().manual_seed(0)
     chosen = torch.randperm(len(images), generator=generator)[:FIT_IMAGES]
     with torch.inference_mode():
