@@ -1,0 +1,203 @@
+"""A video with another sound: its picture's packets are copied as they are, the sound is encoded beside them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from fractions import Fraction
+from heapq import merge
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from visual_echoes.errors import EchoesError
+from visual_echoes.files import StrPath, atomic_path
+from visual_echoes.media.metadata import encode_comment
+from visual_echoes.media.sources import MAX_VIDEO_BYTES, open_container, open_source, seconds_in_file
+from visual_echoes.media.tracks import end_of, frames_of, sound_track, video_track
+
+SOUND_RATE = 48_000  # Hz, one that every AAC decoder takes
+SOUND_BITS = 192_000  # a second
+_KIND = "a video (MP4, MOV, MKV, WebM or AVI)"
+_BLOCK = 1 << 15  # samples
+
+
+def video_seconds(path: StrPath) -> tuple[float, float]:
+    """When the picture of a video begins, after the start of the file, and how long it is shown; both in seconds.
+
+    Read from the packets, so that no header is trusted.
+
+    Raises:
+        EchoesError: no video, or one without a frame.
+    """
+    with open_source(path, MAX_VIDEO_BYTES, _KIND) as file, open_container(file) as container:
+        stream = video_track(path, file, container)
+        first, last = None, 0.0
+        for packet in container.demux(stream):
+            time = packet.pts if packet.pts is not None else packet.dts
+            if time is None or packet.size == 0 or packet.is_discard:
+                continue
+            begins = seconds_in_file(container, stream, time)
+            first = begins if first is None else min(first, begins)
+            last = max(last, end_of(container, packet))
+    if first is None or last <= first:
+        raise EchoesError(f"{path} has no frame to be seen; use another video.")
+    return first, last - first
+
+
+def write_with_sound(
+    target: Path,
+    source: StrPath,
+    blocks: Iterable[np.ndarray],
+    rate: int,
+    metadata: Mapping[str, str],
+    mix_db: float | None = None,
+) -> Path:
+    """Write a video with another sound, which begins with its picture; returns the file.
+
+    The picture's packets are copied, its rotation and the file's metadata with them. The file is MP4, or Matroska (with
+    the suffix .mkv) where MP4 cannot hold the picture's codec.
+
+    Args:
+        target: with the suffix .mp4.
+        blocks: the sound, mono in [-1, 1], in order.
+        rate: of the sound, in Hz.
+        metadata: written as the comment.
+        mix_db: level at which the video's own sound stays beneath; None leaves it out.
+
+    Raises:
+        EchoesError: the video cannot be read or its codec not copied, or the file cannot be written.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(open_source(source, MAX_VIDEO_BYTES, _KIND))
+        container = stack.enter_context(open_container(file))
+        picture = video_track(source, file, container)
+        name, suffix = _container_for(source, picture)
+        path = target.with_suffix(suffix)
+        temporary = stack.enter_context(atomic_path(path))
+        # The edit list that says how long the sound is counts in this unit, else in milliseconds.
+        options = {"movie_timescale": str(SOUND_RATE)} if name == "mp4" else {}
+        output = stack.enter_context(av.open(str(temporary), "w", format=name, options=options))
+        copied = output.add_stream_from_template(picture)
+        for key, value in container.metadata.items():
+            output.metadata[key] = value
+        output.metadata["comment"] = encode_comment(metadata)
+        sound = output.add_stream("aac", rate=SOUND_RATE, layout="mono")
+        assert isinstance(sound, AudioStream)
+        sound.bit_rate = SOUND_BITS
+        first, seconds = video_seconds(source)
+        at_rate = _resampled(blocks, rate, round(seconds * SOUND_RATE))
+        if mix_db is not None:
+            own = _own_sound(source, first, stack)
+            at_rate = _mixed(at_rate, own, 10.0 ** (mix_db / 20.0))
+        pictures = _copies(container, picture, copied)
+        begins = Fraction(first).limit_denominator(SOUND_RATE)
+        output.start_encoding()
+        for packet in merge(pictures, _encoded(sound, at_rate, begins), key=_decoding_time):
+            output.mux(packet)
+    return path
+
+
+def _container_for(source: StrPath, picture: VideoStream) -> tuple[str, str]:
+    """The format that holds the picture's packets as they are, and its suffix."""
+    for name, suffix in (("mp4", ".mp4"), ("matroska", ".mkv")):
+        with suppress(ValueError, av.FFmpegError), av.open(io.BytesIO(), "w", format=name) as trial:
+            trial.add_stream_from_template(picture)
+            return name, suffix
+    codec = picture.codec_context.name
+    raise EchoesError(f"{source} has a picture in {codec}, which cannot be copied; convert it to H.264.")
+
+
+def _copies(container: InputContainer, picture: VideoStream, copied: VideoStream) -> Iterator[Packet[Any]]:
+    """The picture's packets, for the stream that they are copied into."""
+    for packet in container.demux(picture):
+        if packet.size == 0:
+            continue
+        if packet.pts is None:
+            packet.pts = packet.dts
+        packet.stream = copied
+        yield packet
+
+
+def _resampled(blocks: Iterable[np.ndarray], rate: int, samples: int) -> Iterator[np.ndarray]:
+    """The sound at `SOUND_RATE`, exactly so many samples: cut, or followed by silence."""
+    resampler = av.AudioResampler(format="fltp", layout="mono", rate=SOUND_RATE)
+    left = samples
+    for block in _frames(blocks, rate):
+        for frame in resampler.resample(block):
+            part: np.ndarray = frame.to_ndarray()[0][:left]
+            left -= len(part)
+            yield part
+    while left:
+        part = np.zeros(min(left, _BLOCK), np.float32)
+        left -= len(part)
+        yield part
+
+
+def _frames(blocks: Iterable[np.ndarray], rate: int) -> Iterator[av.AudioFrame | None]:
+    """Blocks as frames, and None after the last."""
+    for block in blocks:
+        samples = np.ascontiguousarray(block[np.newaxis], np.float32)
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        frame.sample_rate = rate
+        yield frame
+    yield None
+
+
+def _own_sound(source: StrPath, first: float, stack: ExitStack) -> Iterator[np.ndarray]:
+    """The video's own sound at `SOUND_RATE` from a time of the file on, silence where it has none."""
+    file = stack.enter_context(open_source(source, MAX_VIDEO_BYTES, _KIND))
+    container = stack.enter_context(open_container(file))
+    track = sound_track(source, file, container)
+    resampler = av.AudioResampler(format="fltp", layout="mono", rate=SOUND_RATE)
+    place = None
+    for frame in frames_of(container, track):
+        if place is None:
+            time = 0.0 if frame.pts is None else seconds_in_file(container, track, frame.pts)
+            place = round((time - first) * SOUND_RATE)
+            if place > 0:
+                yield np.zeros(place, np.float32)
+        for part in resampler.resample(frame):
+            samples: np.ndarray = part.to_ndarray()[0]
+            skipped = min(max(0, -place), len(samples))
+            place += len(samples)
+            yield samples[skipped:]
+
+
+def _mixed(sound: Iterable[np.ndarray], own: Iterable[np.ndarray], gain: float) -> Iterator[np.ndarray]:
+    """The sound with another beneath it, as long as the sound is; what passes full scale is turned down as a whole."""
+    parts = iter(own)
+    waiting = np.zeros(0, np.float32)
+    for block in sound:
+        while len(waiting) < len(block) and (part := next(parts, None)) is not None:
+            waiting = np.concatenate([waiting, part])
+        beneath, waiting = waiting[: len(block)], waiting[len(block) :]
+        mixed = block.copy()
+        mixed[: len(beneath)] += gain * beneath
+        yield mixed / (1.0 + gain)
+
+
+def _encoded(stream: AudioStream, blocks: Iterable[np.ndarray], begins: Fraction) -> Iterator[Packet[Any]]:
+    """Packets of a sound that begins at a time of the file, in seconds."""
+    done = round(begins * SOUND_RATE)
+    for block in blocks:
+        if not len(block):
+            continue
+        samples = np.ascontiguousarray(block[np.newaxis].clip(-1.0, 1.0), np.float32)
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        frame.sample_rate, frame.time_base, frame.pts = SOUND_RATE, Fraction(1, SOUND_RATE), done
+        done += len(block)
+        yield from stream.encode(frame)
+    yield from stream.encode(None)
+
+
+def _decoding_time(packet: Packet[Any]) -> Fraction:
+    """Seconds; the order in which a container stores its streams' packets."""
+    return (packet.dts or 0) * packet.time_base

@@ -1,0 +1,133 @@
+"""A sound for a whole video, and the video with it: what the command, the page and Python share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from PIL import Image
+
+from visual_echoes.errors import EchoesError
+from visual_echoes.files import atomic_path
+from visual_echoes.inputs import ImageLike
+from visual_echoes.media import read_frames_at
+from visual_echoes.media.cuts import read_cuts
+from visual_echoes.media.metadata import SOFTWARE, encode_comment
+from visual_echoes.media.remux import video_seconds, write_with_sound
+from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.provenance.mark import provenance
+from visual_echoes.windows import Report, Window, long_sound, plan_windows
+
+LONGEST = 6 * 3600.0  # seconds
+FRAMES_AT_ONCE = 4  # decoded before they are needed
+_BLOCK = 1 << 16  # samples
+
+
+def sound_for_video(
+    echoes: VisualEchoes,
+    video: Path,
+    stem: Path,
+    *,
+    keep_video: bool = True,
+    mix_db: float | None = None,
+    seed: int = 0,
+    label: str | None = None,
+    report: Report | None = None,
+    **settings: Any,
+) -> list[Path]:
+    """Make a sound as long as a video's picture: STEM.wav, and STEM.mp4 (or .mkv), the video with it.
+
+    Args:
+        video: its picture is copied, not encoded again.
+        stem: of the files; its folder must exist.
+        keep_video: also write the video.
+        mix_db: level at which the video's own sound stays beneath in the video; None leaves it out.
+        seed, label, **settings: as for `VisualEchoes.image_to_audio`.
+        report: called after each window with the windows that are done and all of them.
+
+    Raises:
+        EchoesError: an unusable video or setting, one longer than `LONGEST`, or a file that cannot be written.
+    """
+    first, seconds = video_seconds(video)
+    if seconds > LONGEST:
+        raise EchoesError(f"{video} is {seconds / 3600:.1f} hours long, more than {LONGEST / 3600:g}; cut it.")
+    rate = echoes.layout.sample_rate
+    samples = round(seconds * rate)
+    windows = plan_windows(echoes.layout, samples, [cut - first for cut in read_cuts(video)])
+    blocks = long_sound(
+        echoes, windows, _frames(video, echoes, windows, first), samples, seed=seed, label=label, report=report,
+        **settings,
+    )  # fmt: skip
+    details = {"task": "sound", "source": video.name, "seed": seed, "label": label, "windows": len(windows), **settings}
+    return write_long(echoes, stem, blocks, details, video if keep_video else None, mix_db)
+
+
+def sound_for_still(
+    echoes: VisualEchoes,
+    image: ImageLike,
+    seconds: float,
+    *,
+    seed: int = 0,
+    label: str | None = None,
+    report: Report | None = None,
+    **settings: Any,
+) -> Iterator[np.ndarray]:
+    """A sound of so many seconds for an image, as blocks of float32; arguments and errors as `long_sound`'s."""
+    if not 0 < seconds <= LONGEST:
+        raise EchoesError(
+            f"A sound may be up to {LONGEST / 3600:g} hours long, not {seconds:g} s; ask for another length."
+        )
+    samples = round(seconds * echoes.layout.sample_rate)
+    windows = plan_windows(echoes.layout, samples)
+    images = [image] * len(windows)
+    return long_sound(echoes, windows, images, samples, seed=seed, label=label, report=report, **settings)
+
+
+def write_long(
+    echoes: VisualEchoes,
+    stem: Path,
+    blocks: Iterator[np.ndarray],
+    details: dict[str, object],
+    video: Path | None = None,
+    mix_db: float | None = None,
+) -> list[Path]:
+    """Write blocks of a sound as STEM.wav, and the video with it; nothing is left behind where that fails."""
+    metadata = provenance(echoes.model, **details)
+    wav = stem.with_name(stem.name + ".wav")
+    rate = echoes.layout.sample_rate
+    paths = [wav]
+    with _wav_writer(wav, rate, metadata) as (temporary, file):
+        for block in blocks:
+            file.write(np.clip(np.rint(block.astype(np.float64) * 32768), -32768, 32767).astype(np.int16))
+        file.close()
+        if video is not None:
+            target = stem.with_name(stem.name + ".mp4")
+            paths.append(write_with_sound(target, video, _blocks_of(temporary), rate, metadata, mix_db))
+    return paths
+
+
+@contextmanager
+def _wav_writer(path: Path, rate: int, metadata: dict[str, str]) -> Iterator[tuple[Path, soundfile.SoundFile]]:
+    """A WAV file that becomes `path` when the block ends well."""
+    with (
+        atomic_path(path) as temporary,
+        soundfile.SoundFile(temporary, "w", rate, channels=1, format="WAV", subtype="PCM_16") as file,
+    ):
+        file.software, file.comment = SOFTWARE, encode_comment(metadata)
+        yield temporary, file
+
+
+def _blocks_of(path: Path) -> Iterator[np.ndarray]:
+    with soundfile.SoundFile(path) as file:
+        yield from file.blocks(_BLOCK, dtype="float32")
+
+
+def _frames(video: Path, echoes: VisualEchoes, windows: Sequence[Window], first: float) -> Iterator[Image.Image]:
+    """The frame that each window is made for, some at a time."""
+    times = [first + window.middle(echoes.layout) for window in windows]
+    for start in range(0, len(times), FRAMES_AT_ONCE):
+        yield from read_frames_at(video, times[start : start + FRAMES_AT_ONCE])
