@@ -14,7 +14,7 @@ from PIL import Image
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path
 from visual_echoes.inputs import ImageLike
-from visual_echoes.media import read_frames_at
+from visual_echoes.media import read_frames_at, write_mp4
 from visual_echoes.media.cuts import read_cuts
 from visual_echoes.media.metadata import SOFTWARE, encode_comment
 from visual_echoes.media.remux import video_seconds, write_with_sound
@@ -107,6 +107,22 @@ def write_long(
         if video is not None:
             target = stem.with_name(stem.name + ".mp4")
             paths.append(write_with_sound(target, video, _blocks_of(temporary), rate, metadata, mix_db))
+    return paths
+
+
+def write_still(
+    echoes: VisualEchoes,
+    stem: Path,
+    blocks: Iterator[np.ndarray],
+    details: dict[str, object],
+    pixels: np.ndarray | None,
+) -> list[Path]:
+    """Write blocks of a sound as STEM.wav, and as STEM.mp4 with an image, uint8 (H, W, C), if there is one."""
+    paths = write_long(echoes, stem, blocks, details)
+    if pixels is not None:
+        wave_N, rate = soundfile.read(paths[0], dtype="float32")
+        paths.append(stem.with_name(stem.name + ".mp4"))
+        write_mp4(paths[1], pixels, wave_N, rate, provenance(echoes.model, **details))
     return paths
 
 

@@ -176,13 +176,38 @@ def test_a_folder_without_images_is_named(command: Command, model_folder: Path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_video_gives_its_middle_frame_and_its_sound(command: Command, model_folder: Path, tmp_path: Path) -> None:
-    wave = 0.3 * np.sin(np.arange(4000) / 3)
+def test_a_video_gets_a_sound_of_its_length_and_an_image_for_its_sound(
+    command: Command, model_folder: Path, tmp_path: Path
+) -> None:
+    wave = 0.3 * np.sin(np.arange(8000) / 3)
     write_mp4(tmp_path / "clip.mp4", np.full((16, 16, 1), 200, np.uint8), wave.astype(np.float32), RATE, {})
     assert command("sound", tmp_path / "clip.mp4", "-o", tmp_path / "a", "--model", model_folder).exit_code == 0
     assert command("picture", tmp_path / "clip.mp4", "-o", tmp_path / "b", "--model", model_folder).exit_code == 0
     assert names(tmp_path / "a") == ["clip.mp4", "clip.wav"]
     assert names(tmp_path / "b") == ["clip.mp4", "clip.png"]
+    assert len(read_audio(tmp_path / "a" / "clip.wav", RATE)) == 8000
+
+
+def test_stills_and_videos_of_one_call_all_get_their_sounds(
+    command: Command, model_folder: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    write_mp4(tmp_path / "clip.mp4", np.full((16, 16, 1), 200, np.uint8), np.ones(3000, np.float32), RATE, {})
+    (tmp_path / "bad.mp4").write_bytes((tmp_path / "clip.mp4").read_bytes()[:900])
+    given = [pictures[0], tmp_path / "clip.mp4", tmp_path / "bad.mp4", pictures[1]]
+    result = command("sound", *given, "-o", tmp_path / "out", "--model", model_folder, "--no-video", "--mix", -6)
+    assert result.exit_code == 1
+    assert "bad.mp4" in result.stderr
+    assert names(tmp_path / "out") == ["clip.wav", "picture-0.wav", "picture-1.wav"]
+    assert read_metadata(tmp_path / "out" / "clip.wav")["seed"] == "1"
+
+
+def test_a_still_gets_a_sound_as_long_as_asked_for(
+    command: Command, model_folder: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    result = command("sound", *pictures[:2], "-o", out, "--model", model_folder, "--seconds", 1.25, "--no-video")
+    assert result.exit_code == 0, result.output
+    assert [len(read_audio(out / name, RATE)) for name in names(out)] == [round(1.25 * RATE)] * 2
 
 
 @pytest.mark.parametrize("name", ["sound", "picture", "reconstruct"])

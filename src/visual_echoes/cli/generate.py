@@ -18,6 +18,7 @@ from visual_echoes.cli.items import (
     read_batches,
     read_clip,
 )
+from visual_echoes.cli.long import Long, make_long
 from visual_echoes.cli.options import (
     BatchSizeOption,
     ConfidenceOption,
@@ -48,10 +49,16 @@ Read = Callable[[Path, "Layout", Callable[[str], None]], Any]
 
 def sound(
     context: typer.Context,
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGES...", help="Images, folders of them, or videos (their middle frame).")
-    ],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Images, videos, or folders of them.")],
     output: OutputOption,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--seconds", min=0.1, show_default="the model's own", help="Length of a still image's sound."),
+    ] = None,
+    mix: Annotated[
+        float | None,
+        typer.Option("--mix", min=-60, max=12, show_default="none", help="Keep a video's own sound beneath, in dB."),
+    ] = None,
     video: VideoOption = True,
     label: LabelOption = None,
     confidence: ConfidenceOption = False,
@@ -62,7 +69,10 @@ def sound(
     sign: SignOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Make the sound of each image: NAME.wav, and NAME.mp4 with the image."""
+    """Make the sound of each image or video: NAME.wav, and NAME.mp4 with the image or the whole video.
+
+    A video's sound is as long as the video, whose picture is copied as it is.
+    """
 
     def read(path: Path, layout: Layout, _: Callable[[str], None]) -> Any:
         from visual_echoes.inputs import fitted_image
@@ -70,9 +80,10 @@ def sound(
         return fitted_image(path, layout)
 
     items = as_items(find_files(images, ("image", "video"), "images or videos"))
+    long = Long(seconds, mix, video)
     _answer(
         "sound", items, read, context, output, video, label, confidence, seed, batch_size, model, device, sign,
-        overwrite,
+        overwrite, long,
     )  # fmt: skip
 
 
@@ -155,26 +166,33 @@ def _answer(
     device: str,
     sign: Path | None,
     overwrite: bool,
+    long: Long | None = None,
 ) -> None:
-    """Read, make and write batch after batch; what cannot be read is listed at the end."""
+    """Read, make and write batch after batch; what cannot be read is listed at the end.
+
+    What is to be made window by window follows, file after file.
+    """
     suffixes = [".wav" if task == "sound" else ".png", *([".mp4"] if video else [])]
     names = [item.stem + suffix for item in items for suffix in suffixes]
     claim_outputs(output, names, (item.path for item in items), overwrite)
     signer, echoes = signer_of(sign), load(model, device)
+    longer = [item for item in items if long is not None and long.takes(item.path)]
+    items = [item for item in items if item not in longer]
 
     from visual_echoes.model.confidence import in_words
     from visual_echoes.outputs import export_item
 
+    made = 0
     make = echoes.image_to_audio if task == "sound" else echoes.audio_to_image
-    with failures_at_the_end() as failures, progress_bar("Working", len(items)) as bar:
+    with failures_at_the_end() as failures, progress_bar("Working", len(items) + len(longer)) as bar:
         for batch in read_batches(
             items, lambda path: read(path, echoes.layout, bar.note), batch_size, failures, output, suffixes
         ):
-            finished = batch[-1][0].position + 1
+            made += len(batch)
             result = make(
                 [content for _, content in batch], seeds=[seed + item.position for item, _ in batch],
                 batch_size=len(batch), label=label, confidence=confidence,
-                progress=_share_of(bar, finished - len(batch), len(batch)), **sampling_of(context),
+                progress=_share_of(bar, made - len(batch), len(batch)), **sampling_of(context),
             )  # fmt: skip
             for row, (item, _) in enumerate(batch):
                 details = {"task": task, "source": source_name(item.path)}
@@ -183,6 +201,10 @@ def _answer(
                     bar.note(f"{item.path}: taken for {result.labels[row]}; say what it is with --label")
                 if result.confidence is not None:
                     bar.note(f"{item.path}: {in_words(float(result.confidence[row]))}")
+        if long is not None and longer:
+            sampling = sampling_of(context)
+            for paths in make_long(echoes, longer, long, output, seed, label, sampling, bar, len(items), failures):
+                _finish(paths, signer, bar)
 
 
 def _finish(paths: Sequence[Path], signer: Signer | None, bar: Bar) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from statistics import median
 
 import numpy as np
 
@@ -11,9 +11,9 @@ from visual_echoes.media.sources import MAX_VIDEO_BYTES, open_container, open_so
 from visual_echoes.media.tracks import frames_of, video_track
 
 SIDE = 32  # pixels that frames are compared at
-RECENT = 12  # changes before one that it is compared with
+NEAR = 8  # changes on either side that one is compared with
 LEAST = 0.06  # mean change of a pixel, of full scale, that a cut has at least
-TIMES = 4.0  # how much stronger than the recent ones a cut is
+TIMES = 4.0  # how much stronger than those near it a cut is
 _KIND = "a video (MP4, MOV, MKV, WebM or AVI)"
 
 
@@ -23,18 +23,21 @@ def read_cuts(path: StrPath) -> list[float]:
     Raises:
         EchoesError: as `read_frames`.
     """
-    cuts: list[float] = []
-    recent: deque[float] = deque(maxlen=RECENT)
+    times: list[float] = []
+    changes: list[float] = []
     before: np.ndarray | None = None
     with open_source(path, MAX_VIDEO_BYTES, _KIND) as file, open_container(file) as container:
         stream = video_track(path, file, container)
         for frame in frames_of(container, stream):
             small = frame.reformat(width=SIDE, height=SIDE, format="rgb24").to_ndarray().astype(np.float32) / 255.0
-            if before is not None:
-                change = float(np.abs(small - before).mean())
-                usual = sum(recent) / len(recent) if recent else 0.0
-                if change > LEAST + TIMES * usual and frame.pts is not None:
-                    cuts.append(seconds_in_file(container, stream, frame.pts))
-                recent.append(change)
+            if before is not None and frame.pts is not None:
+                times.append(seconds_in_file(container, stream, frame.pts))
+                changes.append(float(np.abs(small - before).mean()))
             before = small
-    return cuts
+    return [time for number, time in enumerate(times) if _stands_out(changes, number)]
+
+
+def _stands_out(changes: list[float], number: int) -> bool:
+    """Whether one change is much stronger than those around it."""
+    around = changes[max(0, number - NEAR) : number] + changes[number + 1 : number + 1 + NEAR]
+    return changes[number] > LEAST + TIMES * (median(around) if around else 0.0)

@@ -1,0 +1,87 @@
+"""A whole video gets a sound of its length, and nothing is left behind where that fails."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+import tiny
+from visual_echoes import EchoesError, VisualEchoes
+from visual_echoes.media import read_metadata
+from visual_echoes.videos import sound_for_still, sound_for_video, write_long, write_still
+
+RATE = tiny.LAYOUT.sample_rate
+
+
+def video(path: Path, frames: int = 25, rate: int = 10, cut: int | None = None) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(frames):
+            level = 40 if cut is None or number < cut else 220
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level, np.uint8))
+            frame.pts, frame.time_base = number, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(("frames", "rate"), [(1, 10), (25, 10), (31, 30)])
+def test_the_sound_is_as_long_as_the_video(echoes: VisualEchoes, tmp_path: Path, frames: int, rate: int) -> None:
+    source = video(tmp_path / "in.mp4", frames, rate)
+    wav, mp4 = sound_for_video(echoes, source, tmp_path / "out", steps=1)
+    assert (wav, mp4) == (tmp_path / "out.wav", tmp_path / "out.mp4")
+    assert soundfile.info(wav).frames == round(frames / rate * RATE)
+    assert soundfile.info(wav).samplerate == RATE
+    metadata = read_metadata(mp4)
+    assert metadata == read_metadata(wav)
+    assert metadata["source"] == "in.mp4"
+    assert metadata["synthetic"] == "true"
+
+
+def test_a_cut_starts_a_window_with_its_own_image(echoes: VisualEchoes, tmp_path: Path) -> None:
+    plain = sound_for_video(echoes, video(tmp_path / "a.mp4"), tmp_path / "a-out", keep_video=False, steps=2)
+    cut = sound_for_video(echoes, video(tmp_path / "b.mp4", cut=12), tmp_path / "b-out", keep_video=False, steps=2)
+    assert plain == [tmp_path / "a-out.wav"]
+    one, other = (soundfile.read(path[0])[0] for path in (plain, cut))
+    assert len(one) == len(other)
+    assert not np.array_equal(one, other)
+    assert int(read_metadata(cut[0])["windows"]) >= int(read_metadata(plain[0])["windows"])
+
+
+def test_a_still_may_have_a_sound_of_any_length(echoes: VisualEchoes, tmp_path: Path) -> None:
+    pixels = np.full((tiny.LAYOUT.image_size, tiny.LAYOUT.image_size, 1), 90, np.uint8)
+    blocks = sound_for_still(echoes, pixels, 1.5, steps=1)
+    wav, mp4 = write_still(echoes, tmp_path / "still", blocks, {"task": "sound"}, pixels)
+    assert soundfile.info(wav).frames == round(1.5 * RATE)
+    assert mp4.exists()
+    with pytest.raises(EchoesError, match="up to 6 hours"):
+        sound_for_still(echoes, pixels, 1e6)
+
+
+def test_nothing_is_left_where_it_is_broken_off(echoes: VisualEchoes, tmp_path: Path) -> None:
+    source = video(tmp_path / "in.mp4")
+
+    def stop(done: int, windows: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sound_for_video(echoes, source, tmp_path / "out", steps=1, report=stop)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_the_sound_goes_with_the_video_that_fails(echoes: VisualEchoes, tmp_path: Path) -> None:
+    """A video that cannot be written leaves no sound without it, and a sound that was there stays."""
+    source = video(tmp_path / "in.mp4")
+    (tmp_path / "out.wav").write_bytes(b"precious")
+    (tmp_path / "out.mp4").mkdir()
+    blocks = iter([np.zeros(100, np.float32)])
+    with pytest.raises(EchoesError, match=r"out\.mp4"):
+        write_long(echoes, tmp_path / "out", blocks, {}, source)
+    assert (tmp_path / "out.wav").read_bytes() == b"precious"

@@ -1,0 +1,113 @@
+"""Sounds of any length: windows cover them, continue one another, and are joined without a seam."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tiny
+from visual_echoes import EchoesError, VisualEchoes
+from visual_echoes.layout import get_layout
+from visual_echoes.windows import _continued, column, crossfade, known_columns, long_sound, plan_windows
+
+LAYOUT = tiny.LAYOUT
+SCENES = get_layout("scenes")
+RATE = SCENES.sample_rate
+
+
+@given(st.integers(1, 40 * RATE), st.lists(st.floats(0, 40), max_size=5))
+def test_windows_cover_the_sound_and_none_is_needless(samples: int, cuts: list[float]) -> None:
+    windows = plan_windows(SCENES, samples, cuts)
+    assert windows[0].first == 0
+    assert not windows[0].continues
+    assert windows[-1].until == samples
+    for before, after in pairwise(windows):
+        if after.continues:
+            assert after.until == before.until
+            assert before.first + SCENES.samples - after.first == known_columns(SCENES) * column(SCENES)
+        else:
+            assert after.first == before.until
+    for window in windows:
+        assert window.first < window.until
+        assert 0 <= window.middle(SCENES) * RATE <= samples
+    last = [w for w, after in zip(windows, [*windows[1:], None], strict=True) if after is None or not after.continues]
+    assert all(window.first + SCENES.samples >= window.until for window in last)
+
+
+def test_a_cut_starts_a_window_unless_another_was_shortly_before() -> None:
+    windows = plan_windows(SCENES, 20 * RATE, [4.0, 4.3, 12.5, 19.9])
+    assert [window.first for window in windows if not window.continues] == [0, 4 * RATE, round(12.5 * RATE)]
+
+
+def test_a_window_s_image_is_that_in_the_middle_of_what_it_adds() -> None:
+    first, second, *_ = plan_windows(SCENES, 20 * RATE, [4.0])
+    assert first.middle(SCENES) == pytest.approx(SCENES.samples / RATE / 2)
+    begins = SCENES.samples / RATE
+    assert second.middle(SCENES) == pytest.approx((begins + 4.0) / 2)
+
+
+def test_a_continuing_window_is_given_the_last_columns() -> None:
+    rows, columns = LAYOUT.audio_grid
+    before = torch.arange(LAYOUT.audio_tokens)[None, :, None]
+    tokens, masked = _continued(LAYOUT, before, torch.ones_like(before, dtype=torch.bool))
+    known = known_columns(LAYOUT)
+    grid, hidden = (t.view(rows, columns) for t in (tokens, masked))
+    assert torch.equal(grid[:, :known], before.view(rows, columns)[:, -known:])
+    assert not hidden[:, :known].any()
+    assert hidden[:, known:].all()
+
+
+def image(level: int) -> np.ndarray:
+    return np.full((LAYOUT.image_size, LAYOUT.image_size), level, np.uint8)
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.2, 1.0, 2.345])
+def test_the_sound_is_as_long_as_asked_for_and_repeats_with_its_seed(echoes: VisualEchoes, seconds: float) -> None:
+    samples = max(1, round(seconds * LAYOUT.sample_rate))
+    windows = plan_windows(LAYOUT, samples, [seconds / 2])
+    seen: list[tuple[int, int]] = []
+
+    def make(seed: int) -> np.ndarray:
+        images = [image(20 * number) for number in range(len(windows))]
+        report = lambda *done: seen.append(done)  # noqa: E731
+        return np.concatenate(list(long_sound(echoes, windows, images, samples, seed=seed, report=report, steps=2)))
+
+    one, again, other = make(3), make(3), make(4)
+    assert one.shape == (samples,)
+    assert one.dtype == np.float32
+    assert np.array_equal(one, again)
+    assert samples < 10 or not np.array_equal(one, other)
+    assert seen[: len(windows)] == [(number + 1, len(windows)) for number in range(len(windows))]
+
+
+def test_a_single_window_is_the_sound_of_its_image(echoes: VisualEchoes) -> None:
+    [window] = plan_windows(LAYOUT, LAYOUT.samples)
+    [block] = long_sound(echoes, [window], [image(99)], LAYOUT.samples, seed=5)
+    assert np.array_equal(block, echoes.image_to_audio([image(99)], seed=5).audio[0])
+
+
+def test_what_cannot_be_made_is_said(echoes: VisualEchoes) -> None:
+    windows = plan_windows(LAYOUT, 3 * LAYOUT.samples)
+    with pytest.raises(EchoesError, match="windows but only 1 images"):
+        list(long_sound(echoes, windows, [image(1)], LAYOUT.samples))
+    with pytest.raises(EchoesError, match="cannot be -1"):
+        list(long_sound(echoes, windows, [], 10, steps=-1))
+    with pytest.raises(EchoesError, match="Seeds must lie"):
+        list(long_sound(echoes, windows, [], 10, seed=-1))
+    with pytest.raises(EchoesError, match="at least one sample"):
+        plan_windows(LAYOUT, 0)
+
+
+def test_equal_sounds_fade_into_themselves_and_others_keep_their_level() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, 8000)).astype(np.float32)
+    np.testing.assert_allclose(crossfade(noise[0], noise[0]), noise[0], atol=1e-6)
+    faded = crossfade(noise[0], noise[1])
+    power = np.square(faded).reshape(8, -1).mean(1)
+    np.testing.assert_allclose(10 * np.log10(power / 0.01), 0.0, atol=0.7)
+    assert np.array_equal(crossfade(np.zeros(5, np.float32), np.zeros(5, np.float32)), np.zeros(5, np.float32))
+    assert crossfade(noise[0, :0], noise[1, :0]).shape == (0,)
