@@ -42,6 +42,9 @@ _BRANDS = {
     b"avis": "AVIF",
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"),
 }  # of ISO base media files that hold images (ISO/IEC 23008-12)
+_FORMS: dict[bytes, Kind] = {
+    b"RIFFWEBP": "image", b"RIFFWAVE": "audio", b"FORMAIFF": "audio", b"FORMAIFC": "audio",
+}  # of files that begin with a form, its size and its type  # fmt: skip
 _AUDIO = (b"fLaC", b"ID3", b"RF64", b"ADIF", b"caff", b"#!AMR", b".snd")
 _VIDEO = (b"FLV\1", b"\0\0\1\xba", b"\0\0\1\xb3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11")  # none of them is read
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes in bytes
@@ -105,17 +108,12 @@ def image_format(path: StrPath) -> str | None:
 
 def _simple_kind(head: bytes) -> Kind | None:
     """The kind of a file that is no container of tracks."""
-    if head.startswith(_READ_IMAGES) or (head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS):
+    if form := _FORMS.get(head[:4] + head[8:12]):
+        return form
+    is_bmp = head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS
+    if head.startswith(_READ_IMAGES) or is_bmp or _special_format(head) is not None:
         return "image"
-    if (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or _special_format(head) is not None:
-        return "image"
-    if head.startswith(_AUDIO) or (head[:4], head[8:12]) in (
-        (b"RIFF", b"WAVE"),
-        (b"FORM", b"AIFF"),
-        (b"FORM", b"AIFC"),
-    ):
-        return "audio"
-    if _is_mpeg_audio(head):
+    if head.startswith(_AUDIO) or _is_mpeg_audio(head):
         return "audio"
     return "video" if head.startswith(_VIDEO) or (head[:1] == head[188:189] == head[376:377] == b"G") else None
 

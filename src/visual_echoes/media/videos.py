@@ -120,12 +120,8 @@ def _timeline_around(path: StrPath, container: InputContainer, stream: VideoStre
             return timeline
     except (av.FFmpegError, EchoesError):
         pass  # no index to seek in, or nothing after the time
-    container.seek(_first_time(stream), stream=stream)
+    container.seek(stream.start_time or 0, stream=stream)
     return _read_timeline(path, container, stream)
-
-
-def _first_time(stream: VideoStream) -> int:
-    return stream.start_time if stream.start_time is not None else 0
 
 
 def _read_timeline(

@@ -141,7 +141,7 @@ class AutoregressiveTransformer(nn.Module):
     def logits(self, target: Modality, features_BLD: Tensor) -> Tensor:
         """Scores of the target's codes at each of its positions, (B, T, K), of sequences whose target it is."""
         features_BTD = features_BLD[:, -self.config.stream(target).positions :]
-        return self._from_reading_order(target, self._scores(target, features_BTD))
+        return self._scores(target, features_BTD)[:, self._reading_order(target).argsort()]
 
     @torch.inference_mode()
     def sample(
@@ -171,7 +171,7 @@ class AutoregressiveTransformer(nn.Module):
             logits_BK = self._scores(target, self._features(x_BSD, caches)[:, -1]).float()
             drawn.append(settings.draw(logits_BK, uniform_BT[:, position]))
             x_BSD = (self.embeddings[target](drawn[-1]) + positions_TD[position])[:, None]
-        return self._from_reading_order(target, torch.stack(drawn, 1))[..., None]
+        return torch.stack(drawn, 1)[:, self._reading_order(target).argsort(), None]
 
     def _features(self, x_BSD: Tensor, caches: Sequence[Cache] | None = None) -> Tensor:
         x_BSD = self.embed_dropout(x_BSD)
@@ -184,24 +184,18 @@ class AutoregressiveTransformer(nn.Module):
 
     def _embed(self, modality: Modality, tokens_BP: Tensor) -> Tensor:
         """Token embeddings with their positions, in reading order, (B, P, D)."""
-        return self.embeddings[modality](self._to_reading_order(modality, tokens_BP)) + self._positions(modality)
+        return self.embeddings[modality](tokens_BP[:, self._reading_order(modality)]) + self._positions(modality)
 
     def _positions(self, modality: Modality) -> Tensor:
         """Position and modality embeddings in reading order, (P, D)."""
-        positions_PD = self._to_reading_order(modality, self.positions.stream(modality)[None])[0]
+        positions_PD = self.positions.stream(modality)[self._reading_order(modality)]
         return positions_PD + self.positions.modality[MODALITIES.index(modality)]
 
-    def _to_reading_order(self, modality: Modality, x_BP: Tensor) -> Tensor:
-        """Values of the positions, (B, P, ...), from row-major order."""
-        if modality == "image":
-            return x_BP
-        return x_BP.unflatten(1, self.config.stream("audio").shape).transpose(1, 2).flatten(1, 2)
-
-    def _from_reading_order(self, modality: Modality, x_BP: Tensor) -> Tensor:
-        if modality == "image":
-            return x_BP
-        rows, columns = self.config.stream("audio").shape
-        return x_BP.unflatten(1, (columns, rows)).transpose(1, 2).flatten(1, 2)
+    def _reading_order(self, modality: Modality) -> Tensor:
+        """Row-major indices of the positions in the order in which they are read, int64 (P,)."""
+        stream = self.config.stream(modality)
+        index = torch.arange(stream.positions).view(stream.shape)
+        return (index if modality == "image" else index.mT).flatten()
 
 
 @dataclass(frozen=True)
