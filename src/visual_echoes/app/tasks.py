@@ -21,7 +21,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.inputs import image_array, read_heard
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio
-from visual_echoes.model.settings import Preset
+from visual_echoes.model.settings import OrderName, Preset
 from visual_echoes.paths import shown
 from visual_echoes.pipeline import MAX_SEED, PairOrder
 from visual_echoes.regions import audio_places, image_places
@@ -51,7 +51,7 @@ class Options(BaseModel):
     steps: int | None = Field(default=None, ge=1, le=MAX_STEPS)
     temperature: float | None = Field(default=None, ge=0, le=1000, allow_inf_nan=False)
     guidance: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False)
-    order: Literal["confidence", "halton"] | None = None
+    order: OrderName | None = None
 
     @classmethod
     def of(cls, **values: Any) -> Options:

@@ -15,11 +15,8 @@ from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.fast import FastTransformer
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.model.transformer import EchoTransformer
+from visual_echoes.tokenizers import TOKENIZERS
 from visual_echoes.tokenizers.base import Tokenizer, check_fits
-from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer
-from visual_echoes.tokenizers.mage_vqgan import MageVQGAN, MageVQGANConfig
-from visual_echoes.tokenizers.taef import TAEFConfig, TAEFTokenizer
-from visual_echoes.tokenizers.vqgan import VQGAN, VQGANConfig
 from visual_echoes.vocoders import build_vocoder
 
 PartName = Literal["image_vqgan", "audio_vqgan", "transformer", "vocoder"]
@@ -61,14 +58,9 @@ class Model:
 
 def build_part(kind: str, config: dict[str, Any], layout: Layout) -> nn.Module:
     """An untrained part of a kind; `ValueError` if the config does not fit."""
-    if kind == VQGAN.kind:
-        return VQGAN(VQGANConfig.model_validate(config))
-    if kind == MageVQGAN.kind:
-        return MageVQGAN(MageVQGANConfig.model_validate(config))
-    if kind == CellTokenizer.kind:
-        return CellTokenizer(CellConfig.model_validate(config))
-    if kind == TAEFTokenizer.kind:
-        return TAEFTokenizer(TAEFConfig.model_validate(config))
+    if kind in TOKENIZERS:
+        tokenizer = TOKENIZERS[kind]
+        return tokenizer(tokenizer.config_type.model_validate(config))
     if kind == "transformer":
         return FastTransformer(TransformerConfig.model_validate(config))
     return build_vocoder(kind, config, layout)

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from visual_echoes.pipeline import VisualEchoes
     from visual_echoes.provenance.credentials import Signer
 
-Order = Literal["confidence", "halton"]  # as in SamplingSettings, whose module imports torch
-Preset = Literal["quality", "balanced", "fast"]  # likewise
+Preset = Literal["quality", "balanced", "fast"]  # as in SamplingSettings, whose module imports torch
 PairOrder = Literal["together", "image_first", "audio_first"]  # as in the pipeline
 
 OWN = "the model's own"
@@ -33,7 +32,10 @@ GuidanceOption = Annotated[
     float | None,
     typer.Option("--guidance", min=0, max=100, show_default=OWN, help="How strictly to follow what is given."),
 ]
-OrderOption = Annotated[Order | None, typer.Option("--order", show_default=OWN, help="Which places are settled first.")]
+OrderOption = Annotated[
+    str | None,
+    typer.Option("--order", show_default=OWN, help="Which tokens are unmasked first: confidence, halton, ..."),
+]
 SeedOption = Annotated[
     int, typer.Option("--seed", min=0, max=LAST_SEED, help="The first item's seed; the next ones count up from it.")
 ]

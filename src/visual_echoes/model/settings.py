@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.model.interface import Order
-from visual_echoes.model.sampling import ConfidenceOrder, HaltonOrder, Stage
+from visual_echoes.model.sampling import ORDERS, Stage
 from visual_echoes.streams import Stream
 
 GUIDED_STRETCH = (0.25, 0.75)  # shares of the steps between which the guidance schedule "interval" guides
 
 Preset = Literal["quality", "balanced", "fast"]
+
+
+def _known(order: str) -> str:
+    if order not in ORDERS:
+        raise ValueError(f"choose one of {', '.join(ORDERS)}")
+    return order
+
+
+OrderName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(ORDERS)})]
 
 
 class SamplingSettings(BaseModel):
@@ -28,7 +37,8 @@ class SamplingSettings(BaseModel):
         guidance_schedule: "constant" s at every step (the paper); "rising" linearly from none at the first step to s at
             the last (as Besnier et al.'s sampler by confidence does); "interval", s in the middle of the steps, none
             elsewhere (after Kynkäänniemi et al. 2024).
-        order: "confidence" (the paper) or "halton" (Besnier et al. 2025), which spreads the positions evenly.
+        order: one of `sampling.ORDERS`: "confidence" (the paper) or "halton" (Besnier et al. 2025), which spreads the
+            positions evenly.
         residual_steps: iterations of every further level of residual codes.
         kv_refresh_every: keys and values of unmasked tokens are computed anew every so many steps and kept in between
             (`fast.py`); 1 computes them at every step (the paper).
@@ -40,7 +50,7 @@ class SamplingSettings(BaseModel):
     temperature: float = Field(default=9.0, ge=0, le=1000)
     guidance: float = Field(default=3.0, ge=0, le=100)
     guidance_schedule: Literal["constant", "rising", "interval"] = "constant"
-    order: Literal["confidence", "halton"] = "confidence"
+    order: OrderName = "confidence"
     residual_steps: int = Field(default=1, ge=1, le=1000)
     kv_refresh_every: int = Field(default=1, ge=1, le=1000)
 
@@ -56,7 +66,7 @@ class SamplingSettings(BaseModel):
 
     def order_of(self, shape: tuple[int, ...]) -> Order:
         """The order in which the positions of a grid are unmasked."""
-        return HaltonOrder(shape) if self.order == "halton" else ConfidenceOrder(self.temperature)
+        return ORDERS[self.order](shape, self.temperature)
 
     def plan(self, streams: Sequence[Stream], *groups: Sequence[str]) -> list[Stage]:
         """From meaning to detail: the stages that fill the streams of some sources.
