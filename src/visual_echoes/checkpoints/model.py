@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from visual_echoes.layout import Layout, Modality
@@ -15,13 +16,23 @@ from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.fast import FastTransformer
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.model.transformer import EchoTransformer
-from visual_echoes.tokenizers import TOKENIZERS
 from visual_echoes.tokenizers.base import Tokenizer, check_fits
+from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer
+from visual_echoes.tokenizers.mage_vqgan import MageVQGAN, MageVQGANConfig
+from visual_echoes.tokenizers.taef import TAEFConfig, TAEFTokenizer
+from visual_echoes.tokenizers.vqgan import VQGAN, VQGANConfig
 from visual_echoes.vocoders import build_vocoder
 
 PartName = Literal["image_vqgan", "audio_vqgan", "transformer", "vocoder"]
 
 PART_NAMES: tuple[PartName, ...] = get_args(PartName)
+_NETWORKS: dict[str, tuple[Callable[..., nn.Module], type[BaseModel]]] = {
+    VQGAN.kind: (VQGAN, VQGANConfig),
+    MageVQGAN.kind: (MageVQGAN, MageVQGANConfig),
+    CellTokenizer.kind: (CellTokenizer, CellConfig),
+    TAEFTokenizer.kind: (TAEFTokenizer, TAEFConfig),
+    "transformer": (FastTransformer, TransformerConfig),
+}  # by what a folder calls them, beside the vocoders
 
 
 @dataclass(frozen=True)
@@ -58,11 +69,9 @@ class Model:
 
 def build_part(kind: str, config: dict[str, Any], layout: Layout) -> nn.Module:
     """An untrained part of a kind; `ValueError` if the config does not fit."""
-    if kind in TOKENIZERS:
-        tokenizer = TOKENIZERS[kind]
-        return tokenizer(tokenizer.config_type.model_validate(config))
-    if kind == "transformer":
-        return FastTransformer(TransformerConfig.model_validate(config))
+    if kind in _NETWORKS:
+        network, config_type = _NETWORKS[kind]
+        return network(config_type.model_validate(config))
     return build_vocoder(kind, config, layout)
 
 

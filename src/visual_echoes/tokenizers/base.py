@@ -67,12 +67,10 @@ class Tokenizer(nn.Module, ABC):
 
     Attributes:
         kind: its name in a model folder; with `config.model_dump()` it rebuilds the network.
-        config_type: the class of its config.
         value_range: the values of an image that go in and, about, come out.
     """
 
     kind: ClassVar[str]
-    config_type: ClassVar[type[TokenizerConfig]]
     value_range: ClassVar[tuple[float, float]]
     config: TokenizerConfig
     quantize: Quantizer

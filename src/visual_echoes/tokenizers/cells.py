@@ -102,7 +102,6 @@ class CellTokenizer(ResidualTokenizer):
     """Mels in [-1, 1] to grids of residual codes and back."""
 
     kind = "mel_cells"
-    config_type = CellConfig
     value_range = (-1.0, 1.0)
     config: CellConfig
 

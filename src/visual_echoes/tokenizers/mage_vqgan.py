@@ -146,7 +146,6 @@ class MageVQGAN(Tokenizer):
     """Images to token grids and back; values in [0, 1]."""
 
     kind = "mage-vqgan"
-    config_type = MageVQGANConfig
     value_range = (0.0, 1.0)
     config: MageVQGANConfig
 

@@ -88,7 +88,6 @@ class TAEFTokenizer(ResidualTokenizer):
     """Images in [-1, 1] to grids of residual codes and back."""
 
     kind = "taef"
-    config_type = TAEFConfig
     value_range = (-1.0, 1.0)
     config: TAEFConfig
 

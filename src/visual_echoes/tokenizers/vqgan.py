@@ -230,7 +230,6 @@ class VQGAN(Tokenizer):
     """Images or mels to token grids and back; values in [-1, 1]."""
 
     kind = "vqgan"
-    config_type = VQGANConfig
     value_range = (-1.0, 1.0)
     config: VQGANConfig
 
