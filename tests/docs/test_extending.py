@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from docs.blocks import ROOT, Block, blocks, commands
+from docs.blocks import APPLIED, ROOT, Block, blocks, commands
 
 PACKAGE = ROOT / "src/visual_echoes"
-TEXT = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+TEXT = APPLIED.read_text(encoding="utf-8")
 HEADING = re.compile(r"^## (?P<what>.+): (?P<files>one|two|three) files?$", re.MULTILINE)
 NUMBERS = {"one": 1, "two": 2, "three": 3}
 CHANGED = re.compile(r"^\+\+\+ b/(\S+)$", re.MULTILINE)
@@ -26,7 +26,7 @@ def sections() -> dict[str, tuple[int, list[Block]]]:
     found = list(HEADING.finditer(TEXT))
     ends = [TEXT[: match.start()].count("\n") + 1 for match in found[1:]] + [TEXT.count("\n") + 1]
     starts = [TEXT[: match.start()].count("\n") + 1 for match in found]
-    every = blocks(ROOT / "docs/extending.md")
+    every = blocks(APPLIED)
     return {
         match["what"]: (NUMBERS[match["files"]], [block for block in every if start < block.line <= end])
         for match, start, end in zip(found, starts, ends, strict=True)
