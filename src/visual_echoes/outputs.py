@@ -18,7 +18,7 @@ def export_item(
 
     Args:
         model: what made it.
-        row: the item's place in the result.
+        row: which item of the result.
         stem: path of the files without their suffix; its folder must exist.
         suffixes: any of ".png" (the image), ".wav" (the sound) and ".mp4" (both).
         details: metadata beyond model, seed and sampling settings.
