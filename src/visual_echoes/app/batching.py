@@ -90,4 +90,5 @@ def cut(result: Result, rows: slice) -> Result:
     return replace(
         result, images=part(result.images), audio=part(result.audio), mels=part(result.mels),
         seeds=tuple(result.seeds[rows]), confidence=part(result.confidence),
+        labels=None if result.labels is None else result.labels[rows],
     )  # fmt: skip
