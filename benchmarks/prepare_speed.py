@@ -49,7 +49,7 @@ def main() -> None:
             write_videos(root / f"{height}p", options.clips // 2, width, height)
             rows.append((f"H.264 {width}x{height}, AAC", *measure(root / f"{height}p", root, options)))
         size, store = measure_store(root / "store", options.stored)
-    listed = max(row[-1] for row in rows)
+    listed = max(float(row[-1] or 0) for row in rows)
     disk = (("manifest and journal", listed), ("tokens, `paper` layout, ten frames and three windows", size))
     show(
         {
@@ -163,12 +163,12 @@ def measure_store(folder: Path, clips: int) -> tuple[float, tuple[tuple[Cell, ..
     for _ in range(batches):
         store.draw(BATCH, generator)
     rate = batches * BATCH / (time.perf_counter() - began)
-    rows = (
+    found = (
         ("seconds to write", round(written)),
         ("seconds to open", round(opened, 2)),
         ("pairs a second", 1000 * round(rate / 1000)),
     )
-    return size / clips, rows
+    return size / clips, found
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from visual_echoes.errors import EchoesError, note
+from visual_echoes.model.orders import ORDERS
 
 if TYPE_CHECKING:  # at runtime where it is used: whoever wants the fields alone needs no torch
     from visual_echoes.model.interface import Order
@@ -20,6 +21,11 @@ if TYPE_CHECKING:  # at runtime where it is used: whoever wants the fields alone
 
 GUIDED_STRETCH = (0.25, 0.75)  # shares of the steps between which the guidance schedule "interval" guides
 RENAMED = {"settled_every": "kv_refresh_every", "schedule": "guidance_schedule"}  # settings, by their former name
+
+if TYPE_CHECKING:
+    OrderName = str
+else:
+    OrderName = Literal[*ORDERS]  # choices of the command, the API and the page
 
 PRESET_HELP = "Settings by how long it may take; those that are named go before it."
 Preset = Literal["quality", "balanced", "fast"]
@@ -48,9 +54,7 @@ class SamplingSettings(BaseModel):
     guidance_schedule: Literal["constant", "rising", "interval"] = Field(
         default="constant", title="Guidance schedule", description="How guidance changes over the steps."
     )
-    order: Literal["confidence", "halton"] = Field(
-        default="confidence", title="Order", description="Which positions are unmasked first."
-    )
+    order: OrderName = Field(default="confidence", title="Order", description="Which positions are unmasked first.")
     residual_steps: int = Field(
         default=1, ge=1, le=1000, title="Residual steps", description="Steps of every further level of residual codes."
     )
@@ -71,9 +75,7 @@ class SamplingSettings(BaseModel):
 
     def order_of(self, shape: tuple[int, ...]) -> Order:
         """The order in which the positions of a grid are unmasked."""
-        from visual_echoes.model.sampling import ConfidenceOrder, HaltonOrder
-
-        return HaltonOrder(shape) if self.order == "halton" else ConfidenceOrder(self.temperature)
+        return ORDERS[self.order](shape, self.temperature)
 
     def plan(self, streams: Sequence[Stream], *groups: Sequence[str]) -> list[Stage]:
         """From meaning to detail: the stages that fill the streams of some sources.
