@@ -9,7 +9,7 @@ EVERYTHING := $(VENV)/everything
 CHROMIUM := /usr/bin/chromium
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo check test test-all lint docs package clean
+.PHONY: demo check test test-all coverage lint docs package clean
 
 demo: $(STAMP)
 	$(RUN)/echoes demo -o demo --overwrite
@@ -25,6 +25,9 @@ test: check
 
 test-all: $(EVERYTHING) $(CHROMIUM) check
 	$(RUN)/python -m pytest --strict-skips
+
+coverage: $(STAMP)
+	$(RUN)/python -m pytest --cov=visual_echoes --cov-report=term:skip-covered --cov-report=html:build/coverage
 
 lint: $(STAMP)
 	$(RUN)/ruff check --fix .

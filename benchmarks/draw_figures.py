@@ -20,6 +20,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from visual_echoes import VisualEchoes
 from visual_echoes.inputs import image_array, sound_array
@@ -105,7 +106,7 @@ def draw_masks(path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def _save(figure: plt.Figure, axes: np.ndarray, path: Path) -> None:
+def _save(figure: Figure, axes: np.ndarray, path: Path) -> None:
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])

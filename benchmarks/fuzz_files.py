@@ -176,7 +176,8 @@ def _work(pipe: Connection, seed: int, originals: Path, scratch: Path) -> None:
     torch.set_num_threads(1)
     pipe.send("started")
     while True:
-        pipe.send(attempt(*pipe.recv(), seed, originals, scratch))
+        kind, number = pipe.recv()
+        pipe.send(attempt(kind, number, seed, originals, scratch))
 
 
 def attempt(kind: str, number: int, seed: int, originals: Path, scratch: Path, loud: bool = False) -> Outcome:

@@ -31,7 +31,7 @@ KINDS = ("picture", "sound", "video", "model", "recipe")
 RATE = 16_000  # Hz
 # Bytes that lengths, counts and offsets break at, and values that settings do.
 NUMBERS = (b"\0", b"\xff", b"\x7f", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f")
-VALUES = (
+VALUES: tuple[object, ...] = (
     0, -1, 1, 2, 3, 7, 1e9, 10**12, 2**63, 1e308, -1e-300, True, None, "", "x" * 300, "\0", "nan", [], {}, [0], [[1]],
 )  # fmt: skip
 WORDS = (
@@ -207,7 +207,7 @@ def readers(kind: str) -> list[Callable[[Path], object]]:
     from visual_echoes.media import read_audio, read_frames, read_image, read_metadata, read_tracks
     from visual_echoes.provenance.credentials import read_credentials
 
-    of_any = [read_metadata, read_credentials]
+    of_any: list[Callable[[Path], object]] = [read_metadata, read_credentials]
     if kind == "picture":
         return [read_image, *of_any]
     if kind == "sound":

@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -146,7 +147,7 @@ def write_clip(
 ) -> None:
     """Write frames and a stereo waveform at 48 kHz; `times` are the frames' times in 1/1000 s, if they vary."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    packets = []
+    packets: list[av.Packet[Any]] = []
     with av.open(str(path), "w") as container:
         if frames is not None:
             pictures = container.add_stream(video, rate=RATE)
@@ -170,15 +171,15 @@ def write_clip(
                 packets += pictures.encode(frame)
             packets += pictures.encode(None)
         if wave is not None:
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave.reshape(1, -1)), "flt", "stereo")
-            frame.sample_rate, frame.pts = 48_000, 0
+            heard = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave.reshape(1, -1)), "flt", "stereo")
+            heard.sample_rate, heard.pts = 48_000, 0
             resampler = av.AudioResampler(format=track.format, layout=track.layout, rate=rate)
             fifo = av.AudioFifo()
-            for block in (*resampler.resample(frame), *resampler.resample(None)):
+            for block in (*resampler.resample(heard), *resampler.resample(None)):
                 block.pts = None
                 fifo.write(block)
-            while (block := fifo.read(track.codec_context.frame_size or 1024, partial=True)) is not None:
-                packets += track.encode(block)
+            while (rest := fifo.read(track.codec_context.frame_size or 1024, partial=True)) is not None:
+                packets += track.encode(rest)
             packets += track.encode(None)
         for packet in sorted(packets, key=lambda packet: (packet.dts or 0) * packet.time_base):
             container.mux(packet)

@@ -63,7 +63,7 @@ def look(data: Path, layout: Layout) -> Eye:
         chosen = _spread(split.image_groups, count)
         fitted.append((look_at(judge, list(split.images[chosen]), "features"), split.image_groups[chosen]))
     test = read_split(data, "test", layout, ["pictures"])
-    probe = fit_probe(*fitted, len(read_groups(data)))
+    probe = fit_probe(fitted[0], fitted[1], len(read_groups(data)))
     return Eye(judge, probe, test.images, test.image_groups, look_at(judge, list(test.images), "features"))
 
 

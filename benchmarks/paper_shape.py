@@ -23,8 +23,8 @@ from typing import get_args
 
 from measuring import add_output, show
 
-from visual_echoes.cli.options import Preset
 from visual_echoes.evaluation.measurement import Table
+from visual_echoes.model.settings import Preset
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "paper"
 SEED = 0

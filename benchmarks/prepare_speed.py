@@ -49,7 +49,7 @@ def main() -> None:
             write_videos(root / f"{height}p", options.clips // 2, width, height)
             rows.append((f"H.264 {width}x{height}, AAC", *measure(root / f"{height}p", root, options)))
         size, store = measure_store(root / "store", options.stored)
-    listed = max(row[-1] for row in rows)
+    listed = max(float(row[-1] or 0) for row in rows)
     disk = (("manifest and journal", listed), ("tokens, `paper` layout, ten frames and three windows", size))
     show(
         {

@@ -108,7 +108,7 @@ def make_apart(way: Way, batch: int, items: int, path: Path) -> dict[str, np.nda
 
 def make(items: int, batch: int) -> dict[str, np.ndarray]:
     """Tokens, images and sounds of pairs, and the tokens and confidence of packaged examples."""
-    made = {}
+    made: dict[str, Any] = {}
     for model in MODELS:
         echoes = VisualEchoes.from_pretrained(model, device="cpu")
         states: dict[int, Tokens] = {}

@@ -24,6 +24,7 @@ from visual_echoes.evaluation.measurement import Table
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.fast import FastTransformer
 from visual_echoes.model.settings import SamplingSettings
+from visual_echoes.streams import Stream
 from visual_echoes.studies.speed import Sampling, take_turns
 from visual_echoes.training import run
 from visual_echoes.training.recipe import TransformerRecipe, read_recipe
@@ -59,10 +60,11 @@ def over_tokens(repeats: int) -> dict[str, float]:
     """Median seconds of a sound, by tokens of image and sound together."""
     works = {}
     for side in SIDES:
-        config = TransformerConfig(
-            image_grid=(side, side), audio_grid=(side, side), image_codes=1024, audio_codes=128, width=384, heads=6,
-            encoder_layers=6, decoder_layers=4,
-        )  # fmt: skip
+        streams = tuple(
+            Stream(name=name, source=name, shape=(side, side), codes=codes)
+            for name, codes in (("image", 1024), ("audio", 128))
+        )
+        config = TransformerConfig(streams=streams, width=384, heads=6, encoder_layers=6, decoder_layers=4)
         works[f"{2 * side * side:,}"] = Sampling(FastTransformer(config).eval(), SamplingSettings(steps=8)).fast
     return {tokens: seconds.median for tokens, seconds in take_turns(works, repeats).items()}
 

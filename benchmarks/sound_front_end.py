@@ -89,7 +89,7 @@ def listen(data: Path, layout: Layout) -> Ear:
         waves[name], groups[name] = pcm_to_wave(split.sounds), split.sound_groups
         logits[name] = look_at(judge, list(waves[name]), "logits")
     fitted = [(logits[name], groups[name]) for name in ("train", "valid")]
-    probe = fit_probe(*fitted, len(read_groups(data)))
+    probe = fit_probe(fitted[0], fitted[1], len(read_groups(data)))
     return Ear(judge, probe, waves["test"], groups["test"], look_at(judge, list(waves["test"]), "features"))
 
 

@@ -27,6 +27,9 @@ from visual_echoes import VisualEchoes
 from visual_echoes.evaluation.measurement import ONLY, Cell, Table
 from visual_echoes.media import read_frames, write_mp4
 
+Coder = Callable[..., np.ndarray]
+Method = Callable[[], tuple[Coder, Coder]]  # what puts bits into pixels, and what reads them
+
 BITS = 32
 FORMATS = {"PNG": ".2f", "JPEG 90": ".2f", "the video": ".2f", "without a mark": ".2f", "PSNR, dB": ".1f"}
 ENLARGE = 8  # what the video's image is enlarged by
@@ -48,7 +51,7 @@ def main() -> None:
     show({ONLY: table}, options.output)
 
 
-def measure_images(method: Callable[[], tuple[Callable, Callable]], pictures: np.ndarray) -> list[Cell]:
+def measure_images(method: Method, pictures: np.ndarray) -> list[Cell]:
     """What `FORMATS` names; of a method that refuses, why, in place of the first."""
     encode, decode = method()
     noise = np.random.default_rng(0)
@@ -67,8 +70,8 @@ def measure_images(method: Callable[[], tuple[Callable, Callable]], pictures: np
     return [float(np.mean(values)) for values in scores.values()]
 
 
-def _invisible(kind: str) -> Callable[[], tuple[Callable, Callable]]:
-    def make() -> tuple[Callable, Callable]:
+def _invisible(kind: str) -> Method:
+    def make() -> tuple[Coder, Coder]:
         from imwatermark import WatermarkDecoder, WatermarkEncoder
 
         def encode(pixels: np.ndarray, bits: np.ndarray) -> np.ndarray:
@@ -85,7 +88,7 @@ def _invisible(kind: str) -> Callable[[], tuple[Callable, Callable]]:
     return make
 
 
-def _blind() -> tuple[Callable, Callable]:
+def _blind() -> tuple[Coder, Coder]:
     from blind_watermark import WaterMark
 
     def encode(pixels: np.ndarray, bits: np.ndarray) -> np.ndarray:

@@ -70,8 +70,8 @@ def token_samples(layout: Layout) -> list[tuple[int, int]]:
 
 @given(st.sampled_from(list(LAYOUTS.values())), st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=3))
 def test_sound_stretches(layout: Layout, shares: list[tuple[float, float]]) -> None:
-    samples = [sorted(round(share * layout.clip_samples) for share in pair) for pair in shares]
-    samples = [(first, last) for first, last in samples if first < last]
+    ordered = [sorted(round(share * layout.clip_samples) for share in pair) for pair in shares]
+    samples = [(first, last) for first, last in ordered if first < last]
     expected = [any(a < end and b > begin for a, b in samples) for begin, end in token_samples(layout)]
     seconds = [(first / layout.sample_rate, last / layout.sample_rate) for first, last in samples]
     places = audio_places(seconds, layout).reshape(layout.audio_grid)

@@ -165,7 +165,7 @@ def at_step(task: Task, step: int, action: Callable[[], None]) -> Task:
             action()
         return original(batch, now)
 
-    task.phases = phases  # type: ignore[method-assign]
+    task.phases = phases  # type: ignore[method-assign, assignment]
     return task
 
 

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from visual_echoes.model.settings import SamplingSettings
     from visual_echoes.pipeline import Result, VisualEchoes
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["EchoesError", "EchoesWarning", "Result", "SamplingSettings", "VisualEchoes", "__version__"]
 
 _HOMES = {

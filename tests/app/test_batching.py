@@ -133,7 +133,7 @@ def test_a_job_that_leaves_a_batch_does_not_harm_the_others(service: Service, su
             service.cancel(leaver)
             advance(*step)
 
-        leaver.advance = leave  # type: ignore[method-assign]
+        leaver.advance = leave  # type: ignore[method-assign, assignment]
     assert wait(leaver).state == "cancelled"
     assert (leaver.status().done, leaver.files) == (1, {})
     assert_same(first, submit("sound", given=0, seed=0))
@@ -151,7 +151,7 @@ def test_a_batch_that_all_have_left_ends(service: Service, submit: Submit) -> No
                 service.cancel(job)
             advance(*step)
 
-        jobs[0].advance = leave  # type: ignore[method-assign]
+        jobs[0].advance = leave  # type: ignore[method-assign, assignment]
     assert [(wait(job).state, job.status().done) for job in jobs] == [("cancelled", 1)] * 2
     assert wait(submit("pair")).state == "done"
 

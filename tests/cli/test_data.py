@@ -73,7 +73,7 @@ def published(folder: Path, monkeypatch: pytest.MonkeyPatch, md5: str | None = N
             Original(known.name, path.as_uri(), digest if known.by_authors else md5 or digest, known.by_authors)
         )
     monkeypatch.setattr(originals.fetch_originals, "__kwdefaults__", {
-        **originals.fetch_originals.__kwdefaults__, "originals": tuple(found)
+        **(originals.fetch_originals.__kwdefaults__ or {}), "originals": tuple(found)
     })  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from data.prepare.clips import write_image, write_sound, write_video
 from visual_echoes.data.clips import read_clip_image, read_clip_images, read_clip_sound, window_offsets
 from visual_echoes.data.manifest import Clip
 from visual_echoes.errors import EchoesError
-from visual_echoes.layout import LAYOUTS
+from visual_echoes.layout import LAYOUTS, Layout
 from visual_echoes.media import write_wav
 
 LAYOUT = tiny.LAYOUT  # 0.256 s at 8 kHz
@@ -95,7 +95,9 @@ def test_files_that_have_gone_are_named(tmp_path: Path) -> None:
 
 
 @given(layout=st.sampled_from(list(LAYOUTS.values())), share=st.floats(0.01, 5), count=st.integers(1, 6))
-def test_windows_are_spread_evenly_and_silent_only_where_the_crop_drops_it(layout, share: float, count: int) -> None:
+def test_windows_are_spread_evenly_and_silent_only_where_the_crop_drops_it(
+    layout: Layout, share: float, count: int
+) -> None:
     one = clip("a.png", "a.wav", seconds=share * layout.seconds)
     offsets = window_offsets(one, layout, count)
     slack = layout.mel_offset * layout.hop / layout.sample_rate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -112,7 +113,8 @@ def test_the_description_round_trips_and_tells_the_kind(tmp_path: Path) -> None:
     assert is_clip_folder(tmp_path)
     assert read_description(tmp_path) == description
     content = json.loads((tmp_path / DESCRIPTION).read_text())
-    for change in ({"kind": "pairs"}, {"format": 2}, {"layout": {}}, {"root": None}):
+    changes: tuple[dict[str, Any], ...] = ({"kind": "pairs"}, {"format": 2}, {"layout": {}}, {"root": None})
+    for change in changes:
         (tmp_path / DESCRIPTION).write_text(json.dumps({**content, **change}))
         with pytest.raises(EchoesError, match=r"dataset\.json"):
             read_description(tmp_path)

@@ -185,5 +185,5 @@ def test_a_damaged_original_is_named(
         made.write_tar(path, [("x/data_batch_1.bin", b"")], "w:gz")
     files = [path if name == original.name else published / original.name for original in (CIFAR10, ESC50)]
     with pytest.raises(EchoesError, match=f"{path} (is damaged|lacks)"):
-        prepare_originals(*files, published, tmp_path / "out", made.LAYOUT)
+        prepare_originals(*files, published, tmp_path / "out", made.LAYOUT)  # type: ignore[call-arg, misc]
     assert not (tmp_path / "out").exists()

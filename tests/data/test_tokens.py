@@ -79,6 +79,7 @@ def test_save_and_load(tmp_path: Path) -> None:
 def test_the_first_copy_is_the_plain_item(kind: str) -> None:
     varied = Augmentation(rotation=20, shift=0.2, time_shift=0.05, gain_db=12)
     split = tiny.pair_split()
+    source: ImageSource | MelSource
     if kind == "picture":
         model, source = tiny.vqgan(tiny.vqgan_config()), ImageSource(split, varied)
     else:

@@ -21,7 +21,8 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "recipes").rglob("*.md")),
 ]
-LANGUAGES = ("python", "sh", "toml", "text")
+LANGUAGES = ("python", "sh", "toml", "text", "diff")
+APPLIED = ROOT / "docs/extending.md"  # whose blocks need the changes that it shows (`test_extending.py`)
 # Commands that take seconds with a packaged model; all others are only parsed.
 QUICK = {"sound", "picture", "pair", "reconstruct", "info", "doctor", "verify", "certificate", "config"}
 PLACEHOLDER = re.compile(r"[A-Z]{3,}")  # an argument that a reader replaces

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from checkpoints.convert.published import tensors, write
 from docs.blocks import (
+    APPLIED,
     LANGUAGES,
     PAGES,
     PLACEHOLDER,
@@ -35,7 +36,7 @@ from visual_echoes.media import read_image
 
 EXAMPLES = ROOT / "src/visual_echoes/examples/scenes"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES if page != APPLIED]
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+@pytest.mark.parametrize("page", [page for page in PAGES if page != APPLIED], ids=NAMES)
 def test_the_page_does_what_it_says(page: Path, folder: Path) -> None:
     namespace: dict[str, Any] = {"__name__": "page"}
     for block in blocks(page):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -51,7 +52,7 @@ def make_video(tmp_path: Path, tone: Callable[..., np.ndarray]) -> Callable[...,
             if rotation:
                 video.set_display_rotation(rotation)
             audio = container.add_stream(sound, rate=48_000, layout="mono") if sound else None
-            packets = []
+            packets: list[av.Packet[Any]] = []
             for index in range(frames):
                 pixels = np.full((size[1], size[0], 3), 255 * index // frames, np.uint8)
                 if halves:

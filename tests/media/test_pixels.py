@@ -264,7 +264,9 @@ def tiff(tags: dict[int, tuple[int, tuple[int, ...]]], planes: list[bytes], orde
     return head + directory + bytes(4) + extra + b"".join(planes)
 
 
-def tiff_tags(size: tuple[int, int], bits: tuple[int, ...], photometric: int, planar: int = 1) -> dict[int, tuple]:
+def tiff_tags(
+    size: tuple[int, int], bits: tuple[int, ...], photometric: int, planar: int = 1
+) -> dict[int, tuple[int, tuple[int, ...]]]:
     width, height = size
     return {
         256: (3, (width,)), 257: (3, (height,)), 258: (3, bits), 259: (3, (1,)), 262: (3, (photometric,)),

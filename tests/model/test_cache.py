@@ -129,7 +129,7 @@ class NaiveReuse:
         kv_BSE = attention.keys_values(block.norm1(memory_BSD))
         self.kept[number] = kv_BSE = torch.where(due_BS[..., None], kv_BSE, self.kept[number])
         q_BSD = attention.queries(block.norm1(x_BSD))
-        mixed_BSD = attention.attend(
+        mixed_BSD = attention.attend(  # type: ignore[misc]
             *attention.by_head(q_BSD, 1), *attention.by_head(kv_BSE, 2), mask=seen_BS[:, None, None]
         )
         return block.add(x_BSD, attention.out(mixed_BSD))

@@ -64,7 +64,8 @@ def test_both_draw_the_same_tokens(kind: dict[str, Any]) -> None:
     plan = settings.plan(STREAMS, ["label", "video"], ["audio"])
     drawn = [
         generate(
-            lambda model=model: model.score, STREAMS, random_tokens(3), all_masked(3), plan, settings,
+            lambda model=model: model.score,  # type: ignore[misc]
+            STREAMS, random_tokens(3), all_masked(3), plan, settings,
             [torch.Generator().manual_seed(seed) for seed in range(3)],
         )
         for model in both(kind)

@@ -44,7 +44,7 @@ class Naive:
 
     def score(self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor]) -> Mapping[Level, Tensor]:
         rows = [
-            self.model.score(*({name: v[i : i + 1] for name, v in side.items()} for side in (tokens, masked)), asked)
+            self.model.score(*({n: v[i : i + 1] for n, v in side.items()} for side in (tokens, masked)), asked)  # type: ignore[call-arg]
             for i in range(len(tokens["image"]))
         ]
         return {level: torch.cat([row[level] for row in rows]) for level in asked}
@@ -205,7 +205,7 @@ def test_the_batch_split_does_not_matter(order: Any, encoder_input: str) -> None
 
     def run(rows: slice) -> Tensor:
         parts = ({name: value[rows] for name, value in side.items()} for side in (tokens, masked))
-        found = generate(lambda: model.score, streams, *parts, plan, settings, generators(4)[rows])
+        found = generate(lambda: model.score, streams, *parts, plan, settings, generators(4)[rows])  # type: ignore[call-arg]
         return torch.cat(list(found.values()), 1)
 
     together = run(slice(0, 4))

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import tiny
-from visual_echoes.model.sampling import ConfidenceOrder, HaltonOrder, Order, Sampler
+from visual_echoes.model.interface import Order
+from visual_echoes.model.sampling import ConfidenceOrder, HaltonOrder, Sampler
 
 SAMPLES = 20_000
 # Expected for 27 cells and 20,000 draws: 0.015 or less.

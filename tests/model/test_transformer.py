@@ -162,7 +162,7 @@ def test_logits_cover_the_own_codebook_only() -> None:
     before = model.logits(("image", 0), features["image"])
     with torch.no_grad():
         model.token_embedding["image"].weight[-1] += 1.0  # the mask id
-        model.token_embedding["audio"].weight += 1.0
+        model.token_embedding["audio"].weight += 1.0  # type: ignore[assignment]
     assert torch.equal(model.logits(("image", 0), features["image"]), before)
 
 

@@ -128,7 +128,8 @@ def test_a_guidance_that_is_no_number_is_refused() -> None:
 def test_settings_of_today_stay() -> None:
     settings = SamplingSettings(steps=5, residual_steps=2, guidance_schedule="interval", kv_refresh_every=2)
     assert upgraded_sampling(settings.model_dump()) == settings.model_dump()
-    for values in (None, 3, [], "convention"):
+    odd: tuple[Any, ...] = (None, 3, [], "convention")
+    for values in odd:
         assert upgraded_sampling(values) == values
 
 

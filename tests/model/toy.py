@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from visual_echoes.model.transformer import TransformerConfig
+from visual_echoes.model.config import TransformerConfig
 from visual_echoes.streams import Stream, TimeAxis
 
 LABEL = Stream(name="label", source="label", shape=(1,), codes=4)

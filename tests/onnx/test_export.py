@@ -14,7 +14,7 @@ from visual_echoes.checkpoints.model import Model
 from visual_echoes.errors import EchoesError
 from visual_echoes.onnx import export
 from visual_echoes.onnx.export import OPSET, export_model
-from visual_echoes.onnx.graphs import GRAPHS_FOLDER, MANIFEST_FILE, graph_path, has_vnni, read_manifest
+from visual_echoes.onnx.graphs import GRAPHS_FOLDER, MANIFEST_FILE, graph_path, has_vnni, notes, read_manifest
 from visual_echoes.onnx.runtime import Graph
 from visual_echoes.vocoders import build_vocoder
 
@@ -47,7 +47,7 @@ def test_the_manifest_says_what_was_exported(exported: Path) -> None:
 def test_what_of_a_vocos_stays_with_torch_is_said() -> None:
     for iterations, what in ((0, "transform stays"), (2, "transform, and the Griffin-Lim it starts from, stays")):
         vocoder = build_vocoder("vocos", {"width": 8, "blocks": 1, "griffin_lim_iterations": iterations}, tiny.LAYOUT)
-        (note,) = export.notes(vocoder)
+        (note,) = notes(vocoder)
         assert what in note
 
 

@@ -84,7 +84,7 @@ def scores(model: EchoTransformer | OnnxTransformer, rows: slice = slice(None)) 
         (name, 0): mask[..., 0] & torch.tensor([[name in wanted] for wanted in WANTED]) for name, mask in masked.items()
     }
     with torch.inference_mode():
-        found = model.score(
+        found = model.score(  # type: ignore[call-arg]
             *({name: values[rows] for name, values in side.items()} for side in (tokens, masked)),
             {level: asked_BP[rows] for level, asked_BP in asked.items()},
         )

@@ -7,6 +7,7 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import c2pa
 import numpy as np
@@ -113,7 +114,7 @@ def test_a_folder_that_cannot_sign_is_refused_at_once(identity: Path, tmp_path: 
 
 
 def test_keys_sign_as_their_kind_does() -> None:
-    private = {
+    private: dict[bytes | None, Any] = {
         b"es256": ec.generate_private_key(ec.SECP256R1()),
         b"es384": ec.generate_private_key(ec.SECP384R1()),
         b"ed25519": ed25519.Ed25519PrivateKey.generate(),

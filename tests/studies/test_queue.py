@@ -43,7 +43,7 @@ def desk(bench: Callable[[VisualEchoes], Bench], echoes: VisualEchoes) -> Bench:
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Seeds of the measurements that were really made."""
     seeds: list[int] = []
-    original = module.measure_generate
+    original = module.measure_generate  # type: ignore[attr-defined]
 
     def watched(exam: Any, work: Any, pairs: int, seed: int) -> Any:
         seeds.append(seed)
@@ -93,7 +93,7 @@ def test_trainings_run_once_share_their_tokens_and_are_told_apart(
     desk: Bench, recipes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    original = module.run_training
+    original = module.run_training  # type: ignore[attr-defined]
 
     def watched(recipe: Any) -> Path:
         made.append(recipe.output.name)

@@ -183,7 +183,7 @@ def test_its_position_reaches_what_is_predicted_and_is_learned(kind: dict[str, s
     assert model.decoder_cls_position.grad is not None
     assert model.decoder_cls_position.grad.abs().min() > 0
     with torch.no_grad():
-        model.decoder_cls_position += 1.0 * torch.randn(16, generator=tiny.generator())
+        model.decoder_cls_position += 1.0 * torch.randn(16, generator=tiny.generator())  # type: ignore[misc]
         after = torch.cat(list(model(tokens, masked).values()), 1)
     assert ((after - before).abs().amax(-1) > 1e-4)[model.masked_positions(masked)].all()
 

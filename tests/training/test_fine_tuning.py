@@ -14,13 +14,13 @@ from torch import Tensor
 
 import tiny
 from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.run_folder import checkpoint_path
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import MODALITIES
 from visual_echoes.model.fast import FastTransformer
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.streams import Stream
 from visual_echoes.tokenizers.vqgan import VQGAN
-from visual_echoes.training.checkpoint import checkpoint_path
 from visual_echoes.training.fine_tuning import freeze, interpolate_positions, start_from
 from visual_echoes.training.loop import fit
 from visual_echoes.training.transformer import TransformerTask

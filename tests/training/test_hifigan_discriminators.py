@@ -131,7 +131,7 @@ def test_a_spectral_norm_follows_its_weight_once_a_step_and_not_at_a_forward_pas
     layer = part.layers[3]
     original = layer.parametrizations.weight.original
     with torch.no_grad():
-        original.copy_(noise(*original.shape, seed=1))
+        original.copy_(noise(*original.shape, seed=1))  # type: ignore[misc]
     assert float(torch.linalg.matrix_norm(weight(layer).flatten(1), 2)) != pytest.approx(1.0, abs=0.05)
     follow_weights(part)
     once = float(torch.linalg.matrix_norm(weight(layer).flatten(1), 2))
@@ -151,7 +151,7 @@ def test_a_spectral_norm_is_that_of_torch_with_its_gradient() -> None:
     original = layer.parametrizations.weight.original
     exact = original / torch.linalg.matrix_norm(original.flatten(1), 2)
     torch.testing.assert_close(layer.weight, exact, rtol=1e-3, atol=1e-4)
-    direction = noise(*original.shape)
+    direction = noise(*original.shape)  # type: ignore[misc]
     found, expected = (torch.autograd.grad((x * direction).sum(), original)[0] for x in (layer.weight, exact))
     torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-3)
 

@@ -159,7 +159,7 @@ def poison_loss(task: Task, step: int) -> Task:
         for phase in original(batch, now):
             yield type(phase)(phase.optimizer, phase.loss * (float("nan") if now == step else 1.0), phase.metrics)
 
-    task.phases = phases  # type: ignore[method-assign]
+    task.phases = phases  # type: ignore[method-assign, assignment]
     return task
 
 
@@ -184,7 +184,7 @@ def poison_gradient(task: Task, step: int) -> Task:
                 phase.optimizer, BadGradient.apply(phase.loss) if now == step else phase.loss, phase.metrics
             )
 
-    task.phases = phases  # type: ignore[method-assign]
+    task.phases = phases  # type: ignore[method-assign, assignment]
     return task
 
 
@@ -356,7 +356,7 @@ def test_alarms_are_logged_and_the_same_after_a_kill(tmp_path: Path, capfd: pyte
             for phase in original(batch, now):
                 yield type(phase)(phase.optimizer, phase.loss * (1000.0 if now in (26, 28) else 1.0), phase.metrics)
 
-        task.phases = phases  # type: ignore[method-assign]
+        task.phases = phases  # type: ignore[method-assign, assignment]
         return task
 
     def logged(output: Path) -> list[tuple[int, str]]:

@@ -14,13 +14,12 @@ from torch import Tensor
 import tiny
 from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.checkpoints.model_folder import save_model
-from visual_echoes.checkpoints.run_folder import CHECKPOINTS
+from visual_echoes.checkpoints.run_folder import CHECKPOINTS, checkpoint_path
 from visual_echoes.data.pairs import write_description, write_split
 from visual_echoes.data.sources import Augmentation, MelSource, WaveSource
 from visual_echoes.errors import EchoesError
 from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer, RefinerConfig, fit_cells
 from visual_echoes.training.build import build_task
-from visual_echoes.training.checkpoint import checkpoint_path
 from visual_echoes.training.loop import fit
 from visual_echoes.training.recipe import Recipe
 from visual_echoes.training.residual import DecoderLoss, ResidualDecoderTask

@@ -24,7 +24,7 @@ from visual_echoes.training.runs import (
     summarise,
 )
 
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "kind": "transformer", "layout": "debug", "output": "runs/a", "start_from": None, "freeze": [],
     "model": {"width": 32, "extra": {}}, "train": {"steps": 40, "batch_size": 4},
 }  # fmt: skip

@@ -160,7 +160,7 @@ def test_the_items_are_those_of_the_batch() -> None:
     task = task_with()
     tokens, *_ = task.batch(5, tiny.generator(3))
     items = task.items(5, tiny.generator(3))
-    assert torch.equal(tokens["image"], task.train.tokens["image"]["image"][items].long())
+    assert torch.equal(tokens["image"], task.train.tokens["image"]["image"][items].long())  # type: ignore[attr-defined]
 
 
 def test_token_embeddings_can_start_from_codebooks() -> None:

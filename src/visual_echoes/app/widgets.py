@@ -14,6 +14,7 @@ from visual_echoes.app.limits import MAX_VARIANTS
 from visual_echoes.app.service import Service, follow
 from visual_echoes.app.views import Grids, cards, note, problem, words
 from visual_echoes.errors import EchoesError
+from visual_echoes.model.sampling import ORDERS
 from visual_echoes.model.settings import PRESETS, SamplingSettings, limits
 
 # Files reach the handlers undecoded (`preprocess`): only `visual_echoes.media` decodes them, within its limits.
@@ -67,9 +68,8 @@ def _widget(name: str) -> gr.Slider | gr.Radio:
     field = SamplingSettings.model_fields[name]
     low, high = limits(name)
     if low is None or high is None:
-        return gr.Radio(
-            list(get_args(field.annotation)), value=field.default, label=field.title, info=field.description
-        )
+        choices = list(ORDERS) if name == "order" else list(get_args(field.annotation))
+        return gr.Radio(choices, value=field.default, label=field.title, info=field.description)
     most = min(high, 10 * field.default, STEP_LIMITS.get(name, high))
     step = 1 if field.annotation is int else None
     return gr.Slider(low, most, field.default, step=step, label=field.title, info=field.description)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from visual_echoes.layout import Layout, Modality
@@ -25,6 +26,13 @@ from visual_echoes.vocoders import build_vocoder
 PartName = Literal["image_vqgan", "audio_vqgan", "transformer", "vocoder"]
 
 PART_NAMES: tuple[PartName, ...] = get_args(PartName)
+_NETWORKS: dict[str, tuple[Callable[..., nn.Module], type[BaseModel]]] = {
+    VQGAN.kind: (VQGAN, VQGANConfig),
+    MageVQGAN.kind: (MageVQGAN, MageVQGANConfig),
+    CellTokenizer.kind: (CellTokenizer, CellConfig),
+    TAEFTokenizer.kind: (TAEFTokenizer, TAEFConfig),
+    "transformer": (FastTransformer, TransformerConfig),
+}  # by what a folder calls them, beside the vocoders
 
 
 @dataclass(frozen=True)
@@ -61,16 +69,9 @@ class Model:
 
 def build_part(kind: str, config: dict[str, Any], layout: Layout) -> nn.Module:
     """An untrained part of a kind; `ValueError` if the config does not fit."""
-    if kind == VQGAN.kind:
-        return VQGAN(VQGANConfig.model_validate(config))
-    if kind == MageVQGAN.kind:
-        return MageVQGAN(MageVQGANConfig.model_validate(config))
-    if kind == CellTokenizer.kind:
-        return CellTokenizer(CellConfig.model_validate(config))
-    if kind == TAEFTokenizer.kind:
-        return TAEFTokenizer(TAEFConfig.model_validate(config))
-    if kind == "transformer":
-        return FastTransformer(TransformerConfig.model_validate(config))
+    if kind in _NETWORKS:
+        network, config_type = _NETWORKS[kind]
+        return network(config_type.model_validate(config))
     return build_vocoder(kind, config, layout)
 
 

@@ -74,6 +74,13 @@ class HaltonOrder:
         return -self.rank_P.to(noise_BP.device).expand_as(noise_BP)
 
 
+# By the name that settings give it: an order for the shape of a stream and a temperature.
+ORDERS: dict[str, Callable[[tuple[int, ...], float], Order]] = {
+    "confidence": lambda shape, temperature: ConfidenceOrder(temperature),
+    "halton": lambda shape, temperature: HaltonOrder(shape),
+}
+
+
 # One level of one stream
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Le
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from visual_echoes.errors import EchoesError, note
 
@@ -25,13 +25,25 @@ PRESET_HELP = "Settings by how long it may take; those that are named go before 
 Preset = Literal["quality", "balanced", "fast"]
 
 
+def _known(order: str) -> str:
+    from visual_echoes.model.sampling import ORDERS
+
+    if order not in ORDERS:
+        raise ValueError(f"choose one of {', '.join(ORDERS)}")
+    return order
+
+
+OrderName = Annotated[str, AfterValidator(_known)]
+
+
 class SamplingSettings(BaseModel):
     """How to sample; the defaults are the paper's.
 
     Guidance mixes conditional and unconditional logits as Im2Wav does: u + s (c - u). Its schedule is "constant" (the
     paper); "rising" linearly from none at the first step to s at the last (as Besnier et al.'s sampler by confidence);
     or "interval", s in the middle of the steps and none elsewhere (after Kynkäänniemi et al. 2024). The order is
-    by "confidence" (the paper), or "halton" (Besnier et al. 2025), which spreads the positions evenly.
+    one of `sampling.ORDERS`: "confidence" (the paper), or "halton" (Besnier et al. 2025), which spreads the positions
+    evenly.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,8 +60,8 @@ class SamplingSettings(BaseModel):
     guidance_schedule: Literal["constant", "rising", "interval"] = Field(
         default="constant", title="Guidance schedule", description="How guidance changes over the steps."
     )
-    order: Literal["confidence", "halton"] = Field(
-        default="confidence", title="Order", description="Which positions are unmasked first."
+    order: OrderName = Field(
+        default="confidence", title="Order", description="Which tokens are unmasked first: confidence, halton, ..."
     )
     residual_steps: int = Field(
         default=1, ge=1, le=1000, title="Residual steps", description="Steps of every further level of residual codes."
@@ -71,9 +83,9 @@ class SamplingSettings(BaseModel):
 
     def order_of(self, shape: tuple[int, ...]) -> Order:
         """The order in which the positions of a grid are unmasked."""
-        from visual_echoes.model.sampling import ConfidenceOrder, HaltonOrder
+        from visual_echoes.model.sampling import ORDERS
 
-        return HaltonOrder(shape) if self.order == "halton" else ConfidenceOrder(self.temperature)
+        return ORDERS[self.order](shape, self.temperature)
 
     def plan(self, streams: Sequence[Stream], *groups: Sequence[str]) -> list[Stage]:
         """From meaning to detail: the stages that fill the streams of some sources.

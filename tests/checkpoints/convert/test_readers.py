@@ -217,7 +217,7 @@ def test_rates_and_dilations_come_from_the_config(tmp_path: Path) -> None:
     config = hifigan_config(tmp_path, upsample_rates=[8, 8, 4, 2], resblock_dilation_sizes=dilations)
     vocoder = read_hifigan(path, config)
     assert vocoder.hop == 512
-    assert vocoder.config.resblock_dilation_sizes[0] == (1, 2, 3)
+    assert vocoder.config.resblock_dilation_sizes[0] == (1, 2, 3)  # type: ignore[attr-defined]
     assert read_hifigan(path, hifigan_config(tmp_path)).config == read_hifigan(path).config
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -29,7 +30,7 @@ def write_video(
     """A white bar that grows over a black image while a tone plays; different pitches make different files."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        packets = []
+        packets: list[av.Packet[Any]] = []
         video = container.add_stream(codec, rate=FRAME_RATE)
         video.width, video.height = SIZE
         video.pix_fmt = "yuv420p"

@@ -17,6 +17,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.files import file_digest
 from visual_echoes.metrics.networks import clip, inception, judges, lpips, panns, published, vggish, wav2clip
 from visual_echoes.metrics.networks.base import FileJudge
+from visual_echoes.metrics.networks.offline import package_folder
 
 
 def check(name: str, found: Tensor) -> None:
@@ -64,7 +65,7 @@ def test_clip_is_the_reference() -> None:
 
 def lpips_network() -> lpips.Lpips:
     pytest.importorskip("torchmetrics")
-    layers = judges.package_folder("torchmetrics", extra="eval") / judges.LPIPS_LAYERS
+    layers = package_folder("torchmetrics", extra="eval") / judges.LPIPS_LAYERS
     convolutions = {n: v for n, v in ruled_state(lpips.Lpips).items() if n.startswith("features.")}
     network = lpips.Lpips()
     network.load_state_dict(lpips.own_names(convolutions, read_tensors(layers)))

