@@ -181,7 +181,7 @@ def take_experiments(folder: Path) -> None:
 
 
 def experiment_table(name: str, folder: Path) -> Table:
-    """Headline figures of one experiment in one setting; plot and counts are the note; the finding stays in the report."""
+    """Headline figures of one experiment in one setting; plot and counts are the note."""
     report = ExperimentReport.model_validate_json((folder / REPORT_FILE).read_text(encoding="utf-8"))
     experiment = EXPERIMENTS[name]
     headline = [key for key in experiment.headline if any(key in row.figures for row in report.rows)]
@@ -190,7 +190,8 @@ def experiment_table(name: str, folder: Path) -> Table:
     for row in report.rows:
         cells = [show(row.figures[key], FIGURES[key]) if key in row.figures else None for key in headline]
         rows.append((row.label, *cells, *[report.seconds[row.label].mean] * experiment.timed))
-    counts = ", ".join(f"{report.facts['counts'][key]} {key}" for key in ("pictures", "sounds", "pairs"))
+    words = {"pictures": "images", "sounds": "sounds", "pairs": "pairs"}
+    counts = ", ".join(f"{report.facts['counts'][key]} {word}" for key, word in words.items())
     plot = PLOTS / f"{name}-{folder.name}.png"
     plot.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / PLOT_FILE, plot)
@@ -198,7 +199,7 @@ def experiment_table(name: str, folder: Path) -> Table:
         columns=columns,
         rows=tuple(rows),
         formats={"seconds an item": ".3f"} if experiment.timed else {},
-        note=f"![{name} on {folder.name}]({plot.relative_to(ROOT / 'docs')})\n\n"
+        note=f"![{name} on {folder.name}]({plot.relative_to(ROOT / 'docs')})\n"
         f"{len(report.seeds)} seeds, {counts} each.",
     )
 

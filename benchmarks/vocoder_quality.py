@@ -56,7 +56,8 @@ def main() -> None:
             opinion = None if yamnet is None else share(yamnet.classes(made_BN) == exam.sound_groups_B)
             rows.append((source, name, distance, judged, opinion, len(made_BN) * layout.seconds / seconds[name]))
     formats = {
-        "multi-resolution STFT distance": ".3f", "judge right": ".3f", "YAMNet right": ".3f", "times real time": ".0f"
+        "multi-resolution STFT distance": ".3f", "classifier right": ".3f", "YAMNet right": ".3f",
+        "times real time": ".0f",
     }  # fmt: skip
     table = Table(columns=("made from", "by", *formats), rows=tuple(rows), formats=formats)
     show({ONLY: table}, arguments.output)

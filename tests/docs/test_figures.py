@@ -101,7 +101,7 @@ def test_reports_of_experiments_are_taken_over(tmp_path: Path, monkeypatch: pyte
     assert taken.tables["digits"].markdown() == (
         "| digits | sounds judged right | images judged right | seconds an item |\n|---|---|---|---|\n"
         "| quality | 0.500 ± 0.354 | 0.500 ± 0.000 | 1.500 |\n| fast | 0.500 ± 0.000 |  | 0.500 |\n\n"
-        "![presets on digits](figures/presets-digits.png)\n\n"
+        "![presets on digits](figures/presets-digits.png)\n"
         "2 seeds, 3 images, 4 sounds, 5 pairs each.\n\n"
     )
     assert (tmp_path / "docs/figures/presets-digits.png").read_bytes() == b"a plot"
