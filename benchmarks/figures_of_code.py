@@ -5,17 +5,16 @@ from __future__ import annotations
 import inspect
 import math
 
-from visual_echoes import media
 from visual_echoes.app import limits
 from visual_echoes.checkpoints import model_folder as weights
 from visual_echoes.cli import models
 from visual_echoes.cli.data import prepare_classes
+from visual_echoes.data.augmentation import MIX_RANGE_DB
 from visual_echoes.data.prepare import run as prepare
 from visual_echoes.data.prepare.worker import MAX_BYTES
-from visual_echoes.data.sources import MIX_RANGE_DB
 from visual_echoes.evaluation.measurement import ONLY, Cell, Measurement, Table
 from visual_echoes.layout import get_layout
-from visual_echoes.media import images, sounds, videos
+from visual_echoes.media import images, sounds, sources, videos
 from visual_echoes.metrics.scores import SILENT_DB
 from visual_echoes.model.confidence import FAMILIAR_SHARE
 from visual_echoes.model.masking import MaskRatio
@@ -30,14 +29,14 @@ SCENES = get_layout("scenes")
 CLASS_FOLDERS = inspect.signature(prepare_classes).parameters
 
 FIGURES: dict[str, Cell] = {
-    "image, megapixels": media.MAX_IMAGE_PIXELS / 1e6,
-    "image, MB": media.MAX_IMAGE_BYTES / 1e6,
+    "image, megapixels": images.MAX_IMAGE_PIXELS / 1e6,
+    "image, MB": images.MAX_IMAGE_BYTES / 1e6,
     "image, least side": images.MIN_IMAGE_SIDE,
-    "sound, MB": media.MAX_AUDIO_BYTES / MB,
-    "sound, minutes": media.MAX_AUDIO_SECONDS / 60,
+    "sound, MB": sounds.MAX_AUDIO_BYTES / MB,
+    "sound, minutes": sounds.MAX_AUDIO_SECONDS / 60,
     "sound, channels": sounds.MAX_AUDIO_CHANNELS,
     "sound, kHz": sounds.MAX_SAMPLE_RATE / 1e3,
-    "video, GB": media.MAX_VIDEO_BYTES / GB,
+    "video, GB": sources.MAX_VIDEO_BYTES / GB,
     "video, million frames": videos.MAX_FRAMES / 1e6,
     "video, megapixels": videos.MAX_FRAME_PIXELS / 1e6,
     "model config, MB": weights.MAX_CONFIG_BYTES / MB,
@@ -58,7 +57,7 @@ FIGURES: dict[str, Cell] = {
     "prepare, GB of a worker": MAX_BYTES / GB,
     "prepare, validation": prepare.VALID_SHARE,
     "prepare, test": prepare.TEST_SHARE,
-    "prepare, silence in dB": 20 * math.log10(media.SILENT_PEAK),
+    "prepare, silence in dB": 20 * math.log10(sounds.SILENT_PEAK),
     "class folders, validation": CLASS_FOLDERS["valid_share"].default,
     "class folders, test": CLASS_FOLDERS["test_share"].default,
     "augmentation, range of mix_db": MIX_RANGE_DB,

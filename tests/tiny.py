@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from visual_echoes.checkpoints.model import Model
+from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.data.pairs import PairSplit
-from visual_echoes.data.sources import Augmentation, ImageSource
+from visual_echoes.data.sources import ImageSource
 from visual_echoes.data.tokens import TokenCache
 from visual_echoes.layout import get_layout
 from visual_echoes.model.config import TransformerConfig
@@ -83,19 +84,13 @@ def transformer(config: TransformerConfig | None = None, seed: int = 0) -> FastT
 def whole_model() -> Model:
     """Every part of a model in the `debug` layout, with Griffin-Lim as vocoder."""
     image, audio = vqgan_config(), vqgan_config(strides=((2, 2), (2, 2), (1, 2)))
-    config = transformer_config()
     return Model(
         name="tiny", version="1.0", layout=LAYOUT,
         parts={
-            "image_vqgan": vqgan(image, 1), "audio_vqgan": vqgan(audio, 2), "transformer": transformer(config, 3),
+            "image_vqgan": vqgan(image, 1), "audio_vqgan": vqgan(audio, 2), "transformer": transformer(seed=3),
             "vocoder": build_vocoder("griffin-lim", {"iterations": 2}, LAYOUT).eval(),
         },
         sampling=SamplingSettings(steps=4, temperature=2.0, guidance=2.0), card="# Tiny\n",
-        kinds={"image_vqgan": "vqgan", "audio_vqgan": "vqgan", "transformer": "transformer", "vocoder": "griffin-lim"},
-        configs={
-            "image_vqgan": image.model_dump(mode="json"), "audio_vqgan": audio.model_dump(mode="json"),
-            "transformer": config.model_dump(mode="json"), "vocoder": {"iterations": 2},
-        },
     )  # fmt: skip
 
 

@@ -206,7 +206,7 @@ def test_a_config_has_a_largest_size(folder: Path) -> None:
     path.write_bytes(config.ljust(weights.MAX_CONFIG_BYTES))
     load_model(folder)
     path.write_bytes(config.ljust(weights.MAX_CONFIG_BYTES + 1))
-    with pytest.raises(EchoesError, match=r"config\.json is larger than"):
+    with pytest.raises(EchoesError, match=r"config\.json is no valid model config \(more than"):
         load_model(folder)
 
 

@@ -25,7 +25,7 @@ from visual_echoes.app.jobs import Job, Kind, Task
 from visual_echoes.app.limits import MAX_NAME, MAX_STEPS, MAX_VARIANTS
 from visual_echoes.app.service import Service
 from visual_echoes.errors import EchoesError, collected, note
-from visual_echoes.inputs import image_array, read_heard
+from visual_echoes.inputs import fitted_image, read_heard
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio, read_image
 from visual_echoes.model.settings import optional_fields
@@ -142,7 +142,7 @@ class SoundForm(JobForm):
     image: UploadFile
 
     def task(self, layout: Layout) -> Task:
-        images = [read_file(self.image, partial(image_array, layout=layout))] * self.count
+        images = [read_file(self.image, partial(fitted_image, layout=layout))] * self.count
         made = self._items("image_to_audio", images, confidence=True)
         return Task("sound", made, frozenset({"image"}), {"source": shown_name(self.image.filename)})
 
@@ -187,7 +187,7 @@ class EditForm(JobForm):
     ) -> Task:
         """Fill what is masked: pixels, bool (H, W), and stretches of the wave from and to seconds."""
         arguments = {
-            "image": None if self.image is None else read_file(self.image, partial(image_array, layout=layout)),
+            "image": None if self.image is None else read_file(self.image, partial(fitted_image, layout=layout)),
             "audio": None if wave is None else (wave, layout.sample_rate), "image_mask": image_mask,
             "audio_mask": audio_mask, "count": self.count, "batch_size": self.count, "seed": self.seed, **self.sampling,
         }  # fmt: skip

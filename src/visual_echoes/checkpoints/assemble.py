@@ -13,13 +13,13 @@ from visual_echoes.checkpoints.run_folder import is_run_folder, trained_part
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Concern, Layout
 from visual_echoes.model.settings import SamplingSettings
-from visual_echoes.vocoders import GRIFFIN_LIM_ITERATIONS, GriffinLim, build_vocoder
+from visual_echoes.vocoders import GriffinLim
 
 # The part of a layout that each part depends on.
 _CONCERNS: dict[PartName, Concern] = {
-    "image_vqgan": "picture",
-    "audio_vqgan": "sound",
-    "transformer": "both",
+    "image_vqgan": "image",
+    "audio_vqgan": "audio",
+    "transformer": "all",
     "vocoder": "mel",
 }
 
@@ -48,9 +48,7 @@ def assemble(folders: Sequence[Path], name: str, card: str, sampling: SamplingSe
                 raise EchoesError(f"{folder} brings a second {part}; name only one folder that has it.")
             merged.take(part, model)
     if "vocoder" not in merged.parts:
-        config = {"iterations": GRIFFIN_LIM_ITERATIONS}
-        merged.parts["vocoder"] = build_vocoder(GriffinLim.kind, config, layout).eval()
-        merged.kinds["vocoder"], merged.configs["vocoder"] = GriffinLim.kind, config
+        merged.parts["vocoder"] = GriffinLim(layout).eval()
     missing = [part for part in PART_NAMES if part not in merged.parts]
     if missing:
         raise EchoesError(f"The folders hold no {' and no '.join(missing)}; add the folder that has it.")

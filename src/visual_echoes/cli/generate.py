@@ -63,9 +63,9 @@ def sound(
     """Make the sound of each image: NAME.wav, and NAME.mp4 with the image."""
 
     def read(path: Path, layout: Layout, _: Callable[[str], None]) -> Any:
-        from visual_echoes.inputs import image_array
+        from visual_echoes.inputs import fitted_image
 
-        return image_array(path, layout)
+        return fitted_image(path, layout)
 
     items = as_items(find_files(images, ("image", "video"), "images or videos"))
     _answer(

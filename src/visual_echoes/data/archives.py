@@ -1,18 +1,23 @@
-"""Fetching published files: bounded, written aside and renamed when whole, checked against a published checksum."""
+"""Archives of published data: fetched whole and checked, unpacked within bounds, blamed by name when damaged."""
 
 from __future__ import annotations
 
 import hashlib
+import tarfile
 import urllib.request
-from collections.abc import Callable, Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.files import atomic_path
+from visual_echoes.files import atomic_path, file_digest
 
-MAX_DOWNLOAD_BYTES = 1 << 30
+MAX_BYTES = 1 << 30  # of an archive, and of what it holds
+MAX_MEMBERS = 100_000
 TIMEOUT = 60.0  # seconds without a byte
 _BLOCK = 1 << 20  # bytes
 
@@ -77,8 +82,8 @@ def _download(url: str, report: ReportBytes | None) -> Iterator[bytes]:
             promised = int(answer.headers["Content-Length"] or 0)  # bytes; 0 where the server does not say
             while block := answer.read(_BLOCK):
                 done += len(block)
-                if max(done, promised) > MAX_DOWNLOAD_BYTES:
-                    raise EchoesError(f"{url} has more than {MAX_DOWNLOAD_BYTES} bytes; this is not the original.")
+                if max(done, promised) > MAX_BYTES:
+                    raise EchoesError(f"{url} has more than {MAX_BYTES} bytes; this is not the original.")
                 if report is not None:
                     report(done, promised or None)
                 yield block
@@ -90,3 +95,39 @@ def _download(url: str, report: ReportBytes | None) -> Iterator[bytes]:
         ) from error
     if done < promised:
         raise EchoesError(f"{url} broke off after {done} of {promised} bytes; run the same command again.")
+
+
+@contextmanager
+def blamed(archive: Path) -> Iterator[None]:
+    """Whatever a damaged archive makes its reader raise, as an error that names the file."""
+    try:
+        yield
+    except KeyError as error:
+        raise EchoesError(f"{archive} lacks {error.args[0]}; this is not the original.") from error
+    except (
+        OSError, ValueError, IndexError, EOFError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, zlib.error,
+        NotImplementedError,
+    ) as error:  # fmt: skip
+        raise EchoesError(f"{archive} is damaged ({error}); restore the original archive.") from error
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Regular files of a tar archive, none outside the target."""
+    with blamed(archive), tarfile.open(archive) as opened:
+        members = opened.getmembers()
+        if len(members) > MAX_MEMBERS or sum(member.size for member in members) > MAX_BYTES:
+            raise EchoesError(f"{archive} holds more than it may; restore the original archive.")
+        opened.extractall(target, members, filter="data")
+
+
+def digests(paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of sources, in hexadecimal, by `folder/name`; `EchoesError` for one that is missing or too large."""
+    found = {}
+    for path in paths:
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                raise EchoesError(f"{path} is larger than {MAX_BYTES} bytes; this is not the original.")
+            found[f"{path.parent.name}/{path.name}"] = file_digest(path)
+        except OSError as error:
+            raise EchoesError(f"{path} cannot be read ({error.strerror}); point to the folder that has it.") from error
+    return found

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 
 import tiny
-from visual_echoes.data.clip_sources import ClipImageSource, ClipWaveSource
-from visual_echoes.data.clips import read_clip_image, read_clip_sound, window_offsets
+from visual_echoes.data.augmentation import Augmentation
+from visual_echoes.data.clips import ClipItems, read_clip_image, read_clip_sound, window_offsets
 from visual_echoes.data.manifest import Clip
-from visual_echoes.data.sources import Augmentation, MelSource
+from visual_echoes.data.sources import ImageSource, MelSource, WaveSource
 from visual_echoes.errors import EchoesError
+from visual_echoes.layout import Layout
 from visual_echoes.media import write_mp4, write_wav
 from visual_echoes.media.tensors import pixels_to_unit
 
@@ -39,14 +40,22 @@ def clips(tmp_path: Path) -> list[Clip]:
     return [*found, clip("v", "v.mp4", "v.mp4", FRAMES)]
 
 
+def images(clips: list[Clip], root: Path, layout: Layout, augmentation: Augmentation) -> ImageSource:
+    return ImageSource(ClipItems(clips, root, layout), augmentation)
+
+
+def waves_of(clips: list[Clip], root: Path, layout: Layout, augmentation: Augmentation) -> WaveSource:
+    return WaveSource(ClipItems(clips, root, layout), layout, augmentation)
+
+
 def clip(name: str, picture: str, sound: str, frames: tuple[float, ...]) -> Clip:
     return Clip(name, "train", None, picture, sound, 0.0, 1.0, frames, name, {})
 
 
 def test_plain_items_are_the_middle_frame_and_window(clips: list[Clip], tmp_path: Path) -> None:
     index = torch.tensor([3, 1])
-    pictures = ClipImageSource(clips, tmp_path, LAYOUT, PLAIN).take(index, None)
-    waves = ClipWaveSource(clips, tmp_path, LAYOUT, PLAIN).take(index, None)
+    pictures = images(clips, tmp_path, LAYOUT, PLAIN).take(index, None)
+    waves = waves_of(clips, tmp_path, LAYOUT, PLAIN).take(index, None)
     assert pictures.shape == (2, 1, LAYOUT.image_size, LAYOUT.image_size)
     for row, number in enumerate(index.tolist()):
         item = clips[number]
@@ -61,16 +70,16 @@ def test_frames_and_windows_are_drawn_at_random(
     frames, offsets = [], []
     picture = torch.zeros(1, LAYOUT.image_size, LAYOUT.image_size, dtype=torch.uint8)
     monkeypatch.setattr(
-        "visual_echoes.data.clip_sources.read_clip_image",
+        "visual_echoes.data.clips.read_clip_image",
         lambda clip, root, frame, layout: frames.append((clip.id, frame)) or picture,
     )
     monkeypatch.setattr(
-        "visual_echoes.data.clip_sources.read_clip_sound",
+        "visual_echoes.data.clips.read_clip_sound",
         lambda clip, root, layout, offset: offsets.append(offset) or torch.zeros(layout.clip_samples),
     )
     index = torch.full((400,), 3)
-    ClipImageSource(clips, tmp_path, LAYOUT, PLAIN).take(index, tiny.generator())
-    ClipWaveSource(clips, tmp_path, LAYOUT, PLAIN).take(index, tiny.generator())
+    images(clips, tmp_path, LAYOUT, PLAIN).take(index, tiny.generator())
+    waves_of(clips, tmp_path, LAYOUT, PLAIN).take(index, tiny.generator())
     counts = [frames.count(("v", frame)) for frame in range(len(FRAMES))]
     assert sum(counts) == 400
     assert all(60 < count < 140 for count in counts)  # 100 expected of each, deviation 9
@@ -83,7 +92,7 @@ def test_frames_and_windows_are_drawn_at_random(
 def test_the_same_generator_gives_the_same_items(clips: list[Clip], tmp_path: Path) -> None:
     varied = Augmentation(shift=0.1, flip=True, crop_area=0.5, gain_db=6, time_shift=0.02)
     index = torch.tensor([0, 3, 3, 1])
-    for kind in (ClipImageSource, ClipWaveSource):
+    for kind in (images, waves_of):
         source = kind(clips, tmp_path, LAYOUT, varied)
         first, again, other = (source.take(index, tiny.generator(seed)) for seed in (1, 1, 2))
         assert torch.equal(first, again)
@@ -93,7 +102,7 @@ def test_the_same_generator_gives_the_same_items(clips: list[Clip], tmp_path: Pa
 
 
 def test_they_make_mels(clips: list[Clip], tmp_path: Path) -> None:
-    mels = MelSource(ClipWaveSource(clips, tmp_path, LAYOUT, PLAIN), LAYOUT)
+    mels = MelSource(waves_of(clips, tmp_path, LAYOUT, PLAIN), LAYOUT)
     assert len(mels) == 4
     assert mels.take(torch.arange(4), tiny.generator()).shape == (4, 1, LAYOUT.n_mels, LAYOUT.mel_frames)
 
@@ -101,7 +110,7 @@ def test_they_make_mels(clips: list[Clip], tmp_path: Path) -> None:
 def test_a_file_that_has_gone_is_named(clips: list[Clip], tmp_path: Path) -> None:
     (tmp_path / "b.png").unlink()
     with pytest.raises(EchoesError, match=r"b\.png"):
-        ClipImageSource(clips, tmp_path, LAYOUT, PLAIN).take(torch.tensor([0, 1]), None)
+        images(clips, tmp_path, LAYOUT, PLAIN).take(torch.tensor([0, 1]), None)
 
 
 def test_only_the_rows_of_this_process_are_read(
@@ -109,7 +118,7 @@ def test_only_the_rows_of_this_process_are_read(
 ) -> None:
     varied = Augmentation(rotation=10, flip=True, time_shift=0.1, gain_db=6)
     index, read = torch.tensor([0, 3, 1, 2]), []
-    for name, kind in (("read_clip_image", ClipImageSource), ("read_clip_sound", ClipWaveSource)):
+    for name, kind in (("read_clip_image", images), ("read_clip_sound", waves_of)):
         source = MelSource(kind(clips, tmp_path, LAYOUT, varied), LAYOUT) if "sound" in name else kind(
             clips, tmp_path, LAYOUT, varied
         )  # fmt: skip
@@ -119,7 +128,7 @@ def test_only_the_rows_of_this_process_are_read(
         assert torch.equal(source.take(index, None), plain)
         original = globals()[name]
         monkeypatch.setattr(
-            f"visual_echoes.data.clip_sources.{name}",
+            f"visual_echoes.data.clips.{name}",
             lambda clip, *rest, original=original: read.append(clip.id) or original(clip, *rest),
         )
         generator = tiny.generator()
