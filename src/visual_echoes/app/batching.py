@@ -6,7 +6,7 @@ Every item has a seed of its own and does not depend on its batch, so each task 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate, chain
 from typing import Any, Literal
 
@@ -83,11 +83,9 @@ def join(calls: Sequence[Make]) -> tuple[Make, list[slice]]:
 
 def cut(result: Result, rows: slice) -> Result:
     """Some items of a result, copied, so that the others need not stay in memory for them."""
-
-    def part(values: np.ndarray | None) -> np.ndarray | None:
-        return None if values is None else values[rows].copy()
-
-    return replace(
-        result, images=part(result.images), audio=part(result.audio), mels=part(result.mels),
-        seeds=tuple(result.seeds[rows]), confidence=part(result.confidence),
-    )  # fmt: skip
+    parts: dict[str, Any] = {}
+    for field in fields(result):
+        values = getattr(result, field.name)
+        if isinstance(values, np.ndarray | tuple):
+            parts[field.name] = values[rows].copy() if isinstance(values, np.ndarray) else values[rows]
+    return replace(result, **parts)

@@ -12,7 +12,7 @@ from visual_echoes.app.forms import STEP_LIMITS, JobForm
 from visual_echoes.app.jobs import Job
 from visual_echoes.app.limits import MAX_VARIANTS
 from visual_echoes.app.service import Service, follow
-from visual_echoes.app.views import Grids, cards, note, problem, words
+from visual_echoes.app.views import TokenGrids, cards, note, problem, words
 from visual_echoes.errors import EchoesError
 from visual_echoes.model.sampling import ORDERS
 from visual_echoes.model.settings import PRESETS, SamplingSettings, limits
@@ -84,7 +84,7 @@ class Panel:
         take: a button that takes it further.
     """
 
-    def __init__(self, service: Service, grids: Grids, label: str) -> None:
+    def __init__(self, service: Service, grids: TokenGrids, label: str) -> None:
         self._service, self._grids = service, grids
         self.job = gr.State(None)
         with gr.Row():
