@@ -174,14 +174,15 @@ class Layout:
 
 
 _LATER = ("image_depth", "audio_depth", "extra_streams")  # which older versions do not know
-_IMAGE = ("image_size", "image_channels", "image_factor", "image_codes", "image_depth")
-_AUDIO = tuple(field.name for field in fields(Layout) if field.name not in ("name", "extra_streams", *_IMAGE))
-_AUDIO_TOKENIZER = ("seconds", "trim_frames", "audio_factor", "audio_codes", "audio_depth")  # no vocoder asks for them
+_IMAGE = ("image_size", "image_channels", "image_factor", "image_codes")
+_STREAMS = ("image_depth", "audio_depth", "extra_streams")  # the transformer's alone: how much of the tokens it takes
+_AUDIO = tuple(field.name for field in fields(Layout) if field.name not in ("name", *_STREAMS, *_IMAGE))
+_AUDIO_TOKENIZER = ("seconds", "trim_frames", "audio_factor", "audio_codes")  # no vocoder asks for them
 _FIELDS: dict[Concern, tuple[str, ...]] = {
     "image": _IMAGE,
     "mel": tuple(field for field in _AUDIO if field not in _AUDIO_TOKENIZER),
     "audio": _AUDIO,
-    "all": (*_IMAGE, *_AUDIO, "extra_streams"),
+    "all": (*_IMAGE, *_AUDIO, *_STREAMS),
 }
 
 # Of the images and sounds that `scenes64` is trained on, in the order of the data set's groups.

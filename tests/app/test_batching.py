@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import tiny
 from app.conftest import PATIENCE, Brake, png, sent, wait
@@ -207,3 +208,11 @@ def test_a_job_that_had_to_wait_waits_a_little_for_others(echoes: VisualEchoes, 
     assert_same(joining, submit("pair", seed=2))
     assert service.batches == 2
     service.close()
+
+
+def test_what_is_cut_out_of_a_result_has_its_own_labels() -> None:
+    whole = VisualEchoes(tiny.model_with_meaning(), torch.device("cpu")).generate_pair(3, label=list(tiny.LABELS))
+    part = cut(whole, slice(1, 3))
+    assert part.labels == tiny.LABELS[1:]
+    assert part.seeds == whole.seeds[1:]
+    assert np.array_equal(part.audio, whole.audio[1:])

@@ -90,6 +90,8 @@ def _path_of(sent: UploadFile) -> Iterator[Path]:
 
 # Forms
 
+_LABEL: Any = Field(default=None, max_length=64, description="what is to be seen and heard, of a model with labels")
+
 
 class JobForm(_SAMPLING, ABC):  # type: ignore[misc, valid-type]
     """What all tasks take; what is left out is the model's own."""
@@ -140,10 +142,11 @@ class SoundForm(JobForm):
     """A sound for an image."""
 
     image: UploadFile
+    label: str | None = _LABEL
 
     def task(self, layout: Layout) -> Task:
         images = [read_file(self.image, partial(fitted_image, layout=layout))] * self.count
-        made = self._items("image_to_audio", images, confidence=True)
+        made = self._items("image_to_audio", images, label=self.label, confidence=True)
         return Task("sound", made, frozenset({"image"}), {"source": shown_name(self.image.filename)})
 
 
@@ -151,10 +154,12 @@ class PictureForm(JobForm):
     """An image for a sound."""
 
     sound: UploadFile
+    label: str | None = _LABEL
 
     def task(self, layout: Layout) -> Task:
         wave = fit_audio(_heard(self.sound, layout), layout.clip_samples)
-        made = self._items("audio_to_image", [(wave, layout.sample_rate)] * self.count, confidence=True)
+        waves = [(wave, layout.sample_rate)] * self.count
+        made = self._items("audio_to_image", waves, label=self.label, confidence=True)
         return Task("picture", made, frozenset({"sound"}), {"source": shown_name(self.sound.filename)})
 
 
@@ -162,9 +167,10 @@ class PairForm(JobForm):
     """Image and sound from nothing."""
 
     pair_order: PairOrder = "together"
+    label: str | None = _LABEL
 
     def task(self, layout: Layout) -> Task:
-        made = self._items("generate_pair", pair_order=self.pair_order)
+        made = self._items("generate_pair", pair_order=self.pair_order, label=self.label)
         return Task("pair", made, details={"pair_order": self.pair_order})
 
 

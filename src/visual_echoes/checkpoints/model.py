@@ -33,7 +33,6 @@ from visual_echoes.tokenizers.vqgan import VQGAN, VQGANConfig
 from visual_echoes.vocoders import build_vocoder
 
 PartName = Literal["image_vqgan", "audio_vqgan", "image_semantic", "audio_semantic", "transformer", "vocoder"]
-SemanticName = Literal["image_semantic", "audio_semantic"]  # parts that are named as the streams they make
 
 PART_NAMES: tuple[PartName, ...] = get_args(PartName)
 _NETWORKS: dict[str, tuple[Callable[..., nn.Module], type[BaseModel]]] = {
@@ -106,18 +105,19 @@ def check_layout(folder: Path, name: PartName, part: nn.Module, layout: Layout) 
     """Refuse a part whose own shape contradicts the folder's layout; vocoders see to that themselves."""
     if isinstance(part, Tokenizer) and (name == "image_vqgan" or name == "audio_vqgan"):
         check_fits(part.config, layout, name, folder)
-    elif isinstance(part, SemanticTokenizer) and (name == "image_semantic" or name == "audio_semantic"):
-        check_stream(part, layout, name, folder)
+    elif isinstance(part, SemanticTokenizer):
+        check_stream(part, layout, folder)
     elif isinstance(part, EchoTransformer):
         part.config.check_fits(layout, folder)
 
 
-def check_stream(part: SemanticTokenizer, layout: Layout, name: SemanticName, source: object) -> None:
+def check_stream(part: SemanticTokenizer, layout: Layout, source: object) -> None:
     """Refuse with `EchoesError` a semantic tokenizer whose codes are not those of the layout's stream.
 
     Args:
         source: where it comes from, for the message.
     """
+    name = part.stream
     stream = by_name(layout.streams).get(name)
     if stream is None:
         raise EchoesError(f"Layout {layout.name!r} has no stream {name!r}, which {source} brings a tokenizer for.")

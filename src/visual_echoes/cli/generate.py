@@ -22,6 +22,7 @@ from visual_echoes.cli.options import (
     BatchSizeOption,
     ConfidenceOption,
     DeviceOption,
+    LabelOption,
     ModelOption,
     OutputOption,
     OverwriteOption,
@@ -52,6 +53,7 @@ def sound(
     ],
     output: OutputOption,
     video: VideoOption = True,
+    label: LabelOption = None,
     confidence: ConfidenceOption = False,
     seed: SeedOption = 0,
     batch_size: BatchSizeOption = 16,
@@ -69,7 +71,8 @@ def sound(
 
     items = as_items(find_files(images, ("image", "video"), "images or videos"))
     _answer(
-        "sound", items, read, context, output, video, confidence, seed, batch_size, model, device, sign, overwrite
+        "sound", items, read, context, output, video, label, confidence, seed, batch_size, model, device, sign,
+        overwrite,
     )  # fmt: skip
 
 
@@ -81,6 +84,7 @@ def picture(
     output: OutputOption,
     start: StartOption = None,
     video: VideoOption = True,
+    label: LabelOption = None,
     confidence: ConfidenceOption = False,
     seed: SeedOption = 0,
     batch_size: BatchSizeOption = 16,
@@ -96,7 +100,8 @@ def picture(
 
     items = as_items(find_files(sounds, ("audio", "video"), "sounds or videos"))
     _answer(
-        "picture", items, read, context, output, video, confidence, seed, batch_size, model, device, sign, overwrite
+        "picture", items, read, context, output, video, label, confidence, seed, batch_size, model, device, sign,
+        overwrite,
     )  # fmt: skip
 
 
@@ -107,6 +112,7 @@ def pair(
     pair_order: Annotated[
         PairOrder, typer.Option("--pair-order", help="Unmask both at once, or finish one and make the other for it.")
     ] = "together",
+    label: LabelOption = None,
     video: VideoOption = True,
     seed: SeedOption = 0,
     batch_size: BatchSizeOption = 16,
@@ -126,7 +132,7 @@ def pair(
         for first in range(0, count, batch_size):
             batch = stems[first : first + batch_size]
             result = echoes.generate_pair(
-                len(batch), pair_order=pair_order, seed=seed + first, batch_size=len(batch),
+                len(batch), pair_order=pair_order, label=label, seed=seed + first, batch_size=len(batch),
                 progress=_share_of(bar, first, len(batch)), **sampling_of(context),
             )  # fmt: skip
             for row, stem in enumerate(batch):
@@ -159,6 +165,7 @@ def _answer(
     context: typer.Context,
     output: Path,
     video: bool,
+    label: str | None,
     confidence: bool,
     seed: int,
     batch_size: int,
@@ -184,12 +191,14 @@ def _answer(
             finished = batch[-1][0].position + 1
             result = make(
                 [content for _, content in batch], seeds=[seed + item.position for item, _ in batch],
-                batch_size=len(batch), confidence=confidence,
+                batch_size=len(batch), label=label, confidence=confidence,
                 progress=_share_of(bar, finished - len(batch), len(batch)), **sampling_of(context),
             )  # fmt: skip
             for row, (item, _) in enumerate(batch):
                 details = {"task": task, "source": source_name(item.path)}
                 _finish(export_item(echoes.model, result, row, output / item.stem, suffixes, **details), signer, bar)
+                if label is None and result.labels is not None:
+                    bar.note(f"{item.path}: taken for {result.labels[row]}; say what it is with --label")
                 if result.confidence is not None:
                     bar.note(f"{item.path}: {in_words(float(result.confidence[row]))}")
 

@@ -39,6 +39,10 @@ ModelOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")]
 ConfidenceOption = Annotated[bool, typer.Option("--confidence", help="Say how sure the model is; takes longer.")]
+LabelOption = Annotated[
+    str | None,
+    typer.Option("--label", show_default="the model tells", help="What it shows, of a model with labels."),
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]
 SignOption = Annotated[
     Path | None,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, PositiveInt
@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from visual_echoes.errors import EchoesError
 from visual_echoes.tokenizers.residual import ResidualQuantizer, fit_codes
 
+SemanticName = Literal["image_semantic", "audio_semantic"]
 EFFICIENTNET_FEATURES = 1280
 PIXEL_MEAN, PIXEL_SCALE = 127.0, 128.0  # EfficientNet-lite's input
 IMAGES_AT_ONCE = 16
@@ -44,9 +45,11 @@ class SemanticTokenizer(nn.Module, ABC):
 
     Attributes:
         kind: its name in a model folder.
+        stream: the stream that its tokens are, and its part's name.
     """
 
     kind: ClassVar[str]
+    stream: ClassVar[SemanticName]
     config: SemanticConfig
     quantize: ResidualQuantizer
 
@@ -77,6 +80,7 @@ class ImageSemanticTokenizer(SemanticTokenizer):
     """
 
     kind = "efficientnet_semantic"
+    stream = "image_semantic"
     config: ImageSemanticConfig
 
     def __init__(self, config: ImageSemanticConfig) -> None:
@@ -143,7 +147,8 @@ class AudioSemanticConfig(SemanticConfig):
 class AudioSemanticTokenizer(SemanticTokenizer):
     """A token for every 0.48 s of a sound, looking at 0.96 s: a small network that has learnt from YAMNet."""
 
-    kind = "sound_semantic"
+    kind = "audio_semantic"
+    stream = "audio_semantic"
     config: AudioSemanticConfig
 
     def __init__(self, config: AudioSemanticConfig) -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from visual_echoes.checkpoints.loading import load_model
-from visual_echoes.checkpoints.model import PartName, SemanticName, check_stream
+from visual_echoes.checkpoints.model import PartName, check_stream
 from visual_echoes.data.manifest import is_clip_folder
 from visual_echoes.data.pairs import Wanted, read_split
 from visual_echoes.data.sources import ImageSource, Items, MelSource, Source, WaveSource, open_split
@@ -24,7 +24,7 @@ from visual_echoes.model.autoregressive import AutoregressiveConfig
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.tokenizers.base import Tokenizer, TokenizerName, check_fits
 from visual_echoes.tokenizers.residual import ResidualQuantizer
-from visual_echoes.tokenizers.semantic import SemanticTokenizer
+from visual_echoes.tokenizers.semantic import SemanticName, SemanticTokenizer
 from visual_echoes.tokenizers.vqgan import VQGANConfig
 from visual_echoes.training.autoregressive import AutoregressiveTask
 from visual_echoes.training.classifier import ClassifierTask
@@ -185,7 +185,7 @@ def _token_task(recipe: TokensRecipe) -> TransformerTask | AutoregressiveTask:
         if name in sources:
             part = load_model(sources[name], wanted=[name]).parts[name]
             assert isinstance(part, SemanticTokenizer)
-            check_stream(part, layout, name, sources[name])
+            check_stream(part, layout, sources[name])
             tokenizers[name] = part
     for stream in layout.streams:
         if stream.source != "label" and stream.name not in tokenizers:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from visual_echoes.checkpoints.loading import find_model, load_model, part_names
-from visual_echoes.checkpoints.model import PartName, SemanticName
+from visual_echoes.checkpoints.model import PartName
 from visual_echoes.codec import Codec
 from visual_echoes.data.clips import read_clip_frames, read_clip_sound, window_offsets
 from visual_echoes.data.manifest import MANIFEST, SPLITS, Clip, Description, read_description, read_manifest
@@ -26,6 +26,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 from visual_echoes.media.images import fit_image, whole_image
 from visual_echoes.request import label_stream
+from visual_echoes.tokenizers.semantic import SemanticName
 
 SOUND_WINDOWS = 3  # of each clip
 CLIPS_AT_ONCE = 8  # between commits; their files are read while the ones before are encoded

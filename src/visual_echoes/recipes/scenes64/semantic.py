@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from visual_echoes import __version__
 from visual_echoes.audio import mel_to_unit, wave_to_mel
-from visual_echoes.checkpoints.model import Model, SemanticName
+from visual_echoes.checkpoints.model import Model
 from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.data.pairs import read_split
@@ -35,6 +35,7 @@ from visual_echoes.tokenizers.semantic import (
     AudioSemanticTokenizer,
     ImageSemanticConfig,
     ImageSemanticTokenizer,
+    SemanticName,
     SemanticTokenizer,
     patches,
 )
