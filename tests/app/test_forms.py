@@ -25,8 +25,8 @@ from visual_echoes.app.forms import (
     read_file,
     shown_name,
 )
-from visual_echoes.app.jobs import Task
 from visual_echoes.app.limits import MAX_NAME, MAX_STEPS
+from visual_echoes.app.tasks import Task
 from visual_echoes.errors import collected, note
 from visual_echoes.media import read_audio, read_image
 from visual_echoes.pipeline import VisualEchoes

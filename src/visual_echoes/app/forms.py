@@ -20,10 +20,10 @@ import numpy as np
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
-from visual_echoes.app.batching import Items, Method
-from visual_echoes.app.jobs import Job, Kind, Task
+from visual_echoes.app.jobs import Job
 from visual_echoes.app.limits import MAX_NAME, MAX_STEPS, MAX_VARIANTS
 from visual_echoes.app.service import Service
+from visual_echoes.app.tasks import Items, Kind, Method, Task
 from visual_echoes.errors import EchoesError, collected, note
 from visual_echoes.inputs import fitted_image, read_heard
 from visual_echoes.layout import Layout

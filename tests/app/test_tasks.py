@@ -15,10 +15,10 @@ import torch
 
 import tiny
 from app.conftest import PATIENCE, Brake, png, sent, wait
-from visual_echoes.app.batching import cut
 from visual_echoes.app.forms import FORMS
 from visual_echoes.app.jobs import Job
 from visual_echoes.app.service import Service
+from visual_echoes.app.tasks import cut
 from visual_echoes.pipeline import VisualEchoes
 
 KINDS = pytest.mark.parametrize("kind", ["sound", "picture", "pair"])
