@@ -142,8 +142,8 @@ def measure_store(folder: Path, clips: int) -> tuple[float, tuple[tuple[Cell, ..
         labels=[], streams=LAYOUT.streams,
     )  # fmt: skip
     noise = np.random.default_rng(0)
-    rows = {"image": FRAMES, "audio": WINDOWS}
-    tokens = {s.name: noise.integers(0, s.codes, (rows[s.source], s.positions, s.depth)) for s in LAYOUT.streams}
+    counts = {"image": FRAMES, "audio": WINDOWS}
+    tokens = {s.name: noise.integers(0, s.codes, (counts[s.source], s.positions, s.depth)) for s in LAYOUT.streams}
     writer = TokenStoreWriter(folder, plan)
     began = time.perf_counter()
     for clip in range(clips):

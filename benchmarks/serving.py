@@ -116,7 +116,7 @@ def ask(port: int, picture: bytes, clients: int, seconds: float) -> tuple[list[f
 
 def once(http: httpx.Client, picture: bytes, seed: int) -> None:
     """A sound for the image, from the request to its last byte."""
-    answer = http.post(f"{API}/jobs/sound", files={"picture": ("a.png", picture)}, data={"seed": seed})
+    answer = http.post(f"{API}/jobs/sound", files={"image": ("a.png", picture)}, data={"seed": seed})
     place = answer.raise_for_status().headers["location"]
     with http.stream("GET", f"{place}/events") as events:
         for _ in events.iter_lines():

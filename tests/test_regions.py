@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS, Layout, get_layout
-from visual_echoes.regions import audio_places, enlarge, image_places
+from visual_echoes.regions import audio_positions, enlarge, image_positions
 
 DEBUG = get_layout("debug")
 
@@ -32,33 +32,33 @@ def touched_by_hand(mask: np.ndarray, tokens: int) -> list[list[bool]]:
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from((0.01, 0.1, 0.5)), st.integers(0, 999))
 def test_image_masks_of_any_size(height: int, width: int, share: float, seed: int) -> None:
     mask = np.random.default_rng(seed).random((height, width)) < share
-    places = image_places(mask, DEBUG)
-    assert places.dtype == torch.bool
-    assert places.reshape(4, 4).tolist() == touched_by_hand(mask, 4)
+    positions = image_positions(mask, DEBUG)
+    assert positions.dtype == torch.bool
+    assert positions.reshape(4, 4).tolist() == touched_by_hand(mask, 4)
 
 
 def test_one_pixel_of_a_large_image_is_enough() -> None:
     mask = np.zeros((400, 700), np.uint8)
     mask[399, 150] = 1
-    assert image_places(mask, DEBUG).nonzero()[:, 0].tolist() == [12]
+    assert image_positions(mask, DEBUG).nonzero()[:, 0].tolist() == [12]
 
 
 def test_what_lies_outside_the_centre_square_is_not_part_of_the_image() -> None:
     mask = np.zeros((10, 30), bool)
     mask[:, :10] = True
-    assert not image_places(mask, DEBUG).any()
-    assert image_places(np.ones((10, 30)), DEBUG).all()
+    assert not image_positions(mask, DEBUG).any()
+    assert image_positions(np.ones((10, 30)), DEBUG).all()
 
 
 def test_no_mask_touches_nothing() -> None:
-    assert image_places(None, DEBUG).tolist() == [False] * 16
-    assert audio_places((), DEBUG).tolist() == [False] * 16
+    assert image_positions(None, DEBUG).tolist() == [False] * 16
+    assert audio_positions((), DEBUG).tolist() == [False] * 16
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 4, 3), (0, 4)])
 def test_image_masks_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(EchoesError, match="two-dimensional"):
-        image_places(np.ones(shape, bool), DEBUG)
+        image_positions(np.ones(shape, bool), DEBUG)
 
 
 def token_samples(layout: Layout) -> list[tuple[int, int]]:
@@ -74,26 +74,26 @@ def test_sound_stretches(layout: Layout, shares: list[tuple[float, float]]) -> N
     samples = [(first, last) for first, last in ordered if first < last]
     expected = [any(a < end and b > begin for a, b in samples) for begin, end in token_samples(layout)]
     seconds = [(first / layout.sample_rate, last / layout.sample_rate) for first, last in samples]
-    places = audio_places(seconds, layout).reshape(layout.audio_grid)
-    assert places.tolist() == [expected] * layout.audio_grid[0]
+    positions = audio_positions(seconds, layout).reshape(layout.audio_grid)
+    assert positions.tolist() == [expected] * layout.audio_grid[0]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_a_stretch_of_exactly_one_token_touches_that_token_only(layout: Layout) -> None:
     for column, (begin, end) in enumerate(token_samples(layout)):
-        places = audio_places([(begin / layout.sample_rate, end / layout.sample_rate)], layout)
-        assert places.reshape(layout.audio_grid)[0].nonzero()[:, 0].tolist() == [column]
+        positions = audio_positions([(begin / layout.sample_rate, end / layout.sample_rate)], layout)
+        assert positions.reshape(layout.audio_grid)[0].nonzero()[:, 0].tolist() == [column]
 
 
 def test_a_stretch_may_have_no_end() -> None:
-    assert audio_places([(0.13, math.inf)], DEBUG).reshape(4, 4)[0].tolist() == [False, False, True, True]
-    assert audio_places([(-math.inf, math.inf)], DEBUG).all()
+    assert audio_positions([(0.13, math.inf)], DEBUG).reshape(4, 4)[0].tolist() == [False, False, True, True]
+    assert audio_positions([(-math.inf, math.inf)], DEBUG).all()
 
 
 @pytest.mark.parametrize("stretch", [(0.2, 0.2), (0.3, 0.1), (math.nan, 1.0)])
 def test_empty_stretches_are_refused(stretch: tuple[float, float]) -> None:
     with pytest.raises(EchoesError, match=r"from.*to"):
-        audio_places([stretch], DEBUG)
+        audio_positions([stretch], DEBUG)
 
 
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 5), st.integers(1, 5))

@@ -31,7 +31,7 @@ from visual_echoes.model.interface import Progress
 from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import SamplingSettings, with_changes
 from visual_echoes.onnx.runtime import Graphs, load_graphs
-from visual_echoes.regions import audio_places, image_places
+from visual_echoes.regions import audio_positions, image_positions
 from visual_echoes.request import Given, finish_images, finish_sounds, label_codes, names_of, start
 from visual_echoes.streams import Tokens
 
@@ -232,8 +232,8 @@ class VisualEchoes:
             pictures=None if pictures is None else np.repeat(pictures, count, 0),
             views=None if views is None else np.repeat(views, count, 0),
             waves=None if audio is None else np.repeat(self._sounds([audio]), count, 0),
-            image_mask=image_places(image_mask, self.layout),
-            audio_mask=audio_places(audio_mask, self.layout),
+            image_mask=image_positions(image_mask, self.layout),
+            audio_mask=audio_positions(audio_mask, self.layout),
         )
         return self._run(given, PAIR_ORDERS["together"], _item_seeds(seed, count), batch_size, progress, settings)
 

@@ -1,4 +1,4 @@
-"""Masks over pixels and seconds as masks over token places, and back.
+"""Masks over pixels and seconds as masks over the positions of the streams "image" and "audio", and back.
 
 Shapes: B batch, h x w token grid, H rows, W columns, S pixels along the centre square.
 """
@@ -10,36 +10,30 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 
 
-def image_places(mask_HW: np.ndarray | None, layout: Layout) -> Tensor:
-    """Image places a mask touches, bool (image places,); none for None.
+def image_positions(mask_HW: np.ndarray | None, layout: Layout) -> Tensor:
+    """Positions of the image that a mask touches, bool (positions,); none for None.
 
     The mask is fitted as its image is (its centre square), so it may have the image's own size.
     """
     if mask_HW is None:
         return torch.zeros(layout.image_tokens, dtype=torch.bool)
     if mask_HW.ndim != 2 or 0 in mask_HW.shape:
-        raise EchoesError("An image mask must be a two-dimensional array, True where the image is to be made anew.")
+        raise EchoesError("An image mask must be a two-dimensional array, True where the image is to be inpainted.")
     height, width = mask_HW.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square_SS = (mask_HW[top : top + side, left : left + side] != 0).astype(np.float32)
-    down_hS, across_wS = (_overlaps(tokens, side) for tokens in layout.image_grid)
-    return torch.from_numpy(down_hS @ square_SS @ across_wS.T > 0).flatten()
+    square_SS = torch.from_numpy((mask_HW[top : top + side, left : left + side] != 0).astype(np.float32))
+    return F.adaptive_max_pool2d(square_SS[None], layout.image_grid).flatten() > 0
 
 
-def _overlaps(tokens: int, pixels: int) -> np.ndarray:
-    """1 where two divisions of one side, into tokens and into pixels, overlap; float32 (tokens, pixels)."""
-    token, pixel = np.arange(tokens)[:, None], np.arange(pixels)
-    return ((pixel * tokens < (token + 1) * pixels) & ((pixel + 1) * tokens > token * pixels)).astype(np.float32)
-
-
-def audio_places(stretches: Sequence[tuple[float, float]], layout: Layout) -> Tensor:
-    """Sound places that stretches (from, to), in seconds of the fitted clip, touch; bool (sound places,)."""
+def audio_positions(stretches: Sequence[tuple[float, float]], layout: Layout) -> Tensor:
+    """Positions of the sound that stretches (from, to), in seconds of the fitted clip, touch; bool (positions,)."""
     rows, columns = layout.audio_grid
     # In whole samples: a stretch that ends where a token begins must not touch it for a rounding error.
     token = layout.audio_factor[1] * layout.hop

@@ -17,9 +17,10 @@ from starlette.testclient import TestClient
 import tiny
 from visual_echoes.app.api import create_api
 from visual_echoes.app.gate import LOOPBACK_NAMES, Gate
-from visual_echoes.app.jobs import Job, JobStatus, Task
+from visual_echoes.app.jobs import Job, JobStatus
 from visual_echoes.app.server import create_app
 from visual_echoes.app.service import Service
+from visual_echoes.app.tasks import Task
 from visual_echoes.media import write_wav
 from visual_echoes.model.interface import Progress
 from visual_echoes.pipeline import Result, VisualEchoes

@@ -25,12 +25,12 @@ from visual_echoes.app.forms import (
     read_file,
     shown_name,
 )
-from visual_echoes.app.jobs import Task
 from visual_echoes.app.limits import MAX_NAME, MAX_STEPS
+from visual_echoes.app.tasks import Task
 from visual_echoes.errors import collected, note
 from visual_echoes.media import read_audio, read_image
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.regions import audio_places, image_places
+from visual_echoes.regions import audio_positions, image_positions
 
 LAYOUT = tiny.LAYOUT
 
@@ -92,7 +92,7 @@ def test_a_share_of_the_tokens_is_varied(image: UploadFile, sound: UploadFile, s
     masks = []
     for seed in (0, 0, 1):
         call = asked(VaryForm(seed=seed, image=image, sound=sound, share=share).task(LAYOUT))
-        pixels, audio = image_places(call["image_mask"], LAYOUT), audio_places(call["audio_mask"], LAYOUT)
+        pixels, audio = image_positions(call["image_mask"], LAYOUT), audio_positions(call["audio_mask"], LAYOUT)
         assert pixels.sum() == max(1, round(share * LAYOUT.image_tokens))
         columns = LAYOUT.audio_grid[1]
         assert audio.reshape(LAYOUT.audio_grid)[0].sum() == max(1, round(share * columns))
@@ -128,7 +128,7 @@ def test_a_stretch_outside_of_the_sound_is_no_mark(sound: UploadFile) -> None:
 
 def test_what_is_painted_is_filled(image: UploadFile) -> None:
     call = asked(PaintedForm(image=image, painted=(0, 3)).task(LAYOUT))
-    assert image_places(call["image_mask"], LAYOUT).nonzero().flatten().tolist() == [0, 3]
+    assert image_positions(call["image_mask"], LAYOUT).nonzero().flatten().tolist() == [0, 3]
 
 
 def test_reading_is_over_when_a_task_is_made(echoes: VisualEchoes, image: UploadFile) -> None:

@@ -12,9 +12,10 @@ from app.conftest import Brake, wait
 from visual_echoes import EchoesError
 from visual_echoes.app import service as service_module
 from visual_echoes.app.forms import PairForm
-from visual_echoes.app.jobs import MASKED, Job, JobStatus, Task
+from visual_echoes.app.jobs import MASKED, Job, JobStatus
 from visual_echoes.app.limits import MAX_WAITING
 from visual_echoes.app.service import Busy, Service, UnknownJob, follow
+from visual_echoes.app.tasks import Task
 from visual_echoes.errors import note
 from visual_echoes.media import read_metadata
 from visual_echoes.pipeline import VisualEchoes

@@ -11,7 +11,7 @@ from app.conftest import png, sent, wait
 from visual_echoes.app.forms import PairForm, SoundForm
 from visual_echoes.app.jobs import MASKED, JobStatus
 from visual_echoes.app.service import Service
-from visual_echoes.app.views import Grids, cards, code_colours, draw_grid, problem, words
+from visual_echoes.app.views import TokenGrids, cards, code_colours, draw_grid, problem, words
 from visual_echoes.layout import MODALITIES
 from visual_echoes.model.confidence import Calibration
 from visual_echoes.pipeline import VisualEchoes
@@ -79,7 +79,7 @@ def test_a_grid_has_a_square_for_each_token() -> None:
 def test_each_step_is_shown_for_each_variant(service: Service, echoes: VisualEchoes) -> None:
     job = PairForm(count=2, steps=3).submit(service)
     wait(job)
-    grids = Grids()
+    grids = TokenGrids()
     shown = [grids.show(echoes, job, step) for step in (1, 2, 3)]
     assert all(html.count("<img") == 4 for html in shown)
     assert len(set(shown)) == 3

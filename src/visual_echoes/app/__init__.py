@@ -1,5 +1,6 @@
 """The web page and the HTTP API: one bounded queue of jobs in front of one loaded model.
 
-`service` and `tasks` know neither Gradio nor FastAPI; `api` and `page` are two faces of them, `gate` stands before
-both, and `server` puts all together. `batching` is what makes several jobs one call; `cluster` serves without a queue.
+`forms` says what can be asked for, `tasks` is what is to be made for it, alone or together, and `service` makes it:
+`jobs` are what waits and what came of it. `api` and `page` are two faces of them, `gate` stands before both, and
+`server` puts all together. `cluster` serves without a queue.
 """

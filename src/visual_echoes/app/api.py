@@ -17,7 +17,7 @@ from starlette.routing import Match
 
 from visual_echoes import __version__
 from visual_echoes.app.forms import FORMS, JobForm, in_a_sentence
-from visual_echoes.app.jobs import Frame, Job, JobStatus
+from visual_echoes.app.jobs import Job, JobStatus
 from visual_echoes.app.limits import MAX_WAITING
 from visual_echoes.app.service import Busy, Service, UnknownJob, follow
 from visual_echoes.errors import EchoesError
@@ -254,7 +254,8 @@ async def events(job: TheJob) -> AsyncIterator[ServerSentEvent]:
     async for now in follow(job):
         for frame in job.frames[shown : now.done]:
             shown += 1
-            yield ServerSentEvent(event="grids", data=_grids(shown, frame))
+            grids = Grids(done=shown, image=frame["image"].tolist(), audio=frame["audio"].tolist())
+            yield ServerSentEvent(event="grids", data=grids)
         yield ServerSentEvent(event="status", data=now)
 
 
@@ -283,10 +284,6 @@ async def _elsewhere(request: Request) -> JSONResponse:
         return JSONResponse({"detail": "There is nothing at this address."}, 404)
     methods = ", ".join(allowed)
     return JSONResponse({"detail": f"This address takes {methods} alone."}, 405, {"allow": methods})
-
-
-def _grids(done: int, frame: Frame) -> Grids:
-    return Grids(done=done, image=frame["image"].tolist(), audio=frame["audio"].tolist())
 
 
 def _problem(_: Request, error: Exception) -> JSONResponse:

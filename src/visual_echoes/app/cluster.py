@@ -19,12 +19,10 @@ from ray import serve
 from starlette.types import ASGIApp
 
 from visual_echoes.app.api import API, only_a_form, say_problems
-from visual_echoes.app.batching import Items, along, cut, join
 from visual_echoes.app.forms import JobForm, PictureForm, SoundForm
 from visual_echoes.app.gate import LOOPBACK_NAMES, Gate
-from visual_echoes.app.jobs import Task
 from visual_echoes.app.limits import BATCH_DELAY, BATCH_ITEMS, MAX_VARIANTS, MAX_WAITING, MIN_TOKEN
-from visual_echoes.app.service import item_files
+from visual_echoes.app.tasks import Items, Task, along, cut, item_files, join
 from visual_echoes.errors import EchoesError
 from visual_echoes.paths import shown
 from visual_echoes.pipeline import DEFAULT_MODEL, VisualEchoes

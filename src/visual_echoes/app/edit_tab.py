@@ -13,8 +13,7 @@ import gradio as gr
 from visual_echoes.app.forms import ContinueForm, JobForm, PaintedForm, Side, VaryForm
 from visual_echoes.app.inbox import Inbox
 from visual_echoes.app.service import Service
-from visual_echoes.app.style import paint_style
-from visual_echoes.app.views import Grids, coloured_png
+from visual_echoes.app.views import TokenGrids, coloured_png
 from visual_echoes.app.widgets import QUIET, Panel, Settings
 from visual_echoes.demo.page import data_uri
 from visual_echoes.errors import EchoesError
@@ -24,7 +23,9 @@ FILL, CONTINUE, VARY = "Fill in what is marked", "Continue the sound", "Vary"
 _SIDES: list[tuple[str, Side]] = [("Image", "image"), ("Sound", "sound"), ("Both", "both")]
 
 
-def edit_tab(service: Service, inbox: Inbox, grids: Grids, chosen: Settings) -> tuple[Panel, tuple[gr.Image, gr.Audio]]:
+def edit_tab(
+    service: Service, inbox: Inbox, grids: TokenGrids, chosen: Settings
+) -> tuple[Panel, tuple[gr.Image, gr.Audio]]:
     """Editing; what is not given is made along. The panel, and where another tab's result goes."""
     layout = service.model().layout
     with gr.Row():
@@ -42,7 +43,7 @@ def edit_tab(service: Service, inbox: Inbox, grids: Grids, chosen: Settings) -> 
                 info="Click or draw; by keyboard: Tab and Space.",
             )
             clear = gr.Button("Clear the painting", size="sm")
-            style = gr.HTML(paint_style(layout, None))
+            style = gr.HTML(_paint_style(layout, None))
         with gr.Column():
             start = gr.Slider(0, layout.seconds, 0, step=0.01, label="Make the sound anew from second")
             end = gr.Slider(0, layout.seconds, 0, step=0.01, label="to second")
@@ -67,7 +68,7 @@ def edit_tab(service: Service, inbox: Inbox, grids: Grids, chosen: Settings) -> 
             pixels = inbox.fitted_image(model, sent)
         except EchoesError:
             pixels = None  # the button says what is wrong
-        return paint_style(
+        return _paint_style(
             service.model(model).layout, None if pixels is None else data_uri("image/png", coloured_png(pixels))
         )
 
@@ -111,3 +112,11 @@ def _tokens(layout: Layout) -> list[tuple[str, int]]:
     return [
         (f"row {token // columns + 1}, column {token % columns + 1}", token) for token in range(layout.image_tokens)
     ]
+
+
+def _paint_style(layout: Layout, background: str | None) -> str:
+    """How the tokens to paint on lie: in the columns of their grid, over an image (a data URI) if there is one."""
+    columns = layout.image_grid[1]
+    image = f'background-image: url("{background}");' if background else ""
+    grid = ".paint [data-testid=checkbox-group]"
+    return f"<style>{grid} {{ grid-template-columns: repeat({columns}, 1fr); {image} }}</style>"

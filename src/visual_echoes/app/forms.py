@@ -20,10 +20,10 @@ import numpy as np
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
-from visual_echoes.app.batching import Items, Method
-from visual_echoes.app.jobs import Job, Kind, Task
+from visual_echoes.app.jobs import Job
 from visual_echoes.app.limits import MAX_NAME, MAX_STEPS, MAX_VARIANTS
 from visual_echoes.app.service import Service
+from visual_echoes.app.tasks import Items, Kind, Method, Task
 from visual_echoes.errors import EchoesError, collected, note
 from visual_echoes.inputs import fitted_image, read_heard
 from visual_echoes.layout import Layout
@@ -31,7 +31,7 @@ from visual_echoes.media import fit_audio, read_image
 from visual_echoes.model.settings import optional_fields
 from visual_echoes.paths import shown
 from visual_echoes.pipeline import MAX_SEED, PairOrder
-from visual_echoes.regions import audio_places, image_places
+from visual_echoes.regions import audio_positions, image_positions
 
 STEP_LIMITS = {"steps": MAX_STEPS, "residual_steps": MAX_STEPS}
 _FORMER = {"picture": "image"}  # fields, and values of `side`, by the name they had
@@ -199,8 +199,8 @@ class EditForm(JobForm):
         }  # fmt: skip
         source = ", ".join(shown_name(sent.filename) for sent in (self.image, self.sound) if sent is not None)
         same: dict[Kind, bool] = {
-            "image": self.image is not None and not image_places(image_mask, layout).any(),
-            "sound": self.sound is not None and not audio_places(audio_mask, layout).any(),
+            "image": self.image is not None and not image_positions(image_mask, layout).any(),
+            "sound": self.sound is not None and not audio_positions(audio_mask, layout).any(),
         }
         given = frozenset(kind for kind, unchanged in same.items() if unchanged)
         return Task(
@@ -222,7 +222,7 @@ class FillForm(EditForm):
             raise EchoesError("There is an end without a start; give both, or the start alone.")
         audio_mask = [] if self.start is None else [(self.start, math.inf if self.end is None else self.end)]
         image_mask = self._image_mask(layout)
-        marked = image_places(image_mask, layout).any(), audio_places(audio_mask, layout).any()
+        marked = image_positions(image_mask, layout).any(), audio_positions(audio_mask, layout).any()
         if not any(marked):
             raise EchoesError("Nothing is marked; mark the part of the image or of the sound that is to be inpainted.")
         if (marked[0] and self.image is None) or (marked[1] and self.sound is None):

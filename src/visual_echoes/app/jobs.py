@@ -12,48 +12,23 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from visual_echoes.app.batching import Make
+from visual_echoes.app.tasks import Task
 from visual_echoes.pipeline import Result
 from visual_echoes.streams import Tokens
 
 MASKED = -1  # stands for a masked token
 
-Kind = Literal["image", "sound"]
 JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
 class Cancelled(Exception):
     """Raised between two sampling steps of a job that is no longer wanted."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """Something to make, all of its inputs read and fitted.
-
-    Attributes:
-        name: as in the files' metadata.
-        make: makes it; what the callback raises ends it. `Items` can be made along with those of other tasks.
-        given: what comes back as it was, so that no file is made of it alone.
-        details: what else the files' metadata say.
-    """
-
-    name: str
-    make: Make
-    given: frozenset[Kind] = frozenset()
-    details: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def suffixes(self) -> list[str]:
-        """The files of each item, as `export_item` takes them."""
-        alone: dict[Kind, str] = {"image": ".png", "sound": ".wav"}
-        return [suffix for kind, suffix in alone.items() if kind not in self.given] + [".mp4"]
 
 
 # Tokens after a sampling step, by stream: the first code of each position, int16 (B, P), or `MASKED`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,7 @@ from visual_echoes.app.forms import PairForm, PictureForm, SoundForm
 from visual_echoes.app.inbox import Inbox
 from visual_echoes.app.limits import MAX_UPLOAD_AGE, MAX_UPLOAD_BYTES
 from visual_echoes.app.service import Service
-from visual_echoes.app.style import CSS, HEAD
-from visual_echoes.app.views import Grids
+from visual_echoes.app.views import TokenGrids
 from visual_echoes.app.widgets import QUIET, Panel, Settings
 from visual_echoes.errors import EchoesError
 from visual_echoes.pipeline import PairOrder
@@ -45,7 +45,7 @@ def mount_page(api: FastAPI, service: Service, uploads: Path) -> None:
     gr.mount_gradio_app(
         api, page, "/", footer_links=[], run_history=False, allowed_paths=[], show_error=True,
         max_file_size=MAX_UPLOAD_BYTES, ssr_mode=False, enable_monitoring=False, mcp_server=False, theme=_theme(),
-        css=CSS, head=HEAD,
+        css=_text("page.css"), head=f"<script>{_text('paint.js')}</script>",
     )  # fmt: skip
     # Without this a message may name any file of the machine: Gradio 6 checks that a file was uploaded only where it
     # has opened its own server, copies every other one among the uploads, and gives it out.
@@ -54,7 +54,7 @@ def mount_page(api: FastAPI, service: Service, uploads: Path) -> None:
 
 def create_page(service: Service, uploads: Path) -> gr.Blocks:
     """The widgets and what they do."""
-    inbox, grids = Inbox(service, uploads), Grids()
+    inbox, grids = Inbox(service, uploads), TokenGrids()
     with gr.Blocks(
         title="Visual Echoes", analytics_enabled=False, delete_cache=(_CLEANING, MAX_UPLOAD_AGE), fill_width=False
     ) as page:
@@ -76,7 +76,7 @@ def create_page(service: Service, uploads: Path) -> gr.Blocks:
     return page
 
 
-def _sound_tab(service: Service, inbox: Inbox, grids: Grids, chosen: Settings) -> Panel:
+def _sound_tab(service: Service, inbox: Inbox, grids: TokenGrids, chosen: Settings) -> Panel:
     """A sound for an image."""
     with gr.Row():
         image = gr.Image(label="Image", sources=["upload", "clipboard"], type="filepath", image_mode=None, height=260)
@@ -87,7 +87,7 @@ def _sound_tab(service: Service, inbox: Inbox, grids: Grids, chosen: Settings) -
     return panel
 
 
-def _picture_tab(service: Service, inbox: Inbox, grids: Grids, chosen: Settings) -> Panel:
+def _picture_tab(service: Service, inbox: Inbox, grids: TokenGrids, chosen: Settings) -> Panel:
     """An image for a sound."""
     with gr.Row():
         sound = gr.Audio(label="Sound", sources=["upload", "microphone"], type="filepath", editable=False, buttons=[])
@@ -98,12 +98,17 @@ def _picture_tab(service: Service, inbox: Inbox, grids: Grids, chosen: Settings)
     return panel
 
 
-def _pair_tab(service: Service, grids: Grids, chosen: Settings) -> Panel:
+def _pair_tab(service: Service, grids: TokenGrids, chosen: Settings) -> Panel:
     """Image and sound from nothing."""
     order = gr.Radio(_ORDERS, value="together", label="What is made first")
     panel = Panel(service, grids, "Make pairs")
     panel.connect(chosen, [order], lambda asked, given: PairForm.of(**asked, pair_order=given[0]))
     return panel
+
+
+def _text(name: str) -> str:
+    """A file beside this one."""
+    return (resources.files("visual_echoes") / "app" / name).read_text(encoding="utf-8")
 
 
 def _theme() -> gr.themes.Base:

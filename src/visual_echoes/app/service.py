@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Literal, TypeVar
 
-from visual_echoes.app.batching import Items, along, cut, join
-from visual_echoes.app.jobs import Cancelled, Job, JobStatus, Task
+from visual_echoes.app.jobs import Cancelled, Job, JobStatus
 from visual_echoes.app.limits import (
     BATCH_DELAY,
     BATCH_ITEMS,
@@ -27,8 +24,8 @@ from visual_echoes.app.limits import (
     MAX_WAITING,
     POLL_SECONDS,
 )
+from visual_echoes.app.tasks import Items, Task, along, cut, item_files, join
 from visual_echoes.errors import EchoesError, collected
-from visual_echoes.outputs import export_item
 from visual_echoes.paths import shown
 from visual_echoes.pipeline import Result, VisualEchoes
 from visual_echoes.streams import Tokens
@@ -322,14 +319,3 @@ async def follow(job: Job) -> AsyncIterator[JobStatus]:
             last = status
         else:
             await asyncio.sleep(POLL_SECONDS)
-
-
-def item_files(echoes: VisualEchoes, task: Task, result: Result) -> dict[str, bytes]:
-    """The files of all items, with what they say of themselves; nothing of them stays on the disk."""
-    files = {}
-    with tempfile.TemporaryDirectory(prefix="echoes-job-") as folder:
-        for row in range(len(result.seeds)):
-            stem, details = Path(folder) / str(row + 1), {"task": task.name, **task.details}
-            for path in export_item(echoes.model, result, row, stem, task.suffixes, **details):
-                files[path.name] = path.read_bytes()
-    return files

@@ -89,7 +89,7 @@ def _link(status: JobStatus, name: str) -> str:
 # Its grids
 
 
-class Grids:
+class TokenGrids:
     """Draws frames, one small square a token; the colours of a model are worked out once."""
 
     def __init__(self) -> None:

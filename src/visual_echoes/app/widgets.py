@@ -12,8 +12,9 @@ from visual_echoes.app.forms import STEP_LIMITS, JobForm
 from visual_echoes.app.jobs import Job
 from visual_echoes.app.limits import MAX_VARIANTS
 from visual_echoes.app.service import Service, follow
-from visual_echoes.app.views import Grids, cards, note, problem, words
+from visual_echoes.app.views import TokenGrids, cards, note, problem, words
 from visual_echoes.errors import EchoesError
+from visual_echoes.model.orders import ORDERS
 from visual_echoes.model.settings import PRESETS, SamplingSettings, limits
 
 # Files reach the handlers undecoded (`preprocess`): only `visual_echoes.media` decodes them, within its limits.
@@ -67,9 +68,8 @@ def _widget(name: str) -> gr.Slider | gr.Radio:
     field = SamplingSettings.model_fields[name]
     low, high = limits(name)
     if low is None or high is None:
-        return gr.Radio(
-            list(get_args(field.annotation)), value=field.default, label=field.title, info=field.description
-        )
+        choices = list(ORDERS) if name == "order" else list(get_args(field.annotation))
+        return gr.Radio(choices, value=field.default, label=field.title, info=field.description)
     most = min(high, 10 * field.default, STEP_LIMITS.get(name, high))
     step = 1 if field.annotation is int else None
     return gr.Slider(low, most, field.default, step=step, label=field.title, info=field.description)
@@ -84,7 +84,7 @@ class Panel:
         take: a button that takes it further.
     """
 
-    def __init__(self, service: Service, grids: Grids, label: str) -> None:
+    def __init__(self, service: Service, grids: TokenGrids, label: str) -> None:
         self._service, self._grids = service, grids
         self.job = gr.State(None)
         with gr.Row():

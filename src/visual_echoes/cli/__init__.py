@@ -12,7 +12,6 @@ from visual_echoes.cli.app import serve
 from visual_echoes.cli.bench import bench
 from visual_echoes.cli.console import ReportingGroup, print_every_name
 from visual_echoes.cli.data import data
-from visual_echoes.cli.demo import demo
 from visual_echoes.cli.doctor import doctor
 from visual_echoes.cli.evaluate import calibrate, evaluate
 from visual_echoes.cli.experiment import experiment
@@ -47,7 +46,7 @@ app.command(cls=SamplingCommand, rich_help_panel=MAKE)(generate.picture)
 app.command(cls=SamplingCommand, rich_help_panel=MAKE)(generate.pair)
 app.command(rich_help_panel=MAKE)(reconstruct)
 app.command("app", rich_help_panel=MAKE)(serve)
-app.command(rich_help_panel=MAKE)(demo)
+app.command(rich_help_panel=MAKE)(generate.demo)
 app.command(rich_help_panel=MAKE)(verify)
 app.command(rich_help_panel=MAKE)(certificate)
 app.command(rich_help_panel=MODELS)(models.info)

@@ -1,4 +1,4 @@
-"""The commands that generate: `sound`, `picture`, `pair`."""
+"""The commands that generate: `sound`, `picture`, `pair`, `demo`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from visual_echoes.cli.console import Bar, progress_bar
+from visual_echoes.cli.console import Bar, progress_bar, say, working
 from visual_echoes.cli.items import (
     Item,
     as_items,
@@ -149,6 +149,24 @@ def pair(
             for row, stem in enumerate(batch):
                 details = {"task": "pair", "pair_order": pair_order}
                 _finish(export_item(echoes.model, result, row, output / stem, suffixes, **details), signer, bar)
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the page and all files.")] = Path("demo"),
+    seed: SeedOption = 0,
+    model: ModelOption = None,
+    device: DeviceOption = "auto",
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Send held-out examples through the model both ways, make pairs, and show all on one page; prints its path."""
+    from visual_echoes.demo import demo_files, make_demo
+    from visual_echoes.demo.examples import examples_for
+
+    echoes = load(model, device)
+    claim_outputs(output, demo_files(examples_for(echoes.model)), [], overwrite)
+    with working("Making the demonstration") as show:
+        page = make_demo(echoes, output, seed, show)
+    say(str(page))
 
 
 def _answer(

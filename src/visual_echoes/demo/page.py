@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib import resources
 from string import Template
 
 import numpy as np
@@ -53,10 +54,10 @@ class Section:
 
 def render_page(title: str, lead: str, sections: Sequence[Section], footer: Sequence[str]) -> str:
     """The whole page as HTML; every text is escaped here."""
-    return _PAGE.substitute(
+    template = Template((resources.files("visual_echoes") / "demo" / "page.html").read_text(encoding="utf-8"))
+    return template.substitute(
         title=escape(title),
         lead=escape(lead),
-        style=_STYLE,
         links="".join(f'<li><a href="#{escape(s.anchor)}">{escape(s.title)}</a></li>' for s in sections),
         sections="".join(_section(section) for section in sections),
         footer="".join(f"<p>{escape(line)}</p>" for line in footer),
@@ -127,90 +128,3 @@ def png_bytes(pixels: np.ndarray) -> bytes:
 def data_uri(media_type: str, content: bytes) -> str:
     """The content as an address that needs no request (RFC 2397)."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-_PAGE = Template("""\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,">
-<title>$title</title>
-<style>$style</style>
-</head>
-<body>
-<a class="skip" href="#main">Skip to the examples</a>
-<header>
-<h1>$title</h1>
-<p class="lead">$lead</p>
-<nav aria-label="Sections"><ul>$links</ul></nav>
-</header>
-<main id="main">$sections
-</main>
-<footer>$footer</footer>
-</body>
-</html>
-""")
-
-_STYLE = """
-:root {
-  color-scheme: light dark;
-  --ground: #f7f4f1; --card: #ffffff; --ink: #221d2b; --soft: #665f70; --line: #e3dcd8;
-  --made: #a2295f; --made-ground: #fbe9ef; --given: #3d4a78; --given-ground: #e9ecf7;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --ground: #13101c; --card: #1d1929; --ink: #f1edf4; --soft: #aaa2b6; --line: #332d42;
-    --made: #ff9dba; --made-ground: #45203a; --given: #b7c4f5; --given-ground: #2a3052;
-  }
-}
-* { box-sizing: border-box; }
-body {
-  margin: 0 auto; padding: 2.5rem clamp(1rem, 4vw, 3rem); max-width: 92rem;
-  background: var(--ground); color: var(--ink); font: 1rem/1.55 system-ui, sans-serif;
-}
-h1 { margin: 0; font-size: clamp(1.9rem, 5vw, 3rem); line-height: 1.1; letter-spacing: -0.02em; }
-h2 { margin: 0 0 0.3rem; font-size: 1.5rem; line-height: 1.25; letter-spacing: -0.01em; }
-h3 { margin: 0; font-size: 1rem; }
-p { margin: 0; max-width: 68ch; }
-section { margin-top: 3.5rem; }
-section > p, .lead, footer, .note { color: var(--soft); }
-.lead { margin-top: 0.8rem; font-size: 1.1rem; }
-nav ul { display: flex; flex-wrap: wrap; gap: 0.5rem; margin: 1.4rem 0 0; padding: 0; list-style: none; }
-nav a {
-  display: block; padding: 0.35rem 0.9rem; border: 1px solid var(--line); border-radius: 99px;
-  background: var(--card); color: var(--ink); text-decoration: none;
-}
-nav a:hover { border-color: var(--made); color: var(--made); }
-:focus-visible { outline: 3px solid var(--made); outline-offset: 2px; }
-.skip { position: absolute; left: -99rem; }
-.skip:focus { left: 1rem; top: 0.5rem; padding: 0.4rem 0.8rem; background: var(--card); color: var(--ink); }
-.grid {
-  display: grid; grid-template-columns: repeat(auto-fill, minmax(min(14rem, 100%), 1fr)); gap: 1.1rem;
-  margin: 1.2rem 0 0; padding: 0; list-style: none;
-}
-.card {
-  display: flex; flex-direction: column; gap: 0.7rem; padding: 0.8rem;
-  border: 1px solid var(--line); border-radius: 0.9rem; background: var(--card);
-}
-.views { display: grid; grid-template-columns: 1fr 1fr; gap: 0.7rem; }
-.players { display: grid; gap: 0.7rem; font-size: 0.82rem; }
-@media (min-width: 36rem) {
-  .wide { grid-column: span 2; }
-  .wide .views { grid-template-columns: repeat(4, 1fr); }
-  .wide .players { grid-template-columns: 1fr 1fr; }
-}
-figure { margin: 0; min-width: 0; }
-img { display: block; width: 100%; aspect-ratio: 1; border-radius: 0.5rem; background: #07072a; }
-img.image { object-fit: contain; image-rendering: pixelated; }
-figcaption { margin-top: 0.4rem; font-size: 0.82rem; line-height: 1.35; color: var(--soft); }
-.state { display: inline-block; margin-bottom: 0.2rem; padding: 0 0.45em; border-radius: 0.35em; font-weight: 600; }
-.made .state { background: var(--made-ground); color: var(--made); }
-.given .state { background: var(--given-ground); color: var(--given); }
-audio { display: block; width: 100%; height: 2.4rem; }
-.note { margin-top: auto; font-size: 0.82rem; font-variant-numeric: tabular-nums; }
-footer { margin-top: 4rem; padding-top: 1.2rem; border-top: 1px solid var(--line); font-size: 0.88rem; }
-footer p + p { margin-top: 0.4rem; }
-"""

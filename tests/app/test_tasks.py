@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,10 @@ import torch
 
 import tiny
 from app.conftest import PATIENCE, Brake, png, sent, wait
-from visual_echoes.app.batching import cut
 from visual_echoes.app.forms import FORMS
 from visual_echoes.app.jobs import Job
 from visual_echoes.app.service import Service
+from visual_echoes.app.tasks import cut
 from visual_echoes.pipeline import VisualEchoes
 
 KINDS = pytest.mark.parametrize("kind", ["sound", "picture", "pair"])
@@ -92,6 +93,16 @@ def test_jobs_that_wait_for_the_same_are_made_together_as_they_would_be_alone(
     assert first is not None
     assert second is not None
     assert not np.allclose(first.audio[0], second.audio[0]) or not np.allclose(first.images[0], second.images[0])  # type: ignore[index]
+
+
+def test_a_part_of_a_result_has_all_of_its_items(echoes: VisualEchoes) -> None:
+    whole = replace(echoes.generate_pair(3, steps=1), labels=("a", "b", "c"), confidence=np.array([0.1, 0.2, 0.3]))
+    part, alone = cut(whole, slice(1, 3)), echoes.generate_pair(2, seed=1, steps=1)
+    assert (part.seeds, part.labels, part.settings) == ((1, 2), ("b", "c"), whole.settings)
+    for name in ("images", "audio", "mels"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(alone, name))
+        assert getattr(part, name).base is None
+    np.testing.assert_array_equal(part.confidence, [0.2, 0.3])
 
 
 def test_only_the_same_is_made_together(service: Service, submit: Submit) -> None:

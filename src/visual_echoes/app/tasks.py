@@ -1,23 +1,50 @@
-"""Tasks made together: those of one kind with the same settings go through the model as one batch.
+"""Tasks: something to make, and its files. Those of one kind with the same settings go through the model as one batch.
 
 Every item has a seed of its own and does not depend on its batch, so each task gets what it would have got alone.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate, chain
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from visual_echoes.model.interface import Progress
 from visual_echoes.model.settings import SamplingSettings
+from visual_echoes.outputs import export_item
 from visual_echoes.pipeline import Result, VisualEchoes
 
 Make = Callable[[VisualEchoes, Progress], Result]
 Method = Literal["image_to_audio", "audio_to_image", "generate_pair"]
+Kind = Literal["image", "sound"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to make, all of its inputs read and fitted.
+
+    Attributes:
+        name: as in the files' metadata.
+        make: makes it; what the callback raises ends it. `Items` can be made along with those of other tasks.
+        given: what comes back as it was, so that no file is made of it alone.
+        details: what else the files' metadata say.
+    """
+
+    name: str
+    make: Make
+    given: frozenset[Kind] = frozenset()
+    details: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def suffixes(self) -> list[str]:
+        """The files of each item, as `export_item` takes them."""
+        alone: dict[Kind, str] = {"image": ".png", "sound": ".wav"}
+        return [suffix for kind, suffix in alone.items() if kind not in self.given] + [".mp4"]
 
 
 @dataclass(frozen=True)
@@ -83,12 +110,20 @@ def join(calls: Sequence[Make]) -> tuple[Make, list[slice]]:
 
 def cut(result: Result, rows: slice) -> Result:
     """Some items of a result, copied, so that the others need not stay in memory for them."""
+    parts: dict[str, Any] = {}
+    for each in fields(result):
+        values = getattr(result, each.name)
+        if isinstance(values, np.ndarray | tuple):
+            parts[each.name] = values[rows].copy() if isinstance(values, np.ndarray) else values[rows]
+    return replace(result, **parts)
 
-    def part(values: np.ndarray | None) -> np.ndarray | None:
-        return None if values is None else values[rows].copy()
 
-    return replace(
-        result, images=part(result.images), audio=part(result.audio), mels=part(result.mels),
-        seeds=tuple(result.seeds[rows]), confidence=part(result.confidence),
-        labels=None if result.labels is None else result.labels[rows],
-    )  # fmt: skip
+def item_files(echoes: VisualEchoes, task: Task, result: Result) -> dict[str, bytes]:
+    """The files of all items, with what they say of themselves; nothing of them stays on the disk."""
+    files = {}
+    with tempfile.TemporaryDirectory(prefix="echoes-job-") as folder:
+        for row in range(len(result.seeds)):
+            stem, details = Path(folder) / str(row + 1), {"task": task.name, **task.details}
+            for path in export_item(echoes.model, result, row, stem, task.suffixes, **details):
+                files[path.name] = path.read_bytes()
+    return files
