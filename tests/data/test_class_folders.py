@@ -14,7 +14,7 @@ from data.class_files import write_image, write_sound
 from visual_echoes.data.class_folders import prepare_class_folder
 from visual_echoes.data.manifest import SPLITS
 from visual_echoes.data.pairs import read_groups, read_split
-from visual_echoes.data.prepare.reasons import Reason
+from visual_echoes.data.prepare.candidates import Reason
 from visual_echoes.errors import EchoesError
 
 EACH = 12

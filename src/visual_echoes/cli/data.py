@@ -116,14 +116,13 @@ def prepare_classes(
 ) -> None:
     """Prepare class folders of your own; what cannot be used is left out, counted, and listed in rejected.csv."""
     from visual_echoes.data.class_folders import prepare_class_folder
-    from visual_echoes.data.prepare import WORDING
     from visual_echoes.layout import get_layout
 
     with progress_bar("Preparing", 1) as bar:
         prepared = prepare_class_folder(folder, output, get_layout(layout), valid_share, test_share, bar.show)
     _say_counts(output, prepared.counts)
     for reason, count in prepared.reasons.most_common():
-        say(f"left out: {count} {reason.value} ({WORDING[reason]})")
+        say(f"left out: {count} {reason.value} ({reason.meaning})")
 
 
 @data.command("sheet")

@@ -94,7 +94,6 @@ def summary_table(summary: Summary) -> Table:
     from rich.table import Table
 
     from visual_echoes.data.manifest import SPLITS
-    from visual_echoes.data.prepare import WORDING
 
     table = Table("", "", box=SIMPLE, show_header=False)
     table.add_column(justify="right")
@@ -104,7 +103,7 @@ def summary_table(summary: Summary) -> Table:
     if summary.notes:
         table.add_row("noted", "damage, choices between tracks: see notes.csv", f"{summary.notes:,}", end_section=True)
     for reason, count in summary.reasons.most_common():
-        table.add_row(reason.value, WORDING[reason], f"{count:,}")
+        table.add_row(reason.value, reason.meaning, f"{count:,}")
     table.add_row("left out", "in all", f"{summary.reasons.total():,}")
     return table
 

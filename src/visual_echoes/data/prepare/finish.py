@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from visual_echoes.data.manifest import Clip, Split
-from visual_echoes.data.prepare.candidates import Found, Outcome, Rejected
-from visual_echoes.data.prepare.reasons import Reason
+from visual_echoes.data.prepare.candidates import Found, Outcome, Reason, Rejected
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path
 from visual_echoes.paths import shown
