@@ -19,7 +19,8 @@ from torch import nn
 import tiny
 from visual_echoes.checkpoints.run_folder import CHECKPOINTS, checkpoint_path, checkpoint_steps
 from visual_echoes.errors import EchoesError
-from visual_echoes.training.loop import dropout_seed, fit, step_seed
+from visual_echoes.training.batches import dropout_seed, step_seed
+from visual_echoes.training.loop import fit
 from visual_echoes.training.signals import TrainingStopped
 from visual_echoes.training.task import Task
 
