@@ -73,7 +73,7 @@ def assemble(folder: Path, picture: Path, cross: bool) -> None:
     from visual_echoes.model.fast import FastTransformer
     from visual_echoes.model.settings import SamplingSettings
     from visual_echoes.tokenizers.vqgan import VQGAN
-    from visual_echoes.training.build import audio_config, image_config
+    from visual_echoes.training.build import vqgan_config
     from visual_echoes.training.recipe import (
         AudioVQGANRecipe,
         ImageVQGANRecipe,
@@ -96,8 +96,8 @@ def assemble(folder: Path, picture: Path, cross: bool) -> None:
     config = TransformerConfig.for_layout(layout, **{**transformer.model.model_dump(), **choices})
     made = build_vocoder(vocoder.model.kind, vocoder.model.model, layout)
     parts = {
-        "image_vqgan": ("vqgan", VQGAN(image_config(image))),
-        "audio_vqgan": ("vqgan", VQGAN(audio_config(audio))),
+        "image_vqgan": ("vqgan", VQGAN(vqgan_config(image))),
+        "audio_vqgan": ("vqgan", VQGAN(vqgan_config(audio))),
         "transformer": ("transformer", FastTransformer(config)),
         "vocoder": (vocoder.model.kind, made),
     }

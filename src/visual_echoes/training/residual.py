@@ -47,7 +47,7 @@ class DecoderLoss(BaseModel):
 
 
 class PlacedDiscriminator(nn.Module):
-    """A patch discriminator that is told the height of each place, and shows its features: bands are not alike."""
+    """A patch discriminator that is told the height of each position, and shows its features: bands are not alike."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
