@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -330,7 +331,8 @@ def test_records_are_written_once_nothing_speaks_against_the_run(whole: Callable
 )
 def test_too_little_data_is_one_sentence(items: int, message: str, tmp_path: Path) -> None:
     task = tiny.vqgan_task()
-    task.train.images = task.train.images[:items]  # type: ignore[attr-defined]
+    split = task.train.items  # type: ignore[attr-defined]
+    task.train.items = replace(split, images=split.images[:items])  # type: ignore[attr-defined]
     with pytest.raises(EchoesError, match=message):
         train(task, tmp_path)
     assert not list(tmp_path.iterdir())
