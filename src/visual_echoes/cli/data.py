@@ -73,20 +73,17 @@ def prepare_scenes(
     target = output or (SCENES_DATA.with_name(SCENES_DATA.name + ALL_FOLDS) if all_folds else SCENES_DATA)
     chosen = get_layout(layout)
     if images is not None and sounds is not None:
-        with progress_bar("Preparing", 1) as bar:
-            written = scenes.prepare_scenes(
-                scenes.SCENES, images, sounds, target, chosen, bar.show, all_folds=all_folds
-            )
+        opened = scenes.local_copies(scenes.SCENES, images, sounds)
     elif images is None and sounds is None:
         with progress_bar("Downloading", 1) as bar:
             archives = originals.fetch_originals(
                 target.with_name("downloads"), bar.show, accept_unverified=accept_unverified
             )
-        with progress_bar("Preparing", 1) as bar:
-            written = originals.prepare_originals(*archives, lists, target, chosen, bar.show, all_folds=all_folds)
+        opened = originals.original_copies(*archives, lists)
     else:
         raise EchoesError("Local copies need both --images and --sounds; give both, or none to download the originals.")
-    _say_all(written)
+    with progress_bar("Preparing", 1) as bar, opened as copies:
+        _say_all(scenes.prepare_scenes(copies, target, chosen, bar.show, all_folds=all_folds))
 
 
 @data.command("scenes64")
@@ -99,11 +96,11 @@ def prepare_scenes64(
     layout: Annotated[str, typer.Option("--layout", help="Layout to fit images and sounds to.")] = "scenes64",
 ) -> None:
     """Prepare photographs and recordings of 21 kinds from local copies."""
-    from visual_echoes.data.scenes import SCENES64, prepare_scenes
+    from visual_echoes.data.scenes import SCENES64, local_copies, prepare_scenes
     from visual_echoes.layout import get_layout
 
-    with progress_bar("Preparing", 1) as bar:
-        _say_all(prepare_scenes(SCENES64, scenes, esc50, output, get_layout(layout), bar.show))
+    with progress_bar("Preparing", 1) as bar, local_copies(SCENES64, scenes, esc50) as copies:
+        _say_all(prepare_scenes(copies, output, get_layout(layout), bar.show))
 
 
 @data.command("classes")
