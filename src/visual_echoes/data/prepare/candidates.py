@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
@@ -132,13 +132,8 @@ class Rules:
     frames: int
 
 
-def pack(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Outcomes as JSON values."""
-    return [asdict(outcome) for outcome in outcomes]
-
-
 def unpack(values: Sequence[dict[str, Any]]) -> list[Outcome]:
-    """Inverse of `pack`; `KeyError`, `TypeError` or `ValueError` on other values."""
+    """Outcomes from what `asdict` made of them; `KeyError`, `TypeError` or `ValueError` on other values."""
     return [
         Rejected(**{**value, "reason": Reason(value["reason"])})  # type: ignore[call-arg]
         if "reason" in value

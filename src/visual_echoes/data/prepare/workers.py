@@ -22,7 +22,7 @@ from threading import Event, Timer
 from typing import Any, TextIO
 
 import visual_echoes
-from visual_echoes.data.prepare.candidates import Candidate, Outcome, Reason, Rejected, Rules, pack, unpack
+from visual_echoes.data.prepare.candidates import Candidate, Outcome, Reason, Rejected, Rules, unpack
 from visual_echoes.data.prepare.examine import examine
 from visual_echoes.errors import EchoesError
 
@@ -155,7 +155,7 @@ class _RayExaminer:
 
     def __call__(self, row: dict[str, str]) -> dict[str, str]:
         outcomes = self._examiner(Candidate(**json.loads(row["candidate"])))
-        return {"candidate": row["candidate"], "outcomes": json.dumps(pack(outcomes))}
+        return {"candidate": row["candidate"], "outcomes": json.dumps([asdict(outcome) for outcome in outcomes])}
 
     def __del__(self) -> None:
         self._examiner.close()
@@ -201,9 +201,9 @@ def main() -> None:
         candidate = Candidate(**json.loads(line))
         try:
             for outcome in examine(candidate, rules):
-                _write(results, json.dumps(pack([outcome])[0]))
+                _write(results, json.dumps(asdict(outcome)))
         except MemoryError:
-            _write(results, json.dumps(pack([Rejected(candidate.id, candidate.files[0], Reason.OUT_OF_MEMORY)])[0]))
+            _write(results, json.dumps(asdict(Rejected(candidate.id, candidate.files[0], Reason.OUT_OF_MEMORY))))
         _write(results, "")
 
 
