@@ -97,7 +97,7 @@ def _file(half: Found) -> Path:
 def _check_training(folder: Path, target: Path, classes: Classes, labels: set[str]) -> None:
     """Every class needs both to train on."""
     train = classes.splits["train"]
-    for kind, groups in (("picture", train.image_groups), ("sound", train.sound_groups)):
+    for kind, groups in (("image", train.image_groups), ("sound", train.sound_groups)):
         left = labels - {classes.groups[group] for group in groups.unique().tolist()}
         if left or not labels:
             which = f"The class '{min(left)}'" if left else "No class"
