@@ -13,7 +13,7 @@ from visual_echoes.cli.options import DeviceOption
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from visual_echoes.data.prepare import Summary
+    from visual_echoes.data.prepare.run import Summary
     from visual_echoes.data.prepare.tokens import Tokenizers
     from visual_echoes.layout import Layout
 
@@ -71,7 +71,7 @@ def prepare(
 
     from rich.console import Console
 
-    from visual_echoes.data import prepare as library
+    from visual_echoes.data.prepare import run as library
 
     tokenizers = None
     if tokens is not None:

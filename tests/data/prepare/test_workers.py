@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -73,3 +74,8 @@ def test_modules_in_the_working_folder_are_not_ours(tmp_path: Path, monkeypatch:
     (outcome,) = examiner(Candidate("a", "a", str(tmp_path / "a.png"), str(tmp_path / "a.wav")))
     assert isinstance(outcome, Found)
     examiner.close()
+
+
+def test_a_worker_starts_without_torch() -> None:
+    code = "import sys, visual_echoes.data.prepare.workers; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from visual_echoes.data.manifest import Split
+if TYPE_CHECKING:  # importing it would bring torch into every worker
+    from visual_echoes.data.manifest import Split
 
 
 class Reason(StrEnum):
