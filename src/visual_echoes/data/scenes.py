@@ -162,7 +162,7 @@ def prepare_scenes(
         target: folder to write, made if needed.
         layout: any layout with colour images.
         report: told how many files are done, and of how many.
-        all_folds: train on fold 4, too, which then can tell nothing.
+        all_folds: train on fold 4, too, which then can measure nothing.
 
     Returns:
         Images and windows of sounds per split, by folder.
