@@ -79,7 +79,7 @@ def test_images_keep_the_published_test_split_and_others_only_teach(prepared: Pa
 
 
 def test_only_kinds_are_paired(prepared: Path) -> None:
-    assert set(read_groups(prepared)) <= SCENES64.kinds.keys()
+    assert set(read_groups(prepared)) <= SCENES64.kinds
     assert not any("footsteps" in name or "howl" in name for names in windows_of(prepared).values() for name in names)
 
 

@@ -47,7 +47,8 @@ class SceneSet:
     """What one of the sets is made of.
 
     Attributes:
-        kinds: what is paired, and the names that ESC-50's lists have for each.
+        kinds: what is paired.
+        renamed: kinds by the names that ESC-50's lists have for them, where these are others.
         image_archives: tar archives of images.
         image_folders: folders in them with a folder for each class; the one called "test" is the published test split.
         is_valid: whether a training image is for validation, by its rank in its class.
@@ -56,7 +57,8 @@ class SceneSet:
         credits: columns of the credits.
     """
 
-    kinds: Mapping[str, tuple[str, ...]]
+    kinds: frozenset[str]
+    renamed: Mapping[str, str]
     image_archives: tuple[str, ...]
     image_folders: tuple[str, ...]
     is_valid: Callable[[int], bool]
@@ -64,17 +66,14 @@ class SceneSet:
     images_beside: bool
     credits: tuple[str, ...]
 
-    def kind_of(self, name: str) -> str:
-        """The kind behind a name of ESC-50's; the name itself where it is of none."""
-        return next((kind for kind, names in self.kinds.items() if name in names), name)
-
     def is_drawn(self, label: str, recording: str) -> bool:
         """Whether a recording is for validation, by its name alone; those of the kinds are too few to be drawn."""
         return label not in self.kinds and hashlib.sha256(recording.encode()).digest()[0] % MORE_VALID_SHARE == 0
 
 
 SCENES = SceneSet(
-    kinds={name: (name,) for name in ("airplane", "automobile", "bird", "cat", "dog", "frog")},
+    kinds=frozenset({"airplane", "automobile", "bird", "cat", "dog", "frog"}),
+    renamed={},
     image_archives=("images_train.tar", "images_test.tar"),
     image_folders=("images/train", "images/test"),
     is_valid=lambda rank: rank < VALID_IMAGES,
@@ -83,13 +82,13 @@ SCENES = SceneSet(
     credits=("file", "class", "fold", "source", "url", "author", "licence"),
 )
 SCENES64 = SceneSet(
-    kinds={
-        name: (name,)
-        for name in ("airplane", "bird", "cat", "cow", "dog", "frog", "pig", "rain", "sheep", "siren", "train", "wind")
-    } | {
-        "clock": ("clock_tick",), "cricket": ("crickets",), "fire": ("crackling_fire",), "hen": ("hen", "rooster"),
-        "insect": ("insects",), "keyboard": ("keyboard_typing",), "motor_vehicle": ("automobile",),
-        "sea": ("sea_waves",), "water": ("pouring_water",),
+    kinds=frozenset({
+        "airplane", "bird", "cat", "clock", "cow", "cricket", "dog", "fire", "frog", "hen", "insect", "keyboard",
+        "motor_vehicle", "pig", "rain", "sea", "sheep", "siren", "train", "water", "wind",
+    }),
+    renamed={
+        "clock_tick": "clock", "crickets": "cricket", "crackling_fire": "fire", "rooster": "hen", "insects": "insect",
+        "keyboard_typing": "keyboard", "automobile": "motor_vehicle", "sea_waves": "sea", "pouring_water": "water",
     },
     image_archives=("train.tar.xz", "test.tar.xz", "more.tar.xz"),
     image_folders=("train", "test", "more"),
@@ -248,7 +247,7 @@ def _esc50(chosen: SceneSet, listing: Path, root: Path, all_folds: bool) -> list
     _check_there(listing, root, [row.file for row in rows])
     files = []
     for row in rows:
-        path, label = root / row.file, chosen.kind_of(row.label)
+        path, label = root / row.file, chosen.renamed.get(row.label, row.label)
         split: Split = "test" if row.fold == TEST_FOLD else "train"
         if split == "train" and (row.licence not in TRAINED_LICENCES or chosen.is_drawn(label, _recording(path))):
             split = "valid"
