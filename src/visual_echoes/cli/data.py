@@ -37,7 +37,7 @@ def prepare_digits(
 
     with working("Preparing digits"):
         counts = digits.prepare_digits(source, output, get_layout(layout))
-    _say_counts(output, counts)
+    _say_counts({output: counts})
 
 
 @data.command("scenes")
@@ -83,7 +83,7 @@ def prepare_scenes(
     else:
         raise EchoesError("Local copies need both --images and --sounds; give both, or none to download the originals.")
     with progress_bar("Preparing", 1) as bar, opened as copies:
-        _say_all(scenes.prepare_scenes(copies, target, chosen, bar.show, all_folds=all_folds))
+        _say_counts(scenes.prepare_scenes(copies, target, chosen, bar.show, all_folds=all_folds))
 
 
 @data.command("scenes64")
@@ -100,7 +100,7 @@ def prepare_scenes64(
     from visual_echoes.layout import get_layout
 
     with progress_bar("Preparing", 1) as bar, local_copies(SCENES64, scenes, esc50) as copies:
-        _say_all(prepare_scenes(copies, output, get_layout(layout), bar.show))
+        _say_counts(prepare_scenes(copies, output, get_layout(layout), bar.show))
 
 
 @data.command("classes")
@@ -117,7 +117,7 @@ def prepare_classes(
 
     with progress_bar("Preparing", 1) as bar:
         prepared = prepare_class_folder(folder, output, get_layout(layout), valid_share, test_share, bar.show)
-    _say_counts(output, prepared.counts)
+    _say_counts({output: prepared.counts})
     for reason, count in prepared.reasons.most_common():
         say(f"left out: {count} {reason.value} ({reason.meaning})")
 
@@ -138,11 +138,7 @@ def contact_sheet(
     say(str(output))
 
 
-def _say_all(written: Mapping[Path, Counts]) -> None:
+def _say_counts(written: Mapping[Path, Counts]) -> None:
     for folder, counts in written.items():
-        _say_counts(folder, counts)
-
-
-def _say_counts(output: Path, counts: Counts) -> None:
-    for split, (images, sounds) in counts.items():
-        say(f"{output / split}.safetensors: {images} images, {sounds} sounds")
+        for split, (images, sounds) in counts.items():
+            say(f"{folder / split}.safetensors: {images} images, {sounds} sounds")

@@ -94,7 +94,7 @@ class CodeTracker(nn.Module):
         self._seen.append((indices_Bhw.flatten(), z_BDhw.movedim(1, -1).flatten(0, -2).float()))
 
     @torch.no_grad()
-    def settle(self) -> dict[str, float]:
+    def tally(self) -> dict[str, float]:
         """Count what was observed since the last call, into `use_K` (1 is a fair share); returns figures to log."""
         if not self._seen:
             return {}
@@ -109,7 +109,7 @@ class CodeTracker(nn.Module):
 
     @torch.no_grad()
     def revive(self, codebook_KD: Tensor, below: float) -> int:
-        """Move dead codes onto encoder outputs of the settled step; returns how many."""
+        """Move dead codes onto encoder outputs of the last step that was tallied; returns how many."""
         z_ND = gather_rows(self._outputs_ND)
         # Each row of the pool is a draw from the step's outputs (with repeats where they are few).
         pool_KD = from_main(z_ND[torch.randint(len(z_ND), (len(self.use_K),), device=z_ND.device)])
@@ -212,7 +212,7 @@ class VQGANTask(Task):
     def after_step(self, step: int) -> Mapping[str, float]:
         loss = self.loss_config
         codebook_KD = self.model.quantize.embedding.weight
-        figures = self.tracker.settle()
+        figures = self.tracker.tally()
         ended = loss.restart_until is not None and step > loss.restart_until
         if (step + 1) % loss.restart_every == 0 and codebook_KD.requires_grad and not ended:
             self.tracker.revive(codebook_KD.data, loss.restart_below)
