@@ -11,7 +11,7 @@ from visual_echoes.cli import models
 from visual_echoes.cli.data import prepare_classes
 from visual_echoes.data.augmentation import MIX_RANGE_DB
 from visual_echoes.data.prepare import run as prepare
-from visual_echoes.data.prepare.worker import MAX_BYTES
+from visual_echoes.data.prepare.workers import MAX_BYTES
 from visual_echoes.evaluation.measurement import ONLY, Cell, Measurement, Table
 from visual_echoes.layout import get_layout
 from visual_echoes.media import images, sounds, sources, videos

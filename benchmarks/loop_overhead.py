@@ -22,8 +22,9 @@ from debug_recipes import ROOT
 from measuring import add_output, show
 
 from visual_echoes.evaluation.measurement import ONLY, Cell, Table
+from visual_echoes.training.batches import data_stream
 from visual_echoes.training.build import build_task
-from visual_echoes.training.loop import data_stream, stepper
+from visual_echoes.training.loop import stepper
 from visual_echoes.training.recipe import read_recipe
 from visual_echoes.training.settings import TrainSettings, build_optimizers
 from visual_echoes.training.task import Task

@@ -73,7 +73,7 @@ def assemble(folder: Path, picture: Path, cross: bool) -> None:
     from visual_echoes.model.fast import FastTransformer
     from visual_echoes.model.settings import SamplingSettings
     from visual_echoes.tokenizers.vqgan import VQGAN
-    from visual_echoes.training.build import audio_config, image_config
+    from visual_echoes.training.build import vqgan_config
     from visual_echoes.training.recipe import (
         AudioVQGANRecipe,
         ImageVQGANRecipe,
@@ -98,7 +98,7 @@ def assemble(folder: Path, picture: Path, cross: bool) -> None:
     model = Model(
         name="paper-shape", version="0", layout=layout, sampling=SamplingSettings(),
         parts={
-            "image_vqgan": VQGAN(image_config(image)), "audio_vqgan": VQGAN(audio_config(audio)),
+            "image_vqgan": VQGAN(vqgan_config(image)), "audio_vqgan": VQGAN(vqgan_config(audio)),
             "transformer": FastTransformer(config), "vocoder": made,
         },
     )  # fmt: skip

@@ -20,7 +20,7 @@ import torch
 from measuring import add_output, show
 from PIL import Image
 
-from visual_echoes.data.prepare import Engine, Settings, prepare
+from visual_echoes.data.prepare.run import Engine, Settings, prepare
 from visual_echoes.data.token_store import FORMAT, StoreDescription, TokenStore, TokenStoreWriter
 from visual_echoes.evaluation.measurement import Cell, Table
 from visual_echoes.layout import get_layout

@@ -8,8 +8,8 @@ import pytest
 
 from cli.conftest import Command
 from data.prepare.clips import write_pair
-from visual_echoes.data import prepare as library
 from visual_echoes.data.manifest import read_description, read_manifest
+from visual_echoes.data.prepare import run as library
 from visual_echoes.data.token_store import TokenStore
 
 

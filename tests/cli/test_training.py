@@ -23,7 +23,7 @@ from visual_echoes.data.pairs import write_description, write_split
 from visual_echoes.layout import LAYOUTS
 from visual_echoes.model.masking import MaskRatio
 from visual_echoes.tokenizers.vqgan import VQGAN, VQGANConfig
-from visual_echoes.training.build import image_config
+from visual_echoes.training.build import vqgan_config
 from visual_echoes.training.recipe import ImageVQGANRecipe, Recipe, TransformerModel, read_recipe
 from visual_echoes.training.settings import TrainSettings
 from visual_echoes.training.transformer import MaskingObjective
@@ -236,7 +236,7 @@ def test_a_dry_run_says_what_it_will_cost_and_writes_nothing(
 def tokenizer_recipe_config(path: Path) -> VQGANConfig:
     recipe = read_recipe(path)
     assert isinstance(recipe, ImageVQGANRecipe)
-    return image_config(recipe)
+    return vqgan_config(recipe)
 
 
 def test_a_dry_run_of_a_transformer_counts_tokens(command: Command, model_folder: Path, recipe: Path) -> None:

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -17,6 +18,7 @@ from PIL import Image
 import tiny
 from visual_echoes.data.originals import CIFAR10_LABELS, esc50_name
 from visual_echoes.data.pairs import PairSplit
+from visual_echoes.data.scenes import SceneSet, local_copies, prepare_scenes
 
 LAYOUT = replace(tiny.LAYOUT, image_channels=3, peak=None)
 CLASSES = ("airplane", "dog")
@@ -36,6 +38,12 @@ SIX = [
 ]
 MORE = [("rain", 201, fold, 2000 + number, take, "CC0")
         for number, fold in enumerate((1, 2, 3, 4) * 10) for take in "AB"]  # fmt: skip
+
+
+def prepare(chosen: SceneSet, images: Path, sounds: Path, target: Path, *rest: Any, **options: Any) -> None:
+    """From local copies."""
+    with local_copies(chosen, images, sounds) as copies:
+        prepare_scenes(copies, target, LAYOUT, *rest, **options)
 
 
 def file_of(sound: tuple[str, int, int, int, str, str], folder: str = "sounds") -> str:

@@ -14,7 +14,7 @@ from data.class_files import write_image, write_sound
 from visual_echoes.data.class_folders import prepare_class_folder
 from visual_echoes.data.manifest import SPLITS
 from visual_echoes.data.pairs import read_groups, read_split
-from visual_echoes.data.prepare.reasons import Reason
+from visual_echoes.data.prepare.candidates import Reason
 from visual_echoes.errors import EchoesError
 
 EACH = 12
@@ -83,10 +83,12 @@ def test_a_copy_under_another_name_is_in_no_second_split(folder: Path, tmp_path:
     assert sum(map(len, found.values())) == len(set.union(*found.values())) == 2 * EACH
 
 
-@pytest.mark.parametrize("kind", ["picture", "sound"])
+@pytest.mark.parametrize(("parent", "kind"), [("pictures", "image"), ("sounds", "sound")])
 @pytest.mark.parametrize("how", ["broken", "missing"])
-def test_a_class_without_anything_to_train_on_is_named(folder: Path, tmp_path: Path, kind: str, how: str) -> None:
-    for path in (folder / f"{kind}s" / "dog").iterdir():
+def test_a_class_without_anything_to_train_on_is_named(
+    folder: Path, tmp_path: Path, parent: str, kind: str, how: str
+) -> None:
+    for path in (folder / parent / "dog").iterdir():
         if how == "missing":
             path.unlink()
         else:

@@ -21,7 +21,7 @@ from data import scene_files as made
 from visual_echoes.data import archives, originals, scenes
 from visual_echoes.data.archives import Original, fetch
 from visual_echoes.data.manifest import SPLITS
-from visual_echoes.data.originals import CIFAR10, ESC50, esc50_name, fetch_originals, prepare_originals
+from visual_echoes.data.originals import CIFAR10, ESC50, esc50_name, fetch_originals, original_copies
 from visual_echoes.data.pairs import read_split
 from visual_echoes.data.scenes import SCENES, prepare_scenes
 from visual_echoes.errors import EchoesError
@@ -128,10 +128,11 @@ def test_the_originals_give_the_splits_of_the_local_copies(
     monkeypatch.setattr(scenes, "VALID_IMAGES", 2)
     both = (original(server, published, CIFAR10.name), original(server, published))
     archives = fetch_originals(tmp_path / "downloads", originals=both)
-    prepare_originals(*archives, published, tmp_path / "online", made.LAYOUT)
+    with original_copies(*archives, published) as copies:
+        prepare_scenes(copies, tmp_path / "online", made.LAYOUT)
     (tmp_path / "source").mkdir()
     local = made.write_source(tmp_path / "source")
-    prepare_scenes(SCENES, local, local, tmp_path / "local", made.LAYOUT)
+    made.prepare(SCENES, local, local, tmp_path / "local")
     for split in SPLITS:
         for suffix in ("", "-sounds"):
             online, offline = (
@@ -183,7 +184,6 @@ def test_a_damaged_original_is_named(
         zipfile.ZipFile(path, "w").close()
     else:
         made.write_tar(path, [("x/data_batch_1.bin", b"")], "w:gz")
-    files = [path if name == original.name else published / original.name for original in (CIFAR10, ESC50)]
-    with pytest.raises(EchoesError, match=f"{path} (is damaged|lacks)"):
-        prepare_originals(*files, published, tmp_path / "out", made.LAYOUT)  # type: ignore[call-arg, misc]
-    assert not (tmp_path / "out").exists()
+    images, sounds = (path if name == original.name else published / original.name for original in (CIFAR10, ESC50))
+    with pytest.raises(EchoesError, match=f"{path} (is damaged|lacks)"), original_copies(images, sounds, published):
+        pass

@@ -19,11 +19,11 @@ from visual_echoes.training.hifigan_discriminators import (
     HiFiGANDiscriminator,
     PeriodDiscriminator,
     ScaleDiscriminator,
+    adversarial_loss,
+    discriminator_loss,
+    feature_loss,
     follow_weights,
-    least_squares_adversarial_loss,
-    least_squares_discriminator_loss,
     natural_mel_distance,
-    summed_feature_loss,
 )
 from visual_echoes.training.vocoder_losses import Judgement, log_mel_distance
 
@@ -160,27 +160,27 @@ def test_the_discriminators_lose_the_squared_distance_from_one_and_zero() -> Non
     judged = judgement([1.0, 0.5, 0.0, 0.5], [2.0, 2.0, -1.0, 1.0])  # two real, two made
     first = (0.0 + 0.25) / 2 + (0.0 + 0.25) / 2
     second = (1.0 + 1.0) / 2 + (1.0 + 1.0) / 2
-    assert float(least_squares_discriminator_loss(judged)) == pytest.approx(first + second)
+    assert float(discriminator_loss(judged)) == pytest.approx(first + second)
     perfect = judgement([1.0, 0.0], [1.0, 0.0])
-    assert float(least_squares_discriminator_loss(perfect)) == 0.0
+    assert float(discriminator_loss(perfect)) == 0.0
     clueless = judgement(*[[0.5, 0.5]] * (len(PERIODS) + SCALES))
-    assert float(least_squares_discriminator_loss(clueless)) == DRAW
+    assert float(discriminator_loss(clueless)) == DRAW
 
 
 def test_the_generator_loses_the_squared_distance_from_one() -> None:
     judged = judgement([1.0, 0.0], [3.0, 1.0])
-    assert float(least_squares_adversarial_loss(judged)) == pytest.approx((0.0 + 1.0) / 2 + (4.0 + 0.0) / 2)
+    assert float(adversarial_loss(judged)) == pytest.approx((0.0 + 1.0) / 2 + (4.0 + 0.0) / 2)
 
 
 def test_features_are_compared_layer_by_layer_and_summed() -> None:
     real, made = with_features([1.0, 2.0], [0.0]), with_features([1.5, 0.0], [-0.25])
-    assert float(summed_feature_loss(real, made)) == pytest.approx(0.5 + 2.0 + 0.25)
+    assert float(feature_loss(real, made)) == pytest.approx(0.5 + 2.0 + 0.25)
     with torch.no_grad():
         judged = HiFiGANDiscriminator(1)(noise(2, 512))
-    assert float(summed_feature_loss(judged, judged)) == 0.0
+    assert float(feature_loss(judged, judged)) == 0.0
 
 
-@pytest.mark.parametrize("loss", [least_squares_adversarial_loss, least_squares_discriminator_loss])
+@pytest.mark.parametrize("loss", [adversarial_loss, discriminator_loss])
 def test_the_mean_over_pieces_is_the_loss_of_the_batch(loss: Callable[[Judgement], Tensor]) -> None:
     real, made = noise(4, 1, 7), noise(4, 1, 7, seed=1)
 

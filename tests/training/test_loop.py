@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from torch import nn
 import tiny
 from visual_echoes.checkpoints.run_folder import CHECKPOINTS, checkpoint_path, checkpoint_steps
 from visual_echoes.errors import EchoesError
-from visual_echoes.training.loop import dropout_seed, fit, step_seed
+from visual_echoes.training.batches import dropout_seed, step_seed
+from visual_echoes.training.loop import fit
 from visual_echoes.training.signals import TrainingStopped
 from visual_echoes.training.task import Task
 
@@ -329,7 +331,8 @@ def test_records_are_written_once_nothing_speaks_against_the_run(whole: Callable
 )
 def test_too_little_data_is_one_sentence(items: int, message: str, tmp_path: Path) -> None:
     task = tiny.vqgan_task()
-    task.train.images = task.train.images[:items]  # type: ignore[attr-defined]
+    split = task.train.items  # type: ignore[attr-defined]
+    task.train.items = replace(split, images=split.images[:items])  # type: ignore[attr-defined]
     with pytest.raises(EchoesError, match=message):
         train(task, tmp_path)
     assert not list(tmp_path.iterdir())

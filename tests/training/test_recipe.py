@@ -49,6 +49,20 @@ def test_a_classifier_by_its_old_kind_is_the_same_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "fingerprint"),
+    [
+        ("debug/transformer", "7dc3614fdaf2c113"),
+        ("debug/image-vqgan", "b764e082daa1d32d"),
+        ("debug/vocoder", "5ece80fdab582ce2"),
+        ("digits-mini/autoregressive", "2fc336110205089c"),
+    ],
+)
+def test_runs_that_older_versions_began_go_on(name: str, fingerprint: str) -> None:
+    """A new setting that a recipe does not use must not change what identifies its runs."""
+    assert read_recipe(ROOT / "recipes" / f"{name}.toml").fingerprint().startswith(fingerprint)
+
+
+@pytest.mark.parametrize(
     ("change", "named"),
     [
         (("steps = ", "stepps = "), "train.stepps"),

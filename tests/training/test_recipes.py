@@ -22,7 +22,7 @@ from visual_echoes.model.upgrade import EVERYTHING
 from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer
 from visual_echoes.tokenizers.taef import TAEFTokenizer
 from visual_echoes.tokenizers.vqgan import VQGAN
-from visual_echoes.training.build import audio_config, image_config
+from visual_echoes.training.build import vqgan_config
 from visual_echoes.training.codes import codes_config, with_decoder
 from visual_echoes.training.recipe import (
     AudioResidualRecipe,
@@ -49,9 +49,9 @@ def network(recipe: Recipe) -> nn.Module:
     layout = recipe.get_layout()
     with torch.device("meta"):
         if isinstance(recipe, ImageVQGANRecipe):
-            return VQGAN(image_config(recipe))
+            return VQGAN(vqgan_config(recipe))
         if isinstance(recipe, AudioVQGANRecipe):
-            return VQGAN(audio_config(recipe))
+            return VQGAN(vqgan_config(recipe))
         if isinstance(recipe, AudioResidualRecipe | ImageResidualRecipe):
             config = codes_config(recipe, layout)
             codes = CellTokenizer(config) if isinstance(config, CellConfig) else TAEFTokenizer(config)

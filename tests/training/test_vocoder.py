@@ -26,7 +26,7 @@ from visual_echoes.training import vocoder as training
 from visual_echoes.training.hifigan_discriminators import (
     DRAW,
     HiFiGANDiscriminator,
-    least_squares_discriminator_loss,
+    discriminator_loss,
     natural_mel_distance,
 )
 from visual_echoes.training.loop import fit
@@ -166,7 +166,7 @@ def test_a_hifigan_has_its_own_discriminators_and_weights() -> None:
         made_BN = trained.model(mel_BMT)
         judged = trained.modules["discriminator"](torch.cat([wave_BN, made_BN]))
     torch.testing.assert_close(metrics["natural_mel_l1"], natural_mel_distance(made_BN, wave_BN, DEBUG))
-    torch.testing.assert_close(against.loss, least_squares_discriminator_loss(judged) / DRAW)
+    torch.testing.assert_close(against.loss, discriminator_loss(judged) / DRAW)
 
 
 def test_a_hifigans_spectral_norms_follow_their_weights_from_step_to_step() -> None:

@@ -72,7 +72,7 @@ def test_dead_codes_move_onto_recent_features() -> None:
     features = torch.rand(3, 2, 4, 4, generator=tiny.generator())
     for _ in range(6):
         tracked.observe(torch.arange(48).reshape(3, 4, 4) % 5, features)
-        tracked.settle()
+        tracked.tally()
     alive = codebook[:5].clone()
     assert tracked.revive(codebook, below=0.1) == 3
     assert torch.equal(codebook[:5], alive)
@@ -85,10 +85,10 @@ def test_dead_codes_move_onto_recent_features() -> None:
 def test_use_of_one_is_a_fair_share() -> None:
     tracked = tracker()
     tracked.observe(torch.arange(16).reshape(1, 4, 4) % 8, torch.zeros(1, 2, 4, 4))
-    tracked.settle()
+    tracked.tally()
     torch.testing.assert_close(tracked.use_K, torch.ones(8))
     tracked.observe(torch.zeros(1, 4, 4, dtype=torch.int64), torch.zeros(1, 2, 4, 4))
-    tracked.settle()
+    tracked.tally()
     torch.testing.assert_close(tracked.use_K, torch.tensor([0.5 + 4.0, *[0.5] * 7]))
 
 
@@ -100,7 +100,7 @@ def test_pieces_of_a_step_count_as_one_batch() -> None:
         pieces.observe(codes[row : row + 1], features[row : row + 1])
     books = torch.zeros(2, 8, 2)
     for tracked, book in zip((whole, pieces), books, strict=True):
-        tracked.settle()
+        tracked.tally()
         torch.manual_seed(0)
         tracked.revive(book, below=0.6)
     torch.testing.assert_close(whole.use_K, pieces.use_K)

@@ -37,7 +37,7 @@ def prepare_digits(
 
     with working("Preparing digits"):
         counts = digits.prepare_digits(source, output, get_layout(layout))
-    _say_counts(output, counts)
+    _say_counts({output: counts})
 
 
 @data.command("scenes")
@@ -73,20 +73,17 @@ def prepare_scenes(
     target = output or (SCENES_DATA.with_name(SCENES_DATA.name + ALL_FOLDS) if all_folds else SCENES_DATA)
     chosen = get_layout(layout)
     if images is not None and sounds is not None:
-        with progress_bar("Preparing", 1) as bar:
-            written = scenes.prepare_scenes(
-                scenes.SCENES, images, sounds, target, chosen, bar.show, all_folds=all_folds
-            )
+        opened = scenes.local_copies(scenes.SCENES, images, sounds)
     elif images is None and sounds is None:
         with progress_bar("Downloading", 1) as bar:
             archives = originals.fetch_originals(
                 target.with_name("downloads"), bar.show, accept_unverified=accept_unverified
             )
-        with progress_bar("Preparing", 1) as bar:
-            written = originals.prepare_originals(*archives, lists, target, chosen, bar.show, all_folds=all_folds)
+        opened = originals.original_copies(*archives, lists)
     else:
         raise EchoesError("Local copies need both --images and --sounds; give both, or none to download the originals.")
-    _say_all(written)
+    with progress_bar("Preparing", 1) as bar, opened as copies:
+        _say_counts(scenes.prepare_scenes(copies, target, chosen, bar.show, all_folds=all_folds))
 
 
 @data.command("scenes64")
@@ -99,11 +96,11 @@ def prepare_scenes64(
     layout: Annotated[str, typer.Option("--layout", help="Layout to fit images and sounds to.")] = "scenes64",
 ) -> None:
     """Prepare photographs and recordings of 21 kinds from local copies."""
-    from visual_echoes.data.scenes import SCENES64, prepare_scenes
+    from visual_echoes.data.scenes import SCENES64, local_copies, prepare_scenes
     from visual_echoes.layout import get_layout
 
-    with progress_bar("Preparing", 1) as bar:
-        _say_all(prepare_scenes(SCENES64, scenes, esc50, output, get_layout(layout), bar.show))
+    with progress_bar("Preparing", 1) as bar, local_copies(SCENES64, scenes, esc50) as copies:
+        _say_counts(prepare_scenes(copies, output, get_layout(layout), bar.show))
 
 
 @data.command("classes")
@@ -116,14 +113,13 @@ def prepare_classes(
 ) -> None:
     """Prepare class folders of your own; what cannot be used is left out, counted, and listed in rejected.csv."""
     from visual_echoes.data.class_folders import prepare_class_folder
-    from visual_echoes.data.prepare import WORDING
     from visual_echoes.layout import get_layout
 
     with progress_bar("Preparing", 1) as bar:
         prepared = prepare_class_folder(folder, output, get_layout(layout), valid_share, test_share, bar.show)
-    _say_counts(output, prepared.counts)
+    _say_counts({output: prepared.counts})
     for reason, count in prepared.reasons.most_common():
-        say(f"left out: {count} {reason.value} ({WORDING[reason]})")
+        say(f"left out: {count} {reason.value} ({reason.meaning})")
 
 
 @data.command("sheet")
@@ -142,11 +138,7 @@ def contact_sheet(
     say(str(output))
 
 
-def _say_all(written: Mapping[Path, Counts]) -> None:
+def _say_counts(written: Mapping[Path, Counts]) -> None:
     for folder, counts in written.items():
-        _say_counts(folder, counts)
-
-
-def _say_counts(output: Path, counts: Counts) -> None:
-    for split, (images, sounds) in counts.items():
-        say(f"{output / split}.safetensors: {images} images, {sounds} sounds")
+        for split, (images, sounds) in counts.items():
+            say(f"{folder / split}.safetensors: {images} images, {sounds} sounds")

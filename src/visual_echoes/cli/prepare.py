@@ -13,7 +13,7 @@ from visual_echoes.cli.options import DeviceOption
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from visual_echoes.data.prepare import Summary
+    from visual_echoes.data.prepare.run import Summary
     from visual_echoes.data.prepare.tokens import Tokenizers
     from visual_echoes.layout import Layout
 
@@ -67,11 +67,19 @@ def prepare(
 
     Run the same command again to go on after an interruption, or after adding files.
     """
+    import os
+
     from rich.console import Console
 
-    from visual_echoes.data import prepare as library
+    from visual_echoes.data.prepare import run as library
 
-    tokenizers = None if tokens is None else _load_tokenizers(tokens, device)
+    tokenizers = None
+    if tokens is not None:
+        from visual_echoes.data.prepare.tokens import Tokenizers, write_tokens
+        from visual_echoes.pipeline import resolve_device
+
+        with working("Loading the tokenizers"):
+            tokenizers = Tokenizers.load(tokens, resolve_device(device))
     settings = library.Settings(
         source, _layout(layout, tokenizers), form, listing, window, shortest, frames, split_list,
         valid_share, test_share,
@@ -81,7 +89,8 @@ def prepare(
             summary = library.prepare(settings, output, library.Engine(workers, time_limit, ray), bar.show, moved)
         Console().print(summary_table(summary))
         if tokenizers is not None:
-            _write_tokens(output, tokenizers, workers)
+            with progress_bar("Encoding", 1) as bar:
+                write_tokens(output, tokenizers, workers or os.cpu_count() or 1, bar.show)
     except KeyboardInterrupt:
         complain(f"Interrupted; what is done is kept in {output}. Run the same command again to go on.")
         raise typer.Exit(INTERRUPTED) from None
@@ -94,7 +103,6 @@ def summary_table(summary: Summary) -> Table:
     from rich.table import Table
 
     from visual_echoes.data.manifest import SPLITS
-    from visual_echoes.data.prepare import WORDING
 
     table = Table("", "", box=SIMPLE, show_header=False)
     table.add_column(justify="right")
@@ -104,7 +112,7 @@ def summary_table(summary: Summary) -> Table:
     if summary.notes:
         table.add_row("noted", "damage, choices between tracks: see notes.csv", f"{summary.notes:,}", end_section=True)
     for reason, count in summary.reasons.most_common():
-        table.add_row(reason.value, WORDING[reason], f"{count:,}")
+        table.add_row(reason.value, reason.meaning, f"{count:,}")
     table.add_row("left out", "in all", f"{summary.reasons.total():,}")
     return table
 
@@ -120,20 +128,3 @@ def _layout(name: str | None, tokenizers: Tokenizers | None) -> Layout:
             f"The tokens' model has the layout {tokenizers.layout.name!r}, not {name!r}; leave out --layout."
         )
     return tokenizers.layout
-
-
-def _load_tokenizers(source: str, device: str) -> Tokenizers:
-    from visual_echoes.data.prepare.tokens import Tokenizers
-    from visual_echoes.pipeline import resolve_device
-
-    with working("Loading the tokenizers"):
-        return Tokenizers.load(source, resolve_device(device))
-
-
-def _write_tokens(output: Path, tokenizers: Tokenizers, workers: int | None) -> None:
-    import os
-
-    from visual_echoes.data.prepare.tokens import write_tokens
-
-    with progress_bar("Encoding", 1) as bar:
-        write_tokens(output, tokenizers, workers or os.cpu_count() or 1, bar.show)

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visual_echoes.data.classes import Classes, ClassFile, Counts, Report, SilentSound, fit_classes
-from visual_echoes.data.prepare.candidates import Candidate, Found, Rejected
+from visual_echoes.data.prepare.candidates import Candidate, Found, Reason, Rejected
 from visual_echoes.data.prepare.find import find_classes
 from visual_echoes.data.prepare.finish import REJECTED, Splitting, below_root, check_shares, settle, write_rejected
-from visual_echoes.data.prepare.reasons import Reason
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import file_digest
 from visual_echoes.layout import Layout
@@ -98,7 +97,7 @@ def _file(half: Found) -> Path:
 def _check_training(folder: Path, target: Path, classes: Classes, labels: set[str]) -> None:
     """Every class needs both to train on."""
     train = classes.splits["train"]
-    for kind, groups in (("picture", train.image_groups), ("sound", train.sound_groups)):
+    for kind, groups in (("image", train.image_groups), ("sound", train.sound_groups)):
         left = labels - {classes.groups[group] for group in groups.unique().tolist()}
         if left or not labels:
             which = f"The class '{min(left)}'" if left else "No class"

@@ -8,7 +8,7 @@ many workers of a preparation start at once.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -100,34 +100,30 @@ def read_manifest(folder: Path, split: str | None = None) -> list[Clip]:
     path = folder / MANIFEST
     if not path.is_file():
         raise EchoesError(f"There is no {path}; make it with `echoes prepare`.")
-    clips: list[Clip] = []
-    ids: set[str] = set()
+    clips: dict[str, Clip] = {}
     splits: dict[str, str] = {}
-    for number, clip in enumerate(_parse(path), start=1):
-        if clip.id in ids:
-            raise EchoesError(f"Line {number} of {path} has the id '{clip.id}' of an earlier line; prepare it again.")
-        if splits.setdefault(clip.origin, clip.split) != clip.split:
-            raise EchoesError(f"Line {number} of {path} has '{clip.origin}' in a second split; prepare it again.")
-        ids.add(clip.id)
-        clips.append(clip)
-    clips.sort(key=lambda clip: clip.id)
-    return [clip for clip in clips if split is None or clip.split == split]
-
-
-def _parse(path: Path) -> Iterator[Clip]:
     try:
         with open(path, encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
-                try:
-                    yield _CLIP.validate_json(line)
-                except ValidationError as error:
-                    first = error.errors()[0]
-                    field = ".".join(str(part) for part in first["loc"])
-                    raise EchoesError(
-                        f"Line {number} of {path} is no clip ({field}: {first['msg']}); prepare it again."
-                    ) from error
+                where = f"Line {number} of {path}"
+                clip = _parse(line, where)
+                if clip.id in clips:
+                    raise EchoesError(f"{where} has the id '{clip.id}' of an earlier line; prepare it again.")
+                if splits.setdefault(clip.origin, clip.split) != clip.split:
+                    raise EchoesError(f"{where} has '{clip.origin}' in a second split; prepare it again.")
+                clips[clip.id] = clip
     except (OSError, UnicodeDecodeError) as error:
         raise EchoesError(f"{path} cannot be read ({error}); prepare it again.") from error
+    return [clip for _, clip in sorted(clips.items()) if split is None or clip.split == split]
+
+
+def _parse(line: str, where: str) -> Clip:
+    try:
+        return _CLIP.validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise EchoesError(f"{where} is no clip ({field}: {first['msg']}); prepare it again.") from error
 
 
 def write_description(folder: Path, description: Description) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,9 +18,7 @@ import numpy as np
 from PIL import Image
 
 from visual_echoes.data.archives import Original, ReportBytes, blamed, digests, fetch
-from visual_echoes.data.classes import Counts, Report
-from visual_echoes.data.scenes import SCENES, SOUND_LISTS, prepare_unpacked, read_list
-from visual_echoes.layout import Layout
+from visual_echoes.data.scenes import SCENES, SOUND_LISTS, Copies, read_list
 
 CIFAR10 = Original(
     "cifar-10-binary.tar.gz", "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
@@ -50,29 +49,16 @@ def fetch_originals(
     return images, sounds
 
 
-def prepare_originals(
-    images: Path,
-    sounds: Path,
-    lists: Path,
-    target: Path,
-    layout: Layout,
-    report: Report | None = None,
-    *,
-    all_folds: bool = False,
-) -> dict[Path, Counts]:
-    """Do with the published archives what `prepare_scenes` does with local copies.
-
-    Args:
-        images, sounds: CIFAR-10's and ESC-50's archive.
-        lists: folder with `sounds.csv` and `more_sounds.csv`.
-    """
+@contextmanager
+def original_copies(images: Path, sounds: Path, lists: Path) -> Iterator[Copies]:
+    """As `local_copies`, from CIFAR-10's and ESC-50's archive and a folder with the two lists of sounds."""
     listings = [lists / name for name in SOUND_LISTS]
     files = [row.file for path in listings for row in read_list(path)]
     sources = digests([images, sounds, *listings])
     with TemporaryDirectory() as folder:
         unpack_images(images, Path(folder))
         unpack_sounds(sounds, files, Path(folder))
-        return prepare_unpacked(SCENES, Path(folder), listings, sources, target, layout, report, all_folds=all_folds)
+        yield Copies(SCENES, Path(folder), listings, sources)
 
 
 def unpack_images(archive: Path, target: Path) -> None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -46,7 +47,8 @@ class SceneSet:
     """What one of the sets is made of.
 
     Attributes:
-        kinds: what is paired, and the names that ESC-50's lists have for each.
+        kinds: what is paired.
+        renamed: kinds by the names that ESC-50's lists have for them, where these are others.
         image_archives: tar archives of images.
         image_folders: folders in them with a folder for each class; the one called "test" is the published test split.
         is_valid: whether a training image is for validation, by its rank in its class.
@@ -55,7 +57,8 @@ class SceneSet:
         credits: columns of the credits.
     """
 
-    kinds: Mapping[str, tuple[str, ...]]
+    kinds: frozenset[str]
+    renamed: Mapping[str, str]
     image_archives: tuple[str, ...]
     image_folders: tuple[str, ...]
     is_valid: Callable[[int], bool]
@@ -63,17 +66,14 @@ class SceneSet:
     images_beside: bool
     credits: tuple[str, ...]
 
-    def kind_of(self, name: str) -> str:
-        """The kind behind a name of ESC-50's; the name itself where it is of none."""
-        return next((kind for kind, names in self.kinds.items() if name in names), name)
-
     def is_drawn(self, label: str, recording: str) -> bool:
         """Whether a recording is for validation, by its name alone; those of the kinds are too few to be drawn."""
         return label not in self.kinds and hashlib.sha256(recording.encode()).digest()[0] % MORE_VALID_SHARE == 0
 
 
 SCENES = SceneSet(
-    kinds={name: (name,) for name in ("airplane", "automobile", "bird", "cat", "dog", "frog")},
+    kinds=frozenset({"airplane", "automobile", "bird", "cat", "dog", "frog"}),
+    renamed={},
     image_archives=("images_train.tar", "images_test.tar"),
     image_folders=("images/train", "images/test"),
     is_valid=lambda rank: rank < VALID_IMAGES,
@@ -82,13 +82,13 @@ SCENES = SceneSet(
     credits=("file", "class", "fold", "source", "url", "author", "licence"),
 )
 SCENES64 = SceneSet(
-    kinds={
-        name: (name,)
-        for name in ("airplane", "bird", "cat", "cow", "dog", "frog", "pig", "rain", "sheep", "siren", "train", "wind")
-    } | {
-        "clock": ("clock_tick",), "cricket": ("crickets",), "fire": ("crackling_fire",), "hen": ("hen", "rooster"),
-        "insect": ("insects",), "keyboard": ("keyboard_typing",), "motor_vehicle": ("automobile",),
-        "sea": ("sea_waves",), "water": ("pouring_water",),
+    kinds=frozenset({
+        "airplane", "bird", "cat", "clock", "cow", "cricket", "dog", "fire", "frog", "hen", "insect", "keyboard",
+        "motor_vehicle", "pig", "rain", "sea", "sheep", "siren", "train", "water", "wind",
+    }),
+    renamed={
+        "clock_tick": "clock", "crickets": "cricket", "crackling_fire": "fire", "rooster": "hen", "insects": "insect",
+        "keyboard_typing": "keyboard", "automobile": "motor_vehicle", "sea_waves": "sea", "pouring_water": "water",
     },
     image_archives=("train.tar.xz", "test.tar.xz", "more.tar.xz"),
     image_folders=("train", "test", "more"),
@@ -109,33 +109,32 @@ class ListedSound:
     licence: str
 
 
-def prepare_scenes(
-    chosen: SceneSet,
-    images: Path,
-    sounds: Path,
-    target: Path,
-    layout: Layout,
-    report: Report | None = None,
-    *,
-    all_folds: bool = False,
-) -> dict[Path, Counts]:
-    """Write the kinds' pairs, and beside them what there is of all kinds: `<target>-sounds`, and maybe `-images`.
+@dataclass(frozen=True)
+class Copies:
+    """The files of a set, unpacked.
 
-    `-sounds` also has the credits of what is trained on.
+    Attributes:
+        root: folder with what was in the archives; further windows lie in `windows`.
+        lists: of the sounds: ESC-50's two, and that of the set's further windows if it has any.
+        sources: digests of what was unpacked and of the lists.
+    """
+
+    chosen: SceneSet
+    root: Path
+    lists: Sequence[Path]
+    sources: Mapping[str, str]
+
+
+@contextmanager
+def local_copies(chosen: SceneSet, images: Path, sounds: Path) -> Iterator[Copies]:
+    """Unpack local copies into a temporary folder.
 
     Args:
         images: folder with the set's archives of images, and `sounds.tar` and `sounds.csv` if it has further windows.
         sounds: folder with `sounds.tar` and `more_sounds.tar`, each with its list `*.csv`.
-        target: folder to write, made if needed.
-        layout: any layout with colour images.
-        report: told how many files are done, and of how many.
-        all_folds: train on fold 4, too, which then can judge nothing.
-
-    Returns:
-        Images and windows of sounds per split, by folder.
 
     Raises:
-        EchoesError: an archive or list that is missing, damaged, or lacks what the list names.
+        EchoesError: an archive or list that is missing or damaged.
     """
     lists = [sounds / name for name in SOUND_LISTS]
     archives = [*(images / name for name in chosen.image_archives), *(path.with_suffix(".tar") for path in lists)]
@@ -148,30 +147,33 @@ def prepare_scenes(
             unpack(archive, root)
         for archive in beside:
             unpack(archive, root / "windows")
-        return prepare_unpacked(chosen, root, [*lists, *windows], sources, target, layout, report, all_folds=all_folds)
+        yield Copies(chosen, root, [*lists, *windows], sources)
 
 
-def prepare_unpacked(
-    chosen: SceneSet,
-    unpacked: Path,
-    lists: Sequence[Path],
-    sources: Mapping[str, str],
-    target: Path,
-    layout: Layout,
-    report: Report | None = None,
-    *,
-    all_folds: bool = False,
+def prepare_scenes(
+    copies: Copies, target: Path, layout: Layout, report: Report | None = None, *, all_folds: bool = False
 ) -> dict[Path, Counts]:
-    """As `prepare_scenes`, from a folder with what was in the archives and the files that the lists name.
+    """Write the kinds' pairs, and beside them what there is of all kinds: `<target>-sounds`, and maybe `-images`.
+
+    `-sounds` also has the credits of what is trained on.
 
     Args:
-        lists: ESC-50's two, and that of the set's further windows if it has any.
-        sources: digests of what it was unpacked from, for the description.
+        target: folder to write, made if needed.
+        layout: any layout with colour images.
+        report: told how many files are done, and of how many.
+        all_folds: train on fold 4, too, which then can measure nothing.
+
+    Returns:
+        Images and windows of sounds per split, by folder.
+
+    Raises:
+        EchoesError: a list that is damaged, or names what its archive lacks.
     """
-    told = {**sources, "folds trained on": "all"} if all_folds else sources
-    images = _images(chosen, unpacked)
-    sounds = [file for path in lists[:2] for file in _esc50(chosen, path, unpacked, all_folds)]
-    sounds += [file for path in lists[2:] for file in _windows(chosen, path, unpacked / "windows")]
+    chosen, root, lists = copies.chosen, copies.root, copies.lists
+    sources = {**copies.sources, "folds trained on": "all"} if all_folds else copies.sources
+    images = _images(chosen, root)
+    sounds = [file for path in lists[:2] for file in _esc50(chosen, path, root, all_folds)]
+    sounds += [file for path in lists[2:] for file in _windows(chosen, path, root / "windows")]
     own, heard = ([file for file in files if file.label in chosen.kinds] for files in (images, sounds))
     nothing: list[ClassFile] = []
     parts = {target: (own, heard)}
@@ -188,7 +190,7 @@ def prepare_unpacked(
             if report is not None:
                 report(before + count, total)
 
-        counts[folder] = fit_classes(pictured, recorded, layout, show).write(folder, layout, told)
+        counts[folder] = fit_classes(pictured, recorded, layout, show).write(folder, layout, sources)
         done += len(pictured) + len(recorded)
     _write_credits(beside / CREDITS, lists, sounds, chosen.credits)
     return counts
@@ -225,11 +227,11 @@ def _read_rows(path: Path, columns: Sequence[str]) -> list[list[str]]:
     return rows
 
 
-def _images(chosen: SceneSet, unpacked: Path) -> list[ClassFile]:
+def _images(chosen: SceneSet, root: Path) -> list[ClassFile]:
     """Images with their published test split, and those of other kinds, all to learn from."""
     files = []
     try:
-        for folder in sorted(path for name in chosen.image_folders for path in (unpacked / name).iterdir()):
+        for folder in sorted(path for name in chosen.image_folders for path in (root / name).iterdir()):
             for rank, path in enumerate(sorted(folder.iterdir())):
                 held: Split = "valid" if chosen.is_valid(rank) else "train"
                 files.append(ClassFile(path, folder.name, "test" if folder.parent.name == "test" else held))
@@ -245,7 +247,7 @@ def _esc50(chosen: SceneSet, listing: Path, root: Path, all_folds: bool) -> list
     _check_there(listing, root, [row.file for row in rows])
     files = []
     for row in rows:
-        path, label = root / row.file, chosen.kind_of(row.label)
+        path, label = root / row.file, chosen.renamed.get(row.label, row.label)
         split: Split = "test" if row.fold == TEST_FOLD else "train"
         if split == "train" and (row.licence not in TRAINED_LICENCES or chosen.is_drawn(label, _recording(path))):
             split = "valid"

@@ -32,14 +32,13 @@ from visual_echoes.training.codes import open_codes, with_decoder
 from visual_echoes.training.fine_tuning import freeze, start_from
 from visual_echoes.training.inputs import tokenizer_sources
 from visual_echoes.training.recipe import (
-    AudioResidualRecipe,
     AudioVQGANRecipe,
     AutoregressiveRecipe,
     ClassifierRecipe,
+    ImageResidualRecipe,
     ImageVQGANRecipe,
     Recipe,
     ResidualRecipe,
-    TokenizerModel,
     TokensRecipe,
 )
 from visual_echoes.training.residual import ResidualDecoderTask
@@ -90,26 +89,19 @@ def run_layout(recipe: Recipe, task: Task) -> Layout:
     return replace(layout, image_codes=codes["image"], audio_codes=codes["audio"])
 
 
-def tokenizer_config(model: TokenizerModel, channels: int, codes: int, factor: tuple[int, int]) -> VQGANConfig:
-    """A VQGAN's config for a layout; `EchoesError` when its strides do not make the layout's factor."""
-    config = VQGANConfig(channels=channels, codes=codes, **model.model_dump())
+def vqgan_config(recipe: ImageVQGANRecipe | AudioVQGANRecipe) -> VQGANConfig:
+    """The network of a tokenizer's recipe; `EchoesError` when its strides do not make the layout's factor."""
+    layout = recipe.get_layout()
+    if isinstance(recipe, ImageVQGANRecipe):
+        channels, codes, factor = layout.image_channels, layout.image_codes, (layout.image_factor,) * 2
+    else:
+        channels, codes, factor = 1, layout.audio_codes, layout.audio_factor
+    config = VQGANConfig(channels=channels, codes=codes, **recipe.model.model_dump())
     if config.factor != factor:
         raise EchoesError(
             f"The strides make tokens of {config.factor}, but the layout wants {factor}; change the strides."
         )
     return config
-
-
-def image_config(recipe: ImageVQGANRecipe) -> VQGANConfig:
-    """The network of a recipe for the tokenizer of images."""
-    layout = recipe.get_layout()
-    return tokenizer_config(recipe.model, layout.image_channels, layout.image_codes, (layout.image_factor,) * 2)
-
-
-def audio_config(recipe: AudioVQGANRecipe) -> VQGANConfig:
-    """The network of a recipe for the tokenizer of mels."""
-    layout = recipe.get_layout()
-    return tokenizer_config(recipe.model, 1, layout.audio_codes, layout.audio_factor)
 
 
 def _build(recipe: Recipe) -> Task:
@@ -120,12 +112,11 @@ def _build(recipe: Recipe) -> Task:
         return ClassifierTask(recipe.model, layout, train, valid, recipe.augmentation)
     if isinstance(recipe, TokensRecipe):
         return _token_task(recipe)
-    if isinstance(recipe, ImageVQGANRecipe):
-        return VQGANTask(image_config(recipe), recipe.loss, *_images(recipe, layout))
-    if isinstance(recipe, AudioVQGANRecipe):
-        return VQGANTask(audio_config(recipe), recipe.loss, *_mels(recipe, layout))
+    if isinstance(recipe, ImageVQGANRecipe | AudioVQGANRecipe):
+        sources = _images(recipe, layout) if isinstance(recipe, ImageVQGANRecipe) else _mels(recipe, layout)
+        return VQGANTask(vqgan_config(recipe), recipe.loss, *sources)
     if isinstance(recipe, ResidualRecipe):
-        sources = _mels(recipe, layout) if isinstance(recipe, AudioResidualRecipe) else _images(recipe, layout)
+        sources = _images(recipe, layout) if isinstance(recipe, ImageResidualRecipe) else _mels(recipe, layout)
         codes = open_codes(recipe, layout, sources[0])
         torch.manual_seed(recipe.train.seed)  # the same first weights whether or not codes had to be fitted
         return ResidualDecoderTask(with_decoder(codes, recipe), recipe.loss, *sources)

@@ -24,7 +24,7 @@ from visual_echoes.checkpoints.run_folder import (
 )
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path, file_digest, write_text
-from visual_echoes.training.shards import split_like, whole
+from visual_echoes.training.ranks import split_like, whole
 
 
 def stored_tensors(

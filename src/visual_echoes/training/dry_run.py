@@ -15,14 +15,7 @@ from visual_echoes.machine import peak_memory
 from visual_echoes.training.build import build_task
 from visual_echoes.training.devices import Device
 from visual_echoes.training.loop import time_steps
-from visual_echoes.training.recipe import (
-    AudioVQGANRecipe,
-    ImageVQGANRecipe,
-    Recipe,
-    ResidualRecipe,
-    TokensRecipe,
-    VocoderRecipe,
-)
+from visual_echoes.training.recipe import Recipe, TokensRecipe, VocoderRecipe
 
 STEPS = 2  # of each stretch; the last is timed, since the first also allocates
 
@@ -87,9 +80,6 @@ def dry_run(recipe: Recipe, device: Device = "auto") -> DryRun:
 
 def _stretch_starts(recipe: Recipe) -> list[int]:
     """The first step, and that at which a discriminator joins."""
-    joins = None
-    if isinstance(recipe, ImageVQGANRecipe | AudioVQGANRecipe | ResidualRecipe):
-        joins = recipe.loss.adversarial_from
-    elif isinstance(recipe, VocoderRecipe):
-        joins = recipe.model.adversarial_from
+    settings = recipe.model if isinstance(recipe, VocoderRecipe) else getattr(recipe, "loss", None)
+    joins = getattr(settings, "adversarial_from", None)
     return [0] if not joins or joins >= recipe.train.steps else [0, joins]

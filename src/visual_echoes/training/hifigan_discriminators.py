@@ -153,12 +153,12 @@ class HiFiGANDiscriminator(nn.Module):
         return judged
 
 
-def least_squares_adversarial_loss(judged_fake: Judgement) -> Tensor:
+def adversarial_loss(judged_fake: Judgement) -> Tensor:
     """The generator's loss (eq. 2): squared distance of its scores from 1; a scalar."""
     return torch.stack([(score.float() - 1.0).square().mean() for score, _ in judged_fake]).sum()
 
 
-def least_squares_discriminator_loss(judged: Judgement) -> Tensor:
+def discriminator_loss(judged: Judgement) -> Tensor:
     """The discriminators' loss (eq. 1) on a batch whose first half is real, to be judged 1, and second half made, 0."""
     losses = []
     for score, _ in judged:
@@ -167,7 +167,7 @@ def least_squares_discriminator_loss(judged: Judgement) -> Tensor:
     return torch.stack(losses).sum()
 
 
-def summed_feature_loss(judged_real: Judgement, judged_fake: Judgement) -> Tensor:
+def feature_loss(judged_real: Judgement, judged_fake: Judgement) -> Tensor:
     """Mean absolute difference of each layer's features (eq. 4), summed over layers and discriminators; a scalar."""
     distances = [
         F.l1_loss(fake.float(), real.float())

@@ -1,4 +1,4 @@
-"""The training loop, the same for all four parts.
+"""The training loop, the same for every part.
 
 Every random draw of step n follows from (seed, n), so a run that is killed and resumed is bit for bit the run that was
 never killed, and several processes (ranks) share the batches that one process would draw. Each rank takes its share in
@@ -27,6 +27,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from visual_echoes.checkpoints.run_folder import CHECKPOINTS
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import write_text
+from visual_echoes.training.batches import check_sizes, cut, data_stream, dropout_seed, own_rows, seed_draws
 from visual_echoes.training.checkpoint import (
     find_checkpoint,
     load_checkpoint,
@@ -37,36 +38,10 @@ from visual_echoes.training.checkpoint import (
 from visual_echoes.training.devices import Device, check_shardable, is_sharded, open_accelerator
 from visual_echoes.training.guards import Watch, check_finite
 from visual_echoes.training.log import RunLog
-from visual_echoes.training.pieces import check_sizes, cut, own_rows
-from visual_echoes.training.ranks import any_rank, gather_rows, mean_over_ranks
+from visual_echoes.training.ranks import any_rank, gather_rows, mean_over_ranks, whole
 from visual_echoes.training.settings import TrainSettings, build_optimizers, deterministic_algorithms
-from visual_echoes.training.shards import WholeNetwork, whole
 from visual_echoes.training.signals import TrainingStopped, stop_flag
 from visual_echoes.training.task import Phase, Task, Validation
-
-
-def step_seed(seed: int, step: int, stream: int) -> int:
-    """One 63-bit seed per (run, step, stream), well spread so that neighbouring steps share nothing."""
-    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + stream * 0x94D049BB133111EB) & (2**64 - 1)
-    mixed = ((mixed ^ (mixed >> 31)) * 0xD6E8FEB86659FD93) & (2**64 - 1)
-    return mixed >> 1
-
-
-def data_stream(seed: int, step: int) -> torch.Generator:
-    """What a step draws its batch from: the same on every rank, and apart from the draws of the dropout."""
-    return torch.Generator().manual_seed(step_seed(seed, step, 1))
-
-
-def dropout_seed(seed: int, step: int, piece: int = 0, phase: int = 0) -> int:
-    """The seed of what the networks draw in a phase of a step, for a piece of its batch, counted over all ranks."""
-    return step_seed(seed, step, (piece + 1 if piece else 0) + (phase << 32))
-
-
-def seed_draws(seed: int) -> None:
-    """Seed what the networks draw from: `torch.manual_seed`, without a millisecond for devices that are not there."""
-    torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_available():
-        torch.cuda.manual_seed_all(seed)
 
 
 def fit(
@@ -167,14 +142,12 @@ class _Run:
         for name in trained:
             task.modules[name] = next(prepared)
         self.optimizers = dict(zip(self.optimizers, prepared, strict=True))
-        self.averaged = WholeNetwork(accelerator.unwrap_model(task.modules["model"]))
-        self.pairs: tuple[list[Tensor], list[Tensor]] | None = None  # tensors of the average, and of what it follows
-        if not is_sharded(accelerator):
-            mine, theirs = (
-                [tensor.detach() for tensor in chain(network.parameters(), network.buffers())]
-                for network in (self.average.module, self.averaged)
-            )
-            self.pairs = (mine, theirs) if all(tensor.is_floating_point() for tensor in mine) else None
+        trained_model = accelerator.unwrap_model(task.modules["model"])
+        # The tensors of the average, and those that it follows.
+        self.followed = [
+            [tensor.detach() for tensor in chain(network.parameters(), network.buffers()) if tensor.is_floating_point()]
+            for network in (self.average.module, trained_model)
+        ]
         task.share(self.own_rows)
         task.modules.train()
         self.base_rates = {
@@ -274,13 +247,13 @@ class _Run:
         metrics["rate"] = rate
         return metrics
 
+    @torch.no_grad()
     def _follow(self) -> None:
-        """Let the average follow the network, over lists of tensors that are gathered once where none is split."""
-        if self.pairs is None or not int(self.average.n_averaged):
-            self.average.update_parameters(self.averaged)
-        else:
-            torch._foreach_lerp_(*self.pairs, 1.0 - self.settings.ema_decay)
-            self.average.n_averaged += 1
+        """Let the average follow the network; its first step is a copy."""
+        average, model = self.followed
+        weight = 1.0 - self.settings.ema_decay if int(self.average.n_averaged) else 1.0
+        torch._foreach_lerp_(average, [whole(tensor) for tensor in model], weight)
+        self.average.n_averaged += 1
 
     def _pieces(self, step: int) -> list[Any]:
         """This rank's share of the step's batch, in as many pieces as gradients are accumulated over."""

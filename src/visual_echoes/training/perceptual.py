@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ def edge_distance(first_BCHW: Tensor, second_BCHW: Tensor) -> Tensor:
 class FeatureDistance:
     """Distance of a frozen classifier's features, in the manner of LPIPS (Zhang et al. 2018) without its weights.
 
-    Each place's features are scaled to unit length and compared by their squared difference, averaged over layers.
+    Each position's features are scaled to unit length and compared by their squared difference, averaged over layers.
 
     Args:
         network: moved to the device of what is compared.
@@ -94,11 +95,11 @@ def efficientnet_distance() -> FeatureDistance:
 
 
 def classifier_distance(folder: Path | None, channels: int) -> Perceptual:
-    """Of a classifier trained here (kind `judge`), as SpecVQGAN's LPAPS is of one trained on VGGSound.
+    """Of a classifier trained here, as SpecVQGAN's LPAPS is of one trained on VGGSound.
 
     Its pooled features count as one more layer: they say what an item is of, not where. Its first stage is left out, so
-    near to the pixels which the absolute error compares. The judge of what is made must be another network, or its
-    verdict would be flattered.
+    near to the pixels which the absolute error compares. What is made must be measured by another classifier, or
+    it would be flattered.
 
     Args:
         folder: the trained classifier; None for no such loss.
@@ -115,13 +116,8 @@ def classifier_distance(folder: Path | None, channels: int) -> Perceptual:
     return FeatureDistance(network, lambda x_BCHW: [*network.stages(x_BCHW)[1:], network.features(x_BCHW)])
 
 
-PERCEPTUAL: dict[str, Callable[[], Perceptual]] = {
-    "none": lambda: no_perceptual,
-    "edges": lambda: edge_distance,
-    "efficientnet": efficientnet_distance,
-}
-
-
-def build_perceptual(name: str) -> Perceptual:
-    """The perceptual loss called `name`; KeyError if there is none."""
-    return PERCEPTUAL[name]()
+def build_perceptual(name: Literal["none", "edges", "efficientnet"]) -> Perceptual:
+    """The perceptual loss of a name."""
+    if name == "efficientnet":
+        return efficientnet_distance()
+    return edge_distance if name == "edges" else no_perceptual

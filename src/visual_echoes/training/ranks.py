@@ -1,9 +1,13 @@
-"""What the processes (ranks) of one training tell each other. Where there is only one, values stay as they are."""
+"""What the processes (ranks) of one training tell each other, and tensors that are split over them (FSDP).
+
+Where there is only one process, and where tensors are not split, values stay as they are.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 def rank_count() -> int:
@@ -46,3 +50,16 @@ def from_main(values: Tensor) -> Tensor:
     sent = values.clone()
     distributed.broadcast(sent, src=0)
     return sent
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor in one piece; of a split one, every rank has to ask at the same time."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def split_like(tensor: Tensor, other: Tensor) -> Tensor:
+    """A tensor that every rank holds in one piece, split as another of its shape is."""
+    if not isinstance(other, DTensor) or tensor.shape != other.shape:
+        return tensor
+    placed = tensor.to(other.device)
+    return distribute_tensor(placed, other.device_mesh, other.placements, src_data_rank=None)

@@ -22,7 +22,7 @@ from visual_echoes.training.fine_tuning import freeze
 from visual_echoes.training.perceptual import build_perceptual, classifier_distance
 from visual_echoes.training.task import Phase, Task, Validation
 from visual_echoes.training.vocoder_losses import Judgement, adversarial_loss, discriminator_loss, feature_loss
-from visual_echoes.training.vqgan import SHOWN, VALIDATION_BATCH, PatchDiscriminator, sheet
+from visual_echoes.training.vqgan import VALIDATION_BATCH, PatchDiscriminator, Reconstructions
 
 FROZEN = ("encoder", "quantize")
 VALIDATION_ITEMS = 256  # spread over the held-out ones
@@ -47,7 +47,7 @@ class DecoderLoss(BaseModel):
 
 
 class PlacedDiscriminator(nn.Module):
-    """A patch discriminator that is told the height of each place, and shows its features: bands are not alike."""
+    """A patch discriminator that is told the height of each position, and shows its features: bands are not alike."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -134,29 +134,19 @@ class ResidualDecoderTask(Task):
         """Error with all codes and with half of them, and how evenly each level's codes are used."""
         assert isinstance(model, ResidualTokenizer)
         depth, codes = model.config.depth, model.config.codes
-        levels = {"": depth, "half_depth/": max(1, depth // 2)}
-        sums = {name: [0.0, 0.0] for name in levels}
+        errors = {"": (depth, Reconstructions()), "half_depth/": (max(1, depth // 2), Reconstructions())}
         found: list[Tensor] = []
-        shown = torch.empty(0)
         chosen = torch.arange(0, len(self.valid), math.ceil(len(self.valid) / VALIDATION_ITEMS))
         for index_B in chosen.split(VALIDATION_BATCH):
             x_BCHW = self.valid.take(index_B, None).to(device)
             indices_BhwL = model.encode_unit(x_BCHW)
             found.append(indices_BhwL.flatten(0, 2).cpu())
-            for name, count in levels.items():
-                made_BCHW = model.decode_unit(indices_BhwL[..., :count]).float().clamp(-1.0, 1.0)
-                sums[name][0] += float((made_BCHW - x_BCHW).abs().mean((1, 2, 3)).sum())
-                sums[name][1] += float((made_BCHW - x_BCHW).square().mean((1, 2, 3)).sum())
-                if not len(shown):
-                    shown = sheet(x_BCHW[:SHOWN].cpu(), made_BCHW[:SHOWN].cpu())
-        metrics = {}
-        for name, (absolute, squared) in sums.items():
-            metrics[f"{name}l1"] = absolute / len(chosen)
-            # Values span [-1, 1], so the peak of the signal-to-noise ratio is 2.
-            metrics[f"{name}psnr_db"] = 10.0 * math.log10(4.0 * len(chosen) / max(squared, 1e-12))
+            for count, made in errors.values():
+                made.add(x_BCHW, model.decode_unit(indices_BhwL[..., :count]))
+        metrics = {f"{name}{key}": value for name, (_, made) in errors.items() for key, value in made.metrics().items()}
         for level, index_N in enumerate(torch.cat(found).unbind(-1)):
             metrics[f"perplexity/{level}"] = code_usage(index_N, codes)[1]
-        return Validation(metrics, images={"original_and_reconstruction": shown.numpy()})
+        return Validation(metrics, images=errors[""][1].shown)
 
     def export_config(self) -> dict[str, Any]:
         return self.model.config.model_dump(mode="json")

@@ -72,9 +72,9 @@ def find_runs(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise EchoesError(f"There is no folder {folder}; name the one that holds your runs.")
     found = []
-    for place, inside, files in os.walk(folder):
-        if RECIPE_FILE in files or METRICS_FILE in files or checkpoint_steps(Path(place, CHECKPOINTS)):
-            found.append(Path(place))
+    for parent, inside, files in os.walk(folder):
+        if RECIPE_FILE in files or METRICS_FILE in files or checkpoint_steps(Path(parent, CHECKPOINTS)):
+            found.append(Path(parent))
             inside.clear()
         inside[:] = [name for name in inside if not name.startswith(".")]
     return sorted(found)
@@ -210,10 +210,5 @@ def _state(folder: Path, step: int, steps: int | None, patience: float, now: flo
 
 def _last_write(folder: Path) -> float:
     """When a run last wrote its recipe, its log or a checkpoint; 0.0 where it has none of them."""
-    times = []
-    for name in (RECIPE_FILE, METRICS_FILE, CHECKPOINTS):
-        try:
-            times.append((folder / name).stat().st_mtime)
-        except OSError:
-            continue
-    return max(times, default=0.0)
+    paths = (folder / name for name in (RECIPE_FILE, METRICS_FILE, CHECKPOINTS))
+    return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)

@@ -35,7 +35,7 @@ class TrainSettings(LaterFields):
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(default=0.05, ge=0)  # of matrices and kernels, never of biases and norms
     # Whether weight decay falls on the tables of token embeddings and on single embeddings, too, such as those of the
-    # class slot and of masked places (MAGE: yes).
+    # CLS token and of masked positions (MAGE: yes).
     decay_embeddings: bool = False
     warmup_steps: int = Field(default=0, ge=0)
     final_rate: float = Field(default=0.0, ge=0, le=1)  # share of the learning rate left at the last step

@@ -10,7 +10,8 @@ Shapes: B batch, N samples, M mel bands, T mel frames.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -22,10 +23,10 @@ from visual_echoes.data.sources import Source
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 from visual_echoes.tokenizers.base import Tokenizer
-from visual_echoes.training.hifigan_discriminators import follow_weights
+from visual_echoes.training import hifigan_discriminators as hifigan
+from visual_echoes.training import vocoder_losses as vocos
 from visual_echoes.training.task import Phase, Task, Validation
-from visual_echoes.training.vocoder_critics import CRITICS
-from visual_echoes.training.vocoder_losses import log_mel_distance, stft_distance
+from visual_echoes.training.vocoder_losses import Judgement, log_mel_distance, stft_distance
 from visual_echoes.vocoders import GriffinLim, build_vocoder
 
 VALIDATION_BATCH = 32
@@ -34,6 +35,41 @@ SOUNDS_SHOWN = 3
 # HiFi-GAN's weights and width (Kong et al. 2020, sec. 2.4 and 3), where a recipe leaves them out.
 HIFIGAN_DEFAULTS = {
     "mel_weight": 45.0, "stft_weight": 0.0, "adversarial_weight": 1.0, "feature_weight": 2.0, "discriminator_width": 32,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Critic:
+    """What a kind of vocoder is trained against.
+
+    Attributes:
+        mel_name: what the log calls `mel_distance`.
+        mel_distance: of two sounds (B, N); a scalar.
+        build: makes the discriminator of a width.
+        adversarial_loss: the vocoder's, of its sounds as the discriminator sees them.
+        feature_loss: the vocoder's, of real and of its own sounds.
+        discriminator_loss: of a batch whose first half is real and second half made.
+        draw: the discriminator's loss where it cannot tell them apart.
+    """
+
+    mel_name: str
+    mel_distance: Callable[[Tensor, Tensor, Layout], Tensor]
+    build: Callable[[Layout, int], nn.Module]
+    adversarial_loss: Callable[[Judgement], Tensor]
+    feature_loss: Callable[[Judgement, Judgement], Tensor]
+    discriminator_loss: Callable[[Judgement], Tensor]
+    draw: float
+
+
+CRITICS = {
+    "vocos": Critic(
+        "mel_l1", log_mel_distance, vocos.MultiResolutionDiscriminator, vocos.adversarial_loss, vocos.feature_loss,
+        vocos.discriminator_loss, draw=1.0,
+    ),
+    "hifigan": Critic(
+        "natural_mel_l1", hifigan.natural_mel_distance, lambda _, width: hifigan.HiFiGANDiscriminator(width),
+        hifigan.adversarial_loss, hifigan.feature_loss, hifigan.discriminator_loss, hifigan.DRAW,
+    ),
 }  # fmt: skip
 
 
@@ -152,7 +188,7 @@ class VocoderTask(Task):
 
     def after_step(self, step: int) -> Mapping[str, float]:
         if "discriminator" in self.modules:
-            follow_weights(self.modules["discriminator"])
+            hifigan.follow_weights(self.modules["discriminator"])
         return {}
 
     def validate(self, model: nn.Module, device: torch.device) -> Validation:

@@ -8,10 +8,12 @@ Shapes: B batch, C channels, H rows, W columns, h x w token grid, D code dimensi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -92,7 +94,7 @@ class CodeTracker(nn.Module):
         self._seen.append((indices_Bhw.flatten(), z_BDhw.movedim(1, -1).flatten(0, -2).float()))
 
     @torch.no_grad()
-    def settle(self) -> dict[str, float]:
+    def tally(self) -> dict[str, float]:
         """Count what was observed since the last call, into `use_K` (1 is a fair share); returns figures to log."""
         if not self._seen:
             return {}
@@ -107,7 +109,7 @@ class CodeTracker(nn.Module):
 
     @torch.no_grad()
     def revive(self, codebook_KD: Tensor, below: float) -> int:
-        """Move dead codes onto encoder outputs of the settled step; returns how many."""
+        """Move dead codes onto encoder outputs of the last step that was tallied; returns how many."""
         z_ND = gather_rows(self._outputs_ND)
         # Each row of the pool is a draw from the step's outputs (with repeats where they are few).
         pool_KD = from_main(z_ND[torch.randint(len(z_ND), (len(self.use_K),), device=z_ND.device)])
@@ -210,7 +212,7 @@ class VQGANTask(Task):
     def after_step(self, step: int) -> Mapping[str, float]:
         loss = self.loss_config
         codebook_KD = self.model.quantize.embedding.weight
-        figures = self.tracker.settle()
+        figures = self.tracker.tally()
         ended = loss.restart_until is not None and step > loss.restart_until
         if (step + 1) % loss.restart_every == 0 and codebook_KD.requires_grad and not ended:
             self.tracker.revive(codebook_KD.data, loss.restart_below)
@@ -218,26 +220,16 @@ class VQGANTask(Task):
 
     def validate(self, model: nn.Module, device: torch.device) -> Validation:
         assert isinstance(model, VQGAN)
-        absolute = squared = 0.0
-        indices: list[Tensor] = []
-        shown = torch.empty(0)
+        errors, indices = Reconstructions(), []
         for index_B in torch.arange(len(self.valid)).split(VALIDATION_BATCH):
             x_BCHW = self.valid.take(index_B, None).to(device)
             indices_Bhw = model.encode(x_BCHW).indices
-            reconstruction = model.decode(indices_Bhw).float().clamp(-1.0, 1.0)
             indices.append(indices_Bhw.cpu())
-            absolute += float((reconstruction - x_BCHW).abs().mean((1, 2, 3)).sum())
-            squared += float((reconstruction - x_BCHW).square().mean((1, 2, 3)).sum())
-            if not len(shown):
-                shown = sheet(x_BCHW[:SHOWN].cpu(), reconstruction[:SHOWN].cpu())
-        count = len(self.valid)
+            errors.add(x_BCHW, model.decode(indices_Bhw))
         usage, perplexity = code_usage(torch.cat(indices), self.config.codes)
         low = f"only {usage:.0%} of the codebook is in use; lower restart_every, codes or learning_rate"
-        # Images span [-1, 1], so the peak of the signal-to-noise ratio is 2.
-        psnr = 10.0 * torch.log10(torch.tensor(4.0 * count / max(squared, 1e-12)))
-        metrics = {"l1": absolute / count, "psnr_db": float(psnr), "usage": usage, "perplexity": perplexity}
-        alarms = [low] if usage < USAGE_ALARM else []
-        return Validation(metrics, images={"original_and_reconstruction": shown.numpy()}, alarms=alarms)
+        metrics = {**errors.metrics(), "usage": usage, "perplexity": perplexity}
+        return Validation(metrics, images=errors.shown, alarms=[low] if usage < USAGE_ALARM else [])
 
     def export_config(self) -> dict[str, Any]:
         return self.config.model_dump(mode="json")
@@ -252,7 +244,30 @@ def _followed_back(value: Tensor, point: Tensor) -> Tensor:
     return value.detach() + ((point - point.detach()) * gradient).sum()
 
 
-def sheet(top_BCHW: Tensor, bottom_BCHW: Tensor) -> Tensor:
-    """Two rows of images, originals above, (2H, B * W, C) uint8."""
-    rows = [torch.cat(list(images), dim=-1) for images in (top_BCHW, bottom_BCHW)]
-    return unit_to_pixels(torch.cat(rows, dim=-2)).movedim(0, -1)
+class Reconstructions:
+    """Adds up how far reconstructions are from their originals, and shows the first of them.
+
+    Attributes:
+        shown: two rows of images, originals above, uint8 (2H, B * W, C), by name.
+    """
+
+    def __init__(self) -> None:
+        self.absolute = self.squared = 0.0
+        self.count = 0
+        self.shown: dict[str, np.ndarray] = {}
+
+    def add(self, x_BCHW: Tensor, made_BCHW: Tensor) -> None:
+        """Take in a batch in [-1, 1] and what was made of it."""
+        made_BCHW = made_BCHW.float().clamp(-1.0, 1.0)
+        self.count += len(x_BCHW)
+        self.absolute += float((made_BCHW - x_BCHW).abs().mean((1, 2, 3)).sum())
+        self.squared += float((made_BCHW - x_BCHW).square().mean((1, 2, 3)).sum())
+        if not self.shown:
+            rows = [torch.cat(list(images[:SHOWN].cpu()), dim=-1) for images in (x_BCHW, made_BCHW)]
+            pixels_HWC = unit_to_pixels(torch.cat(rows, dim=-2)).movedim(0, -1)
+            self.shown = {"original_and_reconstruction": pixels_HWC.numpy()}
+
+    def metrics(self) -> dict[str, float]:
+        # Values span [-1, 1], so the peak of the signal-to-noise ratio is 2.
+        psnr = 10.0 * math.log10(4.0 * self.count / max(self.squared, 1e-12))
+        return {"l1": self.absolute / self.count, "psnr_db": psnr}

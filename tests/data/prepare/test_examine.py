@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import av
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from data.prepare.clips import write_image, write_pair, write_sound, write_video
 from visual_echoes.data.prepare import examine as module
-from visual_echoes.data.prepare.candidates import Candidate, Found, Outcome, Rejected, Rules, pack, unpack
+from visual_echoes.data.prepare.candidates import Candidate, Found, Outcome, Rejected, Rules, unpack
 from visual_echoes.data.prepare.examine import examine, plan_windows
 from visual_echoes.media import Tracks
 
@@ -44,7 +45,7 @@ def test_a_video_as_long_as_the_window_is_one_clip(tmp_path: Path) -> None:
     assert found.seconds == pytest.approx(1.0, abs=0.01)
     assert found.hashes == {"picture": digest, "sound": digest}
     np.testing.assert_allclose(found.frames, np.array([0.125, 0.375, 0.625, 0.875]) * found.seconds, atol=1e-5)
-    assert unpack(pack([found])) == [found]
+    assert unpack([asdict(found)]) == [found]
 
 
 def test_a_longer_video_is_cut_into_windows(tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_a_bad_packet_is_noted_and_costs_no_clip(tmp_path: Path) -> None:
     notes = [one.notes for one in outcomes if isinstance(one, Found)]
     assert [len(sentences) for sentences in notes] == [0, 1, 0]
     assert "has no sound that can be decoded from 1.47 to 1.54 s" in notes[1][0]
-    assert unpack(pack(outcomes)) == outcomes
+    assert unpack([asdict(outcome) for outcome in outcomes]) == outcomes
 
 
 def test_silence_has_its_cause(tmp_path: Path) -> None:

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visual_echoes.data.manifest import Split
-from visual_echoes.data.prepare.candidates import Found, Rejected
+from visual_echoes.data.prepare.candidates import Found, Reason, Rejected
 from visual_echoes.data.prepare.finish import Splitting, finish, write_notes, write_rejected
-from visual_echoes.data.prepare.reasons import Reason
 
 ROOT = Path("/data")
 BY_HASH = Splitting(None, valid=0.2, test=0.2)

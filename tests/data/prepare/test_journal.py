@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from visual_echoes.data.prepare.candidates import Candidate, Rejected
+from visual_echoes.data.prepare.candidates import Candidate, Reason, Rejected
 from visual_echoes.data.prepare.journal import JOURNAL, Journal
-from visual_echoes.data.prepare.reasons import Reason
 from visual_echoes.errors import EchoesError
 
 SETTINGS = {"window": 1.0}

@@ -18,8 +18,9 @@ import pytest
 import tiny
 from data.prepare.clips import write_image, write_pair, write_sound, write_video
 from visual_echoes.data.manifest import read_description, read_manifest
-from visual_echoes.data.prepare import Engine, Reason, Settings, prepare
+from visual_echoes.data.prepare.candidates import Reason
 from visual_echoes.data.prepare.journal import JOURNAL
+from visual_echoes.data.prepare.run import Engine, Settings, prepare
 from visual_echoes.errors import EchoesError
 
 ONE, TWO = Engine(workers=1), Engine(workers=2)

@@ -14,8 +14,8 @@ from visual_echoes.checkpoints.model import Model
 from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.data.clips import read_clip_images, read_clip_sound, window_offsets
 from visual_echoes.data.manifest import read_manifest
-from visual_echoes.data.prepare import Engine, Settings, prepare
 from visual_echoes.data.prepare import tokens as module
+from visual_echoes.data.prepare.run import Engine, Settings, prepare
 from visual_echoes.data.prepare.tokens import SOUND_WINDOWS, Tokenizers, write_tokens
 from visual_echoes.data.token_store import TokenStore, read_store_description
 from visual_echoes.errors import EchoesError

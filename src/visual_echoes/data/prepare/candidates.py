@@ -1,13 +1,47 @@
-"""What a preparation passes around: candidates to examine, and what became of them. All of it turns into JSON."""
+"""What a preparation passes around: candidates to examine, what became of them, and why. All of it turns into JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Self
 
-from visual_echoes.data.manifest import Split
-from visual_echoes.data.prepare.reasons import Reason
+if TYPE_CHECKING:  # importing it would bring torch into every worker
+    from visual_echoes.data.manifest import Split
+
+
+class Reason(StrEnum):
+    """Why a file or a clip is left out: the word in `rejected.csv`, and what it means."""
+
+    _value_: str
+    meaning: str
+
+    def __new__(cls, word: str, meaning: str) -> Self:
+        reason = str.__new__(cls, word)
+        reason._value_, reason.meaning = word, meaning
+        return reason
+
+    NOT_MEDIA = "not-media", "neither a video, an image nor a sound"
+    NOT_ENTERED = "not-entered", "a folder that was not entered"
+    BAD_NAME = "bad-name", "its name holds control characters, or is no UTF-8"
+    BAD_ROW = "bad-row", "its row in the list makes no sense"
+    MISSING = "missing", "the list names it, but the file is not there"
+    NOT_LISTED = "not-listed", "the list does not name it"
+    NO_PICTURE = "no-picture", "no image: no video track, or no image of the same name"
+    NO_SOUND = "no-sound", "no sound: no sound track, or no sound of the same name"
+    UNREADABLE = "unreadable", "damaged, incomplete, of another format, or larger than what is read"
+    CRASHED = "crashed", "the decoder crashed on it"
+    TIMED_OUT = "timed-out", "decoding took longer than the time limit"
+    OUT_OF_MEMORY = "out-of-memory", "decoding took more than the memory limit"
+    TOO_SHORT = "too-short", "shorter than the shortest clip"
+    BEYOND_END = "beyond-end", "its times lie beyond the end of the file"
+    SILENT = "silent", "silent all along"
+    STILL = "still", "the same image all along"
+    DUPLICATE_ID = "duplicate-id", "another clip has the same id"
+    DUPLICATE = "duplicate", "the same content as another clip"
+    LEAK = "leak", "its source video is in another split"
+    NO_PARTNER = "no-partner", "nothing to pair it with in its class and split"
 
 
 @dataclass(frozen=True)
@@ -99,17 +133,11 @@ class Rules:
     frames: int
 
 
-def pack(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Outcomes as JSON values."""
-    return [asdict(outcome) for outcome in outcomes]
-
-
 def unpack(values: Sequence[dict[str, Any]]) -> list[Outcome]:
-    """Inverse of `pack`; `KeyError`, `TypeError` or `ValueError` on other values."""
-    return [_unpack(value) for value in values]
-
-
-def _unpack(value: dict[str, Any]) -> Outcome:
-    if "reason" in value:
-        return Rejected(**{**value, "reason": Reason(value["reason"])})
-    return Found(**{**value, "frames": tuple(value["frames"]), "notes": tuple(value["notes"])})
+    """Outcomes from what `asdict` made of them; `KeyError`, `TypeError` or `ValueError` on other values."""
+    return [
+        Rejected(**{**value, "reason": Reason(value["reason"])})  # type: ignore[call-arg]
+        if "reason" in value
+        else Found(**{**value, "frames": tuple(value["frames"]), "notes": tuple(value["notes"])})
+        for value in values
+    ]

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from visual_echoes.data.prepare.candidates import Candidate, Found, Outcome, Rejected, Rules
-from visual_echoes.data.prepare.reasons import Reason
+from visual_echoes.data.prepare.candidates import Candidate, Found, Outcome, Reason, Rejected, Rules
 from visual_echoes.errors import EchoesError, collected, note
 from visual_echoes.media import read_audio_window, read_frames_at, read_image, read_tracks, why_silent
 

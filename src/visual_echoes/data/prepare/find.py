@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from visual_echoes.data.prepare.candidates import Candidate, Rejected
-from visual_echoes.data.prepare.reasons import Reason
+from visual_echoes.data.prepare.candidates import Candidate, Reason, Rejected
 from visual_echoes.errors import EchoesError
 from visual_echoes.media import Kind, listed_kind, named_kind
 from visual_echoes.paths import composed, contents_of, is_one_line, spelt
 
-PICTURE_FOLDERS = ("pictures", "images")
+IMAGE_FOLDERS = ("pictures", "images")
 SOUND_FOLDERS = ("sounds", "audio")
+KINDS: tuple[Kind, ...] = ("video", "image", "audio")
 
 
 @dataclass
@@ -58,15 +58,11 @@ def kind_of(path: Path) -> Kind | None:
         return None
 
 
-def _is_visible(name: str) -> bool:
-    return not name.startswith(".")
-
-
 def is_classes(folder: Path) -> bool:
     """Whether a folder is one of pictures/CLASS and sounds/CLASS."""
     return all(
-        any(entry.is_dir() for entry in found.iterdir() if _is_visible(entry.name)) if found else False
-        for found in (_subfolder(folder, PICTURE_FOLDERS), _subfolder(folder, SOUND_FOLDERS))
+        any(entry.is_dir() for entry in found.iterdir() if not entry.name.startswith(".")) if found else False
+        for found in (_subfolder(folder, IMAGE_FOLDERS), _subfolder(folder, SOUND_FOLDERS))
     )
 
 
@@ -80,80 +76,59 @@ def find_in_folder(folder: Path, leave_out: Path | None = None) -> Findings:
     The id is the path without suffix, below the folder, in composed form; the label the subfolder, if there is one.
     """
     findings = Findings()
-    videos: dict[str, list[Path]] = {}
-    pictures: dict[str, list[Path]] = {}
-    sounds: dict[str, list[Path]] = {}
-    kinds: dict[Kind, dict[str, list[Path]]] = {"video": videos, "image": pictures, "audio": sounds}
+    named: dict[str, dict[Kind, list[Path]]] = {}  # files of each kind by id
     for path in walk(folder, findings, leave_out):
         kind = kind_of(path)
         if kind is None:
             findings.reject("", path, Reason.NOT_MEDIA)
         else:
-            kinds[kind].setdefault(_id(path.relative_to(folder)), []).append(path)
-    for id in sorted(videos.keys() | pictures.keys() | sounds.keys()):
-        _sort_out(folder, id, videos.get(id, []), pictures.get(id, []), sounds.get(id, []), findings)
+            named.setdefault(_id(path.relative_to(folder)), {}).setdefault(kind, []).append(path)
+    for id, files in sorted(named.items()):
+        videos, images, sounds = (files.get(kind, []) for kind in KINDS)
+        if videos:
+            image, sound, *left = [videos[0], *videos, *images, *sounds]
+        elif images and sounds:
+            image, sound, *left = [images[0], sounds[0], *images[1:], *sounds[1:]]
+        else:
+            for path in [*images, *sounds]:
+                findings.reject(id, path, Reason.NO_SOUND if images else Reason.NO_PICTURE)
+            continue
+        label = Path(id).parent.as_posix()
+        findings.candidates.append(Candidate(id, id, str(image), str(sound), None if label == "." else label))
+        for path in left:
+            findings.reject(id, path, Reason.DUPLICATE_ID, _taken(path, sound, folder))
     return findings
-
-
-def _sort_out(
-    folder: Path, id: str, videos: list[Path], pictures: list[Path], sounds: list[Path], findings: Findings
-) -> None:
-    """The candidate of one id, and rejections for the files that it leaves over."""
-    if videos:
-        picture, sound, *left = [videos[0], *videos, *pictures, *sounds]
-    elif pictures and sounds:
-        picture, sound, *left = [pictures[0], sounds[0], *pictures[1:], *sounds[1:]]
-    else:
-        for path in pictures:
-            findings.reject(id, path, Reason.NO_SOUND)
-        for path in sounds:
-            findings.reject(id, path, Reason.NO_PICTURE)
-        return
-    label = Path(id).parent.as_posix()
-    findings.candidates.append(Candidate(id, id, str(picture), str(sound), None if label == "." else label))
-    for path in left:
-        findings.reject(id, path, Reason.DUPLICATE_ID, _taken(path, sound, folder))
 
 
 def find_classes(folder: Path, leave_out: Path | None = None) -> Findings:
     """Images in pictures/CLASS and sounds in sounds/CLASS: halves, to be paired with any of their class."""
     findings = Findings()
-    pictures, sounds = (_subfolder(folder, names) for names in (PICTURE_FOLDERS, SOUND_FOLDERS))
-    if pictures is None or sounds is None:
+    images, sounds = (_subfolder(folder, names) for names in (IMAGE_FOLDERS, SOUND_FOLDERS))
+    if images is None or sounds is None:
         raise EchoesError(
-            f"{folder} has not both a folder {PICTURE_FOLDERS[0]}/ and a folder {SOUND_FOLDERS[0]}/; make them, with a "
+            f"{folder} has not both a folder {IMAGE_FOLDERS[0]}/ and a folder {SOUND_FOLDERS[0]}/; make them, with a "
             "folder for each class inside."
         )
-    _find_halves(pictures, "image", lambda id, origin, path, label: Candidate(id, origin, path, None, label),
-                 findings, leave_out)  # fmt: skip
-    _find_halves(sounds, "audio", lambda id, origin, path, label: Candidate(id, origin, None, path, label),
-                 findings, leave_out)  # fmt: skip
+    halves: tuple[tuple[Path, Kind], ...] = (images, "image"), (sounds, "audio")
+    for parent, kind in halves:
+        taken: dict[str, Path] = {}
+        for path in walk(parent, findings, leave_out):
+            inside = path.relative_to(parent)
+            id = _id(Path(parent.name) / inside)
+            if len(inside.parts) < 2:
+                findings.reject(id, path, Reason.NOT_MEDIA, "it lies in no class")
+            elif kind_of(path) != kind:
+                findings.reject(id, path, Reason.NOT_MEDIA)
+            elif id in taken:
+                findings.reject(id, path, Reason.DUPLICATE_ID, _taken(path, taken[id], parent))
+            else:
+                taken[id] = path
+                image, sound = (str(path), None) if kind == "image" else (None, str(path))
+                findings.candidates.append(Candidate(id, id, image, sound, composed(inside.parts[0])))
     for path in walk(folder, findings, leave_out):
-        if not {pictures, sounds} & set(path.parents):
+        if not {images, sounds} & set(path.parents):
             findings.reject("", path, Reason.NOT_MEDIA, "it lies in no class")
     return findings
-
-
-def _find_halves(
-    parent: Path,
-    kind: Kind,
-    half: Callable[[str, str, str, str], Candidate],
-    findings: Findings,
-    leave_out: Path | None,
-) -> None:
-    taken: dict[str, Path] = {}
-    for path in walk(parent, findings, leave_out):
-        inside = path.relative_to(parent)
-        id = _id(Path(parent.name) / inside)
-        if len(inside.parts) < 2:
-            findings.reject(id, path, Reason.NOT_MEDIA, "it lies in no class")
-        elif kind_of(path) != kind:
-            findings.reject(id, path, Reason.NOT_MEDIA)
-        elif id in taken:
-            findings.reject(id, path, Reason.DUPLICATE_ID, _taken(path, taken[id], parent))
-        else:
-            taken[id] = path
-            findings.candidates.append(half(id, id, str(path), composed(inside.parts[0])))
 
 
 def _id(inside: Path) -> str:

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from visual_echoes.data.manifest import Clip, Split
-from visual_echoes.data.prepare.candidates import Found, Outcome, Rejected
-from visual_echoes.data.prepare.reasons import Reason
+from visual_echoes.data.prepare.candidates import Found, Outcome, Reason, Rejected
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path
 from visual_echoes.paths import shown
@@ -36,25 +35,22 @@ class Splitting:
     valid: float
     test: float
 
-    def by_hash(self, origin: str) -> Split:
-        """The split of an origin by its name alone, so that it keeps it whatever is added."""
-        place = _place(origin)
-        return "test" if place < self.test else "valid" if place < self.test + self.valid else "train"
+    def by_hash(self, origin: str, test: float | None = None) -> Split:
+        """The split of an origin by its name alone, so that it keeps it whatever is added.
 
-    def carved(self, origin: str) -> Split:
-        """Train or validation, for lists that know no validation split."""
-        return "valid" if _place(origin) < self.valid else "train"
+        Args:
+            test: share for testing; None for the one of all. Lists that know no validation split have theirs carved
+                out of the training split with 0.
+        """
+        test = self.test if test is None else test
+        share = int.from_bytes(hashlib.sha256(origin.encode()).digest()[:8]) / 2**64  # as good as random
+        return "test" if share < test else "valid" if share < test + self.valid else "train"
 
 
 def check_shares(valid: float, test: float) -> None:
     """Raise `EchoesError` for shares of validation and test that leave nothing."""
     if valid + test >= 1:
         raise EchoesError("The shares for validation and test leave nothing to train on; make them smaller.")
-
-
-def _place(origin: str) -> float:
-    """A number in [0, 1), as good as random."""
-    return int.from_bytes(hashlib.sha256(origin.encode()).digest()[:8]) / 2**64
 
 
 def finish(
@@ -69,13 +65,9 @@ def finish(
 
 def settle(outcomes: Iterable[Outcome], splitting: Splitting) -> tuple[list[Found], list[Rejected]]:
     """What is kept, each with its split and sorted by id, and all that is left out: without duplicates, no leaks."""
-    rejected: list[Rejected] = []
-    found: list[Found] = []
-    for outcome in outcomes:
-        if isinstance(outcome, Found):
-            found.append(outcome)
-        else:
-            rejected.append(outcome)
+    outcomes = list(outcomes)
+    rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
+    found = [outcome for outcome in outcomes if isinstance(outcome, Found)]
     found.sort(key=lambda clip: (clip.id, clip.picture or "", clip.sound or ""))
     return _assign_splits(_merge_origins(_drop_duplicates(found, rejected)), splitting, rejected), rejected
 
@@ -150,12 +142,14 @@ def _merge_origins(found: list[Found]) -> list[Found]:
 def _assign_splits(found: list[Found], splitting: Splitting, rejected: list[Rejected]) -> list[Found]:
     """Every clip with its split; those that no list names, or whose origin is in a stricter split, are left out."""
     if splitting.listed is not None:
-        named = [replace(clip, split=_listed(clip, splitting.listed)) for clip in found]
+        listed = splitting.listed
+        named = [replace(clip, split=listed.get(clip.id) or listed.get(clip.origin)) for clip in found]
         rejected += [_left_out(clip, Reason.NOT_LISTED) for clip in named if clip.split is None]
         found = [clip for clip in named if clip.split is not None]
     if "valid" not in {clip.split for clip in found}:
         found = [
-            replace(clip, split=splitting.carved(clip.origin)) if clip.split == "train" else clip for clip in found
+            replace(clip, split=splitting.by_hash(clip.origin, test=0.0)) if clip.split == "train" else clip
+            for clip in found
         ]
     strictest: dict[str, Split] = {}
     for clip in found:
@@ -171,10 +165,6 @@ def _assign_splits(found: list[Found], splitting: Splitting, rejected: list[Reje
         else:
             rejected.append(_left_out(clip, Reason.LEAK, f"{clip.origin} is in {split}"))
     return kept
-
-
-def _listed(clip: Found, listed: Mapping[str, Split]) -> Split | None:
-    return listed.get(clip.id) or listed.get(clip.origin)
 
 
 def _pair_by_class(halves: list[Found], rejected: list[Rejected]) -> list[Found]:

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from visual_echoes.data.prepare.candidates import Candidate, Outcome, pack, unpack
+from visual_echoes.data.prepare.candidates import Candidate, Outcome, unpack
 from visual_echoes.errors import EchoesError
 
 JOURNAL = "journal.jsonl"
@@ -42,7 +42,9 @@ class Journal:
         self._path = folder / JOURNAL
         self._file = open(self._path, "a+b", buffering=0)  # noqa: SIM115
         self._synced = time.monotonic()
-        self._places: dict[str, tuple[int, str]] = {}  # in the file, and the root then, by the candidate's id
+        self._records: dict[
+            str, tuple[int, str]
+        ] = {}  # where it starts in the file, and the root then, by the candidate's id
         self._root = str(root)
         try:
             _lock(self._file.fileno(), folder)
@@ -61,11 +63,11 @@ class Journal:
 
     def outcomes(self, candidate: Candidate) -> list[Outcome] | None:
         """What became of a candidate; None if it was not examined yet, or it or its files have changed since."""
-        if candidate.id not in self._places:
+        if candidate.id not in self._records:
             return None
-        place, root = self._places[candidate.id]
+        start, root = self._records[candidate.id]
         with open(self._path, "rb") as file:
-            file.seek(place)
+            file.seek(start)
             entry = json.loads(file.readline())
         if root != self._root:
             entry = _moved(entry, root, self._root)
@@ -75,9 +77,10 @@ class Journal:
 
     def record(self, candidate: Candidate, outcomes: Sequence[Outcome]) -> None:
         """Note what became of a candidate."""
-        place = self._file.seek(0, os.SEEK_END)
-        self._append({"candidate": asdict(candidate), "stamp": _stamp(candidate), "outcomes": pack(outcomes)})
-        self._places[candidate.id] = place, self._root
+        start = self._file.seek(0, os.SEEK_END)
+        found = [asdict(outcome) for outcome in outcomes]
+        self._append({"candidate": asdict(candidate), "stamp": _stamp(candidate), "outcomes": found})
+        self._records[candidate.id] = start, self._root
         if time.monotonic() - self._synced > _SYNC_SECONDS:
             self.sync()
 
@@ -98,12 +101,12 @@ class Journal:
 
     def _read(self, settings: dict[str, Any], folder: Path, moved: bool) -> None:
         began: dict[str, Any] | None = None
-        place = 0
+        start = 0
         try:
             with open(self._path, "rb") as file:
                 for line in file:
                     if not line.endswith(b"\n"):  # cut short by a kill or a full disk
-                        self._file.truncate(place)
+                        self._file.truncate(start)
                         break
                     entry = json.loads(line)
                     if began is None:
@@ -111,8 +114,8 @@ class Journal:
                     elif ROOT in entry:
                         began[ROOT] = entry[ROOT]
                     else:
-                        self._places[entry["candidate"]["id"]] = place, str(began.get(ROOT))
-                    place += len(line)
+                        self._records[entry["candidate"]["id"]] = start, str(began.get(ROOT))
+                    start += len(line)
         except (ValueError, KeyError, TypeError) as error:
             raise EchoesError(f"{self._path} is damaged ({error}); delete {folder} and begin again.") from error
         if began is None:

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from visual_echoes.data.manifest import Split
-from visual_echoes.data.prepare.candidates import Candidate
+from visual_echoes.data.prepare.candidates import Candidate, Reason
 from visual_echoes.data.prepare.find import Findings, kind_of, walk
-from visual_echoes.data.prepare.reasons import Reason
 from visual_echoes.errors import EchoesError
 from visual_echoes.paths import as_stored, composed, is_one_line
 
@@ -25,7 +24,8 @@ SPLIT_NAMES: dict[str, Split] = {
     "test": "test", "testing": "test", "eval": "test",
 }  # fmt: skip
 
-_COLUMNS = {"id", "origin", "video", "picture", "sound", "start", "seconds", "end", "label", "split"}
+_COLUMNS = {"id", "origin", "video", "image", "sound", "start", "seconds", "end", "label", "split"}
+_RENAMED = {"picture": "image"}  # columns that older lists call otherwise
 _VGGSOUND_ROW = re.compile(r"^[\w-]{11}$")
 
 
@@ -38,8 +38,8 @@ def is_vggsound(path: Path) -> bool:
 def find_listed(path: Path, root: Path) -> Findings:
     """The clips of a CSV file with a header, or of a JSONL file with one object a line.
 
-    A row has `video`, or `picture` and `sound`, as paths that start from `root`; and, as it likes, `id`, `start`,
-    `seconds` or `end`, `label`, `split` and `origin`.
+    A row has `video`, or `image` (`picture` in older lists) and `sound`, as paths that start from `root`; and, as it
+    likes, `id`, `start`, `seconds` or `end`, `label`, `split` and `origin`.
 
     Raises:
         EchoesError: the list cannot be read, lacks these columns or has unknown ones.
@@ -51,7 +51,7 @@ def find_listed(path: Path, root: Path) -> Findings:
         try:
             candidate = _from_row(row, root)
         except ValueError as error:
-            named = row.get("video") or row.get("picture") or row.get("sound")
+            named = row.get("video") or row.get("image") or row.get("sound")
             findings.reject(str(row.get("id") or ""), str(named or path), Reason.BAD_ROW, f"{where}: {error}")
             continue
         missing = [file for file in candidate.files if not os.path.exists(file)]
@@ -116,24 +116,20 @@ def read_split_list(path: Path) -> dict[str, Split]:
     return splits
 
 
-def _usual_names(video: str, start: int) -> Iterator[str]:
+def _usual_names(video: str, start: int) -> list[str]:
     end = start + VGGSOUND_SECONDS
-    yield f"{video}_{start:06d}"
-    yield f"{video}_{start}"
-    yield f"{video}_{start}_{end}"
-    yield f"{video}_{start:06d}_{end:06d}"
-    yield f"{video}_{start * 1000}_{end * 1000}"
-    yield video
+    times = f"{start:06d}", f"{start}", f"{start}_{end}", f"{start:06d}_{end:06d}", f"{start * 1000}_{end * 1000}"
+    return [*(f"{video}_{time}" for time in times), video]
 
 
 def _from_row(row: Mapping[str, Any], root: Path) -> Candidate:
     video = row.get("video")
-    names = [str(video or row.get("picture") or ""), str(video or row.get("sound") or "")]
+    names = [str(video or row.get("image") or ""), str(video or row.get("sound") or "")]
     if not all(names):
         raise ValueError("it names neither a video nor an image and a sound")
     if not all(map(is_one_line, names)):
         raise ValueError("a name holds control characters")
-    picture, sound = (str(as_stored((root / name).absolute())) for name in names)
+    image, sound = (str(as_stored((root / name).absolute())) for name in names)
     start, seconds, end = (_number(row, key) for key in ("start", "seconds", "end"))
     if end is not None:
         if seconds is not None:
@@ -147,7 +143,7 @@ def _from_row(row: Mapping[str, Any], root: Path) -> Candidate:
         raise ValueError("its id holds control characters")
     split = row.get("split")
     return Candidate(
-        id, composed(str(row.get("origin") or name)), picture, sound,
+        id, composed(str(row.get("origin") or name)), image, sound,
         composed(str(row["label"])) if row.get("label") else None,
         _split(str(split)) if split else None, start if seconds is None else start or 0.0, seconds,
     )  # fmt: skip
@@ -176,26 +172,27 @@ def _rows(path: Path, needed: set[str] | None = None) -> Iterator[tuple[int, dic
     """The rows of a list with their numbers, once its columns are known to be enough."""
     if path.suffix.lower() == ".csv":
         rows = _csv_rows(path)
-        header = [name.strip() for name in next(rows, [])]
+        header = [_RENAMED.get(name.strip(), name.strip()) for name in next(rows, [])]
         _check_columns(path, set(header), needed)
         for number, row in enumerate(rows, start=2):
             yield number, dict(zip(header, row, strict=False))
         return
     for number, line in enumerate(_lines(path), start=1):
         try:
-            row = json.loads(line)
-            if not isinstance(row, dict):
+            values = json.loads(line)
+            if not isinstance(values, dict):
                 raise ValueError("no object")
         except (ValueError, RecursionError) as error:
             raise EchoesError(f"Line {number} of {path} is no JSON object ({error}); correct it.") from error
-        _check_columns(path, set(row), needed)
-        yield number, row
+        named = {_RENAMED.get(str(name), str(name)): value for name, value in values.items()}
+        _check_columns(path, set(named), needed)
+        yield number, named
 
 
 def _check_columns(path: Path, names: set[str], needed: set[str] | None) -> None:
     if needed is not None and not needed <= names:
         raise EchoesError(f"{path} lacks {', '.join(sorted(needed - names))}; add them as columns with a header.")
-    if needed is None and "video" not in names and not {"picture", "sound"} <= names:
+    if needed is None and "video" not in names and not {"image", "sound"} <= names:
         raise EchoesError(f"{path} has no column video, nor image and sound; add a header that names its columns.")
     if needed is None and names - _COLUMNS:
         odd = ", ".join(sorted(names - _COLUMNS))

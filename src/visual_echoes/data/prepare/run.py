@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from visual_echoes.data.manifest import DESCRIPTION, Description, write_description, write_manifest
-from visual_echoes.data.prepare.candidates import Candidate, Outcome, Rules
+from visual_echoes.data.prepare.candidates import Candidate, Reason, Rules
 from visual_echoes.data.prepare.find import Findings, find_classes, find_in_folder, is_classes
 from visual_echoes.data.prepare.finish import Splitting, check_shares, finish, write_notes, write_rejected
 from visual_echoes.data.prepare.journal import Journal
 from visual_echoes.data.prepare.lists import find_listed, find_vggsound, is_vggsound, read_split_list
-from visual_echoes.data.prepare.pool import examine_in_pool
-from visual_echoes.data.prepare.reasons import Reason
+from visual_echoes.data.prepare.workers import examine_in_pool, examine_on_cluster
 from visual_echoes.errors import EchoesError
+from visual_echoes.files import file_digest
 from visual_echoes.layout import Layout
 
 Form = Literal["folder", "classes", "list", "vggsound"]
@@ -97,30 +96,31 @@ def prepare(
 
     Args:
         report: called with the number of candidates that are done, and of all.
-        moved: `source` is the place that the files have moved to since the first call; those that are as they were are
-            not examined again.
+        moved: the files have moved to `source` since the first call; those that are as they were are not examined
+            again.
 
     Raises:
         EchoesError: unusable input or output, or not one usable clip.
     """
     source, output = settings.source.absolute(), output.absolute()
-    form = settings.form or _recognise(source, settings.listing)
+    form, findings = _find(settings, source, output)
     rules = _rules(settings)
-    findings = _find(form, source, settings.listing, output)
     root = source.parent if source.is_file() else source
     if not findings.candidates and not findings.rejected:
         raise EchoesError(f"{source} holds no files; name a folder with videos, images or sounds, or a list.")
     described = _described(settings, form, rules)
-    _make_folder(output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EchoesError(f"{output} cannot be made ({error.strerror}); choose another folder with -o.") from error
     with Journal(output, root, {"rules": asdict(rules), "examination": _EXAMINATION}, moved) as journal:
-        with suppress(FileNotFoundError):
-            os.unlink(output / DESCRIPTION)  # not complete until the end
+        (output / DESCRIPTION).unlink(missing_ok=True)  # not complete until the end
         _examine_all(findings.candidates, journal, rules, engine, report)
         listed = None if settings.split_list is None else read_split_list(settings.split_list)
-        outcomes = [*_all_outcomes(findings.candidates, journal), *findings.rejected]
-        clips, rejected = finish(
-            outcomes, Splitting(listed, settings.valid_share, settings.test_share), form == "classes", root,
-        )  # fmt: skip
+        outcomes = [outcome for candidate in findings.candidates for outcome in journal.outcomes(candidate) or ()]
+        outcomes += findings.rejected
+        splitting = Splitting(listed, settings.valid_share, settings.test_share)
+        clips, rejected = finish(outcomes, splitting, form == "classes", root)
         write_rejected(output, rejected)
         notes = write_notes(output, outcomes, root)
         if not clips:
@@ -142,28 +142,29 @@ def _rules(settings: Settings) -> Rules:
     return Rules(settings.layout.sample_rate, window, shortest, settings.frames)
 
 
-def _recognise(source: Path, listing: Path | None) -> Form:
+def _find(settings: Settings, source: Path, output: Path) -> tuple[Form, Findings]:
+    """What the input is understood as, and what there is in it."""
     if not source.exists():
         raise EchoesError(f"There is no {source}; name a folder or a list.")
-    named = listing or (source if source.is_file() else None)
-    if named is None:
-        return "classes" if is_classes(source) else "folder"
-    if named.suffix.lower() not in (".csv", ".jsonl"):
-        raise EchoesError(f"{named} is neither a folder nor a list; name a folder, or a file ending in .csv or .jsonl.")
-    return "vggsound" if is_vggsound(named) else "list"
-
-
-def _find(form: Form, source: Path, listing: Path | None, output: Path) -> Findings:
-    if form == "folder":
-        return find_in_folder(source, output)
+    form, named = settings.form, settings.listing or (source if source.is_file() else None)
+    if form is None and named is None:
+        form = "classes" if is_classes(source) else "folder"
     if form == "classes":
-        return find_classes(source, output)
+        return form, find_classes(source, output)
+    if form == "folder":
+        return form, find_in_folder(source, output)
+    if form is None and named is not None:
+        if named.suffix.lower() not in (".csv", ".jsonl"):
+            raise EchoesError(
+                f"{named} is neither a folder nor a list; name a folder, or a file ending in .csv or .jsonl."
+            )
+        form = "vggsound" if is_vggsound(named) else "list"
     if form == "list":
-        named = listing or source
-        return find_listed(named, source if source.is_dir() else named.absolute().parent)
-    if listing is None:
+        named = named or source
+        return form, find_listed(named, source if source.is_dir() else named.absolute().parent)
+    if settings.listing is None:
         raise EchoesError(f"VGGSound needs its list; give the folder of clips, {source}, and --list vggsound.csv.")
-    return find_vggsound(listing, source, output)
+    return "vggsound", find_vggsound(settings.listing, source, output)
 
 
 def _described(settings: Settings, form: Form, rules: Rules) -> dict[str, Any]:
@@ -171,53 +172,34 @@ def _described(settings: Settings, form: Form, rules: Rules) -> dict[str, Any]:
     lists = {"list": settings.listing, "split_list": settings.split_list}
     if form == "list" and settings.listing is None:
         lists["list"] = settings.source
-    digests = {name: path and hashlib.sha256(_read(path)).hexdigest() for name, path in lists.items()}
+    digests = {name: path and _digest(path) for name, path in lists.items()}
     shares = {"valid_share": settings.valid_share, "test_share": settings.test_share}
     pairing = "class" if form == "classes" else "clip"
     return json.loads(json.dumps({"form": form, "pairing": pairing, **asdict(rules), **digests, **shares}))
 
 
-def _read(path: Path) -> bytes:
+def _digest(path: Path) -> str:
     try:
-        return path.read_bytes()
+        return file_digest(path)
     except OSError as error:
         raise EchoesError(f"{path} cannot be read ({error.strerror}); check the path.") from error
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EchoesError(f"{folder} cannot be made ({error.strerror}); choose another folder with -o.") from error
 
 
 def _examine_all(
     candidates: Sequence[Candidate], journal: Journal, rules: Rules, engine: Engine, report: Report | None
 ) -> None:
     left = [candidate for candidate in candidates if journal.outcomes(candidate) is None]
-    done = len(candidates) - len(left)
+    before = len(candidates) - len(left)
     if report is not None:
-        report(done, len(candidates))
+        report(before, len(candidates))
     if not left:
         return
-    with closing(_results(left, rules, engine)) as results:
-        for candidate, outcomes in results:
+    if engine.ray is None:
+        examined = examine_in_pool(left, rules, engine.workers or os.cpu_count() or 1, engine.time_limit)
+    else:
+        examined = examine_on_cluster(left, rules, engine.workers, engine.time_limit, engine.ray)
+    with closing(examined):
+        for done, (candidate, outcomes) in enumerate(examined, start=before + 1):
             journal.record(candidate, outcomes)
-            done += 1
             if report is not None:
                 report(done, len(candidates))
-
-
-def _results(
-    candidates: Sequence[Candidate], rules: Rules, engine: Engine
-) -> Generator[tuple[Candidate, list[Outcome]], None, None]:
-    if engine.ray is not None:
-        from visual_echoes.data.prepare.cluster import examine_on_cluster
-
-        return examine_on_cluster(candidates, rules, engine.workers, engine.time_limit, engine.ray)
-    return examine_in_pool(candidates, rules, engine.workers or os.cpu_count() or 1, engine.time_limit)
-
-
-def _all_outcomes(candidates: Sequence[Candidate], journal: Journal) -> Iterator[Outcome]:
-    for candidate in candidates:
-        yield from journal.outcomes(candidate) or ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -9,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from data.prepare.clips import write_pair
-from visual_echoes.data.prepare import isolation
+from visual_echoes.data.prepare import workers
 from visual_echoes.data.prepare.candidates import Candidate, Found, Rejected, Rules
-from visual_echoes.data.prepare.isolation import IsolatedExaminer
+from visual_echoes.data.prepare.workers import IsolatedExaminer
 
 RULES = Rules(sample_rate=8000, window=1.0, shortest=0.4, frames=4)
 
 TROUBLE = """
     import os, signal, sys, time
-    from visual_echoes.data.prepare import examine, worker
+    from visual_echoes.data.prepare import examine, workers
 
     def trouble(candidate, rules):
         print("a decoder's chatter", flush=True)
@@ -32,8 +33,8 @@ TROUBLE = """
             bytearray(5 << 30)
         yield from examine.examine(candidate, rules)
 
-    worker.examine = trouble
-    worker.main()
+    workers.examine = trouble
+    workers.main()
 """
 
 
@@ -42,7 +43,7 @@ def troubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IsolatedExamine
     """An examiner whose worker does what the candidate's id says."""
     (tmp_path / "troubled_worker.py").write_text(textwrap.dedent(TROUBLE))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(isolation, "_MODULE", "troubled_worker")
+    monkeypatch.setattr(workers, "_MODULE", "troubled_worker")
     return IsolatedExaminer(RULES, time_limit=2.0)
 
 
@@ -73,3 +74,8 @@ def test_modules_in_the_working_folder_are_not_ours(tmp_path: Path, monkeypatch:
     (outcome,) = examiner(Candidate("a", "a", str(tmp_path / "a.png"), str(tmp_path / "a.wav")))
     assert isinstance(outcome, Found)
     examiner.close()
+
+
+def test_a_worker_starts_without_torch() -> None:
+    code = "import sys, visual_echoes.data.prepare.workers; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -1,4 +1,4 @@
-"""How a step's batch is shared: each rank has rows of its own, and takes them in `accumulate` pieces."""
+"""How a step's batch is drawn and shared: each rank has rows of its own, and takes them in `accumulate` pieces."""
 
 from __future__ import annotations
 
@@ -9,6 +9,30 @@ import torch
 from visual_echoes.errors import EchoesError
 from visual_echoes.training.settings import TrainSettings
 from visual_echoes.training.task import Task
+
+
+def step_seed(seed: int, step: int, stream: int) -> int:
+    """One 63-bit seed per (run, step, stream), well spread so that neighbouring steps share nothing."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + stream * 0x94D049BB133111EB) & (2**64 - 1)
+    mixed = ((mixed ^ (mixed >> 31)) * 0xD6E8FEB86659FD93) & (2**64 - 1)
+    return mixed >> 1
+
+
+def data_stream(seed: int, step: int) -> torch.Generator:
+    """What a step draws its batch from: the same on every rank, and apart from the draws of the dropout."""
+    return torch.Generator().manual_seed(step_seed(seed, step, 1))
+
+
+def dropout_seed(seed: int, step: int, piece: int = 0, phase: int = 0) -> int:
+    """The seed of what the networks draw in a phase of a step, for a piece of its batch, counted over all ranks."""
+    return step_seed(seed, step, (piece + 1 if piece else 0) + (phase << 32))
+
+
+def seed_draws(seed: int) -> None:
+    """Seed what the networks draw from: `torch.manual_seed`, without a millisecond for devices that are not there."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
 
 
 def check_sizes(task: Task, settings: TrainSettings, ranks: int) -> None:
