@@ -10,7 +10,7 @@ from torch import Tensor
 
 import tiny
 from visual_echoes.evaluation.probes import fit_probe, look_at
-from visual_echoes.metrics.networks.base import FileJudge, Look
+from visual_echoes.metrics.networks.base import Backbone, Look
 
 
 def clouds(counts: Sequence[int], seed: int) -> tuple[Tensor, Tensor]:
@@ -38,7 +38,7 @@ def test_a_rare_group_counts_as_much_as_a_common_one() -> None:
     assert torch.bincount(found, minlength=3).min() > 100
 
 
-class Halves(FileJudge):
+class Halves(Backbone):
     """Two rows of features an item, in batches of three."""
 
     batch = 3
@@ -55,7 +55,7 @@ class Halves(FileJudge):
 
 
 def test_items_are_looked_at_in_batches_and_rows_averaged() -> None:
-    judge, items = Halves(), list(torch.arange(8.0).view(4, 2))
-    assert look_at(judge, items, "features").tolist() == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]]
-    assert look_at(judge, items, "logits")[1].tolist() == [20.0, 30.0]
-    assert judge.sizes == [3, 1, 3, 1]
+    backbone, items = Halves(), list(torch.arange(8.0).view(4, 2))
+    assert look_at(backbone, items, "features").tolist() == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]]
+    assert look_at(backbone, items, "logits")[1].tolist() == [20.0, 30.0]
+    assert backbone.sizes == [3, 1, 3, 1]

@@ -180,7 +180,7 @@ def verdict(pictures: ImageFindings | None, sounds: SoundFindings | None) -> lis
         )
     if sounds is not None:
         said += _sound_verdict(sounds)
-    uses = {"picture": pictures.use if pictures else None, "sound": sounds.use if sounds else None}
+    uses = {"image": pictures.use if pictures else None, "sound": sounds.use if sounds else None}
     for name, use in uses.items():
         said += _use_verdict(name, use)
     return said or ["Nothing looks wrong: tokenizers and vocoder keep what they were given."]

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from visual_echoes.metrics.networks.base import FileJudge
+from visual_echoes.evaluation.features import see_items
+from visual_echoes.metrics.networks.base import Backbone
 
 Looked = Literal["features", "logits"]
 WEIGHT_DECAYS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # tried on the validation items; the first of the best is taken
@@ -44,15 +45,13 @@ class LinearProbe:
         return F.linear((features_BD - self.mean_D) / self.scale_D, self.weight_GD, self.bias_G)
 
 
-def look_at(judge: FileJudge, items: Sequence[Tensor], what: Looked) -> Tensor:
+def look_at(backbone: Backbone, items: Sequence[Tensor], what: Looked) -> Tensor:
     """What a network says of items as its `look` takes them, one row each, float32 (B, D)."""
-    rows: list[Tensor] = []
-    for first in range(0, len(items), judge.batch):
-        for look in judge.look(items[first : first + judge.batch]):
-            row_D = look.features_FD.mean(0) if what == "features" else look.logits_K
-            assert row_D is not None  # of a judge that tells classes
-            rows.append(row_D)
-    return torch.stack(rows).float()
+    seen = see_items(backbone, items)
+    if what == "logits":
+        assert seen.logits_BK is not None  # of a backbone that tells classes
+        return seen.logits_BK
+    return torch.stack([row_FD.mean(0) for row_FD in seen.features_FD.split(list(seen.counts))])
 
 
 def fit_probe(train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], groups: int) -> LinearProbe:

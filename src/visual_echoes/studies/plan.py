@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from visual_echoes.evaluation.making import Target
 from visual_echoes.evaluation.records import Record
 from visual_echoes.model.settings import SamplingSettings, with_changes
 
-Target = Literal["sound", "picture", "pairs"]
 Kind = Literal["real", "black", "white", "noise", "unrelated", "abstract"]
 
-ALL_TARGETS: tuple[Target, ...] = ("sound", "picture", "pairs")
+ALL_TARGETS: tuple[Target, ...] = ("sound", "image", "pairs")
 
 
 class Work(Record):
@@ -49,7 +49,7 @@ class Mislead(Work):
 
     kind: Literal["mislead"] = "mislead"
     settings: SamplingSettings
-    pictures: Kind
+    images: Kind
 
 
 class Reconstruct(Work):

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from visual_echoes.data.sources import Augmentation
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS, Layout
-from visual_echoes.metrics.classifiers import JudgeConfig
+from visual_echoes.metrics.classifiers import ClassifierConfig
 from visual_echoes.model.blocks import NORM_EPS
 from visual_echoes.model.masking import LaterFields
 from visual_echoes.tokenizers.cells import RefinerConfig
@@ -217,7 +217,7 @@ class JudgeRecipe(_Recipe):
     """Trains a classifier of images or sounds that judges what is generated."""
 
     kind: Literal["judge"]
-    model: JudgeConfig
+    model: ClassifierConfig
 
 
 Recipe = Annotated[

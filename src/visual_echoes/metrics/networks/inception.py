@@ -142,12 +142,12 @@ class FidInception(nn.Module):
         self.Mixed_7b, self.Mixed_7c = Wide(1280, edge_mean), Wide(FEATURES, near_maximum)
         self.fc = nn.Linear(FEATURES, CLASSES)
 
-    def forward(self, pictures_B3HW: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images_B3HW: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, D) and logits (B, K) without the classifier's bias, of images in [0, 1] of any size.
 
         They are resized as pytorch-fid does, bilinearly without smoothing.
         """
-        return self.body(F.interpolate(pictures_B3HW, (SIDE, SIDE), mode="bilinear", align_corners=False) * 2.0 - 1.0)
+        return self.body(F.interpolate(images_B3HW, (SIDE, SIDE), mode="bilinear", align_corners=False) * 2.0 - 1.0)
 
     def body(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The same of (B, 3, `SIDE`, `SIDE`) in [-1, 1]."""
