@@ -50,7 +50,7 @@ def test_images_of_a_manifest(command: Command, tmp_path: Path) -> None:
         "evaluate", "pictures", "--manifest", tmp_path / "files.csv", "--judge", "digits", "-o", tmp_path / "report"
     )
     assert result.exit_code == 0, result.output
-    assert report_of(tmp_path / "report").columns["round trip"]["ssim"] == pytest.approx(1.0)
+    assert report_of(tmp_path / "report").columns["round trip"]["SSIM"] == pytest.approx(1.0)
 
 
 def test_pairs_with_real_ones(command: Command, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_rows_stand_side_by_side(tmp_path: Path) -> None:
     assert abs(trip["blocks_kl_softmax"]) < 1e-5 < made["blocks_kl_softmax"]
     assert "blocks_kl_softmax" not in real.figures
     assert "blocks_inception" in real.figures
-    assert trip["file_mel_l1"] == 0.0
+    assert trip["mel L1"] == 0.0
     assert set(report.measures) == set(trip.figures)
     assert steps[-1][0] == steps[-1][1]
     assert [step[0] for step in steps] == sorted(step[0] for step in steps)
@@ -189,7 +189,9 @@ def test_a_models_round_trip_is_measured_from_files(tmp_path: Path, echoes: Visu
     trip = report.columns["round trip"]
     assert trip[f"{word}_codes"] > 0
     assert (
-        {"psnr", "ssim"} <= set(trip.figures) if modality == "image" else {"file_mel_l1", "stft"} <= set(trip.figures)
+        {"PSNR (dB)", "SSIM"} <= set(trip.figures)
+        if modality == "image"
+        else {"mel L1", "STFT distance"} <= set(trip.figures)
     )
     assert "made" not in report.columns
 

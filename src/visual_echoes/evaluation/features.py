@@ -33,7 +33,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Seen:
-    """What a backbone said.
+    """What a backbone says.
 
     Attributes:
         ids: the items, in order.

@@ -17,7 +17,7 @@ from visual_echoes.evaluation.listing import Listing
 from visual_echoes.evaluation.records import Figure
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_image, read_audio, read_image
-from visual_echoes.metrics.fidelity import HIGHEST_PSNR, psnr, ssim
+from visual_echoes.metrics.fidelity import IMAGE_FIDELITY
 from visual_echoes.training.vocoder_losses import log_mel_distance, stft_distance
 
 SAME_LENGTH = 0.05  # seconds: encoders and vocoders add and drop that much at the ends of a sound
@@ -27,13 +27,13 @@ ImageDistance = Callable[[np.ndarray, np.ndarray], float]
 
 
 def image_fidelity(given: Listing, made: Listing, lpips: ImageDistance | None, progress: Progress) -> dict[str, Figure]:
-    """PSNR in dB (equal images count as `HIGHEST_PSNR`), SSIM, and LPIPS if its network is there."""
+    """All of `IMAGE_FIDELITY`, and LPIPS if its network is there."""
     found: dict[str, list[float]] = {}
     for first, second in _pairs(given, made):
         given_HWC, made_HWC = _image_pair(first, second)
-        values = {"psnr": min(psnr(given_HWC, made_HWC), HIGHEST_PSNR), "ssim": ssim(given_HWC, made_HWC)}
+        values = {name: measure(given_HWC, made_HWC) for name, measure in IMAGE_FIDELITY.items()}
         if lpips is not None:
-            values["lpips"] = lpips(given_HWC, made_HWC)
+            values["LPIPS"] = lpips(given_HWC, made_HWC)
         _add(found, values)
         progress(1)
     return {name: Figure.of_files(values) for name, values in found.items()}
@@ -45,8 +45,8 @@ def sound_fidelity(given: Listing, made: Listing, layout: Layout, progress: Prog
     for first, second in _pairs(given, made):
         given_1N, made_1N = _sound_pair(first, second, layout.sample_rate)
         values = {
-            "file_mel_l1": float(log_mel_distance(made_1N, given_1N, layout)),
-            "stft": float(stft_distance(made_1N, given_1N, layout)),
+            "mel L1": float(log_mel_distance(made_1N, given_1N, layout)),
+            "STFT distance": float(stft_distance(made_1N, given_1N, layout)),
         }
         _add(found, values)
         progress(1)

@@ -65,11 +65,6 @@ FIGURES: dict[str, Measure] = {
     "image_gain": Measure(title="gain of images given a sound, nats", form=".2f", better="higher"),
     "loss_jitter": Measure(title="jitter of the training loss", form=".4f", better="lower"),
     # Of files:
-    "psnr": Measure(title="PSNR (dB)", by="what went in", form=".4g", better="higher"),
-    "ssim": Measure(title="SSIM", by="what went in", form=".4g", better="higher"),
-    "lpips": Measure(title="LPIPS", by="what went in", form=".4g", better="lower"),
-    "file_mel_l1": Measure(title="mel L1", by="what went in", form=".4g", better="lower"),
-    "stft": Measure(title="STFT distance", by="what went in", form=".4g", better="lower"),
     "clip_score": Measure(title="CS", by="CLIP and Wav2CLIP", form=".4g", better="higher"),
     "file_pairs_agree": Measure(title="image and sound agree", by="own classifiers", form=".1%", better="higher"),
 }
@@ -93,7 +88,9 @@ def measures_of(columns: Mapping[str, Column], backbones: Iterable[Backbone] = (
     known = dict(FIGURES)
     for backbone in backbones:
         known |= backbone_measures(backbone)
-    return {name: known[name] for name in known if any(name in column.figures for column in columns.values())}
+    found = {name for column in columns.values() for name in column.figures}
+    others = {name: Measure(title=name, by="what went in", form=".4g") for name in sorted(found - known.keys())}
+    return {name: measure for name, measure in {**known, **others}.items() if name in found}
 
 
 def backbone_facts(backbone: Backbone) -> BackboneFacts:

@@ -6,6 +6,7 @@ Shapes: H rows, W columns, C channels, N samples, M mel bands, T mel frames.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -73,3 +74,10 @@ def log_mel_l1(given_MT: np.ndarray, made_N: np.ndarray, layout: Layout) -> floa
         made_N: a waveform of `layout.samples`, which stands for the same stretch of the clip.
     """
     return float(np.abs(given_MT - made_mel(made_N, layout)).mean())
+
+
+# What a round trip of images is measured by, under the names that reports show.
+IMAGE_FIDELITY: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "PSNR (dB)": lambda given_HWC, made_HWC: min(psnr(given_HWC, made_HWC), HIGHEST_PSNR),
+    "SSIM": ssim,
+}

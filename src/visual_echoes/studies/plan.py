@@ -1,4 +1,4 @@
-"""What an experiment consists of: variants, each with the work that measures it, and how they are told apart."""
+"""What an experiment consists of: variants, each with the work that measures it, and how they are distinguished."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Variant:
     """One row of an experiment.
 
     Attributes:
-        x: place on the horizontal axis, where the experiment has one.
+        x: position on the horizontal axis, where the experiment has one.
         series: the line it belongs to there.
     """
 

@@ -85,7 +85,7 @@ _ALL = (
         "Does the model learn both directions and pairs, sampled without guidance in 30 steps at temperature 9?",
         (
             Variant("chance", Chance()),
-            _made("conditions also shown whole, and told apart", "base", guidance=1.0),
+            _made("conditions also shown whole, and mismatched pairs told", "base", guidance=1.0),
             _made("the paper's objective alone", "paper-masks", guidance=1.0),
         ),
         ("sound_right", "image_right", "pairs_agree"),

@@ -35,7 +35,7 @@ SHORTEST_TAIL = 0.5  # of a window; less of a sound's end than that is not looke
 EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 IMAGENET_CLASSES = 1000
 STORED_SIDE = 256  # pixels; what is kept of an image until its batch is full
-IMAGE_SIDE = 128  # trained with 224, but images of 32 pixels are told apart as well at this, in a quarter of the time
+IMAGE_SIDE = 128  # trained with 224, but images of 32 pixels are recognised as well at this, in a quarter of the time
 IMAGE_MEAN, IMAGE_SCALE = 127.0, 128.0
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from probes import fit_probe, look_at
 from torch import Tensor
 
 import tiny
-from visual_echoes.evaluation.probes import fit_probe, look_at
 from visual_echoes.metrics.networks.base import Backbone, Look
 
 
