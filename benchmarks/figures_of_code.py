@@ -10,9 +10,9 @@ from visual_echoes.app import limits
 from visual_echoes.checkpoints import model_folder as weights
 from visual_echoes.cli import models
 from visual_echoes.cli.data import prepare_classes
+from visual_echoes.data.augmentation import MIX_RANGE_DB
 from visual_echoes.data.prepare import run as prepare
 from visual_echoes.data.prepare.worker import MAX_BYTES
-from visual_echoes.data.sources import MIX_RANGE_DB
 from visual_echoes.evaluation.measurement import ONLY, Cell, Measurement, Table
 from visual_echoes.layout import get_layout
 from visual_echoes.media import images, sounds, videos

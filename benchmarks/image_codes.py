@@ -59,10 +59,10 @@ def look(data: Path, layout: Layout) -> Eye:
     judge = EfficientNet()
     fitted = []
     for name, count in (("train", TRAINED_PER_KIND), ("valid", VALID_PER_KIND)):
-        split = read_split(data, name, layout, ["pictures"])
+        split = read_split(data, name, layout, ["images"])
         chosen = _spread(split.image_groups, count)
         fitted.append((look_at(judge, list(split.images[chosen]), "features"), split.image_groups[chosen]))
-    test = read_split(data, "test", layout, ["pictures"])
+    test = read_split(data, "test", layout, ["images"])
     probe = fit_probe(*fitted, len(read_groups(data)))
     return Eye(judge, probe, test.images, test.image_groups, look_at(judge, list(test.images), "features"))
 

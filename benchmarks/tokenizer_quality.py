@@ -24,8 +24,9 @@ from visual_echoes.checkpoints.assemble import assemble
 from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.checkpoints.model_folder import save_model
+from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.data.pairs import read_split
-from visual_echoes.data.sources import Augmentation, ImageSource, MelSource, Source, WaveSource
+from visual_echoes.data.sources import ImageSource, MelSource, Source, WaveSource
 from visual_echoes.evaluation.evaluation_set import EvaluationSet
 from visual_echoes.evaluation.making import Amounts, Meter, Target, make, measure_results
 from visual_echoes.evaluation.measurement import ONLY, Table
@@ -131,7 +132,6 @@ def fewer_codes(recipe: TransformerRecipe, loaded: Model, name: TokenizerName, c
     model = Model(
         name=folder.name, version=__version__, parts={name: fewer}, sampling=loaded.sampling,
         layout=replace(loaded.layout, image_codes=codes, audio_codes=codes),
-        kinds={name: loaded.kinds[name]}, configs={name: fewer.config.model_dump(mode="json")},
     )  # fmt: skip
     save_model(folder, model, half=False)
     return folder

@@ -14,7 +14,7 @@ from data import scene_files as made
 from data.class_files import write_image, write_sound
 from data.test_digits import source as source  # the made-up digits, as a fixture
 from visual_echoes.data import originals
-from visual_echoes.data.download import Original
+from visual_echoes.data.archives import Original
 from visual_echoes.data.pairs import read_split, write_description, write_split
 from visual_echoes.media import read_image
 
@@ -44,7 +44,7 @@ def test_scenes_are_prepared_from_local_copies(command: Command, tmp_path: Path,
     result = command("data", "scenes", "--images", copies, "--sounds", copies, "-o", out, "--layout", "debug", *folds)
     assert result.exit_code == 0, result.output
     sounds = 1 if folds else TEST_SOUNDS
-    assert result.stdout.splitlines()[-1] == f"{out / 'test'}.safetensors: 10 images, {sounds} sounds"
+    assert result.stdout.splitlines()[2] == f"{out / 'test'}.safetensors: 10 images, {sounds} sounds"
     assert (tmp_path / "out-sounds" / "train.safetensors").is_file()
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import tiny
 from data.class_files import RATE, write_image, write_sound
-from visual_echoes.data.classes import WINDOWS, ClassFile, SilentSound, fit_classes, loud_windows, prepare_classes
+from visual_echoes.data.classes import WINDOWS, ClassFile, SilentSound, fit_classes, loud_windows
 from visual_echoes.data.manifest import SPLITS, Split
 from visual_echoes.data.pairs import read_groups, read_split
 from visual_echoes.errors import EchoesError
@@ -73,9 +73,8 @@ def test_every_file_is_in_its_class_and_split(tmp_path: Path) -> None:
     pictures, sounds = files(tmp_path)
     seen: list[tuple[int, int]] = []
     target = tmp_path / "new" / "out"
-    counts = prepare_classes(
-        pictures, sounds, target, LAYOUT, {"a.tar": "0"}, lambda done, total: seen.append((done, total))
-    )
+    classes = fit_classes(pictures, sounds, LAYOUT, lambda done, total: seen.append((done, total)))
+    counts = classes.write(target, LAYOUT, {"a.tar": "0"})
     assert read_groups(target) == ["cat", "dog"]
     assert json.loads((target / "dataset.json").read_text())["sources"] == {"a.tar": "0"}
     assert seen == [(done, 12) for done in range(1, 13)]
@@ -102,13 +101,12 @@ def test_a_short_sound_is_centred_and_a_loud_one_clipped(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["picture", "sound"])
-def test_a_broken_file_is_named_and_nothing_is_written(tmp_path: Path, kind: str) -> None:
+def test_a_broken_file_is_named(tmp_path: Path, kind: str) -> None:
     pictures, sounds = files(tmp_path)
     broken = (pictures if kind == "picture" else sounds)[3].path
     broken.write_bytes(broken.read_bytes()[:40])
     with pytest.raises(EchoesError, match=str(broken)):
-        prepare_classes(pictures, sounds, tmp_path / "out", LAYOUT, {})
-    assert not (tmp_path / "out").exists()
+        fit_classes(pictures, sounds, LAYOUT)
 
 
 def test_broken_and_silent_files_can_be_left_out(tmp_path: Path) -> None:

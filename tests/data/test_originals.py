@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 
 from data import scene_files as made
-from visual_echoes.data import download, originals, scenes
-from visual_echoes.data.download import Original, fetch
+from visual_echoes.data import archives, originals, scenes
+from visual_echoes.data.archives import Original, fetch
 from visual_echoes.data.manifest import SPLITS
 from visual_echoes.data.originals import CIFAR10, ESC50, esc50_name, fetch_originals, prepare_originals
 from visual_echoes.data.pairs import read_split
-from visual_echoes.data.scenes import prepare_scenes
+from visual_echoes.data.scenes import SCENES, prepare_scenes
 from visual_echoes.errors import EchoesError
 from visual_echoes.media import read_image
 
@@ -103,7 +103,7 @@ def test_what_breaks_off_leaves_nothing(server: str, published: Path, tmp_path: 
 def test_a_download_is_bounded(
     server: str, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: int
 ) -> None:
-    monkeypatch.setattr(download, "MAX_DOWNLOAD_BYTES", bound)
+    monkeypatch.setattr(archives, "MAX_BYTES", bound)
     with pytest.raises(EchoesError, match=f"more than {bound} bytes"):
         fetch(original(server, published), tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -125,13 +125,13 @@ def test_offline_and_wrong_addresses_say_what_to_do(server: str, published: Path
 def test_the_originals_give_the_splits_of_the_local_copies(
     server: str, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scenes, "VALID_PICTURES", 2)
+    monkeypatch.setattr(scenes, "VALID_IMAGES", 2)
     both = (original(server, published, CIFAR10.name), original(server, published))
     archives = fetch_originals(tmp_path / "downloads", originals=both)
     prepare_originals(*archives, published, tmp_path / "online", made.LAYOUT)
     (tmp_path / "source").mkdir()
     local = made.write_source(tmp_path / "source")
-    prepare_scenes(local, local, tmp_path / "local", made.LAYOUT)
+    prepare_scenes(SCENES, local, local, tmp_path / "local", made.LAYOUT)
     for split in SPLITS:
         for suffix in ("", "-sounds"):
             online, offline = (

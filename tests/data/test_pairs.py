@@ -50,16 +50,16 @@ def test_a_missing_split_is_named(folder: Path) -> None:
         read_split(folder, "valid", tiny.LAYOUT)
 
 
-@pytest.mark.parametrize("empty", ["pictures", "sounds"])
+@pytest.mark.parametrize("empty", ["images", "sounds"])
 def test_only_what_is_wanted_must_be_there(tmp_path: Path, empty: str) -> None:
-    split = tiny.pair_split(pictures=0 if empty == "pictures" else 6, sounds=0 if empty == "sounds" else 5)
+    split = tiny.pair_split(pictures=0 if empty == "images" else 6, sounds=0 if empty == "sounds" else 5)
     write_split(tmp_path, "train", split)
-    other: Wanted = "sounds" if empty == "pictures" else "pictures"
+    other: Wanted = "sounds" if empty == "images" else "images"
     for wanted in ([], [other]):
         found = read_split(tmp_path, "train", tiny.LAYOUT, wanted)
         assert (len(found.images), len(found.sounds)) == (len(split.images), len(split.sounds))
-    counts = "0 images and 20 sounds" if empty == "pictures" else "24 images and 0 sounds"
-    for refused in (["pictures", "sounds"], [empty]):
+    counts = "0 images and 20 sounds" if empty == "images" else "24 images and 0 sounds"
+    for refused in (["images", "sounds"], [empty]):
         with pytest.raises(EchoesError, match=f"holds {counts}; prepare more data"):
             read_split(tmp_path, "train", tiny.LAYOUT, refused)  # type: ignore[arg-type]
     with pytest.raises(EchoesError, match="prepare more data"):

@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from data import scene_files as made
-from visual_echoes.data import scenes
+from visual_echoes.data import archives, scenes
 from visual_echoes.data.class_folders import prepare_class_folder
 from visual_echoes.data.manifest import SPLITS
 from visual_echoes.data.pairs import read_groups, read_split
-from visual_echoes.data.scenes import prepare_scenes, read_list
+from visual_echoes.data.scenes import SCENES, prepare_scenes, read_list
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import get_layout
-from visual_echoes.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, read_audio, read_image
+from visual_echoes.media import read_audio, read_image
+from visual_echoes.media.kinds import AUDIO_SUFFIXES, IMAGE_SUFFIXES
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "scenes-sample"
@@ -29,7 +30,7 @@ FREE = ("CC0", "CC-BY")
 
 @pytest.fixture(autouse=True)
 def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scenes, "VALID_PICTURES", 2)
+    monkeypatch.setattr(scenes, "VALID_IMAGES", 2)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def prepared(source: Path, tmp_path: Path) -> Path:
-    prepare_scenes(source, source, tmp_path / "scenes", made.LAYOUT)
+    prepare_scenes(SCENES, source, source, tmp_path / "scenes", made.LAYOUT)
     return tmp_path / "scenes"
 
 
@@ -97,7 +98,7 @@ def test_whoever_made_what_is_trained_on_is_credited(prepared: Path) -> None:
 
 @pytest.mark.parametrize("all_folds", [False, True])
 def test_no_recording_is_in_two_splits(source: Path, tmp_path: Path, all_folds: bool) -> None:
-    prepare_scenes(source, source, tmp_path / "s", made.LAYOUT, all_folds=all_folds)
+    prepare_scenes(SCENES, source, source, tmp_path / "s", made.LAYOUT, all_folds=all_folds)
     splits: dict[str, set[str]] = {}
     for split, files in sounds(tmp_path / "s-sounds").items():
         for file in files:
@@ -106,7 +107,7 @@ def test_no_recording_is_in_two_splits(source: Path, tmp_path: Path, all_folds: 
 
 
 def test_all_folds_are_trained_on_and_nothing_else_changes(prepared: Path, source: Path, tmp_path: Path) -> None:
-    prepare_scenes(source, source, tmp_path / "all", made.LAYOUT, all_folds=True)
+    prepare_scenes(SCENES, source, source, tmp_path / "all", made.LAYOUT, all_folds=True)
     for suffix in ("", "-sounds"):
         before, after = (sounds(tmp_path / f"{name}{suffix}") for name in ("scenes", "all"))
         unfree = {"sounds/dog/101-4-450-A.ogg"}
@@ -123,12 +124,16 @@ def test_preparing_again_gives_the_same_bytes_and_tells_the_sources(
     prepared: Path, source: Path, tmp_path: Path
 ) -> None:
     seen: list[tuple[int, int]] = []
-    prepare_scenes(source, source, tmp_path / "again", made.LAYOUT, lambda done, total: seen.append((done, total)))
+    prepare_scenes(
+        SCENES, source, source, tmp_path / "again", made.LAYOUT, lambda done, total: seen.append((done, total))
+    )
     for suffix in ("", "-sounds"):
         for path in prepared.with_name(f"scenes{suffix}").iterdir():
             assert (tmp_path / f"again{suffix}" / path.name).read_bytes() == path.read_bytes()
     told = json.loads((prepared / "dataset.json").read_text())["sources"]
-    assert told == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in source.iterdir()}
+    assert told == {
+        f"{source.name}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in source.iterdir()
+    }
     total = 4 * made.PICTURES + len(made.FILES) + len(made.SIX)
     assert seen == [(done, total) for done in range(1, total + 1)]
 
@@ -151,7 +156,7 @@ def test_a_damaged_source_is_named(source: Path, tmp_path: Path, name: str, dama
     if name.endswith(".csv") and damage in ("truncated", "empty"):
         path.write_bytes(content.replace(b"licence", b"license"))
     with pytest.raises(EchoesError, match=name.replace(".", r"\.")):
-        prepare_scenes(path.parent, path.parent, tmp_path / "out", made.LAYOUT)
+        prepare_scenes(SCENES, path.parent, path.parent, tmp_path / "out", made.LAYOUT)
     assert not (tmp_path / "out").exists()
 
 
@@ -160,8 +165,8 @@ def test_what_the_list_names_must_be_there(source: Path, tmp_path: Path) -> None
     with tarfile.open(copy / "sounds.tar") as archive:
         files = [(member.name, archive.extractfile(member).read()) for member in archive]  # type: ignore[union-attr]
     made.write_tar(copy / "sounds.tar", files[:-1])
-    with pytest.raises(EchoesError, match=r"sounds\.csv names 508-4-905-A\.ogg, which its archive lacks"):
-        prepare_scenes(copy, copy, tmp_path / "out", made.LAYOUT)
+    with pytest.raises(EchoesError, match=r"sounds\.csv names .*508-4-905-A\.ogg.*, which its archive lacks"):
+        prepare_scenes(SCENES, copy, copy, tmp_path / "out", made.LAYOUT)
 
 
 @pytest.mark.parametrize("kind", ["above", "absolute", "link", "device"])
@@ -177,18 +182,18 @@ def test_members_that_reach_outside_are_refused(source: Path, tmp_path: Path, ki
             member.type = tarfile.CHRTYPE
         archive.addfile(member, io.BytesIO())
     if kind == "absolute":  # is taken as a path below the folder
-        prepare_scenes(copy, copy, tmp_path / "out", made.LAYOUT)
+        prepare_scenes(SCENES, copy, copy, tmp_path / "out", made.LAYOUT)
     else:
         with pytest.raises(EchoesError, match=r"sounds\.tar is damaged"):
-            prepare_scenes(copy, copy, tmp_path / "out", made.LAYOUT)
+            prepare_scenes(SCENES, copy, copy, tmp_path / "out", made.LAYOUT)
     assert not (tmp_path / "evil").exists()
 
 
-@pytest.mark.parametrize("limit", ["MAX_ARCHIVE_BYTES", "MAX_MEMBERS"])
+@pytest.mark.parametrize("limit", ["MAX_BYTES", "MAX_MEMBERS"])
 def test_archives_are_bounded(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
-    monkeypatch.setattr(scenes, limit, 9)
+    monkeypatch.setattr(archives, limit, 9)
     with pytest.raises(EchoesError, match=r"is larger than 9 bytes|holds more than it may"):
-        prepare_scenes(source, source, tmp_path / "out", made.LAYOUT)
+        prepare_scenes(SCENES, source, source, tmp_path / "out", made.LAYOUT)
 
 
 @pytest.mark.parametrize("file", ["../x.ogg", "/etc/passwd", "sounds/dog/101-1-100-A.wav", "sounds/../101-1-1-A.ogg"])

@@ -12,11 +12,10 @@ import soundfile
 from PIL import Image
 
 from data import scene_files as made
-from visual_echoes.data import scenes64
+from visual_echoes.data import scenes
 from visual_echoes.data.manifest import SPLITS
 from visual_echoes.data.pairs import read_groups, read_split
-from visual_echoes.data.scenes import CREDITS
-from visual_echoes.data.scenes64 import KINDS, correct_rate, prepare_scenes64
+from visual_echoes.data.scenes import CREDITS, SCENES64, correct_rate, prepare_scenes
 from visual_echoes.errors import EchoesError
 
 # Name, kind, category and recording of each sound that is not ESC-50's.
@@ -57,7 +56,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def prepared(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("prepared") / "scenes64"
-    prepare_scenes64(source, source / "esc", target, made.LAYOUT)
+    prepare_scenes(SCENES64, source, source / "esc", target, made.LAYOUT)
     return target
 
 
@@ -80,7 +79,7 @@ def test_images_keep_the_published_test_split_and_others_only_teach(prepared: Pa
 
 
 def test_only_kinds_are_paired(prepared: Path) -> None:
-    assert set(read_groups(prepared)) <= KINDS.keys()
+    assert set(read_groups(prepared)) <= SCENES64.kinds.keys()
     assert not any("footsteps" in name or "howl" in name for names in windows_of(prepared).values() for name in names)
 
 
@@ -118,8 +117,8 @@ def test_a_clip_that_was_resampled_in_name_only_plays_at_its_own_speed(tmp_path:
 
 def test_every_clip_is_held_against_its_rate(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(scenes64, "correct_rate", lambda path: seen.append(path.name))
-    prepare_scenes64(source, source / "esc", tmp_path / "out", made.LAYOUT)
+    monkeypatch.setattr(scenes, "correct_rate", lambda path: seen.append(path.name))
+    prepare_scenes(SCENES64, source, source / "esc", tmp_path / "out", made.LAYOUT)
     assert sorted(seen) == sorted(Path(file).name for file in made.FILES)
 
 
@@ -130,5 +129,5 @@ def test_a_list_that_leads_out_of_its_archive_is_refused(source: Path, tmp_path:
     listed = (source / "sounds.csv").read_text(encoding="utf-8")
     (tmp_path / "sounds.csv").write_text(listed.replace("dog/howl_0.ogg", "../../../sounds.csv"), encoding="utf-8")
     with pytest.raises(EchoesError, match="archive lacks"):
-        prepare_scenes64(tmp_path, source / "esc", tmp_path / "out", made.LAYOUT)
+        prepare_scenes(SCENES64, tmp_path, source / "esc", tmp_path / "out", made.LAYOUT)
     assert not (tmp_path / "out").exists()

@@ -16,7 +16,8 @@ from accelerate.utils import DistributedType
 from torch.distributed.tensor import DTensor
 
 import tiny
-from visual_echoes.data.sources import Augmentation, WaveSource
+from visual_echoes.data.augmentation import Augmentation
+from visual_echoes.data.sources import WaveSource
 from visual_echoes.training.loop import fit
 from visual_echoes.training.ranks import rank_count
 from visual_echoes.training.task import Task

@@ -97,8 +97,7 @@ def test_copies_have_no_meaning_for_clips(clips: Path, tmp_path: Path, model_fol
 
 def test_a_tokenizer_may_have_other_codes_than_the_layout(clips: Path, tmp_path: Path) -> None:
     model = tiny.whole_model()
-    config = tiny.vqgan_config(codes=48)
-    model.parts["image_vqgan"], model.configs["image_vqgan"] = VQGAN(config), config.model_dump(mode="json")
+    model.parts["image_vqgan"] = VQGAN(tiny.vqgan_config(codes=48))
     model.layout = replace(LAYOUT, image_codes=48)
     folder = tmp_path / "more"
     save_model(folder, model, half=False)
@@ -141,7 +140,7 @@ def test_validation_takes_clips_from_the_whole_split(
     assert VALIDATION_CLIPS >= CLIPS
     monkeypatch.setattr("visual_echoes.training.build.VALIDATION_CLIPS", 3)
     task: Any = build_task(recipe("image-vqgan", clips, tmp_path))
-    assert [clip.id for clip in task.valid.clips] == ["valid-0", "valid-2", "valid-4"]
+    assert [clip.id for clip in task.valid.items.clips] == ["valid-0", "valid-2", "valid-4"]
     assert len(task.train) == CLIPS
 
 

@@ -39,6 +39,15 @@ def test_the_recipes_of_the_documents_are_there_in_any_folder_and_ones_own_go_be
             read_recipe(Path(missing))
 
 
+def test_a_classifier_by_its_old_kind_is_the_same_run(tmp_path: Path) -> None:
+    text = (ROOT / "recipes/digits/judge-image.toml").read_text()
+    recipe = read_recipe(written(tmp_path, text))
+    older = read_recipe(written(tmp_path, text.replace('kind = "classifier"', 'kind = "judge"')))
+    assert (recipe.kind, older.kind) == ("classifier", "judge")
+    assert recipe.fingerprint() == older.fingerprint()
+    assert recipe.model_copy(update={"layout": "debug"}).fingerprint() != older.fingerprint()
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

@@ -16,9 +16,9 @@ import tiny
 from visual_echoes.metrics.classifiers import build_classifier
 from visual_echoes.model.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from visual_echoes.model.config import TransformerConfig
-from visual_echoes.model.masking import EVERYTHING
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.model.transformer import EchoTransformer
+from visual_echoes.model.upgrade import EVERYTHING
 from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer
 from visual_echoes.tokenizers.taef import TAEFTokenizer
 from visual_echoes.tokenizers.vqgan import VQGAN
@@ -28,9 +28,9 @@ from visual_echoes.training.recipe import (
     AudioResidualRecipe,
     AudioVQGANRecipe,
     AutoregressiveRecipe,
+    ClassifierRecipe,
     ImageResidualRecipe,
     ImageVQGANRecipe,
-    JudgeRecipe,
     Recipe,
     TransformerRecipe,
     VocoderRecipe,
@@ -58,7 +58,7 @@ def network(recipe: Recipe) -> nn.Module:
             return with_decoder(codes, recipe)
         if isinstance(recipe, VocoderRecipe):
             return build_vocoder(recipe.model.kind, recipe.model.model, layout)
-        if isinstance(recipe, JudgeRecipe):
+        if isinstance(recipe, ClassifierRecipe):
             return build_classifier(recipe.model, layout, 10)
         if isinstance(recipe, AutoregressiveRecipe):
             return AutoregressiveTransformer(AutoregressiveConfig.for_layout(layout, **recipe.model.model_dump()))

@@ -15,8 +15,9 @@ import tiny
 from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.checkpoints.run_folder import CHECKPOINTS
+from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.data.pairs import write_description, write_split
-from visual_echoes.data.sources import Augmentation, MelSource, WaveSource
+from visual_echoes.data.sources import MelSource, WaveSource
 from visual_echoes.errors import EchoesError
 from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer, RefinerConfig, fit_cells
 from visual_echoes.training.build import build_task

@@ -16,8 +16,9 @@ from torch import Tensor
 import tiny
 from visual_echoes.audio import mel_filterbank, mel_to_unit, unit_to_mel, wave_to_mel
 from visual_echoes.checkpoints.run_folder import CHECKPOINTS, METRICS_FILE, checkpoint_path, checkpoint_steps
+from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.data.pairs import PairSplit
-from visual_echoes.data.sources import Augmentation, WaveSource
+from visual_echoes.data.sources import WaveSource
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS, Layout
 from visual_echoes.tokenizers.base import Tokenizer

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from visual_echoes.cli.console import needs_extra, progress_bar, say, working
+
+if TYPE_CHECKING:
+    from visual_echoes.data.classes import Counts
 
 DIGITS_SOURCE = Path("data/digits")
 DIGITS_DATA = Path("data/prepared/digits")
@@ -71,17 +74,19 @@ def prepare_scenes(
     chosen = get_layout(layout)
     if images is not None and sounds is not None:
         with progress_bar("Preparing", 1) as bar:
-            counts = scenes.prepare_scenes(images, sounds, target, chosen, bar.show, all_folds=all_folds)
+            written = scenes.prepare_scenes(
+                scenes.SCENES, images, sounds, target, chosen, bar.show, all_folds=all_folds
+            )
     elif images is None and sounds is None:
         with progress_bar("Downloading", 1) as bar:
             archives = originals.fetch_originals(
                 target.with_name("downloads"), bar.show, accept_unverified=accept_unverified
             )
         with progress_bar("Preparing", 1) as bar:
-            counts = originals.prepare_originals(*archives, lists, target, chosen, bar.show, all_folds=all_folds)
+            written = originals.prepare_originals(*archives, lists, target, chosen, bar.show, all_folds=all_folds)
     else:
         raise EchoesError("Local copies need both --images and --sounds; give both, or none to download the originals.")
-    _say_counts(target, counts)
+    _say_all(written)
 
 
 @data.command("scenes64")
@@ -94,13 +99,11 @@ def prepare_scenes64(
     layout: Annotated[str, typer.Option("--layout", help="Layout to fit images and sounds to.")] = "scenes64",
 ) -> None:
     """Prepare photographs and recordings of 21 kinds from local copies."""
-    from visual_echoes.data.scenes64 import prepare_scenes64
+    from visual_echoes.data.scenes import SCENES64, prepare_scenes
     from visual_echoes.layout import get_layout
 
     with progress_bar("Preparing", 1) as bar:
-        written = prepare_scenes64(scenes, esc50, output, get_layout(layout), bar.show)
-    for folder, counts in written.items():
-        _say_counts(folder, counts)
+        _say_all(prepare_scenes(SCENES64, scenes, esc50, output, get_layout(layout), bar.show))
 
 
 @data.command("classes")
@@ -139,6 +142,11 @@ def contact_sheet(
     say(str(output))
 
 
-def _say_counts(output: Path, counts: Mapping[str, tuple[int, int]]) -> None:
-    for split, (pictures, sounds) in counts.items():
-        say(f"{output / split}.safetensors: {pictures} images, {sounds} sounds")
+def _say_all(written: Mapping[Path, Counts]) -> None:
+    for folder, counts in written.items():
+        _say_counts(folder, counts)
+
+
+def _say_counts(output: Path, counts: Counts) -> None:
+    for split, (images, sounds) in counts.items():
+        say(f"{output / split}.safetensors: {images} images, {sounds} sounds")

@@ -10,15 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from visual_echoes.data.classes import (
-    Classes,
-    ClassFile,
-    Counts,
-    Report,
-    SilentSound,
-    fit_classes,
-    write_classes,
-)
+from visual_echoes.data.classes import Classes, ClassFile, Counts, Report, SilentSound, fit_classes
 from visual_echoes.data.prepare.candidates import Candidate, Found, Rejected
 from visual_echoes.data.prepare.find import find_classes
 from visual_echoes.data.prepare.finish import REJECTED, Splitting, below_root, check_shares, settle, write_rejected
@@ -78,7 +70,7 @@ def prepare_class_folder(
     write_rejected(target, below_root(rejected, folder))
     _check_training(folder, target, classes, {candidate.label or "" for candidate in findings.candidates})
     return PreparedClasses(
-        write_classes(target, layout, classes, {folder.name: _content_digest(found, folder)}),
+        classes.write(target, layout, {folder.name: _content_digest(found, folder)}),
         Counter(one.reason for one in rejected),
     )
 

@@ -1,23 +1,79 @@
 """Frames and sound windows of prepared clips, as the layout wants them: for tokens, and for training tokenizers.
 
-Shapes: F frames, C channels, H rows, W columns.
+Shapes: B batch, F frames, C channels, H rows, W columns.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from visual_echoes.audio import set_peak
-from visual_echoes.data.manifest import Clip, resolve
+from visual_echoes.data.manifest import Clip, files_root, read_manifest, resolve
 from visual_echoes.errors import EchoesError, collected
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio, fit_image, media_kind, read_audio_window, read_frames_at, read_image
+
+MAX_READERS = 8
+
+
+class ClipItems:
+    """Clips in files, decoded when they are asked for; what `sources.Items` describes.
+
+    An image is a frame of its clip and a sound a window of it. A few threads decode, since decoders release the
+    interpreter's lock.
+    """
+
+    def __init__(self, clips: Sequence[Clip], root: Path, layout: Layout) -> None:
+        self.clips, self.root, self.layout = clips, root, layout
+        self._threads = ThreadPoolExecutor(min(MAX_READERS, os.cpu_count() or 1))
+
+    def count(self, kind: str) -> int:
+        return len(self.clips)
+
+    def draw(self, size: int, generator: torch.Generator) -> Tensor:
+        return torch.rand(size, generator=generator)
+
+    def read_images(self, index_B: Tensor, share_B: Tensor | None = None, rows: slice = slice(None)) -> Tensor:
+        def read(clip: Clip, share: float) -> Tensor:
+            return read_clip_image(clip, self.root, int(share * len(clip.frames)), self.layout)
+
+        return self._read(read, index_B, share_B, rows)
+
+    def read_sounds(self, index_B: Tensor, share_B: Tensor | None = None, rows: slice = slice(None)) -> Tensor:
+        def read(clip: Clip, share: float) -> Tensor:
+            offsets = window_offsets(clip, self.layout, 2)
+            return read_clip_sound(clip, self.root, self.layout, offsets[0] + share * (offsets[-1] - offsets[0]))
+
+        return self._read(read, index_B, share_B, rows)
+
+    def _read(
+        self, read: Callable[[Clip, float], Tensor], index_B: Tensor, share_B: Tensor | None, rows: slice
+    ) -> Tensor:
+        """Decode clips, each with its share in [0, 1) of the frames or of the time; zeros beside the rows asked for."""
+        clips = [self.clips[index] for index in index_B[rows].tolist()]
+        shares = [0.5] * len(clips) if share_B is None else share_B[rows].tolist()
+        decoded = torch.stack(list(self._threads.map(read, clips, shares)))
+        items = decoded.new_zeros(len(index_B), *decoded.shape[1:])
+        items[rows] = decoded
+        return items
+
+
+def open_clips(folder: Path, split: str, layout: Layout, root: Path | None, most: int | None) -> ClipItems:
+    """One split of a prepared folder of clips; arguments and errors as `open_split`'s."""
+    clips = read_manifest(folder, split)
+    if not clips:
+        raise EchoesError(f"{folder} has no clip in the split {split!r}; prepare more clips.")
+    step = 1 if most is None else math.ceil(len(clips) / most)
+    return ClipItems(clips[::step], files_root(folder, root), layout)
 
 
 def read_clip_image(clip: Clip, root: Path, frame: int, layout: Layout) -> Tensor:
@@ -26,15 +82,19 @@ def read_clip_image(clip: Clip, root: Path, frame: int, layout: Layout) -> Tenso
 
 
 def read_clip_images(clip: Clip, root: Path, frames: Sequence[int], layout: Layout) -> Tensor:
-    """Several frames of a clip in one pass over its file, uint8 (F, C, H, W); `frames` in ascending order."""
+    """Several frames of a clip, uint8 (F, C, H, W); see `read_clip_frames`."""
+    images = read_clip_frames(clip, root, frames)
+    pixels = np.stack([fit_image(image, layout.image_size, layout.image_channels) for image in images])
+    return torch.from_numpy(pixels).movedim(-1, 1).contiguous()
+
+
+def read_clip_frames(clip: Clip, root: Path, frames: Sequence[int]) -> list[Image]:
+    """Several frames of a clip in one pass over its file, as they are; `frames` in ascending order."""
     path = _file(clip.picture, root)
     with collected():  # the preparation has written its notes
         if media_kind(path) == "video":
-            images = read_frames_at(path, [clip.start + clip.frames[frame] for frame in frames])
-        else:
-            images = [read_image(path)] * len(frames)
-    pixels = np.stack([fit_image(image, layout.image_size, layout.image_channels) for image in images])
-    return torch.from_numpy(pixels).movedim(-1, 1).contiguous()
+            return read_frames_at(path, [clip.start + clip.frames[frame] for frame in frames])
+        return [read_image(path)] * len(frames)
 
 
 def read_clip_sound(clip: Clip, root: Path, layout: Layout, offset_seconds: float = 0.0) -> Tensor:

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
 
+from visual_echoes.data.archives import Original, ReportBytes, blamed, digests, fetch
 from visual_echoes.data.classes import Counts, Report
-from visual_echoes.data.download import Original, ReportBytes, fetch
-from visual_echoes.data.scenes import SOUND_LISTS, digest, prepare_unpacked, read_list
-from visual_echoes.errors import EchoesError
+from visual_echoes.data.scenes import SCENES, SOUND_LISTS, prepare_unpacked, read_list
 from visual_echoes.layout import Layout
 
 CIFAR10 = Original(
@@ -34,7 +31,6 @@ ESC50 = Original(
 )  # fmt: skip
 
 CIFAR10_LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-CLASSES = frozenset({"airplane", "automobile", "bird", "cat", "dog", "frog"})
 CIFAR10_SIDE = 32  # pixels
 MAX_CLIP_BYTES = 1 << 22  # several times a clip of five seconds
 _RECORD = 1 + 3 * CIFAR10_SIDE**2  # bytes: label, then the red, green and blue pixels row by row
@@ -50,14 +46,12 @@ def fetch_originals(
     originals: tuple[Original, Original] = (CIFAR10, ESC50),
 ) -> tuple[Path, Path]:
     """Paths of the two archives, downloaded if they are not there yet; arguments and errors as `fetch`'s."""
-    pictures, sounds = (
-        fetch(original, downloads, report, accept_unverified=accept_unverified) for original in originals
-    )
-    return pictures, sounds
+    images, sounds = (fetch(original, downloads, report, accept_unverified=accept_unverified) for original in originals)
+    return images, sounds
 
 
 def prepare_originals(
-    pictures: Path,
+    images: Path,
     sounds: Path,
     lists: Path,
     target: Path,
@@ -65,7 +59,7 @@ def prepare_originals(
     report: Report | None = None,
     *,
     all_folds: bool = False,
-) -> Counts:
+) -> dict[Path, Counts]:
     """Do with the published archives what `prepare_scenes` does with local copies.
 
     Args:
@@ -74,16 +68,16 @@ def prepare_originals(
     """
     listings = [lists / name for name in SOUND_LISTS]
     files = [row.file for path in listings for row in read_list(path)]
-    sources = {path.name: digest(path) for path in (pictures, sounds, *listings)}
+    sources = digests([images, sounds, *listings])
     with TemporaryDirectory() as folder:
-        unpack_images(pictures, Path(folder))
+        unpack_images(images, Path(folder))
         unpack_sounds(sounds, files, Path(folder))
-        return prepare_unpacked(Path(folder), listings, sources, target, layout, report, all_folds=all_folds)
+        return prepare_unpacked(SCENES, Path(folder), listings, sources, target, layout, report, all_folds=all_folds)
 
 
 def unpack_images(archive: Path, target: Path) -> None:
     """CIFAR-10's six classes as `images/{train,test}/CLASS/NNNNN.png`, numbered as in the archive's batches."""
-    with _named(archive), tarfile.open(archive) as opened:
+    with blamed(archive), tarfile.open(archive) as opened:
         members = {Path(member.name).name: member for member in opened if member.isfile()}
         for name, split in _BATCHES.items():
             member = members[name]
@@ -97,7 +91,7 @@ def unpack_images(archive: Path, target: Path) -> None:
 def _write_images(records: np.ndarray, batch: int, folder: Path) -> None:
     for rank, record in enumerate(records):
         label = CIFAR10_LABELS[record[0]]
-        if label in CLASSES:
+        if label in SCENES.kinds:
             path = folder / label / f"{batch}{rank:04d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             pixels = record[1:].reshape(3, CIFAR10_SIDE, CIFAR10_SIDE)
@@ -106,7 +100,7 @@ def _write_images(records: np.ndarray, batch: int, folder: Path) -> None:
 
 def unpack_sounds(archive: Path, files: Sequence[str], target: Path) -> None:
     """ESC-50's WAV clips under the names of the lists; readers go by content, not by suffix."""
-    with _named(archive), zipfile.ZipFile(archive) as opened:
+    with blamed(archive), zipfile.ZipFile(archive) as opened:
         members = {Path(member.filename).name: member for member in opened.infolist()}
         for file in files:
             member = members[esc50_name(file)]
@@ -121,17 +115,3 @@ def esc50_name(file: str) -> str:
     """The name in ESC-50 of a sound of the lists: its classes, there 101 to 510, are numbered 0 to 49."""
     number, fold, recording, take = Path(file).stem.split("-")
     return f"{fold}-{recording}-{take}-{(int(number) // 100 - 1) * 10 + int(number) % 100 - 1}.wav"
-
-
-@contextmanager
-def _named(archive: Path) -> Iterator[None]:
-    """Whatever a damaged archive makes its reader raise, as an error that names the file."""
-    try:
-        yield
-    except KeyError as error:
-        raise EchoesError(f"{archive} lacks {error.args[0]}; this is not the original.") from error
-    except (
-        OSError, ValueError, IndexError, EOFError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, zlib.error,
-        NotImplementedError,
-    ) as error:  # fmt: skip
-        raise EchoesError(f"{archive} is damaged ({error}); restore the original archive.") from error

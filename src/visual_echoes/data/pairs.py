@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -20,13 +21,14 @@ from visual_echoes.data.manifest import DESCRIPTION
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path, write_text
 from visual_echoes.layout import Layout
+from visual_echoes.media.tensors import pcm_to_wave
 
-Wanted = Literal["pictures", "sounds"]
+Wanted = Literal["images", "sounds"]
 
 
 @dataclass(frozen=True)
 class PairSplit:
-    """One split.
+    """One split in memory, whose items `sources.Items` describes.
 
     Attributes:
         images: uint8 (n, channels, size, size).
@@ -39,6 +41,18 @@ class PairSplit:
     image_groups: Tensor
     sounds: Tensor
     sound_groups: Tensor
+
+    def count(self, kind: Wanted) -> int:
+        return len(self.images if kind == "images" else self.sounds)
+
+    def draw(self, size: int, generator: torch.Generator) -> None:
+        return None
+
+    def read_images(self, index_B: Tensor, share_B: Tensor | None = None, rows: slice = slice(None)) -> Tensor:
+        return self.images[index_B]
+
+    def read_sounds(self, index_B: Tensor, share_B: Tensor | None = None, rows: slice = slice(None)) -> Tensor:
+        return pcm_to_wave(self.sounds[index_B])
 
 
 def write_split(folder: Path, name: str, split: PairSplit) -> None:
@@ -53,7 +67,7 @@ def write_description(folder: Path, layout: Layout, groups: list[str], sources: 
     write_text(folder / DESCRIPTION, json.dumps(content, indent=2) + "\n")
 
 
-def read_split(folder: Path, name: str, layout: Layout, wanted: Sequence[Wanted] = ("pictures", "sounds")) -> PairSplit:
+def read_split(folder: Path, name: str, layout: Layout, wanted: Sequence[Wanted] = ("images", "sounds")) -> PairSplit:
     """Load one split; `EchoesError` if it is missing, broken, of another shape, or empty of what is wanted."""
     path = folder / f"{name}.safetensors"
     if not path.is_file():
@@ -68,8 +82,7 @@ def read_split(folder: Path, name: str, layout: Layout, wanted: Sequence[Wanted]
     expected = (layout.image_channels, layout.image_size, layout.image_size), (layout.clip_samples,)
     if (split.images.shape[1:], split.sounds.shape[1:]) != expected:
         raise EchoesError(f"{path} was prepared for another layout than {layout.name!r}; prepare the data again.")
-    items = {"pictures": split.images, "sounds": split.sounds}
-    if not all(len(items[kind]) for kind in wanted):
+    if not all(map(split.count, wanted)):
         counts = f"{len(split.images)} images and {len(split.sounds)} sounds"
         raise EchoesError(f"{path} holds {counts}; prepare more data.")
     return split

@@ -1,44 +1,65 @@
-"""Where tokenizers and vocoder get their training batches: images, sounds and mels, varied at random.
+"""Where tokenizers and vocoders get their training batches: images, sounds and mels, varied at random.
+
+`open_split` opens a prepared folder whatever its format: arrays in memory (`pairs`) or clips in files (`clips`).
 
 Shapes: B batch, C channels, H rows, W columns, N samples.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from visual_echoes.audio import mel_to_unit, wave_to_mel
-from visual_echoes.data.pairs import PairSplit
+from visual_echoes.data.augmentation import Augmentation, draw_behind, vary_images, vary_sounds
+from visual_echoes.data.clips import open_clips
+from visual_echoes.data.manifest import is_clip_folder
+from visual_echoes.data.pairs import Wanted, read_split
 from visual_echoes.layout import Layout
-from visual_echoes.media.tensors import pcm_to_wave, pixels_to_unit
+from visual_echoes.media.tensors import pixels_to_unit
 
 
-class Augmentation(BaseModel):
-    """How training images and sounds are varied; all zero means not at all."""
+class Items(Protocol):
+    """One split of a prepared folder: images and sounds by index."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    def count(self, kind: Wanted) -> int:
+        """How many images or sounds there are."""
 
-    rotation: float = Field(default=0.0, ge=0)  # degrees, either way
-    scale: float = Field(default=0.0, ge=0, lt=1)  # share, either way, per axis
-    shear: float = Field(default=0.0, ge=0)  # degrees, either way
-    shift: float = Field(default=0.0, ge=0, lt=1)  # share of the image's side, either way
-    flip: bool = False  # left to right, half of the time
-    crop_area: float = Field(default=1.0, gt=0, le=1)  # least share of the image that a random crop keeps; 1: all
-    colour: float = Field(default=0.0, ge=0, lt=1)  # share, either way, of brightness, contrast and saturation
-    time_shift: float = Field(default=0.0, ge=0)  # seconds, either way
-    gain_db: float = Field(default=0.0, ge=0)  # decibels, either way
-    speed: float = Field(default=0.0, ge=0, lt=1)  # share, either way; the pitch goes with it
-    mix_db: float | None = Field(default=None, le=0)  # highest level of another sound put behind; None: no other
+    def draw(self, size: int, generator: torch.Generator) -> Tensor | None:
+        """Where in each of some items its frame or window lies, (size,) in [0, 1); None where each has but one."""
+
+    def read_images(self, index_B: Tensor, share_B: Tensor | None = None, rows: slice = slice(None)) -> Tensor:
+        """Images as uint8 (B, C, H, W); `share_B`: as `draw` says, None for the middle; others than `rows` may be 0."""
+
+    def read_sounds(self, index_B: Tensor, share_B: Tensor | None = None, rows: slice = slice(None)) -> Tensor:
+        """Sounds as float32 (B, N) in [-1, 1]; arguments as for images."""
 
 
-MIX_RANGE_DB = 20.0  # how much fainter than `mix_db` a sound behind another may be
-CROP_ASPECT = 4.0 / 3.0  # widest shape of a random crop, and its inverse the narrowest (Szegedy et al. 2015)
+def open_split(
+    folder: Path,
+    name: str,
+    layout: Layout,
+    wanted: Sequence[Wanted],
+    root: Path | None = None,
+    most: int | None = None,
+) -> Items:
+    """Open one split of a prepared folder.
+
+    Args:
+        wanted: what it must not be empty of.
+        root: where the files of clips lie now; None for where the folder says. Arrays have none.
+        most: clips that are taken, spread over the split; None for all.
+
+    Raises:
+        EchoesError: nothing prepared there, or for another layout, or too little.
+    """
+    if is_clip_folder(folder):
+        return open_clips(folder, name, layout, root, most)
+    return read_split(folder, name, layout, wanted)
 
 
 @runtime_checkable
@@ -51,48 +72,51 @@ class Source(Protocol):
         """Say which rows of what is taken with a generator are used; the others may come as if of empty files."""
 
     def take(self, index_B: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Items in [-1, 1], varied at random when a generator is given.
+        """Items in [-1, 1], varied at random when a generator is given; `EchoesError` for a file that has gone.
 
         Images and mels, which a tokenizer takes, are (B, C, H, W), sounds are (B, N).
         """
 
 
-class _ArraySource:
-    """Items that lie in memory."""
-
-    def share(self, rows: slice) -> None:
-        """Nothing is saved by leaving rows out."""
-
-
-class ImageSource(_ArraySource):
+class ImageSource:
     """Images of a split."""
 
-    def __init__(self, split: PairSplit, augmentation: Augmentation) -> None:
-        self.images, self.augmentation = split.images, augmentation
+    def __init__(self, items: Items, augmentation: Augmentation) -> None:
+        self.items, self.augmentation, self._rows = items, augmentation, slice(None)
 
     def __len__(self) -> int:
-        return len(self.images)
+        return self.items.count("images")
+
+    def share(self, rows: slice) -> None:
+        self._rows = rows
 
     def take(self, index_B: Tensor, generator: torch.Generator | None) -> Tensor:
-        images_BCHW = pixels_to_unit(self.images[index_B])
-        return images_BCHW if generator is None else vary_images(images_BCHW, self.augmentation, generator)
+        if generator is None:
+            return pixels_to_unit(self.items.read_images(index_B))
+        share_B = self.items.draw(len(index_B), generator)
+        images_BCHW = pixels_to_unit(self.items.read_images(index_B, share_B, self._rows))
+        return vary_images(images_BCHW, self.augmentation, generator)
 
 
-class WaveSource(_ArraySource):
+class WaveSource:
     """Sounds of a split, `layout.clip_samples` long."""
 
-    def __init__(self, split: PairSplit, layout: Layout, augmentation: Augmentation) -> None:
-        self.sounds, self.layout, self.augmentation = split.sounds, layout, augmentation
+    def __init__(self, items: Items, layout: Layout, augmentation: Augmentation) -> None:
+        self.items, self.layout, self.augmentation, self._rows = items, layout, augmentation, slice(None)
 
     def __len__(self) -> int:
-        return len(self.sounds)
+        return self.items.count("sounds")
+
+    def share(self, rows: slice) -> None:
+        self._rows = rows
 
     def take(self, index_B: Tensor, generator: torch.Generator | None) -> Tensor:
-        wave_BN = pcm_to_wave(self.sounds[index_B])
         if generator is None:
-            return wave_BN
+            return self.items.read_sounds(index_B)
+        share_B = self.items.draw(len(index_B), generator)
+        wave_BN = self.items.read_sounds(index_B, share_B, self._rows)
         behind_B = draw_behind(len(index_B), len(self), self.augmentation, generator)
-        behind_BN = None if behind_B is None else pcm_to_wave(self.sounds[behind_B])
+        behind_BN = None if behind_B is None else self.items.read_sounds(behind_B, share_B, self._rows)
         return vary_sounds(wave_BN, behind_BN, self.layout.sample_rate, self.augmentation, generator)
 
 
@@ -106,101 +130,7 @@ class MelSource:
         return len(self.waves)
 
     def share(self, rows: slice) -> None:
-        """As `Source.share`."""
         self.waves.share(rows)
 
     def take(self, index_B: Tensor, generator: torch.Generator | None) -> Tensor:
         return mel_to_unit(wave_to_mel(self.waves.take(index_B, generator), self.layout))
-
-
-def _uniform(count: int, bound: float, generator: torch.Generator) -> Tensor:
-    return (torch.rand(count, generator=generator) * 2.0 - 1.0) * bound
-
-
-def vary_images(images_BCHW: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """A random crop and affine map per image; what comes in from outside repeats the border."""
-    count = len(images_BCHW)
-    images_BCHW = _crop(images_BCHW, augmentation.crop_area, generator)
-    angle = _uniform(count, math.radians(augmentation.rotation), generator)
-    shear = torch.tan(_uniform(count, math.radians(augmentation.shear), generator))
-    scale_x = 1.0 + _uniform(count, augmentation.scale, generator)
-    scale_y = 1.0 + _uniform(count, augmentation.scale, generator)
-    shift_x = _uniform(count, 2.0 * augmentation.shift, generator)
-    shift_y = _uniform(count, 2.0 * augmentation.shift, generator)
-    if augmentation.flip:
-        scale_x = torch.where(torch.rand(count, generator=generator) < 0.5, -scale_x, scale_x)
-    cos, sin = angle.cos(), angle.sin()
-    row_x = torch.stack([cos * scale_x, cos * shear - sin * scale_y, shift_x], -1)
-    row_y = torch.stack([sin * scale_x, sin * shear + cos * scale_y, shift_y], -1)
-    grid = F.affine_grid(torch.stack([row_x, row_y], 1), list(images_BCHW.shape), align_corners=False)
-    images_BCHW = F.grid_sample(images_BCHW, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return _colour(images_BCHW, augmentation.colour, generator)
-
-
-def _colour(images_BCHW: Tensor, bound: float, generator: torch.Generator) -> Tensor:
-    """Random brightness, contrast and saturation per image."""
-    if bound == 0.0:
-        return images_BCHW
-    count = len(images_BCHW)
-    brightness, contrast, saturation = (_uniform(count, bound, generator)[:, None, None, None] for _ in range(3))
-    grey_B1HW = images_BCHW.mean(1, keepdim=True)
-    images_BCHW = grey_B1HW + (images_BCHW - grey_B1HW) * (1.0 + saturation)
-    middle_B111 = grey_B1HW.mean((2, 3), keepdim=True)
-    return (middle_B111 + (images_BCHW - middle_B111) * (1.0 + contrast) + brightness).clamp(-1.0, 1.0)
-
-
-def _crop(images_BCHW: Tensor, smallest: float, generator: torch.Generator) -> Tensor:
-    """A random rectangle of each image, of at least a share of its area, enlarged to the whole (MAGE's crop)."""
-    if smallest == 1.0:
-        return images_BCHW
-    count = len(images_BCHW)
-    area = 1.0 - torch.rand(count, generator=generator) * (1.0 - smallest)
-    aspect = torch.exp(_uniform(count, math.log(CROP_ASPECT), generator))
-    width, height = ((area * ratio).sqrt().clamp_max(1.0) for ratio in (aspect, 1.0 / aspect))
-    x, y = ((1.0 - side) * _uniform(count, 1.0, generator) for side in (width, height))
-    zero = torch.zeros(count)
-    corners = torch.stack([torch.stack([width, zero, x], -1), torch.stack([zero, height, y], -1)], 1)
-    grid = F.affine_grid(corners, list(images_BCHW.shape), align_corners=False)
-    return F.grid_sample(images_BCHW, grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-
-def draw_behind(count: int, items: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor | None:
-    """Which of the items is put behind each of some sounds, (B,); None where none is."""
-    return None if augmentation.mix_db is None else torch.randint(items, (count,), generator=generator)
-
-
-def vary_sounds(
-    wave_BN: Tensor, behind_BN: Tensor | None, sample_rate: int, augmentation: Augmentation, generator: torch.Generator
-) -> Tensor:
-    """Per sound a random speed, shift in time (filled with silence) and gain, and another one behind it, if given."""
-    count, length = wave_BN.shape
-    wave_BN = _change_speed(wave_BN, augmentation.speed, generator)
-    bound = round(augmentation.time_shift * sample_rate)
-    shift = torch.randint(-bound, bound + 1, (count, 1), generator=generator)
-    place_BN = torch.arange(length) - shift
-    inside_BN = (place_BN >= 0) & (place_BN < length)
-    shifted_BN = wave_BN.gather(1, place_BN.clamp(0, length - 1)) * inside_BN
-    gain = torch.pow(10.0, _uniform(count, augmentation.gain_db, generator) / 20.0)
-    louder_BN = shifted_BN * gain[:, None]
-    if behind_BN is not None and augmentation.mix_db is not None:
-        louder_BN = _mix(louder_BN, behind_BN, augmentation.mix_db, generator)
-    return louder_BN.clamp(-1.0, 1.0)
-
-
-def _change_speed(wave_BN: Tensor, bound: float, generator: torch.Generator) -> Tensor:
-    """Sounds played faster or slower about their middle, by linear interpolation; silence follows a faster one."""
-    if bound == 0.0:
-        return wave_BN
-    count, length = wave_BN.shape
-    speed_B = 1.0 + _uniform(count, bound, generator)
-    place_BN = torch.linspace(-1.0, 1.0, length) * speed_B[:, None]
-    grid_B1N2 = torch.stack([place_BN, torch.zeros_like(place_BN)], -1)[:, None]
-    return F.grid_sample(wave_BN[:, None, None], grid_B1N2, padding_mode="zeros", align_corners=True)[:, 0, 0]
-
-
-def _mix(wave_BN: Tensor, behind_BN: Tensor, loudest_db: float, generator: torch.Generator) -> Tensor:
-    """The sums of sounds and fainter ones, whose level relative to theirs is random."""
-    level_db = loudest_db - torch.rand(len(wave_BN), generator=generator) * MIX_RANGE_DB
-    power_B, behind_B = (x.square().mean(1).clamp_min(1e-12) for x in (wave_BN, behind_BN))
-    factor_B = torch.pow(10.0, level_db / 20.0) * (power_B / behind_B).sqrt()
-    return wave_BN + behind_BN * factor_B[:, None]

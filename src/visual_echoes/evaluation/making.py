@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -87,13 +87,19 @@ class Meter:
 
 def make(
     test: EvaluationSet, maker: VisualEchoes | BaselineModel, target: Target, settings: SamplingSettings,
-    amounts: Amounts, meter: Meter, name: str = "",
+    amounts: Amounts, meter: Meter, name: str = "", **options: Any,
 ) -> Iterator[Result]:  # fmt: skip
-    """What a model or a baseline makes, seed by seed; `name` stands before what progress is told."""
+    """What a model or a baseline makes, seed by seed.
+
+    Args:
+        name: stands before what progress is told.
+        options: of the request, beside the settings.
+    """
     for seed in amounts.seeds:
         request = {
             "seed": seed * SEED_STRIDE, "batch_size": test.batch_size,
-            "progress": meter.follow(name + target, amounts.steps(test, target, settings)), **settings.model_dump(),
+            "progress": meter.follow(name + target, amounts.steps(test, target, settings)),
+            **settings.model_dump(), **options,
         }  # fmt: skip
         if target == "sound":
             yield maker.image_to_audio(list(test.sides["image"].items), **request)

@@ -56,7 +56,7 @@ def measure_mislead(test: EvaluationSet, work: Mislead, seed: int) -> tuple[Figu
         side = test.sides["image"]
         test = test.with_images(misleading_images(work.images, len(side.items), test.echoes.layout, seed))
     start = time.perf_counter()
-    (result,) = make(test, test.echoes, "sound", work.settings, Amounts((seed,), 1), Meter())
+    (result,) = make(test, test.echoes, "sound", work.settings, Amounts((seed,), 1), Meter(), confidence=True)
     seconds = (time.perf_counter() - start) / len(result.seeds)
     assert result.audio is not None
     seen = test.see("audio", result.audio)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from visual_echoes.checkpoints.loading import load_model
-from visual_echoes.checkpoints.model import PartName
-from visual_echoes.data.clip_sources import ClipImageSource, ClipWaveSource
-from visual_echoes.data.manifest import files_root, is_clip_folder, read_manifest
+from visual_echoes.checkpoints.model import PartName, check_stream
+from visual_echoes.data.manifest import is_clip_folder
 from visual_echoes.data.pairs import Wanted, read_split
-from visual_echoes.data.sources import ImageSource, MelSource, Source, WaveSource
+from visual_echoes.data.sources import ImageSource, Items, MelSource, Source, WaveSource, open_split
 from visual_echoes.data.token_store import TokenStore
 from visual_echoes.data.tokens import TokenData
 from visual_echoes.errors import EchoesError
@@ -22,9 +23,11 @@ from visual_echoes.layout import Layout
 from visual_echoes.model.autoregressive import AutoregressiveConfig
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.tokenizers.base import Tokenizer, TokenizerName, check_fits
+from visual_echoes.tokenizers.residual import ResidualQuantizer
+from visual_echoes.tokenizers.semantic import SemanticName, SemanticTokenizer
 from visual_echoes.tokenizers.vqgan import VQGANConfig
 from visual_echoes.training.autoregressive import AutoregressiveTask
-from visual_echoes.training.classifier import JudgeTask
+from visual_echoes.training.classifier import ClassifierTask
 from visual_echoes.training.codes import open_codes, with_decoder
 from visual_echoes.training.fine_tuning import freeze, start_from
 from visual_echoes.training.inputs import tokenizer_sources
@@ -32,9 +35,8 @@ from visual_echoes.training.recipe import (
     AudioResidualRecipe,
     AudioVQGANRecipe,
     AutoregressiveRecipe,
-    ImageResidualRecipe,
+    ClassifierRecipe,
     ImageVQGANRecipe,
-    JudgeRecipe,
     Recipe,
     ResidualRecipe,
     TokenizerModel,
@@ -42,7 +44,7 @@ from visual_echoes.training.recipe import (
 )
 from visual_echoes.training.residual import ResidualDecoderTask
 from visual_echoes.training.task import Task
-from visual_echoes.training.tokenizing import cached_tokens
+from visual_echoes.training.tokenizing import AnyTokenizer, cached_tokens
 from visual_echoes.training.transformer import TransformerTask
 from visual_echoes.training.vocoder import VocoderTask
 from visual_echoes.training.vqgan import VQGANTask
@@ -59,14 +61,6 @@ PARTS: dict[str, PartName] = {
 }
 
 
-@dataclass(frozen=True)
-class _Split:
-    """One split as training items."""
-
-    pictures: Source
-    sounds: Source
-
-
 def build_task(recipe: Recipe) -> Task:
     """Open the data and build the networks of a recipe.
 
@@ -80,7 +74,7 @@ def build_task(recipe: Recipe) -> Task:
         task = _build(recipe)
     except ValidationError as error:
         raise EchoesError(f"The recipe's [model] makes no network: {error.errors()[0]['msg']}.") from error
-    if not isinstance(recipe, JudgeRecipe | AutoregressiveRecipe) and recipe.start_from is not None:
+    if not isinstance(recipe, ClassifierRecipe | AutoregressiveRecipe) and recipe.start_from is not None:
         start_from(task.modules["model"], recipe.start_from, PARTS[recipe.kind])
         freeze(task.modules["model"], recipe.freeze)
         _check_balance(task)
@@ -120,31 +114,23 @@ def audio_config(recipe: AudioVQGANRecipe) -> VQGANConfig:
 
 def _build(recipe: Recipe) -> Task:
     layout = recipe.get_layout()
-    if isinstance(recipe, JudgeRecipe):
-        wanted: Wanted = "pictures" if recipe.model.modality == "image" else "sounds"
-        pairs = {name: read_split(recipe.data, name, layout, [wanted]) for name in ("train", "valid")}
-        return JudgeTask(recipe.model, layout, pairs["train"], pairs["valid"], recipe.augmentation)
+    if isinstance(recipe, ClassifierRecipe):
+        wanted: Wanted = "images" if recipe.model.modality == "image" else "sounds"
+        train, valid = (read_split(recipe.data, name, layout, [wanted]) for name in ("train", "valid"))
+        return ClassifierTask(recipe.model, layout, train, valid, recipe.augmentation)
     if isinstance(recipe, TokensRecipe):
         return _token_task(recipe)
-    train, valid = (_open_split(recipe, name, layout) for name in ("train", "valid"))
     if isinstance(recipe, ImageVQGANRecipe):
-        return VQGANTask(image_config(recipe), recipe.loss, train.pictures, valid.pictures)
-    if isinstance(recipe, ResidualRecipe):
-        return _residual_task(recipe, layout, train, valid)
+        return VQGANTask(image_config(recipe), recipe.loss, *_images(recipe, layout))
     if isinstance(recipe, AudioVQGANRecipe):
-        mels = MelSource(train.sounds, layout), MelSource(valid.sounds, layout)
-        return VQGANTask(audio_config(recipe), recipe.loss, *mels)
+        return VQGANTask(audio_config(recipe), recipe.loss, *_mels(recipe, layout))
+    if isinstance(recipe, ResidualRecipe):
+        sources = _mels(recipe, layout) if isinstance(recipe, AudioResidualRecipe) else _images(recipe, layout)
+        codes = open_codes(recipe, layout, sources[0])
+        torch.manual_seed(recipe.train.seed)  # the same first weights whether or not codes had to be fitted
+        return ResidualDecoderTask(with_decoder(codes, recipe), recipe.loss, *sources)
     tokenizer = None if recipe.audio_vqgan is None else _load_tokenizer(recipe.audio_vqgan, "audio_vqgan", layout)
-    return VocoderTask(recipe.model, layout, train.sounds, valid.sounds, tokenizer)
-
-
-def _residual_task(recipe: ResidualRecipe, layout: Layout, train: _Split, valid: _Split) -> ResidualDecoderTask:
-    sources = (train.pictures, valid.pictures)
-    if isinstance(recipe, AudioResidualRecipe):
-        sources = MelSource(train.sounds, layout), MelSource(valid.sounds, layout)
-    tokenizer = open_codes(recipe, layout, sources[0])
-    torch.manual_seed(recipe.train.seed)  # the same first weights whether or not codes had to be fitted
-    return ResidualDecoderTask(with_decoder(tokenizer, recipe), recipe.loss, *sources)
+    return VocoderTask(recipe.model, layout, *_waves(recipe, layout), tokenizer)
 
 
 def _check_balance(task: Task) -> None:
@@ -158,19 +144,25 @@ def _check_balance(task: Task) -> None:
         )
 
 
-def _open_split(recipe: Recipe, name: str, layout: Layout) -> _Split:
-    if not is_clip_folder(recipe.data):
-        pictures = isinstance(recipe, ImageVQGANRecipe | ImageResidualRecipe)
-        wanted: Wanted = "pictures" if pictures else "sounds"
-        split = read_split(recipe.data, name, layout, [wanted])
-        return _Split(ImageSource(split, recipe.augmentation), WaveSource(split, layout, recipe.augmentation))
-    clips = read_manifest(recipe.data, name)
-    if not clips:
-        raise EchoesError(f"{recipe.data} has no clip in the split {name!r}; prepare more clips.")
-    if name == "valid":
-        clips = clips[:: math.ceil(len(clips) / VALIDATION_CLIPS)]
-    files = clips, files_root(recipe.data, recipe.root), layout, recipe.augmentation
-    return _Split(ClipImageSource(*files), ClipWaveSource(*files))
+def _open(recipe: Recipe, layout: Layout, wanted: Wanted) -> tuple[Items, Items]:
+    """The training and the validation split."""
+    train = open_split(recipe.data, "train", layout, [wanted], recipe.root)
+    return train, open_split(recipe.data, "valid", layout, [wanted], recipe.root, VALIDATION_CLIPS)
+
+
+def _images(recipe: Recipe, layout: Layout) -> tuple[Source, Source]:
+    train, valid = _open(recipe, layout, "images")
+    return ImageSource(train, recipe.augmentation), ImageSource(valid, recipe.augmentation)
+
+
+def _waves(recipe: Recipe, layout: Layout) -> tuple[Source, Source]:
+    train, valid = _open(recipe, layout, "sounds")
+    return WaveSource(train, layout, recipe.augmentation), WaveSource(valid, layout, recipe.augmentation)
+
+
+def _mels(recipe: Recipe, layout: Layout) -> tuple[Source, Source]:
+    train, valid = _waves(recipe, layout)
+    return MelSource(train, layout), MelSource(valid, layout)
 
 
 def _load_tokenizer(folder: Path, name: TokenizerName, layout: Layout) -> Tokenizer:
@@ -184,24 +176,44 @@ def _load_tokenizer(folder: Path, name: TokenizerName, layout: Layout) -> Tokeni
 
 def _token_task(recipe: TokensRecipe) -> TransformerTask | AutoregressiveTask:
     layout = recipe.get_layout()
-    image = _load_tokenizer(recipe.image_vqgan, "image_vqgan", layout)
-    audio = _load_tokenizer(recipe.audio_vqgan, "audio_vqgan", layout)
-    train, valid = (_open_tokens(recipe, layout, image, audio, name) for name in ("train", "valid"))
+    sources = tokenizer_sources(recipe)
+    image = _load_tokenizer(sources["image_vqgan"], "image_vqgan", layout)
+    audio = _load_tokenizer(sources["audio_vqgan"], "audio_vqgan", layout)
     layout = replace(layout, image_codes=image.config.codes, audio_codes=audio.config.codes)
+    tokenizers: dict[str, AnyTokenizer] = {"image": image, "audio": audio}
+    for name in get_args(SemanticName):
+        if name in sources:
+            part = load_model(sources[name], wanted=[name]).parts[name]
+            assert isinstance(part, SemanticTokenizer)
+            check_stream(part, layout, sources[name])
+            tokenizers[name] = part
+    for stream in layout.streams:
+        if stream.source != "label" and stream.name not in tokenizers:
+            raise EchoesError(f"Layout {layout.name!r} has a stream {stream.name!r}; say in the recipe what makes it.")
+    train, valid = (_open_tokens(recipe, layout, tokenizers, name) for name in ("train", "valid"))
     if isinstance(recipe, AutoregressiveRecipe):
         sizes = AutoregressiveConfig.for_layout(layout, **recipe.model.model_dump())
         return AutoregressiveTask(sizes, train, valid)
     config = TransformerConfig.for_layout(layout, **recipe.model.model_dump())
     codebooks = {
-        ("image", 0): image.quantize.embedding.weight.detach(), ("audio", 0): audio.quantize.embedding.weight.detach(),
-    }  # fmt: skip
-    start = codebooks if recipe.start_from_codebook else None
-    return TransformerTask(config, recipe.objective, train, valid, start)
+        level: codebook(tokenizers[stream.name], level[1])
+        for stream in layout.streams
+        if recipe.start_from_codebook and stream.name in tokenizers
+        for level in stream.levels
+    }
+    return TransformerTask(config, recipe.objective, train, valid, codebooks)
 
 
-def _open_tokens(recipe: TokensRecipe, layout: Layout, image: Tokenizer, audio: Tokenizer, name: str) -> TokenData:
+def codebook(tokenizer: AnyTokenizer, level: int) -> Tensor:
+    """The code vectors of a level, (K, C)."""
+    quantizer = tokenizer.quantize
+    found = quantizer.level(level) if isinstance(quantizer, ResidualQuantizer) else quantizer.embedding.weight
+    return found.detach()
+
+
+def _open_tokens(recipe: TokensRecipe, layout: Layout, tokenizers: Mapping[str, AnyTokenizer], name: str) -> TokenData:
     if not is_clip_folder(recipe.data):
-        return cached_tokens(recipe, layout, image, audio, name, read_split(recipe.data, name, layout))
+        return cached_tokens(recipe, layout, tokenizers, name, read_split(recipe.data, name, layout))
     if (recipe.image_copies, recipe.audio_copies) != (1, 1):
         raise EchoesError(
             f"{recipe.data} brings its own tokens, several a clip; leave image_copies and audio_copies out."
@@ -210,6 +222,6 @@ def _open_tokens(recipe: TokensRecipe, layout: Layout, image: Tokenizer, audio: 
     return TokenStore.open(recipe.data, name, {part: _checksum(folder, part) for part, folder in sources.items()})
 
 
-def _checksum(folder: Path, part: TokenizerName) -> str:
+def _checksum(folder: Path, part: PartName) -> str:
     """SHA-256 of the file a part's weights are in; `EchoesError` if the folder has none."""
     return load_model(folder, wanted=[part]).files[part].sha256

@@ -1,4 +1,4 @@
-"""Training a judge on real data: cross entropy on augmented images or sounds."""
+"""Training a classifier on real data: cross entropy on augmented images or sounds."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.data.pairs import PairSplit
-from visual_echoes.data.sources import Augmentation, ImageSource, MelSource, Source, WaveSource
+from visual_echoes.data.sources import ImageSource, MelSource, Source, WaveSource
 from visual_echoes.layout import Layout
 from visual_echoes.metrics.classifiers import CLASSIFIER_BATCH, ClassifierConfig, build_classifier
 from visual_echoes.training.task import Phase, Task, Validation
@@ -18,7 +19,7 @@ from visual_echoes.training.task import Phase, Task, Validation
 LABEL_SMOOTHING = 0.05
 
 
-class JudgeTask(Task):
+class ClassifierTask(Task):
     """Trains a classifier of one modality."""
 
     train: Source

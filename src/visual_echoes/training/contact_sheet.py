@@ -11,15 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visual_echoes.data.clip_sources import ClipImageSource, ClipWaveSource
-from visual_echoes.data.manifest import files_root, is_clip_folder, read_manifest
-from visual_echoes.data.pairs import Wanted, read_split
-from visual_echoes.data.sources import ImageSource, MelSource, Source, WaveSource
-from visual_echoes.errors import EchoesError
+from visual_echoes.data.pairs import Wanted
+from visual_echoes.data.sources import ImageSource, MelSource, Source, WaveSource, open_split
 from visual_echoes.media import write_png
 from visual_echoes.media.drawing import spectrogram, tile
 from visual_echoes.media.tensors import unit_to_pixels
-from visual_echoes.training.recipe import AudioVQGANRecipe, ImageVQGANRecipe, JudgeRecipe, Recipe, VocoderRecipe
+from visual_echoes.training.recipe import ClassifierRecipe, ImageResidualRecipe, ImageVQGANRecipe, Recipe, TokensRecipe
 
 ROWS = 6  # items of each kind
 COLUMNS = 6  # the first is plain
@@ -37,7 +34,7 @@ def write_contact_sheet(recipe: Recipe, path: Path, seed: int = 0) -> None:
     blocks = []
     for kind, source in _sources(recipe):
         cells_BCHW = _varied(source, generator)
-        cells_BHWC = unit_to_pixels(cells_BCHW).movedim(1, -1).numpy() if kind == "pictures" else _mels(cells_BCHW)
+        cells_BHWC = unit_to_pixels(cells_BCHW).movedim(1, -1).numpy() if kind == "images" else _mels(cells_BCHW)
         if cells_BHWC.shape[-1] == 1:
             cells_BHWC = cells_BHWC.repeat(3, -1)
         blocks.append(tile(cells_BHWC, ROWS))
@@ -49,27 +46,17 @@ def write_contact_sheet(recipe: Recipe, path: Path, seed: int = 0) -> None:
 def _sources(recipe: Recipe) -> list[tuple[Wanted, Source]]:
     """What the recipe trains on, its mels as one channel."""
     layout, wanted = recipe.get_layout(), _wanted(recipe)
-    pictures: Source
-    waves: Source
-    if is_clip_folder(recipe.data):
-        clips = read_manifest(recipe.data, "train")
-        if not clips:
-            raise EchoesError(f"{recipe.data} has no clip in the split 'train'; prepare more clips.")
-        files = clips, files_root(recipe.data, recipe.root), layout, recipe.augmentation
-        pictures, waves = ClipImageSource(*files), ClipWaveSource(*files)
-    else:
-        split = read_split(recipe.data, "train", layout, wanted)
-        pictures, waves = ImageSource(split, recipe.augmentation), WaveSource(split, layout, recipe.augmentation)
-    found: dict[Wanted, Source] = {"pictures": pictures, "sounds": MelSource(waves, layout)}
-    return [(kind, found[kind]) for kind in wanted]
+    items = open_split(recipe.data, "train", layout, wanted, recipe.root)
+    mels = MelSource(WaveSource(items, layout, recipe.augmentation), layout)
+    return [(kind, ImageSource(items, recipe.augmentation) if kind == "images" else mels) for kind in wanted]
 
 
 def _wanted(recipe: Recipe) -> list[Wanted]:
-    if isinstance(recipe, ImageVQGANRecipe) or (isinstance(recipe, JudgeRecipe) and recipe.model.modality == "image"):
-        return ["pictures"]
-    if isinstance(recipe, AudioVQGANRecipe | VocoderRecipe | JudgeRecipe):
-        return ["sounds"]
-    return ["pictures", "sounds"]
+    if isinstance(recipe, ClassifierRecipe):
+        return ["images" if recipe.model.modality == "image" else "sounds"]
+    if isinstance(recipe, TokensRecipe):
+        return ["images", "sounds"]
+    return ["images" if isinstance(recipe, ImageVQGANRecipe | ImageResidualRecipe) else "sounds"]
 
 
 def _varied(source: Source, generator: torch.Generator) -> Tensor:

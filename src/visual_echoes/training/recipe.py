@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from visual_echoes.data.sources import Augmentation
+from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS, Layout
 from visual_echoes.metrics.classifiers import ClassifierConfig
 from visual_echoes.model.blocks import NORM_EPS
-from visual_echoes.model.masking import LaterFields
+from visual_echoes.model.upgrade import LaterFields
 from visual_echoes.tokenizers.cells import RefinerConfig
 from visual_echoes.training.residual import DecoderLoss
 from visual_echoes.training.settings import FREE_TO_CHANGE, TrainSettings
@@ -175,11 +175,13 @@ class TransformerModel(LaterFields):
 
 
 class TransformerRecipe(_PartRecipe):
-    """Trains the transformer on the tokens of two trained tokenizers."""
+    """Trains the transformer on the tokens of trained tokenizers."""
 
     kind: Literal["transformer"]
     image_vqgan: Path
     audio_vqgan: Path
+    image_semantic: Path | None = None  # where the layout has streams of these names
+    audio_semantic: Path | None = None
     model: TransformerModel
     objective: MaskingObjective = MaskingObjective()
     image_copies: int = Field(default=1, ge=1)  # varied versions of each image in the token cache
@@ -213,11 +215,16 @@ class AutoregressiveRecipe(_Recipe):
 TokensRecipe = TransformerRecipe | AutoregressiveRecipe  # those that train on the tokens of two tokenizers
 
 
-class JudgeRecipe(_Recipe):
-    """Trains a classifier of images or sounds that judges what is generated."""
+class ClassifierRecipe(_Recipe):
+    """Trains a classifier of images or sounds, by which what is generated is measured."""
 
-    kind: Literal["judge"]
+    kind: Literal["classifier", "judge"]  # the second in recipes of older versions
     model: ClassifierConfig
+
+    def fingerprint(self) -> str:
+        """The same by either name of the kind, so that runs of older versions go on."""
+        older = self if self.kind == "judge" else self.model_copy(update={"kind": "judge"})
+        return super(ClassifierRecipe, older).fingerprint()
 
 
 Recipe = Annotated[
@@ -228,7 +235,7 @@ Recipe = Annotated[
     | VocoderRecipe
     | TransformerRecipe
     | AutoregressiveRecipe
-    | JudgeRecipe,
+    | ClassifierRecipe,
     Field(discriminator="kind"),
 ]
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Recipe)

@@ -21,7 +21,7 @@ from visual_echoes.training.devices import Device, on_gpu
 from visual_echoes.training.inputs import inputs_digest, tokenizer_sources
 from visual_echoes.training.log import import_wandb
 from visual_echoes.training.loop import fit
-from visual_echoes.training.recipe import ImageResidualRecipe, JudgeRecipe, Recipe, ResidualRecipe, VocoderRecipe
+from visual_echoes.training.recipe import ClassifierRecipe, ImageResidualRecipe, Recipe, ResidualRecipe, VocoderRecipe
 from visual_echoes.training.task import Task
 
 
@@ -66,16 +66,15 @@ def train(
         wandb_project=wandb_project,
     )  # fmt: skip
     folder = recipe.output / MODEL_FOLDER
-    if isinstance(recipe, JudgeRecipe):
+    if isinstance(recipe, ClassifierRecipe):
         save_classifier(folder, trained, recipe.model, recipe.get_layout(), read_groups(recipe.data))
         return folder
     if isinstance(task, AutoregressiveTask):
         save_autoregressive(folder, trained, task.config)
         return folder
-    name, kind = PARTS[recipe.kind], _part_kind(recipe)
     model = Model(
-        name=recipe.output.name, version=__version__, layout=run_layout(recipe, task), parts={name: trained},
-        sampling=SamplingSettings(), kinds={name: kind}, configs={name: task.export_config()},
+        name=recipe.output.name, version=__version__, layout=run_layout(recipe, task),
+        parts={PARTS[recipe.kind]: trained}, sampling=SamplingSettings(),
     )  # fmt: skip
     save_model(folder, model, half=False)
     return folder

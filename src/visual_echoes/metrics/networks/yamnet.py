@@ -69,6 +69,10 @@ class YAMNet(Backbone):
     def look(self, items: Sequence[Tensor] | Tensor) -> list[Look]:
         return [self._look(*self._patches(wave_N)) for wave_N in items]
 
+    def patches(self, wave_N: Tensor) -> Tensor:
+        """Embeddings of the patches of a waveform at 16 kHz, float32 (P, D)."""
+        return torch.from_numpy(self._patches(wave_N)[1].astype(np.float32) * FEATURE_SCALE)
+
     def probabilities(self, items: Sequence[Tensor] | Tensor) -> Tensor:
         """Means over the patches of each class's own probability, float64 (B, K)."""
         logits = [(self._patches(wave_N)[0].astype(np.float64) - SCORE_ZERO) * SCORE_SCALE for wave_N in items]
