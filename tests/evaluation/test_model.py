@@ -53,7 +53,7 @@ def test_a_model_without_fault(perfect_report: Report) -> None:
     assert made["image_diversity"] == pytest.approx(1.0)
     assert (made["image_nearest"], made["image_closest"]) == (real["image_nearest"], real["image_closest"])
     assert made["pairs_agree"] == 1.0
-    assert made["image_first_classes"] == 10
+    assert made["image_first_missing"] == 0
     assert made["pairs_largest"] == pytest.approx(0.1)
     assert made["sound_peak"] == pytest.approx(real["sound_peak"], abs=1e-6)
     assert perfect_report.columns["unguided"].settings["guidance"] == 1.0

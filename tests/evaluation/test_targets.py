@@ -19,7 +19,7 @@ CASES: list[Case] = [
     ("generated", "sound_right", 0.93, 0.929),
     ("generated", "image_right", 0.93, 0.929),
     ("generated", "pairs_agree", 0.90, 0.899),
-    ("generated", "pairs_classes", 10, 9),
+    ("generated", "pairs_missing", 0, 1),
     ("generated", "pairs_largest", 0.20, 0.201),
     ("generated", "image_diversity", 0.8, 0.799),
 ]

@@ -19,9 +19,8 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.case import ROWS, Case, Reconstruction, RowName, UnusableFiles, find_problems
 from visual_echoes.evaluation.features import Seen, see_files
 from visual_echoes.evaluation.fidelity import ImageDistance, image_fidelity, sound_fidelity
-from visual_echoes.evaluation.listing import FEWEST, WORDS, Listing
-from visual_echoes.evaluation.measures import WORDS as ITEMS
-from visual_echoes.evaluation.measures import backbone_facts, measures_of, versions
+from visual_echoes.evaluation.listing import FEWEST, Listing
+from visual_echoes.evaluation.measures import WORDS, backbone_facts, measures_of, versions
 from visual_echoes.evaluation.measuring import DRAW_SEED, KERNEL_ITEMS, common_logits, confuse, measure, merged
 from visual_echoes.evaluation.records import Column, Figure, Report
 from visual_echoes.layout import Modality
@@ -75,7 +74,7 @@ def evaluate_files(
     for _, modality, listing in case.listings():
         if modality in case.measured and len(listing.files) < FEWEST:
             raise EchoesError(
-                f"{len(listing.files)} {WORDS[modality]} of {listing.source} can be measured; a figure needs {FEWEST} "
+                f"{len(listing.files)} {WORDS[modality]}s of {listing.source} can be measured; a figure needs {FEWEST} "
                 "or more."
             )
     case, round_trips = _with_round_trips(case, steps)
@@ -90,7 +89,7 @@ def evaluate_files(
         elif not (row == "round trip" and "real" not in case.rows):  # a round trip needs real files
             notes[NO_ROW[row]] = None
     report = Report(
-        title="Evaluation of " + ("pairs" if case.of_pairs else WORDS[case.measured[0]]),
+        title="Evaluation of " + ("pairs" if case.of_pairs else f"{WORDS[case.measured[0]]}s"),
         protocol=(HALVES if "real" in columns else "") + PROTOCOL, settings=_settings(), versions=versions(),
         backbones={backbone.name: backbone_facts(backbone) for backbone in backbones},
         measures=measures_of(columns, backbones), columns=columns, problems=problems, notes=tuple(notes),
@@ -155,7 +154,7 @@ def _described(case: Case, row: RowName, eyes: _Eyes) -> Column:
     """Which files a row has, and how its images and sounds go together."""
     sides = case.rows[row]
     sources = {modality: listing.facts for modality, listing in sides.items()}
-    counts = {f"{ITEMS[modality]}_files": Figure(value=source.files) for modality, source in sources.items()}
+    counts = {f"{WORDS[modality]}_files": Figure(value=source.files) for modality, source in sources.items()}
     return Column(figures=counts, sources=sources) | (_pairs(sides, eyes) if len(sides) > 1 else Column())
 
 

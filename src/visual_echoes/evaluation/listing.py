@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from visual_echoes.errors import EchoesError
+from visual_echoes.evaluation.measures import WORDS
 from visual_echoes.evaluation.records import Source
 from visual_echoes.files import file_digest
 from visual_echoes.layout import Modality
@@ -23,7 +24,6 @@ from visual_echoes.paths import as_stored, composed, contents_of, shown, spelt
 from visual_echoes.provenance.mark import says_synthetic
 
 KINDS: dict[Modality, tuple[Kind, Kind]] = {"image": ("image", "video"), "audio": ("audio", "video")}
-WORDS: dict[Modality, str] = {"image": "images", "audio": "sounds"}
 FEWEST = 2  # of one item nothing can be said about a distribution
 MAX_MANIFEST_BYTES = 64 << 20
 ID = "id"
@@ -83,7 +83,7 @@ def list_folder(folder: Path, modality: Modality) -> Listing:
         EchoesError: no folder, fewer than two files, or two files of one name that are not one item of ours.
     """
     if not folder.is_dir():
-        raise EchoesError(f"{folder} is no folder; name a folder of {WORDS[modality]}, or give a --manifest.")
+        raise EchoesError(f"{folder} is no folder; name a folder of {WORDS[modality]}s, or give a --manifest.")
     found: dict[str, list[Path]] = {}
     contents = contents_of(folder)
     for path in sorted(contents.files):
@@ -175,7 +175,7 @@ def _enough(listing: Listing) -> Listing:
     if len(listing.files) < FEWEST:
         found = "only one file" if listing.files else "no files"
         raise EchoesError(
-            f"{listing.source} holds {found} to measure as {WORDS[listing.modality]}; a figure needs {FEWEST} or more."
+            f"{listing.source} holds {found} to measure as {WORDS[listing.modality]}s; a figure needs {FEWEST} or more."
         )
     return listing
 

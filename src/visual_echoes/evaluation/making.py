@@ -117,7 +117,10 @@ def measure_results(
 ) -> Column:
     """Figures of what `make` made for a target."""
     if target in ORDERS:
-        return _measure_pairs(test, target, [(_images(result)[0], _sounds(result)[0]) for result in results])
+        pairs = [(test.classes("image", _images(r)[0]), test.classes("audio", _sounds(r)[0])) for r in results]
+        images, sounds = ([*each] for each in zip(*pairs, strict=True))
+        matrices = _matrix(test, target, torch.cat(images), torch.cat(sounds)) if target == "pairs" else {}
+        return Column(figures=pair_figures(target, images, sounds, test.groups), matrices=matrices)
     given: Modality = "image" if target == "sound" else "audio"
     groups_B = test.sides[given].groups_B
     if target == "sound":
@@ -175,24 +178,16 @@ def over_seeds(seeds: Sequence[dict[str, float]]) -> dict[str, Figure]:
     return figures
 
 
-def _measure_pairs(test: EvaluationSet, target: Target, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Column:
-    images = [test.classes("image", images_BHWC) for images_BHWC, _ in pairs]
-    sounds = [test.classes("audio", waves_BN) for _, waves_BN in pairs]
-    matrices = _matrix(test, target, torch.cat(images), torch.cat(sounds)) if target == "pairs" else {}
-    return Column(figures=pair_figures(target, images, sounds, test.groups), matrices=matrices)
-
-
 def pair_figures(prefix: str, images: Sequence[Tensor], sounds: Sequence[Tensor], groups: int) -> dict[str, Figure]:
     """Figures of pairs from the classes (B,) of their images and of their sounds, one of each per seed.
 
-    Classes that appear are the fewest, and the most frequent one's share the largest, of any seed's images or sounds.
+    The classes that never appear are the most, and the most frequent one's share the largest, of any seed's images
+    or sounds.
     """
     shares = [scores.group_shares(classes_B, groups) for classes_B in (*images, *sounds)]
-    classes = min(int((share_G > 0).sum()) for share_G in shares)
     return {
         f"{prefix}_agree": Figure.of_seeds([scores.share(i == s) for i, s in zip(images, sounds, strict=True)]),
-        f"{prefix}_classes": Figure(value=classes),
-        f"{prefix}_missing": Figure(value=groups - classes),
+        f"{prefix}_missing": Figure(value=max(int((share_G == 0).sum()) for share_G in shares)),
         f"{prefix}_largest": Figure(value=max(float(share_G.max()) for share_G in shares)),
     }
 
