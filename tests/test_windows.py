@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 import tiny
 from visual_echoes import EchoesError, VisualEchoes
+from visual_echoes import windows as module
 from visual_echoes.layout import get_layout
 from visual_echoes.windows import _continued, column, crossfade, known_columns, long_sound, plan_windows
 
@@ -111,3 +113,22 @@ def test_equal_sounds_fade_into_themselves_and_others_keep_their_level() -> None
     np.testing.assert_allclose(10 * np.log10(power / 0.01), 0.0, atol=0.7)
     assert np.array_equal(crossfade(np.zeros(5, np.float32), np.zeros(5, np.float32)), np.zeros(5, np.float32))
     assert crossfade(noise[0, :0], noise[1, :0]).shape == (0,)
+
+
+def test_what_a_window_is_taken_for_holds_for_those_that_continue_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = VisualEchoes(tiny.model_with_meaning(), torch.device("cpu"))
+    layout = model.layout
+    windows = plan_windows(layout, 6 * layout.samples)
+    given: list[tuple[bool, int]] = []
+    real = module.generate
+
+    def spied(score: Any, streams: Any, tokens: Any, masked: Any, *rest: Any) -> Any:
+        made = real(score, streams, tokens, masked, *rest)
+        given.append((bool(masked["label"].any()), int(made["label"])))
+        return made
+
+    monkeypatch.setattr(module, "generate", spied)
+    images = [image(30 * number) for number in range(len(windows))]
+    list(long_sound(model, windows, images, 6 * layout.samples, steps=2))
+    assert [hidden for hidden, _ in given] == [True] + [False] * (len(windows) - 1)
+    assert len({label for _, label in given}) == 1

@@ -23,7 +23,7 @@ from visual_echoes.model.fast import scorer
 from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import with_changes
 from visual_echoes.pipeline import MAX_SEED, VisualEchoes
-from visual_echoes.request import Given, label_codes, start
+from visual_echoes.request import Given, label_codes, label_stream, start
 
 OVERLAP = 0.25  # of a window, known to the next one
 FADE = 0.01  # seconds from one sound to the next at a cut
@@ -101,7 +101,7 @@ def long_sound(
         windows: of `plan_windows`.
         images: what each window is made for, in order; taken one by one.
         samples: length of the whole.
-        label: what all of it shows; None lets the model tell for each window.
+        label: what all of it shows; None lets the model tell for each window that starts afresh.
         **settings: as for `VisualEchoes.image_to_audio`.
 
     Raises:
@@ -114,7 +114,8 @@ def long_sound(
     labels = label_codes(echoes.layout, label, 1)
     score = scorer(echoes.codec.transformer, changed.kv_refresh_every)
     joiner = _Joiner(echoes.layout, samples)
-    before: Tensor | None = None
+    before: dict[str, Tensor] = {}
+    named = label_stream(echoes.layout)
     pictures = iter(images)
     for number, window in enumerate(windows):
         image = next(pictures, None)
@@ -124,12 +125,13 @@ def long_sound(
         views = None if fitted.view is None else fitted.view[None]
         given = Given(1, pictures=fitted.pixels[None], views=views, labels=labels)
         tokens, masked = (dict(by_stream) for by_stream in start(echoes.codec, given, slice(0, 1), None))
-        if window.continues and before is not None:
-            tokens["audio"], masked["audio"] = _continued(echoes.layout, before, masked["audio"])
+        if window.continues:
+            tokens["audio"], masked["audio"] = _continued(echoes.layout, before["audio"], masked["audio"])
+            if named is not None:  # what was heard goes on
+                tokens[named.name], masked[named.name] = before[named.name], torch.zeros_like(masked[named.name])
         generator = torch.Generator().manual_seed((seed + number * _WINDOW_SEEDS) % MAX_SEED)
-        made = generate(score, echoes.layout.streams, tokens, masked, plan, changed, [generator], None)
-        before = made["audio"]
-        wave_N = echoes.codec.vocode(echoes.codec.decode_mels(before))[0]
+        before = generate(score, echoes.layout.streams, tokens, masked, plan, changed, [generator], None)
+        wave_N = echoes.codec.vocode(echoes.codec.decode_mels(before["audio"]))[0]
         yield from joiner.add(window, wave_N)
         if report is not None:
             report(number + 1, len(windows))
