@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import tiny
 from visual_echoes import EchoesError, VisualEchoes
-from visual_echoes import windows as module
 from visual_echoes.layout import get_layout
+from visual_echoes.model.sampling import generate
 from visual_echoes.windows import _continued, column, crossfade, known_columns, long_sound, plan_windows
 
 LAYOUT = tiny.LAYOUT
@@ -120,14 +120,13 @@ def test_what_a_window_is_taken_for_holds_for_those_that_continue_it(monkeypatch
     layout = model.layout
     windows = plan_windows(layout, 6 * layout.samples)
     given: list[tuple[bool, int]] = []
-    real = module.generate
 
     def spied(score: Any, streams: Any, tokens: Any, masked: Any, *rest: Any) -> Any:
-        made = real(score, streams, tokens, masked, *rest)
+        made = generate(score, streams, tokens, masked, *rest)
         given.append((bool(masked["label"].any()), int(made["label"])))
         return made
 
-    monkeypatch.setattr(module, "generate", spied)
+    monkeypatch.setattr("visual_echoes.windows.generate", spied)
     images = [image(30 * number) for number in range(len(windows))]
     list(long_sound(model, windows, images, 6 * layout.samples, steps=2))
     assert [hidden for hidden, _ in given] == [True] + [False] * (len(windows) - 1)

@@ -12,7 +12,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
 from checkpoints.convert.published import tensors, write
@@ -32,7 +34,7 @@ from docs.blocks import (
     parse,
 )
 from visual_echoes.cli import app
-from visual_echoes.media import read_image
+from visual_echoes.media import read_image, write_mp4
 
 EXAMPLES = ROOT / "src/visual_echoes/examples/scenes"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -46,6 +48,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         read_image(EXAMPLES / "dog.png").save(tmp_path / name)
     for name in ("recording.wav", "dog.wav"):
         shutil.copy(EXAMPLES / "dog.wav", tmp_path / name)
+    wave, rate = soundfile.read(EXAMPLES / "dog.wav", dtype="float32")
+    write_mp4(tmp_path / "clip.mp4", np.asarray(read_image(EXAMPLES / "dog.png")), wave, rate, {})
     for name, checkpoint in (("taming_vqgan_tiny", "last.ckpt"), ("hifigan_tiny", "g_02500000")):
         write(tmp_path, tensors(name)).rename(tmp_path / checkpoint)
     (tmp_path / "my-clips").mkdir()
