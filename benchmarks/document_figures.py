@@ -56,7 +56,7 @@ from visual_echoes.evaluation.measurement import (
     read_measurement,
     write_measurement,
 )
-from visual_echoes.studies.figures import FIGURES
+from visual_echoes.evaluation.measures import FIGURES
 from visual_echoes.studies.findings import show
 from visual_echoes.studies.queue import PLOT_FILE, REPORT_FILE
 from visual_echoes.studies.registry import EXPERIMENTS
@@ -189,9 +189,9 @@ def experiment_table(name: str, folder: Path) -> Table:
     rows = []
     for row in report.rows:
         cells = [show(row.figures[key], FIGURES[key]) if key in row.figures else None for key in headline]
-        rows.append((row.label, *cells, *[report.seconds[row.label].mean] * experiment.timed))
-    words = {"pictures": "images", "sounds": "sounds", "pairs": "pairs"}
-    counts = ", ".join(f"{report.facts['counts'][key]} {word}" for key, word in words.items())
+        rows.append((row.label, *cells, *[report.seconds[row.label].value] * experiment.timed))
+    items = {name.replace("pictures", "images"): count for name, count in report.facts["counts"].items()}
+    counts = ", ".join(f"{items[name]} {name}" for name in ("images", "sounds", "pairs"))
     plot = PLOTS / f"{name}-{folder.name}.png"
     plot.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / PLOT_FILE, plot)

@@ -16,17 +16,17 @@ from pathlib import Path
 
 import torch
 from measuring import add_output, of_records, show
+from probes import LinearProbe, fit_probe, look_at
 from torch import Tensor
 
 from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.data.pairs import read_groups, read_split
 from visual_echoes.evaluation.measurement import ONLY, Cell
-from visual_echoes.evaluation.probes import LinearProbe, fit_probe, look_at
 from visual_echoes.layout import Layout, get_layout
 from visual_echoes.media.tensors import pixels_to_unit, unit_to_pixels
 from visual_echoes.metrics.distances import frechet_distance
 from visual_echoes.metrics.fidelity import psnr
-from visual_echoes.metrics.networks.offline import EfficientNetJudge
+from visual_echoes.metrics.networks.packages import EfficientNet
 from visual_echoes.tokenizers.residual import ResidualTokenizer
 
 LEVELS = (1, 2, 4, 6, 8)
@@ -39,7 +39,7 @@ BATCH = 64
 class Eye:
     """EfficientNet with a probe, and what it says of the real test images."""
 
-    judge: EfficientNetJudge
+    judge: EfficientNet
     probe: LinearProbe
     real_BCHW: Tensor
     groups_B: Tensor
@@ -56,7 +56,7 @@ class Eye:
 
 def look(data: Path, layout: Layout) -> Eye:
     """An eye for the kinds of a prepared folder."""
-    judge = EfficientNetJudge()
+    judge = EfficientNet()
     fitted = []
     for name, count in (("train", TRAINED_PER_KIND), ("valid", VALID_PER_KIND)):
         split = read_split(data, name, layout, ["images"])

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visual_echoes.evaluation.files.scores import divergence
 from visual_echoes.files import write_text
 from visual_echoes.metrics.distances import frechet_distance
 from visual_echoes.metrics.networks import clip, inception, vggish, wav2clip
+from visual_echoes.metrics.scores import divergence
 
 OUTPUT = Path("docs/measurements/metric-conventions.json")
 PEAK, CLASSES, PAIRS = 40.0, 527, 100

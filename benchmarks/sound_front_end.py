@@ -16,17 +16,17 @@ from pathlib import Path
 
 import torch
 from measuring import add_output, of_records, show
+from probes import LinearProbe, fit_probe, look_at
 from scipy.signal import resample_poly
 from torch import Tensor
 
 from visual_echoes.audio import wave_to_mel
 from visual_echoes.data.pairs import read_groups, read_split
 from visual_echoes.evaluation.measurement import Cell, Table
-from visual_echoes.evaluation.probes import LinearProbe, fit_probe, look_at
 from visual_echoes.layout import Layout, get_layout
 from visual_echoes.media.tensors import pcm_to_wave
 from visual_echoes.metrics.distances import frechet_distance
-from visual_echoes.metrics.networks.offline import YAMNetJudge
+from visual_echoes.metrics.networks.yamnet import YAMNet
 from visual_echoes.training.vocoder_losses import log_mel_distance
 from visual_echoes.vocoders import GriffinLim, Vocoder
 
@@ -65,7 +65,7 @@ FRONT_ENDS = (
 class Ear:
     """YAMNet with a probe, and what it says of the real test sounds."""
 
-    judge: YAMNetJudge
+    judge: YAMNet
     probe: LinearProbe
     real_BN: Tensor
     groups_B: Tensor
@@ -82,7 +82,7 @@ class Ear:
 
 def listen(data: Path, layout: Layout) -> Ear:
     """An ear for the kinds of a prepared folder."""
-    judge = YAMNetJudge()
+    judge = YAMNet()
     waves, groups, logits = {}, {}, {}
     for name in ("train", "valid", "test"):
         split = read_split(data, name, layout, ["sounds"])

@@ -1,8 +1,8 @@
 """How far the tokenizers' quality bounds what is generated: smaller codebooks, the same small transformer.
 
 Both tokenizers get a codebook of fewer codes, fitted to what their encoders make of training items (k-means), and stay
-as they are otherwise. For each size the transformer of recipes/scenes/quality.toml is trained on the tokens, and the
-judges say which class they take the round trip and the generated items for; sounds are made by Griffin-Lim throughout.
+as they are otherwise. For each size the transformer of recipes/scenes/quality.toml is trained on the tokens, and
+classifiers say which class they take the round trip and the generated items for; sounds are made by Griffin-Lim.
 Every training resumes. Run from the repository's root, after `echoes data scenes`:
 
     python benchmarks/tokenizer_quality.py --runs reports/tokenizer-quality [-o FILE]
@@ -27,11 +27,13 @@ from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.data.pairs import read_split
 from visual_echoes.data.sources import ImageSource, MelSource, Source, WaveSource
-from visual_echoes.evaluation.ceiling import measure_round_trip
-from visual_echoes.evaluation.exam import Exam
-from visual_echoes.evaluation.generated import Amounts, Meter, measure_generated
+from visual_echoes.evaluation.evaluation_set import EvaluationSet
+from visual_echoes.evaluation.making import Amounts, Meter, Target, make, measure_results
 from visual_echoes.evaluation.measurement import ONLY, Table
-from visual_echoes.evaluation.packaged import packaged_judge
+from visual_echoes.evaluation.measuring import merged
+from visual_echoes.evaluation.round_trip import measure_round_trip
+from visual_echoes.layout import MODALITIES
+from visual_echoes.metrics.classifiers import packaged_classifier
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.tokenizers.base import Tokenizer, TokenizerName
 from visual_echoes.tokenizers.vqgan import VQGAN
@@ -42,7 +44,8 @@ RECIPE = Path("recipes/scenes/quality.toml")
 ITEMS = 2000  # training items whose latents a codebook is fitted to
 ROUNDS = 20  # of k-means
 AMOUNTS = Amounts(seeds=(0, 1, 2), pairs=60, sound_repeats=3)
-PICTURES = 120
+IMAGES = 120
+TARGETS: tuple[Target, ...] = ("sound", "image", "pairs")
 BATCH = 64
 
 
@@ -63,18 +66,19 @@ def main() -> None:
         parts = [*folders.values(), train(own)]
         model = assemble(parts, "quality", "", source.sampling)
         echoes = VisualEchoes(model, torch.device("cpu"))
-        judges = packaged_judge("scenes-image"), packaged_judge("scenes-audio")
-        exam = Exam(echoes, recipe.data, *judges, BATCH, PICTURES)
-        trip = measure_round_trip(exam)
-        made = measure_generated(exam, AMOUNTS, source.sampling, Meter(None, 0))
+        classifiers = {modality: packaged_classifier(f"scenes-{modality}") for modality in MODALITIES}
+        test = EvaluationSet(echoes, recipe.data, classifiers, BATCH, IMAGES)
+        trip = measure_round_trip(test)
+        results = {target: make(test, echoes, target, source.sampling, AMOUNTS, Meter()) for target in TARGETS}
+        made = merged(measure_results(test, target, found) for target, found in results.items()).figures
         rows.append(
             {
                 "codes": codes,
-                "round_trip": {"pictures": trip.pictures.right, "sounds": trip.sounds.right},
-                "psnr_db": trip.pictures.psnr_db,
-                "picture_to_sound": made.picture_to_sound.judged.right,
-                "sound_to_picture": made.sound_to_picture.judged.right,
-                "pairs_agree": made.pairs["together"].agree,
+                "round_trip": {"images": trip["image_right"], "sounds": trip["sound_right"]},
+                "psnr_db": trip["image_psnr"],
+                "image_to_sound": made["sound_right"],
+                "sound_to_image": made["image_right"],
+                "pairs_agree": made["pairs_agree"],
             }
         )
         print(rows[-1], flush=True)
@@ -83,14 +87,14 @@ def main() -> None:
 
 
 def as_table(rows: list[dict[str, Any]]) -> Table:
-    spreads = ("picture_to_sound", "sound_to_picture", "pairs_agree")
+    spreads = ("image_to_sound", "sound_to_image", "pairs_agree")
     return Table(
         columns=("codes", "images, round trip", "sounds, round trip", "image PSNR, dB", "image to sound",
                  "sound to image", "pairs agree"),
         rows=tuple(
             (
-                str(row["codes"]), row["round_trip"]["pictures"], row["round_trip"]["sounds"], row["psnr_db"],
-                *(f"{row[name].mean:.3f} ± {row[name].deviation:.3f}" for name in spreads),
+                str(row["codes"]), row["round_trip"]["images"], row["round_trip"]["sounds"], row["psnr_db"],
+                *(row[name].text(".3f") for name in spreads),
             )
             for row in rows
         ),
@@ -104,15 +108,15 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     for axes, trip, made in zip(
-        figure.subplots(1, 2), ("pictures", "sounds"), ("sound_to_picture", "picture_to_sound"), strict=True
+        figure.subplots(1, 2), ("images", "sounds"), ("sound_to_image", "image_to_sound"), strict=True
     ):
         kept, right = [row["round_trip"][trip] for row in rows], [row[made] for row in rows]
-        means, deviations = [value.mean for value in right], [value.deviation for value in right]
+        means, deviations = [value.value for value in right], [value.deviation for value in right]
         axes.errorbar(kept, means, deviations, marker="o", capsize=3)
         for row, x, y in zip(rows, kept, means, strict=True):
             axes.annotate(f"{row['codes']} codes", (x, y), (4, 6), textcoords="offset points")
-        axes.set_xlabel(f"{trip} judged right after the round trip")
-        axes.set_ylabel(f"{made.replace('_', ' ')}: judged right")
+        axes.set_xlabel(f"{trip} classified right after the round trip")
+        axes.set_ylabel(f"{made.replace('_', ' ')}: classified right")
     figure.savefig(path, dpi=120)
 
 

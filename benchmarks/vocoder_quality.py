@@ -1,4 +1,4 @@
-"""A model's vocoder against Griffin-Lim on held-out sounds: distance, judged class, speed.
+"""A model's vocoder against Griffin-Lim on held-out sounds: distance, class, speed.
 
 Both make sounds of the true mels and of those that come out of the tokenizer. Medians of interleaved repeats for the
 speed. Run from the repository's root:
@@ -17,9 +17,10 @@ from measuring import add_output, show
 from torch import Tensor
 
 from visual_echoes.data.pairs import read_groups
-from visual_echoes.evaluation.exam import Exam
+from visual_echoes.evaluation.evaluation_set import EvaluationSet
 from visual_echoes.evaluation.measurement import ONLY, Table
-from visual_echoes.evaluation.packaged import packaged_judge
+from visual_echoes.layout import MODALITIES
+from visual_echoes.metrics.classifiers import packaged_classifier
 from visual_echoes.metrics.networks.second_opinions import second_opinions
 from visual_echoes.metrics.scores import share
 from visual_echoes.pipeline import VisualEchoes
@@ -39,22 +40,23 @@ def main() -> None:
     add_output(parser)
     arguments = parser.parse_args()
     echoes = VisualEchoes.from_pretrained(arguments.model, device="cpu")
-    judges = packaged_judge("scenes-image"), packaged_judge("scenes-audio")
-    exam = Exam(echoes, arguments.data, *judges, BATCH, pictures=60)
+    classifiers = {modality: packaged_classifier(f"scenes-{modality}") for modality in MODALITIES}
+    test = EvaluationSet(echoes, arguments.data, classifiers, BATCH, images=60)
+    sounds = test.sides["audio"]
     codec, layout = echoes.codec, echoes.layout
     yamnet = second_opinions(read_groups(arguments.data), layout).get("audio")
     first = layout.mel_offset * layout.hop
-    real_BN = torch.from_numpy(exam.waves_BN)[:, first : first + layout.samples]
-    mels = {"true mel": exam.mels_BMT, "tokenizer's mel": codec.decode_mels(codec.encode_mels(exam.mels_BMT))}
+    real_BN = torch.from_numpy(sounds.items)[:, first : first + layout.samples]
+    mels = {"true mel": test.mels_BMT, "tokenizer's mel": codec.decode_mels(codec.encode_mels(test.mels_BMT))}
     vocoders: dict[str, Vocoder] = {"vocoder": codec.vocoder, "griffin-lim": GriffinLim(layout)}
     rows = []
     for source, mel_BMT in mels.items():
-        sounds, seconds = vocode_in_turn(vocoders, mel_BMT)
-        for name, made_BN in sounds.items():
+        made, seconds = vocode_in_turn(vocoders, mel_BMT)
+        for name, made_BN in made.items():
             distance = float(stft_distance(made_BN, real_BN, layout))
-            judged = share(exam.judge_sounds(made_BN.numpy()) == exam.sound_groups_B)
-            opinion = None if yamnet is None else share(yamnet.classes(made_BN) == exam.sound_groups_B)
-            rows.append((source, name, distance, judged, opinion, len(made_BN) * layout.seconds / seconds[name]))
+            right = share(test.classes("audio", made_BN.numpy()) == sounds.groups_B)
+            opinion = None if yamnet is None else share(yamnet.classes(made_BN) == sounds.groups_B)
+            rows.append((source, name, distance, right, opinion, len(made_BN) * layout.seconds / seconds[name]))
     formats = {
         "multi-resolution STFT distance": ".3f", "classifier right": ".3f", "YAMNet right": ".3f",
         "times real time": ".0f",

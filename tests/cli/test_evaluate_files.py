@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Command
-from evaluation.files.material import write_images, write_silence, write_sounds
-from visual_echoes.evaluation.files.records import FilesReport
+from evaluation.material import write_images, write_silence, write_sounds
+from visual_echoes.evaluation.records import Report, read_report
 
 
 @pytest.fixture(autouse=True)
@@ -17,8 +17,8 @@ def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
 
 
-def report_of(folder: Path) -> FilesReport:
-    return FilesReport.model_validate_json((folder / "report.json").read_text())
+def report_of(folder: Path) -> Report:
+    return read_report(folder / "report.json")
 
 
 def test_sounds_of_two_folders(command: Command, model_folder: Path, tmp_path: Path) -> None:
@@ -32,12 +32,10 @@ def test_sounds_of_two_folders(command: Command, model_folder: Path, tmp_path: P
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[-2:] == [str(tmp_path / "report" / f"report.{end}") for end in ("json", "html")]
     report = report_of(tmp_path / "report")
-    assert [row.files["audio"] for row in report.rows.values() if row] == [12, 12, 12]
-    made = report.rows["made"]
-    assert made is not None
-    assert made.pairs is not None
-    assert made.pairs.confusion is not None
-    assert made.judged["audio"]["digits-audio"].kl is not None
+    assert [column["sound_files"] for column in report.columns.values()] == [12, 12, 12]
+    made = report.columns["made"]
+    assert made.matrices["pairs"].pairs == 12
+    assert "digits-audio_kl_softmax" in made.figures
     assert "FAD" not in result.stdout
     assert "n = 12 and 12 files" in result.stdout
     content = json.loads((tmp_path / "report" / "report.json").read_text())
@@ -52,9 +50,7 @@ def test_images_of_a_manifest(command: Command, tmp_path: Path) -> None:
         "evaluate", "pictures", "--manifest", tmp_path / "files.csv", "--judge", "digits", "-o", tmp_path / "report"
     )
     assert result.exit_code == 0, result.output
-    trip = report_of(tmp_path / "report").rows["round trip"]
-    assert trip is not None
-    assert trip.fidelity["SSIM"].mean == pytest.approx(1.0)
+    assert report_of(tmp_path / "report").columns["round trip"]["SSIM"] == pytest.approx(1.0)
 
 
 def test_pairs_with_real_ones(command: Command, tmp_path: Path) -> None:
@@ -63,7 +59,7 @@ def test_pairs_with_real_ones(command: Command, tmp_path: Path) -> None:
         write_sounds(tmp_path / name / "s", 5, seed)
     result = command(
         "evaluate", "pairs", tmp_path / "made/p", tmp_path / "made/s", "--real", tmp_path / "real/p",
-        tmp_path / "real/s", "--judge", "digits", "-o", tmp_path / "report",
+        tmp_path / "real/s", "--backbone", "digits", "-o", tmp_path / "report",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "image and sound agree" in result.stdout
@@ -125,8 +121,8 @@ def test_what_the_commands_write_is_judged_as_it_lies(
             assert result.exit_code == 0, result.output
             assert f"Note: {folders[1]} holds 5 of its items as videos, too, which were left out" in result.stderr
         report = json.loads((folders[1] / "report.json").read_text())
-        assert set(report["rows"]["made"]["files"].values()) == {5}
-        assert len(set(report["notes"])) == len(report["notes"]) == 1
+        assert {source["files"] for source in report["columns"]["made"]["sources"].values()} == {5}
+        assert sum("left out" in note for note in report["notes"]) == 1
 
 
 def test_names_that_are_no_utf8_are_judged_and_reported(command: Command, tmp_path: Path) -> None:

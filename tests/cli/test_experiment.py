@@ -27,7 +27,8 @@ def test_an_experiment_leaves_a_report_and_a_plot_and_says_what_it_found(
     module = import_module("visual_echoes.cli.experiment")  # whose name in the package is the command's
     monkeypatch.setattr(module, "DATA", {"debug": data})
     monkeypatch.setattr(
-        "visual_echoes.evaluation.packaged.packaged_judge", lambda name: toys.judge(name.removeprefix("debug-"))
+        "visual_echoes.metrics.classifiers.packaged_classifier",
+        lambda name: toys.classifier(name.removeprefix("debug-")),
     )
     output = tmp_path / "out"
     call = ("experiment", "order", "--model", model_folder, "-o", output, "--seeds", 2, "--pictures", 2, "--sounds", 2)
@@ -53,9 +54,9 @@ def test_a_wrong_request_gets_a_sentence(command: Command, arguments: tuple[str,
     assert message in result.output
 
 
-def test_a_layout_without_judges_is_named(command: Command, model_folder: Path, tmp_path: Path) -> None:
+def test_a_layout_without_classifiers_is_named(command: Command, model_folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     result = command("experiment", "order", "--model", model_folder, "-o", tmp_path / "out")
     assert result.exit_code == 1
-    assert "layout 'debug', for which there are no judges" in result.output
+    assert "layout 'debug', for which there are no classifiers" in result.output
     assert not (tmp_path / "out").exists()

@@ -13,8 +13,8 @@ from docs.blocks import ROOT
 from docs.unmeasured import PAGES, PHRASES
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.measurement import ONLY, Measurement, Table, read_measurement, write_measurement
-from visual_echoes.evaluation.records import Spread
-from visual_echoes.studies.report import ExperimentReport, Row, write_record
+from visual_echoes.evaluation.records import Figure, write_record
+from visual_echoes.studies.report import ExperimentReport, Row
 
 MEASURED = read_all()
 
@@ -83,14 +83,14 @@ def test_reports_of_experiments_are_taken_over(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(document_figures, "ROOT", tmp_path)
     monkeypatch.setattr(document_figures, "MEASUREMENTS", tmp_path / "docs/measurements")
     monkeypatch.setattr(document_figures, "PLOTS", tmp_path / "docs/figures")
-    once, spread = Spread.of([0.5]), Spread.of([0.25, 0.75])
+    once, spread = Figure.of_seeds([0.5]), Figure.of_seeds([0.25, 0.75])
     report = ExperimentReport(
         experiment="presets", question="?", facts={"counts": {"pictures": 3, "sounds": 4, "pairs": 5}}, seeds=(0, 1),
         rows=(
             Row(label="quality", x=None, series="", figures={"sound_right": spread, "picture_right": once}),
             Row(label="fast", x=None, series="", figures={"sound_right": once}),
         ),
-        finding="No difference.", seconds={"quality": Spread.of([1.5]), "fast": once},
+        finding="No difference.", seconds={"quality": Figure.of_seeds([1.5]), "fast": once},
     )  # fmt: skip
     folder = tmp_path / "reports/presets/digits"
     write_record(report, folder / "report.json")
@@ -99,7 +99,7 @@ def test_reports_of_experiments_are_taken_over(tmp_path: Path, monkeypatch: pyte
     taken = read_measurement(tmp_path / "docs/measurements/presets.json")
     assert taken.command == "echoes experiment presets"
     assert taken.tables["digits"].markdown() == (
-        "| digits | sounds judged right | images judged right | seconds an item |\n|---|---|---|---|\n"
+        "| digits | sounds classified right | images classified right | seconds an item |\n|---|---|---|---|\n"
         "| quality | 0.500 ± 0.354 | 0.500 ± 0.000 | 1.500 |\n| fast | 0.500 ± 0.000 |  | 0.500 |\n\n"
         "![presets on digits](figures/presets-digits.png)\n"
         "2 seeds, 3 images, 4 sounds, 5 pairs each.\n\n"

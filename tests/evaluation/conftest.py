@@ -8,10 +8,9 @@ import pytest
 
 import tiny
 from evaluation import toys
-from visual_echoes.evaluation.classes import evaluate_classes
-from visual_echoes.evaluation.report import ClassesReport, ScenesReport
-from visual_echoes.evaluation.scenes import evaluate_scenes
-from visual_echoes.evaluation.targets import DIGITS
+from visual_echoes.evaluation.model import evaluate_model
+from visual_echoes.evaluation.records import Report
+from visual_echoes.evaluation.targets import DIGITS, SCENES
 
 
 @pytest.fixture(scope="session")
@@ -21,22 +20,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def perfect_report(data: Path) -> ClassesReport:
+def perfect_report(data: Path) -> Report:
     """Of a model that answers with the right real items and loses nothing in the round trip."""
     model = toys.Copier(tiny.whole_model(), toys.split(0))
     model.codec = toys.Recall(model.model, toys.split(0))
-    return evaluate_classes(
-        model, data, toys.judge("image"), toys.judge("audio"), DIGITS, seeds=(0, 1), pairs=20, sound_repeats=2
-    )
+    return evaluate_model(model, data, toys.classifiers(), DIGITS, seeds=(0, 1), pairs=20, sound_repeats=2)
 
 
 @pytest.fixture(scope="session")
-def scenes_report(data: Path) -> ScenesReport:
+def scenes_report(data: Path) -> Report:
     """Of the same model, beside a baseline that is right and one that is always wrong; only images are seen twice."""
     model = toys.Copier(tiny.whole_model(), toys.split(0))
     model.codec = toys.Indexed(model.model, toys.split(0))
-    baselines = {"right": toys.Shifted(0), "wrong": toys.Shifted(1)}
-    return evaluate_scenes(
-        model, data, toys.judge("image"), toys.judge("audio"), baselines, {"image": toys.Opinion()},
-        seeds=(0, 1), pictures=30, pairs=20, sound_repeats=2,
+    return evaluate_model(
+        model, data, toys.classifiers(), SCENES, baselines={"right": toys.Shifted(0), "wrong": toys.Shifted(1)},
+        opinions={"image": toys.Opinion()}, seeds=(0, 1), images=30, pairs=20, sound_repeats=2,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A data set of ten toy digits, judges that read them without fault, and a model that hands back real items.
+"""A data set of ten toy digits, classifiers that read them without fault, and a model that hands back real items.
 
 An image of group g has its row g bright, a sound of group g is a tone in mel band g, so the mean of each row tells the
 group of either.
@@ -21,13 +21,14 @@ from visual_echoes.codec import Codec
 from visual_echoes.data.pairs import PairSplit, write_description, write_split
 from visual_echoes.layout import Layout, Modality
 from visual_echoes.media.tensors import pcm_to_wave
-from visual_echoes.metrics.classifiers import Judge, JudgeConfig
+from visual_echoes.metrics.classifiers import Classifier, ClassifierConfig
+from visual_echoes.metrics.networks.second_opinions import SecondOpinion
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import Result, VisualEchoes
 
 LAYOUT = tiny.LAYOUT
 GROUPS = [str(group) for group in range(10)]
-PICTURES, SOUNDS = 4, 2  # of each group
+IMAGES, SOUNDS = 4, 2  # of each group
 
 
 class RowMeans(nn.Module):
@@ -40,13 +41,13 @@ class RowMeans(nn.Module):
         return 50.0 * features_BD
 
 
-def judge(modality: Modality, layout: Layout = LAYOUT, groups: list[str] = GROUPS) -> Judge:
-    return Judge(JudgeConfig(modality=modality), RowMeans(), layout, groups)  # type: ignore[arg-type]
+def classifier(modality: Modality, layout: Layout = LAYOUT, groups: list[str] = GROUPS) -> Classifier:
+    return Classifier(ClassifierConfig(modality=modality), RowMeans(), layout, groups)  # type: ignore[arg-type]
 
 
 def split(seed: int = 0) -> PairSplit:
     noise = tiny.generator(seed)
-    image_groups, sound_groups = (torch.arange(10).repeat_interleave(count) for count in (PICTURES, SOUNDS))
+    image_groups, sound_groups = (torch.arange(10).repeat_interleave(count) for count in (IMAGES, SOUNDS))
     images = torch.randint(0, 120, (len(image_groups), 1, LAYOUT.image_size, LAYOUT.image_size), generator=noise)
     images[torch.arange(len(images)), :, image_groups] += 130
     hertz_per_bin = LAYOUT.sample_rate / LAYOUT.n_fft
@@ -81,35 +82,35 @@ class Copier(VisualEchoes):
         self.calls: list[dict[str, Any]] = []
 
     def image_to_audio(self, images: Any, **request: Any) -> Result:
-        asked = judge("image").classes(torch.from_numpy(np.stack(images)).movedim(-1, 1))
+        asked = classifier("image").classes(torch.from_numpy(np.stack(images)).movedim(-1, 1))
         return self._answer(None, asked + self.offset, request)
 
     def audio_to_image(self, sounds: Any, **request: Any) -> Result:
-        asked = judge("audio").classes(torch.from_numpy(np.stack([wave for wave, _ in sounds])))
+        asked = classifier("audio").classes(torch.from_numpy(np.stack([wave for wave, _ in sounds])))
         return self._answer(asked + self.offset, None, request)
 
     def generate_pair(self, count: int = 1, **request: Any) -> Result:
         groups = torch.arange(count) % 10
         return self._answer(groups, groups + self.offset, request)
 
-    def _answer(self, pictures: Tensor | None, sounds: Tensor | None, request: dict[str, Any]) -> Result:
+    def _answer(self, images: Tensor | None, sounds: Tensor | None, request: dict[str, Any]) -> Result:
         self.calls.append(request)
-        images = audio = mels = None
-        if pictures is not None:
-            chosen = self.source.images[self._choose(pictures % 10, PICTURES)]
-            images = chosen.movedim(1, -1).contiguous().numpy()
+        made = audio = mels = None
+        if images is not None:
+            chosen = self.source.images[self._choose(images % 10, IMAGES)]
+            made = chosen.movedim(1, -1).contiguous().numpy()
         if sounds is not None:
             waves = pcm_to_wave(self.source.sounds[self._choose(sounds % 10, SOUNDS)])
             audio, mels = waves.numpy(), wave_to_mel(waves, self.layout).numpy()
-        first, count = request["seed"], len(pictures if sounds is None else sounds)  # type: ignore[arg-type]
+        first, count = request["seed"], len(images if sounds is None else sounds)  # type: ignore[arg-type]
         settings = SamplingSettings(**{k: v for k, v in request.items() if k in SamplingSettings.model_fields})
-        return Result(images, audio, mels, self.layout.sample_rate, tuple(range(first, first + count)), settings)
+        return Result(made, audio, mels, self.layout.sample_rate, tuple(range(first, first + count)), settings)
 
     def _choose(self, groups: Tensor, of_each: int) -> Tensor:
         """Items of the groups: the first of each, or one after the other."""
         if self.monotone:
             return groups * of_each
-        turns = torch.stack([(groups[:place] == group).sum() for place, group in enumerate(groups)])
+        turns = torch.stack([(groups[:index] == group).sum() for index, group in enumerate(groups)])
         return groups * of_each + turns % of_each
 
 
@@ -126,16 +127,16 @@ class Recall(Codec):
         self.spoilt = spoilt
         self.given: Any = None
 
-    def encode_images(self, pictures_BHWC: np.ndarray) -> Tensor:
-        self.given = pictures_BHWC
-        return self._tokens(len(pictures_BHWC), self.layout.image_tokens)
+    def encode_images(self, images_BHWC: np.ndarray) -> Tensor:
+        self.given = images_BHWC
+        return self._tokens(len(images_BHWC), self.layout.image_tokens)
 
     def decode_images(self, tokens_BI1: Tensor) -> np.ndarray:
-        judged = judge("image").classes(torch.from_numpy(self.given).movedim(-1, 1)).tolist()
+        classes = classifier("image").classes(torch.from_numpy(self.given).movedim(-1, 1)).tolist()
         return np.stack(
             [
-                np.roll(picture, 1, axis=0) if group in self.spoilt else picture
-                for picture, group in zip(self.given, judged, strict=True)
+                np.roll(image, 1, axis=0) if group in self.spoilt else image
+                for image, group in zip(self.given, classes, strict=True)
             ]
         )
 
@@ -151,8 +152,8 @@ class Recall(Codec):
         return self.waves[nearest].numpy()
 
     @staticmethod
-    def _tokens(items: int, places: int) -> Tensor:
-        return (torch.arange(items * places) % 8).view(items, places)
+    def _tokens(items: int, positions: int) -> Tensor:
+        return (torch.arange(items * positions) % 8).view(items, positions)
 
 
 class Indexed(Codec):
@@ -163,8 +164,8 @@ class Indexed(Codec):
         self.source, self.waves = source, pcm_to_wave(source.sounds)
         self.known_mels = wave_to_mel(self.waves, self.layout)
 
-    def encode_images(self, pictures_BHWC: np.ndarray) -> Tensor:
-        pixels_BD = torch.from_numpy(pictures_BHWC).movedim(-1, 1).flatten(1).float()
+    def encode_images(self, images_BHWC: np.ndarray) -> Tensor:
+        pixels_BD = torch.from_numpy(images_BHWC).movedim(-1, 1).flatten(1).float()
         return self._tokens(pixels_BD, self.source.images.flatten(1).float(), self.layout.image_tokens)
 
     def decode_images(self, tokens_BI1: Tensor) -> np.ndarray:
@@ -180,8 +181,8 @@ class Indexed(Codec):
         return self.waves[torch.cdist(mel_BMT.flatten(1), self.known_mels.flatten(1)).argmin(1)].numpy()
 
     @staticmethod
-    def _tokens(items_BD: Tensor, known_ND: Tensor, places: int) -> Tensor:
-        return torch.cdist(items_BD, known_ND).argmin(1)[:, None, None].repeat(1, places, 1)
+    def _tokens(items_BD: Tensor, known_ND: Tensor, positions: int) -> Tensor:
+        return torch.cdist(items_BD, known_ND).argmin(1)[:, None, None].repeat(1, positions, 1)
 
 
 class Shifted:
@@ -193,19 +194,24 @@ class Shifted:
 
     def image_to_audio(self, image_tokens_BI1: Tensor, seeds: Sequence[int]) -> Tensor:
         self.seeds += seeds
-        groups_B = (image_tokens_BI1[:, 0, 0] // PICTURES + self.offset) % 10
+        groups_B = (image_tokens_BI1[:, 0, 0] // IMAGES + self.offset) % 10
         return (groups_B * SOUNDS)[:, None, None].repeat(1, LAYOUT.audio_tokens, 1)
 
     def audio_to_image(self, audio_tokens_BA1: Tensor, seeds: Sequence[int]) -> Tensor:
         self.seeds += seeds
         groups_B = (audio_tokens_BA1[:, 0, 0] // SOUNDS + self.offset) % 10
-        return (groups_B * PICTURES)[:, None, None].repeat(1, LAYOUT.image_tokens, 1)
+        return (groups_B * IMAGES)[:, None, None].repeat(1, LAYOUT.image_tokens, 1)
 
 
-class Opinion:
+def classifiers() -> dict[Modality, Classifier]:
+    return {"image": classifier("image"), "audio": classifier("audio")}
+
+
+class Opinion(SecondOpinion):
     """A second opinion that takes every item for the first group."""
 
-    name = "one-track mind 1.0"
+    def __init__(self) -> None:
+        super().__init__(classifier("image"), [[0], *([group] for group in range(1, 10))])
 
-    def classes(self, items: Tensor) -> Tensor:
+    def classes(self, items: Tensor | Sequence[Tensor]) -> Tensor:
         return torch.zeros(len(items), dtype=torch.int64)

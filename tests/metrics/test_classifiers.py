@@ -1,4 +1,4 @@
-"""Judges as folders, and what they say."""
+"""Classifiers as folders, and what they say; those inside the package."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ import torch
 
 import tiny
 from visual_echoes.errors import EchoesError
+from visual_echoes.files import file_digest
 from visual_echoes.layout import Modality
+from visual_echoes.metrics import classifiers as module
 from visual_echoes.metrics.classifiers import (
-    JUDGE_BATCH,
-    JUDGE_CONFIG,
-    JUDGE_WEIGHTS,
-    Judge,
-    JudgeConfig,
-    build_judge,
-    load_judge,
-    save_judge,
+    CLASSIFIER_BATCH,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    Classifier,
+    ClassifierConfig,
+    build_classifier,
+    load_classifier,
+    packaged_classifier,
+    packaged_classifiers,
+    save_classifier,
 )
 
 NAMES = ["a", "b", "c"]
 
 
-def untrained(modality: Modality) -> Judge:
+def untrained(modality: Modality) -> Classifier:
     torch.manual_seed(0)
-    config = JudgeConfig(modality=modality, width=4)
-    return Judge(config, build_judge(config, tiny.LAYOUT, len(NAMES)).eval(), tiny.LAYOUT, NAMES)
+    config = ClassifierConfig(modality=modality, width=4)
+    return Classifier(config, build_classifier(config, tiny.LAYOUT, len(NAMES)).eval(), tiny.LAYOUT, NAMES)
 
 
 def items(modality: Modality, count: int) -> torch.Tensor:
@@ -40,36 +44,39 @@ def items(modality: Modality, count: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("modality", ["image", "audio"])
-def test_a_judge_survives_its_folder(tmp_path: Path, modality: Modality) -> None:
-    judge = untrained(modality)
-    save_judge(tmp_path / "judge", judge.network, judge.config, judge.layout, judge.groups)
-    loaded = load_judge(tmp_path / "judge")
-    assert (loaded.config, loaded.layout, loaded.groups) == (judge.config, judge.layout, judge.groups)
-    expected = judge.probabilities(items(modality, 3))
+def test_a_classifier_survives_its_folder(tmp_path: Path, modality: Modality) -> None:
+    classifier = untrained(modality)
+    save_classifier(tmp_path / "own", classifier.network, classifier.config, classifier.layout, NAMES)
+    loaded = load_classifier(tmp_path / "own")
+    assert (loaded.config, loaded.layout, loaded.labels) == (classifier.config, classifier.layout, NAMES)
+    assert (loaded.name, loaded.sha256) == ("own", file_digest(tmp_path / "own" / WEIGHTS_FILE))
+    expected = classifier.probabilities(items(modality, 3))
     torch.testing.assert_close(loaded.probabilities(items(modality, 3)), expected, atol=2e-3, rtol=0)  # half precision
 
 
 @pytest.mark.parametrize("modality", ["image", "audio"])
 def test_batches_do_not_change_a_verdict(modality: Modality) -> None:
-    judge, many = untrained(modality), items(modality, JUDGE_BATCH + 3)
-    probabilities = judge.probabilities(many)
-    torch.testing.assert_close(probabilities[-3:], judge.probabilities(many[-3:]), atol=1e-6, rtol=1e-5)
+    classifier, many = untrained(modality), items(modality, CLASSIFIER_BATCH + 3)
+    probabilities = classifier.probabilities(many)
+    torch.testing.assert_close(probabilities[-3:], classifier.probabilities(many[-3:]), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(probabilities.sum(1), torch.ones(len(many)))
-    assert judge.classes(many).tolist() == probabilities.argmax(1).tolist()
+    assert classifier.classes(many).tolist() == probabilities.argmax(1).tolist()
 
 
 @pytest.mark.parametrize("modality", ["image", "audio"])
-def test_a_restricted_judge_knows_nothing_else(modality: Modality) -> None:
-    judge, some = untrained(modality), items(modality, 5)
-    full, features = judge.probabilities(some), judge.look(some)[0]
-    restricted = judge.restricted(["c", "a"])
-    assert restricted.groups == ["c", "a"]
+def test_a_restricted_classifier_knows_nothing_else(modality: Modality) -> None:
+    classifier, some = untrained(modality), items(modality, 5)
+    full, features = classifier.probabilities(some), [look.features_FD for look in classifier.look(some)]
+    restricted = classifier.restricted(["c", "a"])
+    assert restricted.labels == ["c", "a"]
     expected = full[:, [2, 0]] / full[:, [2, 0]].sum(1, keepdim=True)  # given that it is one of both
     torch.testing.assert_close(restricted.probabilities(some), expected)
     torch.testing.assert_close(restricted.restricted(["a", "c"]).probabilities(some), expected.flip(1))
-    assert torch.equal(restricted.look(some)[0], features)
+    assert all(
+        torch.equal(*pair) for pair in zip([look.features_FD for look in restricted.look(some)], features, strict=True)
+    )
     with pytest.raises(EchoesError, match="other groups than the data"):
-        judge.restricted(["a", "d"])
+        classifier.restricted(["a", "d"])
     with pytest.raises(EchoesError, match="other groups than the data"):
         restricted.restricted(["a", "b"])
 
@@ -77,11 +84,13 @@ def test_a_restricted_judge_knows_nothing_else(modality: Modality) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("modality", ["image", "audio"])
 def test_a_look_gives_what_the_network_makes_of_it(modality: Modality) -> None:
-    judge, some = untrained(modality), items(modality, JUDGE_BATCH + 2)
-    features, probabilities = judge.look(some)
-    assert features.shape == (len(some), 2 * 16)
-    scores = judge.network.head(features.clone())
-    torch.testing.assert_close(probabilities, scores.softmax(1))
+    classifier, some = untrained(modality), items(modality, CLASSIFIER_BATCH + 2)
+    looks = list(classifier.looks(some))
+    features_BD = torch.cat([look.features_FD for look in looks])
+    assert features_BD.shape == (len(some), 2 * 16)
+    logits_BG = torch.stack([look.logits_K for look in looks if look.logits_K is not None])
+    torch.testing.assert_close(logits_BG, classifier.network.head(features_BD))
+    torch.testing.assert_close(classifier.probabilities(some), logits_BG.softmax(1))
 
 
 def replace(path: Path, old: str, new: str) -> None:
@@ -91,19 +100,40 @@ def replace(path: Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda folder: (folder / JUDGE_CONFIG).unlink(),
-        lambda folder: (folder / JUDGE_WEIGHTS).unlink(),
-        lambda folder: (folder / JUDGE_CONFIG).write_text("[]"),
-        lambda folder: (folder / JUDGE_CONFIG).write_text("{"),
-        lambda folder: replace(folder / JUDGE_CONFIG, '"c"', '"c", "d"'),
-        lambda folder: replace(folder / JUDGE_CONFIG, "width", "breadth"),
-        lambda folder: (folder / JUDGE_WEIGHTS).write_bytes((folder / JUDGE_WEIGHTS).read_bytes()[:-20]),
-        lambda folder: (folder / JUDGE_WEIGHTS).write_bytes(b""),
+        lambda folder: (folder / CONFIG_FILE).unlink(),
+        lambda folder: (folder / WEIGHTS_FILE).unlink(),
+        lambda folder: (folder / CONFIG_FILE).write_text("[]"),
+        lambda folder: (folder / CONFIG_FILE).write_text("{"),
+        lambda folder: replace(folder / CONFIG_FILE, '"c"', '"c", "d"'),
+        lambda folder: replace(folder / CONFIG_FILE, "width", "breadth"),
+        lambda folder: (folder / WEIGHTS_FILE).write_bytes((folder / WEIGHTS_FILE).read_bytes()[:-20]),
+        lambda folder: (folder / WEIGHTS_FILE).write_bytes(b""),
     ],
 )
 def test_a_damaged_folder_is_refused(tmp_path: Path, damage: Callable[[Path], Any]) -> None:
-    judge = untrained("image")
-    save_judge(tmp_path, judge.network, judge.config, judge.layout, judge.groups)
+    classifier = untrained("image")
+    save_classifier(tmp_path, classifier.network, classifier.config, classifier.layout, NAMES)
     damage(tmp_path)
-    with pytest.raises(EchoesError, match="no usable judge"):
-        load_judge(tmp_path)
+    with pytest.raises(EchoesError, match="no usable classifier"):
+        load_classifier(tmp_path)
+
+
+def test_an_unknown_classifier_is_refused_with_the_known_names() -> None:
+    for name in ("no-such-classifier", "../weights", ""):
+        with pytest.raises(EchoesError, match="There is no packaged classifier"):
+            packaged_classifier(name)
+
+
+def test_a_classifier_in_the_package_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ClassifierConfig(modality="image", width=4)
+    save_classifier(tmp_path / "bars", build_classifier(config, tiny.LAYOUT, 2), config, tiny.LAYOUT, ["a", "b"])
+    monkeypatch.setattr(module, "_packaged", lambda: tmp_path)
+    assert packaged_classifiers() == ["bars"]
+    assert packaged_classifier("bars").labels == ["a", "b"]
+
+
+def test_every_packaged_classifier_loads() -> None:
+    assert {"digits-image", "digits-audio", "scenes-image", "scenes-audio"} <= set(packaged_classifiers())
+    for name in packaged_classifiers():
+        labels = packaged_classifier(name).labels or ()
+        assert len(set(labels)) == len(labels) > 1

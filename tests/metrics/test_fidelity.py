@@ -18,6 +18,8 @@ def test_psnr_of_known_errors() -> None:
     black = np.zeros((8, 8, 3), np.uint8)
     assert psnr(black, black) == math.inf
     assert psnr(black, black + 255) == pytest.approx(0.0)
+    two = np.stack([black, black + 102])  # of several images the error is that of all
+    assert psnr(two, np.zeros_like(two)) == pytest.approx(-10 * math.log10((102 / 255) ** 2 / 2))
     # One step off everywhere: 20 log10(255).
     assert psnr(black + 1, black) == pytest.approx(48.13, abs=0.01)
 
@@ -55,8 +57,8 @@ def test_ssim_of_known_images() -> None:
 
 def test_ssim_of_one_window_is_the_formula() -> None:
     first, second = np.random.default_rng(2).integers(0, 256, (2, 11, 11, 1)).astype(np.uint8)
-    place = np.arange(11) - 5.0
-    line = np.exp(-(place**2) / (2 * 1.5**2))
+    offset = np.arange(11) - 5.0
+    line = np.exp(-(offset**2) / (2 * 1.5**2))
     weight = np.outer(line, line) / line.sum() ** 2
     x, y = first[..., 0].astype(float), second[..., 0].astype(float)
     mean_x, mean_y = (weight * x).sum(), (weight * y).sum()

@@ -12,7 +12,7 @@ from visual_echoes.data.pairs import write_split
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.studies.bench import Bench, Counts
 
-COUNTS = Counts(pictures=20, sounds=10, pairs=4)
+COUNTS = Counts(images=20, sounds=10, pairs=4)
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def bench(data: Path) -> Callable[[VisualEchoes], Bench]:
     """A function: the bench of a model."""
-    return lambda echoes: Bench(echoes, data, toys.judge("image"), toys.judge("audio"), COUNTS, 64)
+    return lambda echoes: Bench(echoes, data, toys.classifiers(), COUNTS, 64)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from visual_echoes.evaluation.records import Spread
+from visual_echoes.evaluation.records import Figure
 from visual_echoes.studies.findings import finding, margin
 from visual_echoes.studies.plan import Chance, Experiment, Variant
 from visual_echoes.studies.report import Row
@@ -19,7 +19,7 @@ def told(rows: dict[str, dict[str, tuple[float, ...]]], ranked: bool = True) -> 
         "name", "question", tuple(Variant(label, Chance()) for label in rows), names, next(iter(rows)), ranked=ranked
     )
     found = [
-        Row(label=label, x=None, series="", figures={name: Spread.of(values) for name, values in figures.items()})
+        Row(label=label, x=None, series="", figures={name: Figure.of_seeds(values) for name, values in figures.items()})
         for label, figures in rows.items()
     ]
     return finding(plan, found)
@@ -27,11 +27,11 @@ def told(rows: dict[str, dict[str, tuple[float, ...]]], ranked: bool = True) -> 
 
 def test_the_margin_is_student_s() -> None:
     # Two spreads of three seeds with deviation 1: t(0.975, 4) sqrt(2 / 3).
-    pair = [Spread.of((1.0, 2.0, 3.0)), Spread.of((5.0, 6.0, 7.0))]
+    pair = [Figure.of_seeds((1.0, 2.0, 3.0)), Figure.of_seeds((5.0, 6.0, 7.0))]
     assert margin(pair) == pytest.approx(2.7764 * (2 / 3) ** 0.5, rel=1e-4)
     # A figure that cannot vary, such as chance, has no part in the deviation, but is a comparison.
-    assert margin([Spread.of((0.1, 0.1, 0.1)), *pair]) == pytest.approx(3.4954 * (2 / 3) ** 0.5, rel=1e-4)
-    assert margin([Spread.of((0.1, 0.1)), Spread.of((0.2, 0.2))]) == 0.0
+    assert margin([Figure.of_seeds((0.1, 0.1, 0.1)), *pair]) == pytest.approx(3.4954 * (2 / 3) ** 0.5, rel=1e-4)
+    assert margin([Figure.of_seeds((0.1, 0.1)), Figure.of_seeds((0.2, 0.2))]) == 0.0
 
 
 def test_the_best_of_many_that_only_differ_by_chance_is_hardly_ever_told_apart() -> None:
@@ -45,7 +45,7 @@ def test_the_best_of_many_that_only_differ_by_chance_is_hardly_ever_told_apart()
 def test_a_reference_that_wins() -> None:
     text = told({"paper": {"sound_right": (0.9, 0.92)}, "other": {"sound_right": (0.7, 0.72)}})
     assert "best is 'paper' with 0.910 ± 0.014, against 0.710 ± 0.014 of 'other', a difference beyond" in text
-    assert text.endswith("The paper's choice, 'paper', wins in sounds judged right.")
+    assert text.endswith("The paper's choice, 'paper', wins in sounds classified right.")
 
 
 def test_a_reference_that_loses_in_one_figure_and_wins_in_another() -> None:
@@ -55,7 +55,7 @@ def test_a_reference_that_loses_in_one_figure_and_wins_in_another() -> None:
             "other": {"sound_right": (0.7, 0.72), "sound_frechet": (3.0, 3.1)},
         }
     )
-    assert "does not win in sounds judged right but wins in Fréchet distance of sounds." in text
+    assert "does not win in sounds classified right but wins in Fréchet distance of sounds." in text
 
 
 def test_no_difference_beyond_the_spread() -> None:
@@ -68,7 +68,7 @@ def test_no_difference_beyond_the_spread() -> None:
 def test_one_seed_decides_nothing() -> None:
     text = told({"paper": {"sound_right": (0.5,)}, "other": {"sound_right": (0.9,)}})
     assert text == (
-        "Sounds judged right: 'paper' 0.500, 'other' 0.900. One seed has no spread, so nothing follows from the "
+        "Sounds classified right: 'paper' 0.500, 'other' 0.900. One seed has no spread, so nothing follows from the "
         "differences."
     )
 
@@ -77,7 +77,7 @@ def test_unranked_variants_are_told_apart_from_the_reference() -> None:
     rows = {"real": (1.0, 1.01), "black": (0.1, 0.11), "noise": (2.0, 2.01), "letters": (1.0, 1.02)}
     text = told({label: {"information": values} for label, values in rows.items()}, ranked=False)
     assert text == (
-        "What the image tells, nats a place, 1.005 ± 0.007 for 'real': higher for 'noise' (2.005 ± 0.007); "
+        "What the image tells, nats a position, 1.005 ± 0.007 for 'real': higher for 'noise' (2.005 ± 0.007); "
         "lower for 'black' (0.105 ± 0.007); no different beyond the spread of seeds for 'letters' (1.010 ± 0.014)."
     )
 
@@ -91,10 +91,10 @@ def test_many_that_do_not_differ_are_counted() -> None:
 def test_what_only_some_variants_have_is_compared_among_them() -> None:
     text = told(
         {
-            "both": {"sound_right": (0.5, 0.52), "picture_right": (0.5, 0.52)},
+            "both": {"sound_right": (0.5, 0.52), "image_right": (0.5, 0.52)},
             "sounds": {"sound_right": (0.7, 0.72)},
-            "pictures": {"picture_right": (0.3, 0.32)},
+            "images": {"image_right": (0.3, 0.32)},
         }
     )
     assert "best is 'sounds'" in text
-    assert "Images judged right: best is 'both'" in text
+    assert "Images classified right: best is 'both'" in text

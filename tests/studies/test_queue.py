@@ -19,9 +19,10 @@ from visual_echoes.studies import queue as module
 from visual_echoes.studies.bench import Bench
 from visual_echoes.studies.plan import Baseline, Chance, Experiment, Generate, Own, Variant
 from visual_echoes.studies.queue import CELLS, PLOT_FILE, REPORT_FILE, RUNS, Queue
+from visual_echoes.studies.report import read_cell
 
 FEW = SamplingSettings(steps=2)
-BOTH = ("sound_right", "picture_right")
+BOTH = ("sound_right", "image_right")
 
 
 def steps_experiment(*steps: int) -> Experiment:
@@ -45,9 +46,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seeds: list[int] = []
     original = module.measure_generate  # type: ignore[attr-defined]
 
-    def watched(exam: Any, work: Any, pairs: int, seed: int) -> Any:
+    def watched(test: Any, work: Any, pairs: int, seed: int) -> Any:
         seeds.append(seed)
-        return original(exam, work, pairs, seed)
+        return original(test, work, pairs, seed)
 
     monkeypatch.setattr(module, "measure_generate", watched)
     return seeds
@@ -109,9 +110,9 @@ def test_trainings_run_once_share_their_tokens_and_are_told_apart(
     assert len(tokens[0]) == 2
     assert tokens[0] == tokens[1] == tokens[2]
     figures = {row.label: set(row.figures) for row in report.rows}
-    assert figures["chance"] == {"sound_right", "picture_right", "pairs_agree"}
-    assert {"sound_right", "sound_gain", "picture_gain", "loss_jitter"} <= figures["base"]
-    assert report.rows[0].figures["sound_right"].mean == pytest.approx(0.1)
+    assert figures["chance"] == {"sound_right", "image_right", "pairs_agree"}
+    assert {"sound_right", "sound_gain", "image_gain", "loss_jitter"} <= figures["base"]
+    assert report.rows[0].figures["sound_right"].value == pytest.approx(0.1)
     queue.run(plan, (0,))
     assert len(made) == 2
     base = recipes / "base.toml"
@@ -133,19 +134,25 @@ def test_baselines_with_and_without_a_training(desk: Bench, recipes: Path, tmp_p
     )  # fmt: skip
     report = Queue(desk, tmp_path / "out", recipes).run(plan, (0,))
     for row in report.rows:
-        assert set(row.figures) == {
-            "sound_right", "picture_right", "sound_frechet", "sound_kid", "picture_frechet", "picture_kid",
-        }  # fmt: skip
-    assert all(0 <= row.figures["sound_right"].mean <= 1 for row in report.rows)
+        expected = {"sound_right", "image_right", "sound_frechet", "sound_kid", "image_frechet", "image_kid"}
+        assert expected <= set(row.figures)
+    assert all(0 <= row.figures["sound_right"].value <= 1 for row in report.rows)
 
 
 def test_a_model_s_own_settings_are_those_that_it_has(
     desk: Bench, recipes: Path, tmp_path: Path, measured: list[int]
 ) -> None:
     own = Own(changes={"preset": "fast", "steps": 2})
-    same = own.of(desk.exam.echoes.defaults)
-    assert same.settings == with_changes(desk.exam.echoes.defaults, {"preset": "fast", "steps": 2})
+    same = own.of(desk.test.echoes.defaults)
+    assert same.settings == with_changes(desk.test.echoes.defaults, {"preset": "fast", "steps": 2})
     plan = Experiment("own", "?", (Variant("own", own), Variant("same", same)), ("sound_right",), reference="own")
     report = Queue(desk, tmp_path, recipes).run(plan, (0,))
     assert measured == [0]
     assert report.rows[0].figures == report.rows[1].figures
+
+
+def test_cells_of_version_0_1_are_read_by_their_names_of_today(tmp_path: Path) -> None:
+    (tmp_path / "cell.json").write_text('{"figures": {"picture_right": 0.5, "sound_right": 0.25}, "seconds": 1.0}')
+    cell = read_cell(tmp_path / "cell.json")
+    assert cell is not None
+    assert cell.figures == {"image_right": 0.5, "sound_right": 0.25}

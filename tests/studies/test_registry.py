@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from visual_echoes.studies.figures import FIGURES
+from visual_echoes.evaluation.measures import FIGURES
 from visual_echoes.studies.plan import Experiment
 from visual_echoes.studies.registry import EXPERIMENTS, PAPER, TRAININGS
 from visual_echoes.studies.trainings import changed_recipe

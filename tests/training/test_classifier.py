@@ -8,14 +8,14 @@ import torch
 import tiny
 from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.layout import Modality
-from visual_echoes.metrics.classifiers import JudgeConfig, build_judge
+from visual_echoes.metrics.classifiers import ClassifierConfig, build_classifier
 from visual_echoes.training.classifier import ClassifierTask
 
 
 @pytest.mark.parametrize("modality", ["image", "audio"])
 def test_a_judge_learns_bars_and_tones_in_a_few_steps(modality: Modality) -> None:
     torch.manual_seed(0)
-    config = JudgeConfig(modality=modality, width=4, dropout=0.0)
+    config = ClassifierConfig(modality=modality, width=4, dropout=0.0)
     task = ClassifierTask(
         config, tiny.LAYOUT, tiny.pair_split(seed=0), tiny.pair_split(seed=1), Augmentation(gain_db=3)
     )
@@ -31,7 +31,7 @@ def test_a_judge_learns_bars_and_tones_in_a_few_steps(modality: Modality) -> Non
 
 
 def test_the_exported_config_builds_the_same_network() -> None:
-    config = JudgeConfig(modality="audio", width=4)
+    config = ClassifierConfig(modality="audio", width=4)
     task = ClassifierTask(config, tiny.LAYOUT, tiny.pair_split(), tiny.pair_split(seed=1), Augmentation())
-    rebuilt = build_judge(JudgeConfig.model_validate(task.export_config()), tiny.LAYOUT, tiny.GROUPS)
+    rebuilt = build_classifier(ClassifierConfig.model_validate(task.export_config()), tiny.LAYOUT, tiny.GROUPS)
     rebuilt.load_state_dict(task.modules["model"].state_dict())

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import tiny
 from visual_echoes.errors import EchoesError
-from visual_echoes.metrics.classifiers import JudgeConfig, build_judge, save_judge
+from visual_echoes.metrics.classifiers import ClassifierConfig, build_classifier, save_classifier
 from visual_echoes.training.perceptual import Perceptual, build_perceptual, classifier_distance
 
 
@@ -20,8 +20,8 @@ from visual_echoes.training.perceptual import Perceptual, build_perceptual, clas
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an untrained classifier of sounds."""
     folder = tmp_path_factory.mktemp("classifier")
-    config = JudgeConfig(modality="audio", width=8)
-    save_judge(folder, build_judge(config, tiny.LAYOUT, 3), config, tiny.LAYOUT, ["a", "b", "c"])
+    config = ClassifierConfig(modality="audio", width=8)
+    save_classifier(folder, build_classifier(config, tiny.LAYOUT, 3), config, tiny.LAYOUT, ["a", "b", "c"])
     return folder
 
 

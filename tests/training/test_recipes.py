@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import tiny
-from visual_echoes.metrics.classifiers import build_judge
+from visual_echoes.metrics.classifiers import build_classifier
 from visual_echoes.model.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.settings import SamplingSettings
@@ -59,7 +59,7 @@ def network(recipe: Recipe) -> nn.Module:
         if isinstance(recipe, VocoderRecipe):
             return build_vocoder(recipe.model.kind, recipe.model.model, layout)
         if isinstance(recipe, ClassifierRecipe):
-            return build_judge(recipe.model, layout, 10)
+            return build_classifier(recipe.model, layout, 10)
         if isinstance(recipe, AutoregressiveRecipe):
             return AutoregressiveTransformer(AutoregressiveConfig.for_layout(layout, **recipe.model.model_dump()))
         return EchoTransformer(TransformerConfig.for_layout(layout, **recipe.model.model_dump()))

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 import tiny
-from visual_echoes.metrics.classifiers import JudgeConfig, build_judge, save_judge
+from visual_echoes.metrics.classifiers import ClassifierConfig, build_classifier, save_classifier
 from visual_echoes.training.fine_tuning import freeze
 from visual_echoes.training.loop import fit
 from visual_echoes.training.perceptual import edge_distance, no_perceptual
@@ -171,8 +171,8 @@ def test_losses_followed_back_have_the_gradients_of_the_plain_ones() -> None:
 
 
 def test_the_classifier_s_distance_counts_by_its_weight(tmp_path: Any) -> None:
-    config = JudgeConfig(modality="image", width=8)
-    save_judge(tmp_path, build_judge(config, tiny.LAYOUT, 3), config, tiny.LAYOUT, ["a", "b", "c"])
+    config = ClassifierConfig(modality="image", width=8)
+    save_classifier(tmp_path, build_classifier(config, tiny.LAYOUT, 3), config, tiny.LAYOUT, ["a", "b", "c"])
     first, double = (tiny.vqgan_task(classifier=tmp_path, classifier_weight=weight) for weight in (1.0, 2.0))
     double.model.load_state_dict(first.model.state_dict())
     batch = first.batch(4, tiny.generator())

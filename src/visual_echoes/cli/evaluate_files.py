@@ -1,30 +1,30 @@
-"""`echoes evaluate sounds`, `pictures` and `pairs`: judge the files of any system beside real ones."""
+"""`echoes evaluate sounds`, `pictures` and `pairs`: measure the files of any system beside real ones."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from visual_echoes.cli.console import complain, needs_extra, progress_bar, say
+from visual_echoes.cli.console import complain, progress_bar, say
 from visual_echoes.cli.options import BatchSizeOption, DeviceOption, load
 from visual_echoes.errors import EchoesError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from visual_echoes.evaluation.files.case import Case, Kind, Trip
-    from visual_echoes.evaluation.files.features import Progress
-    from visual_echoes.evaluation.files.listing import Listing
-    from visual_echoes.evaluation.files.records import FilesReport, RowName
+    from visual_echoes.evaluation.case import Case, Reconstruction, RowName
+    from visual_echoes.evaluation.features import Progress
+    from visual_echoes.evaluation.listing import Listing
     from visual_echoes.layout import Modality
 
 FILES_REPORT = Path("reports/files")
 # Columns of a manifest: the row and the modality of what they name.
-Columns = dict[str, "tuple[RowName | None, Modality]"]
+Columns = Mapping[str, "tuple[RowName | None, Modality]"]
 SOUND_COLUMNS: Columns = {
     "real": ("real", "audio"), "made": ("made", "audio"), "round_trip": ("round trip", "audio"),
     "picture": (None, "image"),
@@ -43,17 +43,17 @@ ManifestOption = Annotated[
     Path | None,
     typer.Option("--manifest", show_default="folders", help="CSV with the columns below instead of folders."),
 ]
-JudgeOption = Annotated[
+BackboneOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--judge", show_default="yamnet, efficientnet", metavar="NAME[=FILE]",
+        "--backbone", "--judge", show_default="yamnet, efficientnet", metavar="NAME[=FILE]",
         help="Offline: yamnet, birdnet, efficientnet, digits, own=FOLDER. With published weights: panns, vggish, "
         "wav2clip, clip, inception, lpips. Repeat for more.",
     ),
 ]  # fmt: skip
 Sha256Option = Annotated[
     list[str] | None,
-    typer.Option("--sha256", metavar="NAME=HEX", show_default="the published", help="What a judge's file must be."),
+    typer.Option("--sha256", metavar="NAME=HEX", show_default="the published", help="What a backbone's file must be."),
 ]
 AllowOption = Annotated[
     list[str] | None,
@@ -66,8 +66,22 @@ RoundTripOption = Annotated[
 RoundTripFilesOption = Annotated[
     Path | None, typer.Option("--round-trip-files", help="Folder of another tokenizer's round trip.")
 ]
-CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder to keep what judges saw in, for next time.")]
+CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder to keep features in, for next time.")]
 ReportOption = Annotated[Path, typer.Option("--output", "-o", help="Folder for report.json and report.html.")]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the three commands share; as the options of these names."""
+
+    backbone: Sequence[str] | None
+    sha256: Sequence[str] | None
+    round_trip: str | None
+    allow_missing: Sequence[str] | None
+    cache: Path | None
+    output: Path
+    batch_size: int
+    device: str
 
 
 def evaluate_sounds(
@@ -77,7 +91,7 @@ def evaluate_sounds(
     pictures: Annotated[
         Path | None, typer.Option("--pictures", help="Folder of the images they were made from, for CS.")
     ] = None,
-    judge: JudgeOption = None,
+    backbone: BackboneOption = None,
     sha256: Sha256Option = None,
     round_trip: RoundTripOption = None,
     round_trip_files: RoundTripFilesOption = None,
@@ -87,16 +101,14 @@ def evaluate_sounds(
     batch_size: BatchSizeOption = 16,
     device: DeviceOption = "auto",
 ) -> None:
-    """Judge made sounds beside real ones, of any system: distances, inception score, divergence, CS.
+    """Measure made sounds beside real ones, of any system: distances, inception score, divergence, CS.
 
     A made file belongs to the real one of its name, whatever the suffix. Columns of a manifest: id, real, made,
-    round_trip, image. Without MADE only the real sounds and their round trip are judged.
+    round_trip, picture. Without MADE only the real sounds and their round trip are measured.
     """
     folders = {"real": real, "made": made, "round_trip": round_trip_files, "picture": pictures}
-    rows, given = _rows(manifest, folders, SOUND_COLUMNS)
-    _evaluate(
-        "sounds", ("audio",), rows, given, judge, sha256, round_trip, allow_missing, cache, output, batch_size, device
-    )
+    options = Options(backbone, sha256, round_trip, allow_missing, cache, output, batch_size, device)
+    _evaluate(("audio",), *_rows(manifest, folders, SOUND_COLUMNS), options)
 
 
 def evaluate_images(
@@ -106,7 +118,7 @@ def evaluate_images(
     sounds: Annotated[
         Path | None, typer.Option("--sounds", help="Folder of the sounds they were made from, for CS.")
     ] = None,
-    judge: JudgeOption = None,
+    backbone: BackboneOption = None,
     sha256: Sha256Option = None,
     round_trip: RoundTripOption = None,
     round_trip_files: RoundTripFilesOption = None,
@@ -116,16 +128,14 @@ def evaluate_images(
     batch_size: BatchSizeOption = 16,
     device: DeviceOption = "auto",
 ) -> None:
-    """Judge made images beside real ones, of any system: distances, inception score, divergence, CS.
+    """Measure made images beside real ones, of any system: distances, inception score, divergence, CS.
 
     A made file belongs to the real one of its name, whatever the suffix. Columns of a manifest: id, real, made,
-    round_trip, sound. Without MADE only the real images and their round trip are judged.
+    round_trip, sound. Without MADE only the real images and their round trip are measured.
     """
     folders = {"real": real, "made": made, "round_trip": round_trip_files, "sound": sounds}
-    rows, given = _rows(manifest, folders, PICTURE_COLUMNS)
-    _evaluate(
-        "pictures", ("image",), rows, given, judge, sha256, round_trip, allow_missing, cache, output, batch_size, device
-    )
+    options = Options(backbone, sha256, round_trip, allow_missing, cache, output, batch_size, device)
+    _evaluate(("image",), *_rows(manifest, folders, PICTURE_COLUMNS), options)
 
 
 def evaluate_pairs(
@@ -136,7 +146,7 @@ def evaluate_pairs(
         tuple[Path, Path] | None,
         typer.Option("--real", metavar="PICTURES SOUNDS", help="Folders of real pairs; names need not be the same."),
     ] = None,
-    judge: JudgeOption = None,
+    backbone: BackboneOption = None,
     sha256: Sha256Option = None,
     round_trip: RoundTripOption = None,
     allow_missing: AllowOption = None,
@@ -145,28 +155,25 @@ def evaluate_pairs(
     batch_size: BatchSizeOption = 16,
     device: DeviceOption = "auto",
 ) -> None:
-    """Judge pairs of images and sounds, of any system: whether they agree, and how far they are from real ones.
+    """Measure pairs of images and sounds, of any system: whether they agree, and how far they are from real ones.
 
-    Columns of a manifest: id, image, sound, real_picture, real_sound, round_trip_picture, round_trip_sound.
+    Columns of a manifest: id, picture, sound, real_picture, real_sound, round_trip_picture, round_trip_sound.
     """
-    real_pictures, real_sounds = real or (None, None)
-    folders = {"picture": pictures, "sound": sounds, "real_picture": real_pictures, "real_sound": real_sounds}
+    real_images, real_sounds = real or (None, None)
+    folders = {"picture": pictures, "sound": sounds, "real_picture": real_images, "real_sound": real_sounds}
     rows, given = _rows(manifest, folders, PAIR_COLUMNS)
-    halves = [row for row, sides in rows.items() if len(sides) < len(("image", "audio"))]
-    if halves or not rows:
+    if not rows or any(len(sides) < 2 for sides in rows.values()):
         raise EchoesError("Pairs need a folder of images and one of sounds; name PICTURES and SOUNDS.")
-    _evaluate(
-        "pairs", ("image", "audio"), rows, given, judge, sha256, round_trip, allow_missing, cache, output, batch_size,
-        device,
-    )  # fmt: skip
+    options = Options(backbone, sha256, round_trip, allow_missing, cache, output, batch_size, device)
+    _evaluate(("image", "audio"), rows, given, options)
 
 
 def _rows(
     manifest: Path | None, folders: Mapping[str, Path | None], columns: Columns
 ) -> tuple[dict[RowName, dict[Modality, Listing]], dict[Modality, Listing]]:
     """The rows that folders or a manifest name, in the report's order, and what they were made from."""
-    from visual_echoes.evaluation.files.listing import list_folder, read_manifest
-    from visual_echoes.evaluation.files.records import ROWS
+    from visual_echoes.evaluation.case import ROWS
+    from visual_echoes.evaluation.listing import list_folder, read_manifest
 
     named = {name: folder for name, folder in folders.items() if folder is not None}
     if (manifest is None) == (not named):
@@ -184,79 +191,51 @@ def _rows(
 
 
 def _evaluate(
-    kind: Kind,
     measured: tuple[Modality, ...],
     rows: dict[RowName, dict[Modality, Listing]],
     given: dict[Modality, Listing],
-    judge: Sequence[str] | None,
-    sha256: Sequence[str] | None,
-    round_trip: str | None,
-    allow_missing: Sequence[str] | None,
-    cache: Path | None,
-    output: Path,
-    batch_size: int,
-    device: str,
+    options: Options,
 ) -> None:
-    from visual_echoes.evaluation.files.case import Case, UnusableFiles
-    from visual_echoes.evaluation.files.choose import choose
-    from visual_echoes.evaluation.files.page import write_reports
-    from visual_echoes.evaluation.files.protocol import evaluate_files
+    from visual_echoes.evaluation.case import Case, UnusableFiles
+    from visual_echoes.evaluation.choose import choose
+    from visual_echoes.evaluation.files import evaluate_files
+    from visual_echoes.evaluation.page import write_reports
+    from visual_echoes.evaluation.tables import print_report
 
-    if "real" not in rows and (kind != "pairs" or round_trip is not None):
+    if "real" not in rows and (len(measured) == 1 or options.round_trip is not None):
         raise EchoesError("There are no real files to compare with; name REAL, or --real for pairs.")
-    if round_trip is not None and "round trip" in rows:
+    if options.round_trip is not None and "round trip" in rows:
         raise EchoesError("A round trip is given as files and as a model; keep one of them.")
-    with needs_extra("eval"):
-        import jinja2  # noqa: F401  # before hours of work
-    chosen = choose(judge or (), sha256 or (), measured, tuple(given))
-    with ExitStack() as stack:
-        case = Case(kind, measured, {row: {**sides, **given} for row, sides in rows.items()})
-        if round_trip is not None:
-            folder = Path(stack.enter_context(TemporaryDirectory()))
-            case = _with_model(case, round_trip, device, folder, batch_size)
-        bar = stack.enter_context(progress_bar("Evaluating", 1))
+    chosen = choose(options.backbone or (), options.sha256 or (), measured, tuple(given))
+    case = Case(measured, {row: {**sides, **given} for row, sides in rows.items()})
+    with TemporaryDirectory() as folder, progress_bar("Evaluating", 1) as bar:
+        if options.round_trip is not None:
+            case = _with_model(case, options.round_trip, options, Path(folder))
         try:
             report, case = evaluate_files(
-                case, chosen.judges, lpips=chosen.lpips, allowed=allow_missing or (), cache=cache, progress=bar.show
-            )
+                case, chosen.backbones, lpips=chosen.lpips, allowed=options.allow_missing or (), cache=options.cache,
+                progress=bar.show,
+            )  # fmt: skip
         except UnusableFiles as error:
             for problem in error.problems:
                 complain(problem.detail)
             raise
-        files = write_reports(report, case, output)
-    _print(report)
+        files = write_reports(report, options.output, case)
+    print_report(report)
+    for problem in report.problems:
+        complain(f"Allowed: {problem.detail}")
+    for warning in report.warnings:
+        complain(f"Note: {warning}")
     for file in files:
         say(str(file))
 
 
-def _with_model(case: Case, model: str, device: str, folder: Path, batch_size: int) -> Case:
-    from dataclasses import replace
+def _with_model(case: Case, model: str, options: Options, folder: Path) -> Case:
+    from visual_echoes.evaluation.model_files import reconstruct_files
 
-    from visual_echoes.evaluation.files.case import Trip
-    from visual_echoes.evaluation.files.round_trip import model_round_trip
+    echoes = load(model, options.device)
 
-    echoes = load(model, device)
+    def reconstruct(real: Listing, progress: Progress) -> Reconstruction:
+        return reconstruct_files(echoes, real, folder, f"{model} of {real.source}", options.batch_size, progress)
 
-    def trip(real: Listing, progress: Progress) -> Trip:
-        return Trip(*model_round_trip(echoes, real, folder, f"{model} of {real.source}", batch_size, progress))
-
-    send: Callable[[Listing, Progress], Trip] = trip
-    return replace(case, trip=send, layout=echoes.layout)
-
-
-def _print(report: FilesReport) -> None:
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-
-    from visual_echoes.evaluation.files.records import ROWS
-    from visual_echoes.evaluation.files.summary import lines, warnings
-
-    table = Table("measure", *ROWS, box=SIMPLE)
-    for line in lines(report):
-        table.add_row(f"{line.measure}\n[dim]{line.by}[/dim]" if line.by else line.measure, *line.cells)
-    Console().print(table)
-    for problem in report.problems:
-        complain(f"Allowed: {problem.detail}")
-    for warning in warnings(report):
-        complain(f"Note: {warning}")
+    return replace(case, reconstruct=reconstruct, layout=echoes.layout)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from visual_echoes.studies.plan import Experiment
 
 LIST, ALL = "list", "all"
-DATA = {"digits": DIGITS_DATA, "scenes": SCENES_DATA}  # by layout, which names the packaged judges, too
+DATA = {"digits": DIGITS_DATA, "scenes": SCENES_DATA}  # by layout, which names the packaged classifiers, too
 TRAINED = "digits"  # the packaged model that lends its tokenizers to what is trained
 RECIPES = Path("recipes/digits-mini")
 
@@ -71,9 +71,9 @@ def experiment(
 
     counts = Counts(pictures, sounds, pairs)
     shipped = model or [packaged for packaged in packaged_models() if packaged in DATA]
-    places = {chosen.name: [TRAINED] if chosen.trains else shipped for chosen in wanted}
-    for source in dict.fromkeys(source for sources in places.values() for source in sources):
-        here = [chosen for chosen in wanted if source in places[chosen.name]]
+    models = {chosen.name: [TRAINED] if chosen.trains else shipped for chosen in wanted}
+    for source in dict.fromkeys(source for sources in models.values() for source in sources):
+        here = [chosen for chosen in wanted if source in models[chosen.name]]
         _run(here, _bench(source, counts, batch_size, device), output, recipes, seeds)
 
 
@@ -87,15 +87,18 @@ def _find(name: str, known: dict[str, Experiment]) -> Experiment:
 
 def _bench(source: str, counts: Counts, batch_size: int, device: str) -> Bench:
     from visual_echoes.errors import EchoesError
-    from visual_echoes.evaluation.packaged import packaged_judge
+    from visual_echoes.layout import MODALITIES
+    from visual_echoes.metrics.classifiers import packaged_classifier
     from visual_echoes.studies.bench import Bench
 
     echoes = load(source, device)
     layout = echoes.layout.name
     if layout not in DATA:
-        raise EchoesError(f"{source} has layout {layout!r}, for which there are no judges; give {' or '.join(DATA)}.")
-    judges = packaged_judge(f"{layout}-image"), packaged_judge(f"{layout}-audio")
-    return Bench(echoes, DATA[layout], *judges, counts, batch_size)
+        raise EchoesError(
+            f"{source} has layout {layout!r}, for which there are no classifiers; give {' or '.join(DATA)}."
+        )
+    classifiers = {modality: packaged_classifier(f"{layout}-{modality}") for modality in MODALITIES}
+    return Bench(echoes, DATA[layout], classifiers, counts, batch_size)
 
 
 def _run(wanted: list[Experiment], bench: Bench, output: Path, recipes: Path, seeds: int) -> None:

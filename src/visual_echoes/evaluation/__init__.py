@@ -1,1 +1,1 @@
-"""Evaluation: judges trained on real data, metrics, reports."""
+"""Evaluation: what backbones say of a model's items or of files, as one report."""

@@ -107,18 +107,18 @@ class Examination:
     """Round trips of batch after batch."""
 
     codec: Codec
-    _pictures: list[tuple[float, float]] = field(default_factory=list)
+    _images: list[tuple[float, float]] = field(default_factory=list)
     _errors: dict[str, list[float]] = field(default_factory=dict)
     _tokens: dict[PartName, list[Tensor]] = field(default_factory=dict)
 
-    def add_images(self, pictures_BHWC: np.ndarray) -> None:
+    def add_images(self, images_BHWC: np.ndarray) -> None:
         """Examine the tokenizer on fitted images, uint8; without one nothing happens."""
         if not self._has("image_vqgan"):
             return
-        tokens_BI = self.codec.encode_images(pictures_BHWC)
+        tokens_BI = self.codec.encode_images(images_BHWC)
         self._tokens.setdefault("image_vqgan", []).append(tokens_BI.cpu())
-        for given_HWC, made_HWC in zip(pictures_BHWC, self.codec.decode_images(tokens_BI), strict=True):
-            self._pictures.append((psnr(given_HWC, made_HWC), ssim(given_HWC, made_HWC)))
+        for given_HWC, made_HWC in zip(images_BHWC, self.codec.decode_images(tokens_BI), strict=True):
+            self._images.append((psnr(given_HWC, made_HWC), ssim(given_HWC, made_HWC)))
 
     def add_sounds(self, waves_BN: np.ndarray) -> None:
         """Examine tokenizer and vocoder on fitted sounds, float32; what is missing is left out."""
@@ -138,8 +138,8 @@ class Examination:
         use = self._use("image_vqgan")
         if use is None:
             return None
-        means = np.mean(self._pictures, 0)
-        return ImageFindings(len(self._pictures), float(means[0]), float(means[1]), use)
+        means = np.mean(self._images, 0)
+        return ImageFindings(len(self._images), float(means[0]), float(means[1]), use)
 
     def sounds(self) -> SoundFindings | None:
         """What the sounds showed; None without sounds, or without both parts."""
@@ -170,44 +170,44 @@ class Examination:
         return CodeUse(len(tokens.unique()), codes, tokens.numel())
 
 
-def verdict(pictures: ImageFindings | None, sounds: SoundFindings | None) -> list[str]:
+def verdict(images: ImageFindings | None, sounds: SoundFindings | None) -> list[str]:
     """Which part is weak, in one to a few sentences; a single reassuring one if none is."""
-    said = []
-    if pictures is not None and not (pictures.psnr >= WEAK_PSNR and pictures.ssim >= WEAK_SSIM):
-        said.append(
+    sentences = []
+    if images is not None and not (images.psnr >= WEAK_PSNR and images.ssim >= WEAK_SSIM):
+        sentences.append(
             f"The image tokenizer is weak: it loses more than images can bear (PSNR below {WEAK_PSNR:g} dB or SSIM "
             f"below {WEAK_SSIM:g}), so no image from this model will be better."
         )
     if sounds is not None:
-        said += _sound_verdict(sounds)
-    uses = {"picture": pictures.use if pictures else None, "sound": sounds.use if sounds else None}
+        sentences += _sound_verdict(sounds)
+    uses = {"image": images.use if images else None, "sound": sounds.use if sounds else None}
     for name, use in uses.items():
-        said += _use_verdict(name, use)
-    return said or ["Nothing looks wrong: tokenizers and vocoder keep what they were given."]
+        sentences += _use_verdict(name, use)
+    return sentences or ["Nothing looks wrong: tokenizers and vocoder keep what they were given."]
 
 
 def _sound_verdict(sounds: SoundFindings) -> Sequence[str]:
-    said = []
+    sentences = []
     if sounds.tokenizer is not None and not sounds.tokenizer <= WEAK_TOKENIZER:
-        said.append(
+        sentences.append(
             f"The sound tokenizer is weak: the mel comes back with more than {WEAK_TOKENIZER:g} dB of error before the "
             "vocoder has any part in it."
         )
     if sounds.vocoder is not None and not sounds.vocoder <= WEAK_VOCODER:
-        said.append(
+        sentences.append(
             f"The vocoder is weak: even from true mels it is more than {WEAK_VOCODER:g} dB off; train it longer, or "
             "use Griffin-Lim meanwhile."
         )
-    if not said and None not in (sounds.tokenizer, sounds.vocoder, sounds.both):
+    if not sentences and None not in (sounds.tokenizer, sounds.vocoder, sounds.both):
         assert sounds.tokenizer is not None
         assert sounds.vocoder is not None
         assert sounds.both is not None
         if not sounds.both <= sounds.tokenizer + sounds.vocoder + MISMATCH:
-            said.append(
+            sentences.append(
                 "Tokenizer and vocoder are good alone but not together: the vocoder is not used to the tokenizer's "
                 "mels; train it on them (`audio_vqgan` in its recipe)."
             )
-    return said
+    return sentences
 
 
 def _use_verdict(name: str, use: CodeUse | None) -> Sequence[str]:

@@ -87,8 +87,8 @@ def measured_here(tables: Mapping[str, Table], program: str) -> Measurement:
     import torch
 
     command = shlex.join([*shlex.split(program), *sys.argv[1:]])
-    where = f"{machine()}, torch {torch.__version__}, threads: {torch.get_num_threads()}"
-    return Measurement(command=command, machine=where, date=date.today().isoformat(), tables=dict(tables))
+    here = f"{machine()}, torch {torch.__version__}, threads: {torch.get_num_threads()}"
+    return Measurement(command=command, machine=here, date=date.today().isoformat(), tables=dict(tables))
 
 
 def machine() -> str:
@@ -117,8 +117,8 @@ def read_measurement(path: Path) -> Measurement:
     try:
         return Measurement.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
-        place = ".".join(map(str, error.errors()[0]["loc"]))
-        raise EchoesError(f"{path} is no measurement ({place}: {error.errors()[0]['msg']}); measure anew.") from error
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise EchoesError(f"{path} is no measurement ({where}: {error.errors()[0]['msg']}); measure anew.") from error
     except (OSError, ValueError) as error:
         raise EchoesError(f"{path} cannot be read ({error}); measure anew.") from error
 

@@ -1,201 +1,208 @@
-"""What an evaluation measures, as records that turn into JSON and back.
+"""What an evaluation leaves: one report whose columns stand side by side, of files and of models alike.
 
-Shares, accuracies and ratios are plain numbers (0.93, not 93 %). Distances between images are Euclidean over pixels
-in [0, 1], those between mels over the layout's log-mel in [0, 1]. Tuples over groups are in the data set's order.
+Shares and ratios are plain numbers (0.93, not 93 %). Distances between images are Euclidean over pixels in [0, 1],
+those between mels over the layout's log-mel in [0, 1]. The report is the same every time on the same machine, but for
+`seconds`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from visual_echoes.layout import Modality
-from visual_echoes.model.settings import SamplingSettings
-from visual_echoes.pipeline import PairOrder
+from visual_echoes.errors import EchoesError
+from visual_echoes.files import write_text
+from visual_echoes.layout import Layout, Modality
+
+REPORT_FILE = "report.json"
 
 
 class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Spread(Record):
-    """A figure that was measured once per seed."""
+class Figure(Record):
+    """A figure with all that it must be read with."""
 
-    mean: float
-    deviation: float  # sample standard deviation; 0 for a single seed
-    per_seed: tuple[float, ...]
+    model_config = ConfigDict(populate_by_name=True)
+
+    value: float = Field(validation_alias=AliasChoices("value", "mean"))
+    # Behind the ±: the sample deviation over seeds, that over splits, or the standard error over files.
+    spread: float | None = Field(default=None, validation_alias=AliasChoices("spread", "deviation"))
+    per_seed: tuple[float, ...] = ()
+    interval: tuple[float, float] | None = None  # 95 %
+    items: int | None = None
+    references: int | None = None
+    dimensions: int | None = None  # features of an item
+    unit: str = "item"
+    warning: str | None = None
+
+    @property
+    def deviation(self) -> float:
+        """The spread, where it is always there."""
+        return self.spread or 0.0
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        deviation = stdev(values) if len(values) > 1 else 0.0
-        return cls(mean=fmean(values), deviation=deviation, per_seed=tuple(values))
+    def of_seeds(cls, values: Sequence[float]) -> Figure:
+        """A figure that was measured once per seed; a single seed has no spread, which is told as 0."""
+        spread = stdev(values) if len(values) > 1 else 0.0
+        return cls(value=fmean(values), spread=spread, per_seed=tuple(values))
+
+    @classmethod
+    def of_files(cls, values: Sequence[float]) -> Figure:
+        """A mean over files with its standard error, 0 for a single value."""
+        error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+        return cls(value=fmean(values), spread=error, items=len(values), unit="file")
+
+    def text(self, form: str) -> str:
+        """As it is shown: the value by a format, and what belongs to it."""
+        text = f"{self.value:{form}}"
+        text += "" if self.spread is None else f" ± {self.spread:{form}}"
+        text += "" if self.interval is None else f" [{self.interval[0]:{form}}, {self.interval[1]:{form}}]"
+        text += "!" if self.warning else ""
+        if self.items is None:
+            return text
+        counts = f"{self.items}" if self.references is None else f"{self.items} and {self.references}"
+        return f"{text} (n = {counts} {self.unit}s)"
 
 
-class Level(Record):
-    """How loud sounds are."""
+class Measure(Record):
+    """What a figure is called, by what it is measured, how it is shown, and which end of it is better."""
 
-    peak_db: float  # mean over the sounds, dB of full scale
-    rms_db: float
-    silent: float  # share whose peak is below `metrics.SILENT_DB`
-    clipped: float  # share that reach `metrics.CLIPPED`
+    title: str
+    by: str = ""
+    form: str = ".3f"
+    better: Literal["higher", "lower"] | None = None
 
-
-class Nearest(Record):
-    """Distance from images to their nearest training images; copies lie far closer than real test images."""
-
-    mean: float
-    smallest: float
+    @property
+    def label(self) -> str:
+        """Both in one line."""
+        return f"{self.title}, {self.by}" if self.by else self.title
 
 
-class Codebook(Record):
-    """Codes of a tokenizer that the test split uses."""
+class Confusion(Record):
+    """How often what was taken for what: rows one way, columns the other."""
 
-    usage: float  # share of the codes
-    perplexity: float
-    codes: int
-    tokens: int  # how many were counted
-
-
-class RealData(Record):
-    """The judges on real test data, and what generated items are compared with."""
-
-    picture_accuracy: float
-    sound_accuracy: float
-    picture_distance: tuple[float, ...]  # mean distance of two images of the same group
-    mel_distance: tuple[float, ...]
-    nearest: Nearest
-    level: Level
+    title: str
+    rows: str
+    columns: str
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    pairs: int
 
 
-class ImageRoundTrip(Record):
-    """Test images through the tokenizer and back."""
+class Source(Record):
+    """A set of files: where they are from, how many, and hashes of their ids and of ids and contents."""
 
-    kept: float  # share whose judged group is that of the original
-    right: float  # share judged to be their true group
-    psnr_db: float
-    diversity: float
-    nearest: Nearest
-    codebook: Codebook
+    source: str
+    files: int
+    ids_sha256: str
+    content_sha256: str
 
 
-class SoundRoundTrip(Record):
-    """Test sounds through the vocoder, with the tokenizer before it or without."""
+class Column(Record):
+    """Figures of one kind of items: real ones, their round trip, or what was made in one way."""
 
-    kept: float
-    right: float
-    mel_l1: float  # between the log-mels of original and result
-    level: Level
+    figures: dict[str, Figure] = Field(default_factory=dict)
+    matrices: dict[str, Confusion] = Field(default_factory=dict)
+    scatter: dict[str, tuple[tuple[float, float], ...]] = Field(default_factory=dict)  # by backbone: some items
+    sources: dict[Modality, Source] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # why a figure is left out
+    settings: dict[str, Any] = Field(default_factory=dict)  # of the sampling
 
+    def __getitem__(self, name: str) -> float:
+        return self.figures[name].value
 
-class RoundTrip(Record):
-    pictures: ImageRoundTrip
-    sounds: SoundRoundTrip  # tokenizer and vocoder
-    vocoder: SoundRoundTrip  # vocoder alone, on the true mels
-    mel_l1: float  # tokenizer alone
-    mel_diversity: float
-    audio_codebook: Codebook
-
-
-class Judged(Record):
-    """Whether generated items are what was asked for."""
-
-    items: int  # per seed
-    right: Spread  # share judged to be the group asked for
-    confusion: tuple[tuple[int, ...], ...]  # rows: group asked for, columns: judged; all seeds together
+    def __or__(self, other: Column) -> Column:
+        """Both together; of what both have, the other's."""
+        return Column(
+            figures=self.figures | other.figures, matrices=self.matrices | other.matrices,
+            scatter=self.scatter | other.scatter, sources=self.sources | other.sources,
+            notes=self.notes + other.notes, settings=self.settings | other.settings,
+        )  # fmt: skip
 
 
-class Diversity(Record):
-    """Within-group distance of generated items over that of real ones; only items judged right count."""
-
-    ratio: Spread  # mean over the groups
-    per_group: tuple[float, ...]  # mean over the seeds
-
-
-class ImageToSound(Record):
-    judged: Judged
-    diversity: Diversity  # of the mels the vocoder is given
-    level: Level
+class BackboneFacts(Record):
+    title: str
+    modality: Modality
+    sha256: str
+    pin: str
+    preprocessing: str
 
 
-class SoundToImage(Record):
-    judged: Judged
-    diversity: Diversity
-    nearest: Nearest
+class ModelFacts(Record):
+    name: str
+    version: str
+    layout: Layout
+    checksums: dict[str, str | None]  # SHA-256 of each part's file; None for a part without weights
+    graphs: dict[str, str] = Field(default_factory=dict)  # SHA-256 of each graph that ran in place of a part
 
 
-class Pairs(Record):
-    """Pairs from nothing."""
-
-    items: int  # per seed
-    agree: Spread  # share whose image and sound are judged alike
-    confusion: tuple[tuple[int, ...], ...]  # rows: judged image, columns: judged sound; all seeds together
-    picture_shares: tuple[float, ...]  # of each group, all seeds together
-    sound_shares: tuple[float, ...]
-    groups_seen: int  # fewest in any seed, among the images or among the sounds
-    largest_share: float  # largest of any group in any seed, among the images or among the sounds
+class DataFacts(Record):
+    sources: dict[str, str]  # SHA-256 of the files the data was prepared from
+    items: dict[str, int]  # test images, test sounds, training images
 
 
-class Generated(Record):
-    """All directions with one set of sampling settings."""
-
-    settings: SamplingSettings
-    picture_to_sound: ImageToSound
-    sound_to_picture: SoundToImage
-    pairs: dict[PairOrder, Pairs]
-
-
-class Measures(Record):
-    """Everything measured, from real data to the model's own."""
-
-    real: RealData
-    round_trip: RoundTrip
-    generated: Generated
-    unguided: Generated | None  # the same with guidance 1; None if `generated` has no guidance
+class TargetResult(Record):
+    name: str
+    value: float
+    bound: float
+    at_most: bool
+    met: bool
 
 
-class Distance(Record):
-    """Between a set of items and the real test items, in the features of the own judge: neither FID nor FAD."""
+class Problem(Record):
+    """A file that is missing, unreadable, silent or of no counterpart."""
 
-    frechet_judge: float
-    kid_judge: float
-    kid_interval: tuple[float, float]  # 95 %, bootstrap
-    items: int
-    references: int
-    dimensions: int  # features of an item
-    warning: str | None  # where there are too few items for the figure to be compared with that of other numbers
-
-
-class Look(Record):
-    """One modality of one column of the report, beyond what the judge takes it for."""
-
-    distance: Distance
-    second_opinion: Spread | None  # share that it takes for the true group; None if there is none
+    row: str
+    modality: Modality
+    id: str
+    kind: Literal["missing", "unreadable", "silent", "extra"]
+    detail: str
+    allowed: bool
 
 
-class JudgedSounds(Record):
-    judged: Judged
-    level: Level
+class Report(Record):
+    title: str
+    protocol: str  # what must be known of the columns
+    settings: dict[str, str | int | float]
+    versions: dict[str, str]
+    backbones: dict[str, BackboneFacts]
+    measures: dict[str, Measure]  # of every figure, in the order in which they are shown
+    columns: dict[str, Column]
+    model: ModelFacts | None = None
+    data: DataFacts | None = None
+    targets: tuple[TargetResult, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: dict[str, float]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What must be known to read the figures."""
+        found = [*self.notes]
+        for name, column in self.columns.items():
+            found += [f"{name}, {note}" for note in column.notes]
+            found += [
+                f"{name}, {self.measures[key].title}: {f.warning}" for key, f in column.figures.items() if f.warning
+            ]
+        return found
 
 
-class JudgedImages(Record):
-    judged: Judged
+def read_report(path: Path) -> Report:
+    """Read a `report.json`; `EchoesError` if it is missing or no report."""
+    try:
+        return Report.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EchoesError(f"{path} is no readable report ({error}); evaluate again.") from error
 
 
-class Against(Record):
-    """A baseline on the same tokens: its tokens through the same decoders, to the same judges."""
-
-    picture_to_sound: JudgedSounds
-    sound_to_picture: JudgedImages
-
-
-class ScenesMeasures(Measures):
-    """The same with baselines, distances and second opinions.
-
-    `looks` has the columns "real" (half of the training split, or as many as were generated), "round trip",
-    "generated", "unguided" and one for each baseline. The second opinion on "real" is that on the test split.
-    """
-
-    baselines: dict[str, Against]
-    looks: dict[str, dict[Modality, Look]]
+def write_record(record: Record, path: Path) -> Path:
+    """Write a record as JSON, whole or not at all; returns its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, record.model_dump_json(indent=2, exclude_defaults=True) + "\n")
+    return path

@@ -17,13 +17,13 @@ def sample_material(layout: Layout) -> tuple[str, np.ndarray, np.ndarray]:
     """What it is, images uint8 (n, H, W, C) and sounds float32 (n, clip_samples), fitted to the layout."""
     folder = Path(str(resources.files("visual_echoes") / EXAMPLES / layout.name))
     if layout == LAYOUTS.get(layout.name) and folder.is_dir():
-        pictures = [image_array(path, layout) for path in sorted(folder.glob("*.png"))]
+        images = [image_array(path, layout) for path in sorted(folder.glob("*.png"))]
         sounds = [sound_array(path, layout) for path in sorted(folder.glob("*.wav"))]
-        return f"packaged {layout.name}", np.stack(pictures), np.stack(sounds)
-    return "synthetic patterns and tones", _pictures(layout), _sounds(layout)
+        return f"packaged {layout.name}", np.stack(images), np.stack(sounds)
+    return "synthetic patterns and tones", _images(layout), _sounds(layout)
 
 
-def _pictures(layout: Layout) -> np.ndarray:
+def _images(layout: Layout) -> np.ndarray:
     """A gradient, rings that grow finer outwards, and squares."""
     side = np.linspace(-1.0, 1.0, layout.image_size)
     x_HW, y_HW = np.meshgrid(side, side)

@@ -1,6 +1,6 @@
-"""Judges: one classifier per modality, trained on real data only, that tells which group an output belongs to.
+"""Classifiers: one per modality, trained on real data only, that tells which group an output belongs to.
 
-They stand apart from the model they judge: other networks, other training, never used by a loss.
+They stand apart from the model they measure: other networks, other training, never used by a loss.
 
 Shapes: B batch, C channels, H rows, W columns, N samples, G groups, D features.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 from typing import Literal
 
@@ -18,21 +18,22 @@ from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from visual_echoes.audio import mel_to_unit, wave_to_mel
 from visual_echoes.errors import EchoesError
-from visual_echoes.files import atomic_path, write_text
-from visual_echoes.layout import Layout, Modality
+from visual_echoes.files import atomic_path, file_digest, write_text
+from visual_echoes.inputs import image_array, sound_array
+from visual_echoes.layout import Layout
 from visual_echoes.media.tensors import pixels_to_unit
+from visual_echoes.metrics.networks.base import Backbone, Look
 
-JUDGE_CONFIG = "judge.json"
-JUDGE_WEIGHTS = "judge.safetensors"
-JUDGE_BATCH = 128
+CONFIG_FILE, WEIGHTS_FILE = "judge.json", "judge.safetensors"
+CLASSIFIER_BATCH = 128
+PACKAGED = "evaluation/weights"  # in the package, a folder for each classifier
 
 
-class JudgeConfig(BaseModel):
-    """Which modality is judged and how wide the network is."""
+class ClassifierConfig(BaseModel):
+    """Which modality is classified and how wide the network is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,8 +42,8 @@ class JudgeConfig(BaseModel):
     dropout: float = 0.3
 
 
-class JudgeNetwork(nn.Module):
-    """Four convolution stages, pooled over all places, to one score per group."""
+class ClassifierNetwork(nn.Module):
+    """Four convolution stages, pooled over all positions, to one score per group."""
 
     def __init__(self, channels: int, groups: int, width: int, dropout: float) -> None:
         super().__init__()
@@ -69,7 +70,7 @@ class JudgeNetwork(nn.Module):
         return [*found, x_BCHW]
 
     def features(self, x_BCHW: Tensor) -> Tensor:
-        """Mean and maximum over all places, (B, D)."""
+        """Mean and maximum over all positions, (B, D)."""
         maps_BCHW = self.stages(x_BCHW)[-1]
         return torch.cat([maps_BCHW.mean((2, 3)), maps_BCHW.amax((2, 3))], 1)
 
@@ -77,96 +78,111 @@ class JudgeNetwork(nn.Module):
         return self.head(self.dropout(self.features(x_BCHW)))
 
 
-def judge_input(modality: Modality, items: Tensor, layout: Layout) -> Tensor:
-    """What a judge looks at: images in [-1, 1], or the log-mel of sounds in [-1, 1].
-
-    Args:
-        items: uint8 (B, C, H, W) images, or float32 (B, N) waveforms.
-    """
-    if modality == "image":
-        return pixels_to_unit(items)
-    return mel_to_unit(wave_to_mel(items, layout))
-
-
-@dataclass(frozen=True)
-class Judge:
-    """A trained judge, ready to use.
+class Classifier(Backbone):
+    """A trained classifier, with its groups as classes.
 
     Attributes:
-        groups: what it chooses between.
-        scores: which of the network's scores are those of `groups`; None for all of them in order.
+        labels: the groups it chooses between.
+        scores: which of the network's scores are those of `labels`; None for all of them in order.
     """
 
-    config: JudgeConfig
-    network: JudgeNetwork
-    layout: Layout
-    groups: list[str]
-    scores: tuple[int, ...] | None = None
+    batch = CLASSIFIER_BATCH
+    pin = "not pinned: the file's own SHA-256"
 
-    def restricted(self, groups: Sequence[str]) -> Judge:
-        """The same judge when nothing but these groups can be the answer.
+    def __init__(
+        self, config: ClassifierConfig, network: ClassifierNetwork, layout: Layout, labels: Sequence[str],
+        scores: Sequence[int] | None = None, name: str = "classifier", sha256: str = "",
+    ) -> None:  # fmt: skip
+        self.config, self.network, self.layout, self.scores = config, network, layout, scores
+        self.labels: Sequence[str] = list(labels)
+        self.name, self.modality, self.sha256 = name, config.modality, sha256
+        self.title = f"own classifier {name}"
+        self.frechet, self.kernel = f"Fréchet distance ({name})", f"kernel distance ({name})"
+        self.preprocessing = f"fitted to the layout {layout.name}, as a model's inputs are"
 
-        Its probabilities are the softmax over their scores alone, which is what the full judge's become given that
-        the item is of one of them.
+    def restricted(self, groups: Sequence[str]) -> Classifier:
+        """The same classifier when nothing but these groups can be the answer.
+
+        Its probabilities are the softmax over their scores alone, which is what the full classifier's become given
+        that the item is of one of them.
 
         Raises:
             EchoesError: a group it was not trained on.
         """
-        unknown = [group for group in groups if group not in self.groups]
+        unknown = [group for group in groups if group not in self.labels]
         if unknown:
             raise EchoesError(
-                f"The {self.config.modality} judge knows other groups than the data (not {unknown[0]!r}); give one "
+                f"The {self.modality} classifier knows other groups than the data (not {unknown[0]!r}); give one "
                 "trained on this data."
             )
-        known = range(len(self.groups)) if self.scores is None else self.scores
-        return replace(self, groups=list(groups), scores=tuple(known[self.groups.index(group)] for group in groups))
+        known = range(len(self.labels)) if self.scores is None else self.scores
+        scores = [known[self.labels.index(group)] for group in groups]
+        return Classifier(self.config, self.network, self.layout, groups, scores, self.name, self.sha256)
+
+    def read(self, path: Path) -> Tensor:
+        if self.modality == "image":
+            return torch.from_numpy(image_array(path, self.layout)).movedim(-1, 0)
+        return torch.from_numpy(sound_array(path, self.layout))
 
     @torch.inference_mode()
-    def look(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, D) and probability of each group (B, G), in one pass.
-
-        Args:
-            items: uint8 images (B, C, H, W) or float32 waveforms (B, N).
-        """
-        features, probabilities = [], []
-        for part in items.split(JUDGE_BATCH):
-            features.append(self.network.features(judge_input(self.config.modality, part, self.layout)))
-            scores_BG = self.network.head(features[-1])
-            probabilities.append(F.softmax(scores_BG if self.scores is None else scores_BG[:, self.scores], -1))
-        return torch.cat(features), torch.cat(probabilities)
-
-    def probabilities(self, items: Tensor) -> Tensor:
-        """Probability of each group, (B, G)."""
-        return self.look(items)[1]
-
-    def classes(self, items: Tensor) -> Tensor:
-        """The most probable group of each item, int64 (B,)."""
-        return self.probabilities(items).argmax(-1)
+    def look(self, items: Sequence[Tensor] | Tensor) -> list[Look]:
+        """Of uint8 images (C, H, W), or float32 waveforms (N,) of the layout's clip."""
+        items_B = torch.stack(list(items))
+        if self.modality == "image":
+            input_BCHW = pixels_to_unit(items_B)
+        else:
+            input_BCHW = mel_to_unit(wave_to_mel(items_B, self.layout))
+        features_BD = self.network.features(input_BCHW)
+        scores_BG = self.network.head(features_BD)
+        logits_BG = scores_BG if self.scores is None else scores_BG[:, list(self.scores)]
+        return [Look(features_D[None], logits_G) for features_D, logits_G in zip(features_BD, logits_BG, strict=True)]
 
 
-def build_judge(config: JudgeConfig, layout: Layout, groups: int) -> JudgeNetwork:
-    """An untrained judge for a layout."""
+def build_classifier(config: ClassifierConfig, layout: Layout, groups: int) -> ClassifierNetwork:
+    """An untrained network for a layout."""
     channels = layout.image_channels if config.modality == "image" else 1
-    return JudgeNetwork(channels, groups, config.width, config.dropout)
+    return ClassifierNetwork(channels, groups, config.width, config.dropout)
 
 
-def save_judge(folder: Path, network: nn.Module, config: JudgeConfig, layout: Layout, groups: list[str]) -> None:
-    """Write a judge's folder: half-precision weights and `judge.json`."""
+def save_classifier(
+    folder: Path, network: nn.Module, config: ClassifierConfig, layout: Layout, groups: list[str]
+) -> None:
+    """Write a classifier's folder: half-precision weights and `judge.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
-    with atomic_path(folder / JUDGE_WEIGHTS) as temporary:
+    with atomic_path(folder / WEIGHTS_FILE) as temporary:
         save_file(tensors, temporary)
     content = {"config": config.model_dump(), "layout": layout.to_dict(), "groups": groups}
-    write_text(folder / JUDGE_CONFIG, json.dumps(content, indent=2) + "\n")
+    write_text(folder / CONFIG_FILE, json.dumps(content, indent=2) + "\n")
 
 
-def load_judge(folder: Path) -> Judge:
-    """Read a judge's folder; `EchoesError` when something is missing or damaged."""
+def load_classifier(folder: Path) -> Classifier:
+    """Read a classifier's folder; `EchoesError` when something is missing or damaged."""
     try:
-        content = json.loads((folder / JUDGE_CONFIG).read_text())
-        config, layout = JudgeConfig.model_validate(content["config"]), Layout.from_dict(content["layout"])
-        network = build_judge(config, layout, len(content["groups"]))
-        network.load_state_dict(load_file(folder / JUDGE_WEIGHTS))
+        content = json.loads((folder / CONFIG_FILE).read_text())
+        config, layout = ClassifierConfig.model_validate(content["config"]), Layout.from_dict(content["layout"])
+        network = build_classifier(config, layout, len(content["groups"]))
+        network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        digest = file_digest(folder / WEIGHTS_FILE)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise EchoesError(f"{folder} holds no usable judge ({error}); train it again.") from error
-    return Judge(config, network.float().eval(), layout, content["groups"])
+        raise EchoesError(f"{folder} holds no usable classifier ({error}); train it again.") from error
+    network = network.float().eval()
+    return Classifier(config, network, layout, content["groups"], name=folder.name, sha256=digest)
+
+
+def packaged_classifiers() -> list[str]:
+    """Names of the classifiers inside the package."""
+    folder = _packaged()
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+
+
+def packaged_classifier(name: str) -> Classifier:
+    """A classifier that comes with the package, for instance "digits-image"; `EchoesError` if there is no such one."""
+    if name not in packaged_classifiers():
+        known = ", ".join(packaged_classifiers()) or "none"
+        raise EchoesError(f"There is no packaged classifier {name!r} ({known}); train one or give its folder.")
+    return load_classifier(_packaged() / name)
+
+
+def _packaged() -> Path:
+    return Path(str(resources.files("visual_echoes"))) / PACKAGED

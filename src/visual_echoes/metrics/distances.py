@@ -1,7 +1,7 @@
 """Distances between two sets of features: Fréchet's, and the kernel distance (KID) with a bootstrap interval.
 
-In the features of an own judge they compare columns of one report. They are neither FID nor FAD, which are defined on
-networks of their own, and are never called so.
+In the features of an own classifier they compare columns of one report. They are neither FID nor FAD, which are defined
+on networks of their own, and are never called so.
 
 Shapes: A and B items of the two sets, D features, R bootstrap draws.
 """

@@ -13,24 +13,24 @@ import torch
 
 from visual_echoes.audio import wave_to_mel
 from visual_echoes.layout import Layout
-from visual_echoes.metrics.scores import HIGHEST_PSNR
 
 SSIM_WINDOW = 11  # pixels; with the deviation those of Wang et al.
 SSIM_SIGMA = 1.5
+HIGHEST_PSNR = 120.0  # dB; stands for equal images in a mean, whose error has none
 
 
-def psnr(given_HWC: np.ndarray, made_HWC: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of two uint8 images in dB; infinite for equal ones."""
-    error = float(np.mean((given_HWC.astype(np.float64) - made_HWC.astype(np.float64)) ** 2))
+def psnr(given: np.ndarray, made: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB of uint8 images, from the squared error over all of them; infinite if equal."""
+    error = float(np.mean((given.astype(np.float64) - made.astype(np.float64)) ** 2))
     return math.inf if error == 0.0 else 10.0 * math.log10(255.0**2 / error)
 
 
 def ssim(given_HWC: np.ndarray, made_HWC: np.ndarray) -> float:
-    """Structural similarity of two uint8 images (Wang et al. 2004), the mean over places and channels; 1 if equal.
+    """Structural similarity of two uint8 images (Wang et al. 2004), the mean over positions and channels; 1 if equal.
 
     Windows lie wholly inside, so both sides must be at least `SSIM_WINDOW` long.
     """
-    x_CHW, y_CHW = (torch.from_numpy(picture).movedim(-1, 0).double() for picture in (given_HWC, made_HWC))
+    x_CHW, y_CHW = (torch.from_numpy(image).movedim(-1, 0).double() for image in (given_HWC, made_HWC))
     mean_x, mean_y = _blur(x_CHW), _blur(y_CHW)
     variance_x, variance_y = _blur(x_CHW**2) - mean_x**2, _blur(y_CHW**2) - mean_y**2
     covariance = _blur(x_CHW * y_CHW) - mean_x * mean_y
@@ -42,8 +42,8 @@ def ssim(given_HWC: np.ndarray, made_HWC: np.ndarray) -> float:
 
 def _blur(x_CHW: torch.Tensor) -> torch.Tensor:
     """Gaussian-weighted means over windows of 11 x 11."""
-    place = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
-    weight = torch.exp(-0.5 * (place / SSIM_SIGMA) ** 2)
+    offset = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
+    weight = torch.exp(-0.5 * (offset / SSIM_SIGMA) ** 2)
     weight = weight / weight.sum()
     return x_CHW.unfold(1, SSIM_WINDOW, 1).unfold(2, SSIM_WINDOW, 1) @ weight @ weight
 

@@ -1,11 +1,11 @@
-"""What measurements share: a model, test items, judges, and how much of each is used for a seed.
+"""What measurements share: a model, the evaluation set, and how much of it is used for a seed.
 
 Shapes: B items, G groups.
 """
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +18,13 @@ from torch.nn import functional as F
 from visual_echoes import __version__
 from visual_echoes.data.manifest import DESCRIPTION
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.against import retrieval_baselines
-from visual_echoes.evaluation.baselines.interface import Baseline
-from visual_echoes.evaluation.classes import model_facts, weights_digest
-from visual_echoes.evaluation.exam import Exam
-from visual_echoes.evaluation.generated import SEED_STRIDE
+from visual_echoes.evaluation.baselines import Baseline, retrieval_baselines
+from visual_echoes.evaluation.evaluation_set import EvaluationSet
+from visual_echoes.evaluation.making import SEED_STRIDE
+from visual_echoes.evaluation.model import model_facts
 from visual_echoes.files import file_digest
-from visual_echoes.metrics.classifiers import Judge
+from visual_echoes.layout import Modality
+from visual_echoes.metrics.classifiers import Classifier
 from visual_echoes.pipeline import VisualEchoes
 
 
@@ -32,7 +32,7 @@ from visual_echoes.pipeline import VisualEchoes
 class Counts:
     """Items for each seed: test images, test sounds (or as many as there are), and pairs from nothing."""
 
-    pictures: int = 200
+    images: int = 200
     sounds: int = 200
     pairs: int = 200
 
@@ -42,20 +42,25 @@ class Bench:
 
     Args:
         echoes: the shipped model, whose tokenizers and vocoder serve trained transformers, too.
-        data: the folder of prepared data that model and judges are for.
+        data: the folder of prepared data that model and classifiers are for.
 
     Attributes:
-        exam: the whole test split.
+        test: the whole test split.
         facts: what figures follow from besides their work and seed, as JSON values.
 
     Raises:
-        EchoesError: unusable data, judges or counts.
+        EchoesError: unusable data, classifiers or counts.
     """
 
     def __init__(
-        self, echoes: VisualEchoes, data: Path, image_judge: Judge, audio_judge: Judge, counts: Counts, batch_size: int
+        self,
+        echoes: VisualEchoes,
+        data: Path,
+        classifiers: Mapping[Modality, Classifier],
+        counts: Counts,
+        batch_size: int,
     ) -> None:
-        self.exam = Exam(echoes, data, image_judge, audio_judge, batch_size)
+        self.test = EvaluationSet(echoes, data, classifiers, batch_size)
         self.data, self.counts = data, counts
         for name, count in asdict(counts).items():
             if not 1 <= count <= SEED_STRIDE:
@@ -67,31 +72,25 @@ class Bench:
             "device": str(echoes.device),
             "model": model.model_dump(mode="json", exclude=None if model.graphs else {"graphs"}),
             "data": {name: file_digest(data / name) for name in (DESCRIPTION, "train.safetensors", "test.safetensors")},
-            "judges": {"image": weights_digest(image_judge.network), "audio": weights_digest(audio_judge.network)},
+            "classifiers": {modality: classifier.sha256 for modality, classifier in classifiers.items()},
             "counts": asdict(counts),
         }
 
     @cached_property
     def lookups(self) -> dict[str, Baseline]:
         """Baselines without a network, on the tokens of the model's own tokenizers."""
-        return retrieval_baselines(self.exam.echoes, self.data, self.exam.batch_size)
+        return retrieval_baselines(self.test.echoes, self.data, self.test.batch_size)
 
-    def draw(self, seed: int, echoes: VisualEchoes) -> Exam:
-        """An exam of one seed's items, evenly over the groups, for a model with the same tokenizers.
+    def draw(self, seed: int, echoes: VisualEchoes) -> EvaluationSet:
+        """One seed's items, evenly over the groups, for a model with the same tokenizers.
 
-        Every seed has other items and other noise, so that the spread holds both. Features stay those of the whole
-        split: they are what distances are measured to.
+        Every seed has other items and other noise, so that the spread holds both. What distances are measured to stays
+        the whole split.
         """
-        part, exam = copy.copy(self.exam), self.exam
-        generator = torch.Generator().manual_seed(seed)
-        part.echoes = echoes
-        rows_B = even_rows(exam.image_groups_B, self.counts.pictures, generator)
-        part.pictures_BHWC = exam.pictures_BHWC[rows_B.numpy()]
-        part.image_groups_B, part.judged_images_B = exam.image_groups_B[rows_B], exam.judged_images_B[rows_B]
-        rows_B = even_rows(exam.sound_groups_B, self.counts.sounds, generator)
-        part.waves_BN, part.mels_BMT = exam.waves_BN[rows_B.numpy()], exam.mels_BMT[rows_B]
-        part.sound_groups_B, part.judged_sounds_B = exam.sound_groups_B[rows_B], exam.judged_sounds_B[rows_B]
-        return part
+        generator, sides = torch.Generator().manual_seed(seed), self.test.sides
+        images_B = even_rows(sides["image"].groups_B, self.counts.images, generator)
+        sounds_B = even_rows(sides["audio"].groups_B, self.counts.sounds, generator)
+        return self.test.part(echoes, images_B, sounds_B)
 
 
 def even_rows(groups_B: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from statistics import fmean
 
-from visual_echoes.evaluation.records import Spread
-from visual_echoes.studies.figures import FIGURES, Figure
+from visual_echoes.evaluation.measures import FIGURES
+from visual_echoes.evaluation.records import Figure, Measure
 from visual_echoes.studies.plan import Experiment
 from visual_echoes.studies.report import Row
 
@@ -16,7 +16,7 @@ CERTAINTY = 0.95
 FEW = 4
 
 
-def margin(spreads: Sequence[Spread]) -> float:
+def margin(spreads: Sequence[Figure]) -> float:
     """How far apart two of these must lie to differ beyond the spread of seeds; the first is what others are held to.
 
     Half the width of a 95 % interval of Student's t for a difference of two means, with the deviation that all spreads
@@ -53,52 +53,52 @@ def finding(experiment: Experiment, rows: Sequence[Row]) -> str:
     return " ".join([*told, _verdict(experiment, scored, reference, others)])
 
 
-def show(spread: Spread, figure: Figure) -> str:
+def show(figure: Figure, measure: Measure) -> str:
     """A figure with its standard deviation."""
-    return f"{spread.mean:.{figure.digits}f} ± {spread.deviation:.{figure.digits}f}"
+    return f"{figure.value:{measure.form}} ± {figure.deviation:{measure.form}}"
 
 
 def _differ(name: str, first: Row, second: Row, rows: Sequence[Row]) -> bool:
     """Whether two of the rows differ beyond the spread of seeds."""
-    apart = abs(first.figures[name].mean - second.figures[name].mean)
+    apart = abs(first.figures[name].value - second.figures[name].value)
     return apart > margin([row.figures[name] for row in rows])
 
 
 def _best(name: str, rows: Sequence[Row]) -> Row:
     """The first of the best."""
     sign = -1.0 if FIGURES[name].better == "lower" else 1.0
-    return max(rows, key=lambda row: sign * row.figures[name].mean)
+    return max(rows, key=lambda row: sign * row.figures[name].value)
 
 
 def _ranking(name: str, reference: Row, others: Sequence[Row]) -> str:
-    figure, best = FIGURES[name], _best(name, [reference, *others])
+    measure, best = FIGURES[name], _best(name, [reference, *others])
     other = _best(name, others) if best is reference else reference
     apart = "a difference beyond" if _differ(name, best, other, (reference, *others)) else "no difference beyond"
     return (
-        f"{_title(figure)}: best is {best.label!r} with {show(best.figures[name], figure)}, against "
-        f"{show(other.figures[name], figure)} of {other.label!r}, {apart} the spread of seeds."
+        f"{_title(measure)}: best is {best.label!r} with {show(best.figures[name], measure)}, against "
+        f"{show(other.figures[name], measure)} of {other.label!r}, {apart} the spread of seeds."
     )
 
 
 def _contrast(name: str, reference: Row, others: Sequence[Row]) -> str:
-    figure, own = FIGURES[name], reference.figures[name]
+    measure, own = FIGURES[name], reference.figures[name]
     sides: dict[str, list[str]] = {"higher for": [], "lower for": [], "no different beyond the spread of seeds for": []}
     for row in others:
         value = row.figures[name]
-        side = int(value.mean < own.mean) if _differ(name, row, reference, (reference, *others)) else 2
-        sides[list(sides)[side]].append(f"{row.label!r} ({show(value, figure)})")
+        side = int(value.value < own.value) if _differ(name, row, reference, (reference, *others)) else 2
+        sides[list(sides)[side]].append(f"{row.label!r} ({show(value, measure)})")
     # Who differs is worth a name; of many that do not, a number will do.
     *_, alike = sides.values()
     if len(alike) > FEW:
         alike[:] = [f"{len(alike)} others"]
     told = "; ".join(f"{side} {', '.join(rows)}" for side, rows in sides.items() if rows)
-    return f"{_title(figure)}, {show(own, figure)} for {reference.label!r}: {told}."
+    return f"{_title(measure)}, {show(own, measure)} for {reference.label!r}: {told}."
 
 
 def _unspread(name: str, reference: Row, others: Sequence[Row]) -> str:
-    figure = FIGURES[name]
-    values = ", ".join(f"{row.label!r} {row.figures[name].mean:.{figure.digits}f}" for row in (reference, *others))
-    return f"{_title(figure)}: {values}."
+    measure = FIGURES[name]
+    values = ", ".join(f"{row.label!r} {row.figures[name].value:{measure.form}}" for row in (reference, *others))
+    return f"{_title(measure)}: {values}."
 
 
 def _verdict(experiment: Experiment, names: Sequence[str], reference: Row, others: dict[str, list[Row]]) -> str:
@@ -120,5 +120,5 @@ def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _title(figure: Figure) -> str:
-    return figure.title[0].upper() + figure.title[1:]
+def _title(measure: Measure) -> str:
+    return measure.title[0].upper() + measure.title[1:]

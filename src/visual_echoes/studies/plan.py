@@ -1,4 +1,4 @@
-"""What an experiment consists of: variants, each with the work that measures it, and how they are told apart."""
+"""What an experiment consists of: variants, each with the work that measures it, and how they are distinguished."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from visual_echoes.evaluation.making import Target
 from visual_echoes.evaluation.records import Record
 from visual_echoes.model.settings import SamplingSettings, with_changes
 
-Target = Literal["sound", "picture", "pairs"]
 Kind = Literal["real", "black", "white", "noise", "unrelated", "abstract"]
 
-ALL_TARGETS: tuple[Target, ...] = ("sound", "picture", "pairs")
+ALL_TARGETS: tuple[Target, ...] = ("sound", "image", "pairs")
 
 
 class Work(Record):
@@ -49,7 +49,7 @@ class Mislead(Work):
 
     kind: Literal["mislead"] = "mislead"
     settings: SamplingSettings
-    pictures: Kind
+    images: Kind
 
 
 class Reconstruct(Work):
@@ -80,7 +80,7 @@ class Variant:
     """One row of an experiment.
 
     Attributes:
-        x: place on the horizontal axis, where the experiment has one.
+        x: position on the horizontal axis, where the experiment has one.
         series: the line it belongs to there.
     """
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from visual_echoes.evaluation.records import Spread
+from visual_echoes.evaluation.measures import FIGURES
+from visual_echoes.evaluation.records import Figure
 from visual_echoes.files import atomic_path
-from visual_echoes.studies.figures import FIGURES
 from visual_echoes.studies.plan import Experiment
 from visual_echoes.studies.report import ExperimentReport, Row
 
@@ -23,8 +23,8 @@ SECONDS = "seconds an item"
 
 
 def write_plot(experiment: Experiment, report: ExperimentReport, path: Path) -> None:
-    """Draw a report as PNG: lines where the variants have a place on an axis, else a row for each variant."""
-    panels: list[tuple[str, dict[str, Spread]]] = []
+    """Draw a report as PNG: lines where the variants have a position on an axis, else a row for each variant."""
+    panels: list[tuple[str, dict[str, Figure]]] = []
     for name in experiment.headline:
         values = {row.label: row.figures[name] for row in report.rows if name in row.figures}
         if values:
@@ -54,21 +54,21 @@ def write_plot(experiment: Experiment, report: ExperimentReport, path: Path) -> 
         figure.savefig(temporary, dpi=DPI, format="png")
 
 
-def _draw_lines(ax: Any, rows: Sequence[Row], values: dict[str, Spread]) -> None:
+def _draw_lines(ax: Any, rows: Sequence[Row], values: dict[str, Figure]) -> None:
     for index, series in enumerate(dict.fromkeys(row.series for row in rows)):
         points = [(row.x, values[row.label]) for row in rows if row.series == series and row.label in values]
         ax.errorbar(
-            [x for x, _ in points], [value.mean for _, value in points], [value.deviation for _, value in points],
+            [x for x, _ in points], [value.value for _, value in points], [value.deviation for _, value in points],
             label=series, color=COLOURS[index % len(COLOURS)], marker=MARKERS[index % len(MARKERS)],
             markersize=4, linewidth=1, capsize=2,
         )  # fmt: skip
 
 
-def _draw_rows(ax: Any, rows: Sequence[Row], values: dict[str, Spread]) -> None:
+def _draw_rows(ax: Any, rows: Sequence[Row], values: dict[str, Figure]) -> None:
     for index, row in enumerate(rows):
         if row.label in values:
             ax.errorbar(
-                values[row.label].mean, index, xerr=values[row.label].deviation, color=COLOURS[index % len(COLOURS)],
+                values[row.label].value, index, xerr=values[row.label].deviation, color=COLOURS[index % len(COLOURS)],
                 marker=MARKERS[index % len(MARKERS)], markersize=5, capsize=3,
             )  # fmt: skip
     ax.set_yticks(range(len(rows)), [row.label for row in rows])

@@ -14,8 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from visual_echoes.checkpoints.loading import load_model
-from visual_echoes.evaluation.against import autoregressive_baseline
-from visual_echoes.evaluation.records import Spread
+from visual_echoes.evaluation.baselines import autoregressive_baseline
+from visual_echoes.evaluation.records import Figure, write_record
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.studies.bench import Bench
 from visual_echoes.studies.findings import finding
@@ -28,7 +28,7 @@ from visual_echoes.studies.measuring import (
 from visual_echoes.studies.plan import AnyWork, Baseline, Chance, Experiment, Generate, Mislead, Own, Reconstruct
 from visual_echoes.studies.plots import write_plot
 from visual_echoes.studies.registry import TRAININGS
-from visual_echoes.studies.report import Cell, ExperimentReport, Row, read_cell, spreads, write_record
+from visual_echoes.studies.report import Cell, ExperimentReport, Row, over_seeds, read_cell
 from visual_echoes.studies.trainings import changed_recipe, run_training, training_figures
 from visual_echoes.training.inputs import inputs_digest
 from visual_echoes.training.recipe import Recipe
@@ -50,12 +50,12 @@ class Queue:
 
     def __init__(self, bench: Bench, output: Path, recipes: Path, progress: CellProgress | None = None) -> None:
         self.bench, self.output, self.recipes, self.progress = bench, output, recipes, progress
-        self.defaults = bench.exam.echoes.defaults
+        self.defaults = bench.test.echoes.defaults
         self._digest_inputs = lru_cache(maxsize=None)(inputs_digest)
 
     def folder(self, experiment: Experiment) -> Path:
         """Where the report and the plot of an experiment go."""
-        setting = self.recipes.name if experiment.trains else self.bench.exam.echoes.model.name
+        setting = self.recipes.name if experiment.trains else self.bench.test.echoes.model.name
         return self.output / experiment.name / setting
 
     def run(self, experiment: Experiment, seeds: Sequence[int]) -> ExperimentReport:
@@ -66,15 +66,15 @@ class Queue:
             EchoesError: unusable recipes or data.
         """
         total, rows, seconds = len(experiment.variants) * len(seeds), [], {}
-        for place, variant in enumerate(experiment.variants):
+        for index, variant in enumerate(experiment.variants):
             cells = []
             for number, seed in enumerate(seeds):
                 if self.progress is not None:
-                    self.progress(f"{experiment.name}: {variant.label}", place * len(seeds) + number, total)
+                    self.progress(f"{experiment.name}: {variant.label}", index * len(seeds) + number, total)
                 work = variant.work
                 cells.append(self._cell(work.of(self.defaults) if isinstance(work, Own) else work, seed))
-            rows.append(Row(label=variant.label, x=variant.x, series=variant.series, figures=spreads(cells)))
-            seconds[variant.label] = Spread.of([cell.seconds for cell in cells])
+            rows.append(Row(label=variant.label, x=variant.x, series=variant.series, figures=over_seeds(cells)))
+            seconds[variant.label] = Figure.of_seeds([cell.seconds for cell in cells])
         report = ExperimentReport(
             experiment=experiment.name, question=experiment.question, facts=self.bench.facts, seeds=tuple(seeds),
             rows=tuple(rows), finding=finding(experiment, rows), seconds=seconds,
@@ -103,25 +103,25 @@ class Queue:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
 
     def _measure(self, work: AnyWork, seed: int, recipe: Recipe | None) -> Cell:
-        bench, echoes, logged = self.bench, self.bench.exam.echoes, {}
+        bench, echoes, logged = self.bench, self.bench.test.echoes, {}
         trained = None
         if recipe is not None:
             trained = run_training(recipe)
             if isinstance(work, Generate):
                 echoes, logged = with_transformer(echoes, trained), training_figures(recipe.output)
-        exam = bench.draw(seed, echoes)
+        test = bench.draw(seed, echoes)
         if isinstance(work, Generate):
-            figures, seconds = measure_generate(exam, work, bench.counts.pairs, seed)
+            figures, seconds = measure_generate(test, work, bench.counts.pairs, seed)
         elif isinstance(work, Mislead):
-            figures, seconds = measure_mislead(exam, work, seed)
+            figures, seconds = measure_mislead(test, work, seed)
         elif isinstance(work, Reconstruct):
-            figures, seconds = measure_reconstruct(exam, work)
+            figures, seconds = measure_reconstruct(test, work)
         elif isinstance(work, Baseline):
             beside = bench.lookups[work.name] if trained is None else autoregressive_baseline(echoes, trained)
-            figures, seconds = measure_beside(exam, work.name, beside, seed)
+            figures, seconds = measure_beside(test, beside, seed)
         else:
             assert isinstance(work, Chance)
-            figures, seconds = dict.fromkeys(("sound_right", "picture_right", "pairs_agree"), 1.0 / exam.groups), 0.0
+            figures, seconds = dict.fromkeys(("sound_right", "image_right", "pairs_agree"), 1.0 / test.groups), 0.0
         return Cell(figures=figures | logged, seconds=seconds)
 
 

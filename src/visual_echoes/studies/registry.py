@@ -2,13 +2,14 @@
 
 What is not varied stands at the paper's settings: 30 steps, temperature 9, guidance 3. Trainings vary the base recipe,
 whose masks are the paper's (a mean of 0.7) except that conditions are also shown whole, and which also tells the pairs
-of a batch apart; with few tokens and minutes of training that is what makes a model listen.
+of a batch from mismatched ones; with few tokens and minutes of training that is what makes a model use its condition.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from visual_echoes.evaluation.making import Target
 from visual_echoes.model.settings import PRESETS, SamplingSettings
 from visual_echoes.studies.plan import (
     ALL_TARGETS,
@@ -20,15 +21,14 @@ from visual_echoes.studies.plan import (
     Mislead,
     Own,
     Reconstruct,
-    Target,
     Training,
     Variant,
 )
 
 PAPER = SamplingSettings()
 
-QUALITY = ("sound_right", "picture_right", "pairs_agree", "sound_frechet", "picture_frechet")
-DIRECTIONS: tuple[Target, ...] = ("sound", "picture")
+QUALITY = ("sound_right", "image_right", "pairs_agree", "sound_frechet", "image_frechet")
+DIRECTIONS: tuple[Target, ...] = ("sound", "image")
 
 
 def _masks(**changes: Any) -> Training:
@@ -75,8 +75,8 @@ def _at(x: float, variant: Variant, series: str = "") -> Variant:
     return Variant(variant.label, variant.work, x, series)
 
 
-def _misled(label: str, pictures: Kind) -> Variant:
-    return Variant(label, Mislead(settings=PAPER, pictures=pictures))
+def _misled(label: str, images: Kind) -> Variant:
+    return Variant(label, Mislead(settings=PAPER, images=images))
 
 
 _ALL = (
@@ -85,10 +85,10 @@ _ALL = (
         "Does the model learn both directions and pairs, sampled without guidance in 30 steps at temperature 9?",
         (
             Variant("chance", Chance()),
-            _made("conditions also shown whole, and told apart", "base", guidance=1.0),
+            _made("conditions also shown whole, and mismatched pairs told", "base", guidance=1.0),
             _made("the paper's objective alone", "paper-masks", guidance=1.0),
         ),
-        ("sound_right", "picture_right", "pairs_agree"),
+        ("sound_right", "image_right", "pairs_agree"),
         reference="chance", role="what guessing reaches", ranked=False,
     ),
     Experiment(
@@ -102,7 +102,7 @@ _ALL = (
         "paper-mask-mean",
         "Is a mean mask ratio of 0.7 better than 0.55, in quality and in the steadiness of training?",
         (_made("mean 0.7", "base"), _made("mean 0.55", "mean-0.55")),
-        (*QUALITY, "sound_gain", "picture_gain", "loss_jitter"),
+        (*QUALITY, "sound_gain", "image_gain", "loss_jitter"),
         reference="mean 0.7",
     ),
     Experiment(
@@ -113,7 +113,7 @@ _ALL = (
             Variant("tokenizer and vocoder", Reconstruct(stage="round trip")),
             Variant("vocoder alone", Reconstruct(stage="vocoder")),
         ),
-        ("sound_right", "picture_right", "sound_kept", "picture_kept", "mel_l1", "picture_psnr"),
+        ("sound_right", "image_right", "sound_kept", "image_kept", "mel_l1", "image_psnr"),
         reference="real items", role="the ceiling", ranked=False,
     ),
     Experiment(
@@ -124,7 +124,7 @@ _ALL = (
             for temperature in (1, 9, 20)
             for steps in (5, 10, 30, 50)
         ),
-        ("sound_right", "picture_right", "pairs_agree", "sound_diversity", "picture_diversity"),
+        ("sound_right", "image_right", "pairs_agree", "sound_diversity", "image_diversity"),
         reference="N 30, T 9", axis="steps N", timed=True,
     ),
     Experiment(
@@ -153,14 +153,14 @@ _ALL = (
             _made("uniform in [0.05, 1]", "uniform"),
             _made("arccos in [0.05, 1]", "arccos"),
         ),
-        (*QUALITY, "sound_gain", "picture_gain"),
+        (*QUALITY, "sound_gain", "image_gain"),
         reference="Gaussian, mean 0.7, deviation 0.25, in [0.5, 1]",
     ),
     Experiment(
         "guidance-scale",
         "How strong should guidance be?",
         tuple(_at(scale, _made(f"s = {scale:g}", guidance=scale)) for scale in (1.0, 1.5, 2.0, 3.0, 5.0, 8.0)),
-        (*QUALITY, "sound_diversity", "picture_diversity"),
+        (*QUALITY, "sound_diversity", "image_diversity"),
         reference="s = 3", axis="guidance s",
     ),
     Experiment(
@@ -174,14 +174,14 @@ _ALL = (
             _made("(1 + s)c - su, rising", guidance=4.0, guidance_schedule="rising"),
             _made("(1 + s)c - su, interval", guidance=4.0, guidance_schedule="interval"),
         ),
-        (*QUALITY, "sound_diversity", "picture_diversity"),
+        (*QUALITY, "sound_diversity", "image_diversity"),
         reference="u + s(c - u), constant",
     ),
     Experiment(
         "order",
-        "Should the most confident places be settled first, or the places of a Halton sequence?",
+        "Should the most confident tokens be unmasked first, or those of a Halton sequence?",
         (_made("confidence"), _made("Halton", order="halton")),
-        (*QUALITY, "sound_diversity", "picture_diversity"),
+        (*QUALITY, "sound_diversity", "image_diversity"),
         reference="confidence",
     ),
     Experiment(
@@ -198,7 +198,7 @@ _ALL = (
             _made("N 8, keys and values kept for 2 steps", steps=8, kv_refresh_every=2),
             _made("N 8, keys and values kept for 4 steps", steps=8, kv_refresh_every=4),
         ),
-        (*QUALITY, "sound_kid", "picture_kid"),
+        (*QUALITY, "sound_kid", "image_kid"),
         reference="N 30", role="the paper's way", timed=True,
     ),
     Experiment(
@@ -210,13 +210,13 @@ _ALL = (
     ),
     Experiment(
         "cheaper-models",
-        "What do an encoder of visible places alone and a decoder of open ones alone cost in quality?",
+        "What do an encoder of visible positions alone and a decoder of masked ones alone cost in quality?",
         (
             _made("masked, full", "base"),
             _made("visible, full", "visible"),
             _made("visible, cross", "cross"),
         ),
-        (*QUALITY, "sound_gain", "picture_gain"),
+        (*QUALITY, "sound_gain", "image_gain"),
         reference="masked, full", timed=True,
     ),
     Experiment(
@@ -232,9 +232,9 @@ _ALL = (
         (
             _made("both directions", "base", DIRECTIONS, guidance=1.0),
             _made("image to sound only", "picture-to-sound", ("sound",), guidance=1.0),
-            _made("sound to image only", "sound-to-picture", ("picture",), guidance=1.0),
+            _made("sound to image only", "sound-to-picture", ("image",), guidance=1.0),
         ),
-        ("sound_right", "picture_right", "sound_frechet", "picture_frechet"),
+        ("sound_right", "image_right", "sound_frechet", "image_frechet"),
         reference="both directions",
     ),
     Experiment(
@@ -247,7 +247,7 @@ _ALL = (
             Variant("retrieval", Baseline(name="retrieval")),
             Variant("class mean", Baseline(name="class mean")),
         ),
-        ("sound_right", "picture_right", "sound_frechet", "picture_frechet"),
+        ("sound_right", "image_right", "sound_frechet", "image_frechet"),
         reference="masked transformer, guidance 3", timed=True,
     ),
 )  # fmt: skip

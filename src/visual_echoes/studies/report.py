@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from visual_echoes.evaluation.records import Record, Spread
-from visual_echoes.files import write_text
+from pydantic import BeforeValidator
+
+from visual_echoes.evaluation.records import Figure, Record
+
+Value = TypeVar("Value")
+
+
+def _renamed(figures: Any) -> Any:
+    """Figures under their names of today: version 0.1 called images pictures."""
+    return {name.replace("picture_", "image_"): value for name, value in figures.items()}
+
+
+ByName = Annotated[dict[str, Value], BeforeValidator(_renamed)]
 
 
 class Cell(Record):
     """One variant measured with one seed."""
 
-    figures: dict[str, float]
+    figures: ByName[float]
     seconds: float  # an item, on the machine and beside the work that there was
 
 
@@ -23,7 +34,7 @@ class Row(Record):
     label: str
     x: float | None
     series: str
-    figures: dict[str, Spread]
+    figures: ByName[Figure]
 
 
 class ExperimentReport(Record):
@@ -35,7 +46,7 @@ class ExperimentReport(Record):
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
     finding: str
-    seconds: dict[str, Spread]  # an item, by variant
+    seconds: dict[str, Figure]  # an item, by variant
 
 
 def read_cell(path: Path) -> Cell | None:
@@ -46,12 +57,6 @@ def read_cell(path: Path) -> Cell | None:
         return None
 
 
-def write_record(record: Record, path: Path) -> None:
-    """Write a cell or a report, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, record.model_dump_json(indent=2) + "\n")
-
-
-def spreads(cells: Sequence[Cell]) -> dict[str, Spread]:
+def over_seeds(cells: Sequence[Cell]) -> dict[str, Figure]:
     """Figures of one variant over its seeds."""
-    return {name: Spread.of([cell.figures[name] for cell in cells]) for name in cells[0].figures}
+    return {name: Figure.of_seeds([cell.figures[name] for cell in cells]) for name in cells[0].figures}

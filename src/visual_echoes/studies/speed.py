@@ -3,7 +3,7 @@
 Repeats of what is compared take turns, so that a busy moment falls on all of them; figures are medians with the least
 and the most beside them.
 
-Shapes: B batch, I image places, A sound places.
+Shapes: B batch, I image positions, A sound positions.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def take_turns(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[
 
 
 def multiply_matrices() -> None:
-    """The work whose speed a machine is judged by: `MATMULS` products."""
+    """The work whose speed a machine is measured by: `MATMULS` products."""
     matrix = torch.ones(MATMUL_SIDE, MATMUL_SIDE)
     for _ in range(MATMULS):
         matrix @ matrix
@@ -108,12 +108,12 @@ class Sampling:
 def stages(echoes: VisualEchoes, repeats: int) -> dict[str, Seconds]:
     """Seconds of each stage of one request, sampling by the model's own settings."""
     codec, layout = echoes.codec, echoes.layout
-    pictures = torch.zeros(1, layout.image_size, layout.image_size, layout.image_channels, dtype=torch.uint8).numpy()
+    images = torch.zeros(1, layout.image_size, layout.image_size, layout.image_channels, dtype=torch.uint8).numpy()
     waves = torch.zeros(1, layout.clip_samples).numpy()
     mel_BMT = codec.mels(waves)
-    image_BI, audio_BA = codec.encode_images(pictures), codec.encode_mels(mel_BMT)
+    image_BI, audio_BA = codec.encode_images(images), codec.encode_mels(mel_BMT)
     works: dict[str, Callable[[], Any]] = {
-        "encode an image": lambda: codec.encode_images(pictures),
+        "encode an image": lambda: codec.encode_images(images),
         "mel of a sound": lambda: codec.mels(waves),
         "encode a sound": lambda: codec.encode_mels(mel_BMT),
         "sample a sound": Sampling(codec.transformer, echoes.defaults).fast,

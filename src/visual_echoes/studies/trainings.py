@@ -45,7 +45,7 @@ def changed_recipe(name: str, training: Training, seed: int, recipes: Path, runs
 
 
 def run_training(recipe: Recipe) -> Path:
-    """Train, or go on, and return the folder of the result; tokens that another run in the same place made are used.
+    """Train, or go on, and return the folder of the result; tokens that another run in the same folder made are used.
 
     Raises:
         TrainingStopped: a checkpoint was written; call again to go on.
@@ -71,7 +71,7 @@ def training_figures(run: Path) -> dict[str, float]:
     valid = [row for row in rows if row["group"] == "valid" and "cross_modal_gain/image" in row]
     figures = {}
     if valid:
-        figures["picture_gain"] = float(valid[-1]["cross_modal_gain/image"])
+        figures["image_gain"] = float(valid[-1]["cross_modal_gain/image"])
         figures["sound_gain"] = float(valid[-1]["cross_modal_gain/audio"])
     late = losses[len(losses) // 2 :]
     if len(late) > 1:

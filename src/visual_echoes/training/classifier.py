@@ -13,7 +13,7 @@ from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.data.pairs import PairSplit
 from visual_echoes.data.sources import ImageSource, MelSource, Source, WaveSource
 from visual_echoes.layout import Layout
-from visual_echoes.metrics.classifiers import JUDGE_BATCH, JudgeConfig, build_judge
+from visual_echoes.metrics.classifiers import CLASSIFIER_BATCH, ClassifierConfig, build_classifier
 from visual_echoes.training.task import Phase, Task, Validation
 
 LABEL_SMOOTHING = 0.05
@@ -26,13 +26,13 @@ class ClassifierTask(Task):
     valid: Source
 
     def __init__(
-        self, config: JudgeConfig, layout: Layout, train: PairSplit, valid: PairSplit, augmentation: Augmentation
+        self, config: ClassifierConfig, layout: Layout, train: PairSplit, valid: PairSplit, augmentation: Augmentation
     ) -> None:
         self.config = config
         self.train, self.train_groups = _source(config, layout, train, augmentation)
         self.valid, self.valid_groups = _source(config, layout, valid, augmentation)
         groups = int(max(self.train_groups.max(), self.valid_groups.max())) + 1
-        self.modules = nn.ModuleDict({"model": build_judge(config, layout, groups)})
+        self.modules = nn.ModuleDict({"model": build_classifier(config, layout, groups)})
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         index_B = self.items(size, generator)
@@ -48,7 +48,7 @@ class ClassifierTask(Task):
 
     def validate(self, model: nn.Module, device: torch.device) -> Validation:
         right = 0
-        for index_B in torch.arange(len(self.valid)).split(JUDGE_BATCH):
+        for index_B in torch.arange(len(self.valid)).split(CLASSIFIER_BATCH):
             scores_BG = model(self.valid.take(index_B, None).to(device))
             right += int((scores_BG.argmax(-1).cpu() == self.valid_groups[index_B]).sum())
         return Validation({"accuracy": right / len(self.valid)})
@@ -57,7 +57,9 @@ class ClassifierTask(Task):
         return self.config.model_dump(mode="json")
 
 
-def _source(config: JudgeConfig, layout: Layout, split: PairSplit, augmentation: Augmentation) -> tuple[Source, Tensor]:
+def _source(
+    config: ClassifierConfig, layout: Layout, split: PairSplit, augmentation: Augmentation
+) -> tuple[Source, Tensor]:
     if config.modality == "image":
         return ImageSource(split, augmentation), split.image_groups
     return MelSource(WaveSource(split, layout, augmentation), layout), split.sound_groups

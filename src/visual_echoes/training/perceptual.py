@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.metrics.classifiers import load_judge
+from visual_echoes.metrics.classifiers import load_classifier
 from visual_echoes.tokenizers.efficientnet import load_efficientnet
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
@@ -109,7 +109,7 @@ def classifier_distance(folder: Path | None, channels: int) -> Perceptual:
     """
     if folder is None:
         return no_perceptual
-    network = load_judge(folder).network
+    network = load_classifier(folder).network
     if network.channels != channels:
         raise EchoesError(f"{folder} classifies items of {network.channels} channels, not {channels}; name another.")
     return FeatureDistance(network, lambda x_BCHW: [*network.stages(x_BCHW)[1:], network.features(x_BCHW)])

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS, Layout
-from visual_echoes.metrics.classifiers import JudgeConfig
+from visual_echoes.metrics.classifiers import ClassifierConfig
 from visual_echoes.model.blocks import NORM_EPS
 from visual_echoes.model.upgrade import LaterFields
 from visual_echoes.tokenizers.cells import RefinerConfig
@@ -219,7 +219,7 @@ class ClassifierRecipe(_Recipe):
     """Trains a classifier of images or sounds, by which what is generated is measured."""
 
     kind: Literal["classifier", "judge"]  # the second in recipes of older versions
-    model: JudgeConfig
+    model: ClassifierConfig
 
     def fingerprint(self) -> str:
         """The same by either name of the kind, so that runs of older versions go on."""

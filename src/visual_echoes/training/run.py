@@ -10,7 +10,7 @@ from visual_echoes.checkpoints.model import Model
 from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.checkpoints.run_folder import MODEL_FOLDER, PART_FILE, RECIPE_FILE, TrainedPart
 from visual_echoes.data.pairs import read_groups
-from visual_echoes.metrics.classifiers import save_judge
+from visual_echoes.metrics.classifiers import save_classifier
 from visual_echoes.model.autoregressive import save_autoregressive
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.tokenizers.cells import CellTokenizer
@@ -67,7 +67,7 @@ def train(
     )  # fmt: skip
     folder = recipe.output / MODEL_FOLDER
     if isinstance(recipe, ClassifierRecipe):
-        save_judge(folder, trained, recipe.model, recipe.get_layout(), read_groups(recipe.data))
+        save_classifier(folder, trained, recipe.model, recipe.get_layout(), read_groups(recipe.data))
         return folder
     if isinstance(task, AutoregressiveTask):
         save_autoregressive(folder, trained, task.config)

@@ -1,4 +1,4 @@
-"""The published networks against their reference implementations, in their true shapes, and their judges."""
+"""The published networks against their reference implementations, in their true shapes, and as backbones."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evaluation.files.material import write_sounds
+from evaluation.material import write_sounds
 from metrics.networks.reference import EXPECTED, SHOWN, picture, ruled, ruled_state, sound
 from visual_echoes.checkpoints.convert.reading import read_tensors
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import file_digest
-from visual_echoes.metrics.networks import clip, inception, judges, lpips, panns, published, vggish, wav2clip
-from visual_echoes.metrics.networks.base import FileJudge
-from visual_echoes.metrics.networks.offline import package_folder
+from visual_echoes.metrics.networks import clip, inception, lpips, panns, published, vggish, wav2clip, weights
+from visual_echoes.metrics.networks.base import Backbone
+from visual_echoes.metrics.networks.packages import package_folder
 
 
 def check(name: str, found: Tensor) -> None:
@@ -65,7 +65,7 @@ def test_clip_is_the_reference() -> None:
 
 def lpips_network() -> lpips.Lpips:
     pytest.importorskip("torchmetrics")
-    layers = package_folder("torchmetrics", extra="eval") / judges.LPIPS_LAYERS
+    layers = package_folder("torchmetrics", extra="eval") / published.LPIPS_LAYERS
     convolutions = {n: v for n, v in ruled_state(lpips.Lpips).items() if n.startswith("features.")}
     network = lpips.Lpips()
     network.load_state_dict(lpips.own_names(convolutions, read_tensors(layers)))
@@ -105,48 +105,48 @@ def wav2clip_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_published_file_becomes_a_judge(wav2clip_file: Path, tmp_path: Path) -> None:
-    judge: FileJudge = judges.Wav2ClipJudge(str(wav2clip_file))
-    assert judge.sha256 == file_digest(wav2clip_file)
-    assert judge.pin.startswith("not pinned")
+def test_a_published_file_becomes_a_backbone(wav2clip_file: Path, tmp_path: Path) -> None:
+    backbone: Backbone = published.Wav2ClipBackbone(str(wav2clip_file))
+    assert backbone.sha256 == file_digest(wav2clip_file)
+    assert backbone.pin.startswith("not pinned")
     path = next(write_sounds(tmp_path / "s", 1).iterdir())
-    wave_N = judge.read(path)
-    (look,) = judge.look([wave_N])
+    wave_N = backbone.read(path)
+    (look,) = backbone.look([wave_N])
     assert look.features_FD.norm() == pytest.approx(1.0, abs=1e-5)
     assert look.logits_K is None
 
 
 def test_a_file_with_another_hash_is_refused(wav2clip_file: Path) -> None:
     with pytest.raises(EchoesError, match="not the published VGGish: its SHA-256 begins with .*, not 10086976"):
-        judges.VGGishJudge(str(wav2clip_file))
+        published.VGGishBackbone(str(wav2clip_file))
     with pytest.raises(EchoesError, match="not the given Wav2CLIP"):
-        judges.Wav2ClipJudge(str(wav2clip_file), "0" * 64)
-    assert published.find_weights("wav2clip", str(wav2clip_file), file_digest(wav2clip_file)).pin == (
+        published.Wav2ClipBackbone(str(wav2clip_file), "0" * 64)
+    assert weights.find_weights("wav2clip", str(wav2clip_file), file_digest(wav2clip_file)).pin == (
         "the SHA-256 given checked"
     )
 
 
 def test_a_file_of_another_network_is_refused(wav2clip_file: Path) -> None:
     with pytest.raises(EchoesError, match=r"does not fit a VGGish: missing: embeddings.0.bias"):
-        judges.VGGishJudge(str(wav2clip_file), file_digest(wav2clip_file)[:10])
+        published.VGGishBackbone(str(wav2clip_file), file_digest(wav2clip_file)[:10])
 
 
 def test_what_stands_beside_old_weights_is_not_run(tmp_path: Path) -> None:
     path = tmp_path / "old.pth"
     content = {"model": {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}, "sampler": {"state": np.arange(3)}}
     torch.save(content, path, _use_new_zipfile_serialization=False)
-    network = published.load_published(lambda: nn.Linear(3, 2), path, "line")
+    network = weights.load_published(lambda: nn.Linear(3, 2), path, "line")
     assert network.weight.tolist() == [[1.0] * 3] * 2
     assert not network.weight.requires_grad
 
 
 def test_where_weights_are_is_said(tmp_path: Path) -> None:
     with pytest.raises(EchoesError, match="needs its weights: get pt_inception"):
-        published.find_weights("inception", None, None)
+        weights.find_weights("inception", None, None)
     with pytest.raises(EchoesError, match="no file .*none.pth of Inception"):
-        published.find_weights("inception", str(tmp_path / "none.pth"), None)
+        weights.find_weights("inception", str(tmp_path / "none.pth"), None)
     with pytest.raises(EchoesError, match="names no file of the hub"):
-        published.find_weights("clip", "hub:only", None)
+        weights.find_weights("clip", "hub:only", None)
 
 
 def test_the_hub_is_asked_for_the_known_file_and_its_hash_checked(
@@ -163,7 +163,7 @@ def test_the_hub_is_asked_for_the_known_file_and_its_hash_checked(
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     with pytest.raises(EchoesError, match="not the published CLIP"):
-        published.find_weights("clip", None, None)
+        weights.find_weights("clip", None, None)
     assert asked == [("openai/clip-vit-base-patch32", "pytorch_model.bin")]
 
     def fail(repository: str, file: str) -> str:
@@ -171,11 +171,11 @@ def test_the_hub_is_asked_for_the_known_file_and_its_hash_checked(
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
     with pytest.raises(EchoesError, match="could not be fetched .no way there"):
-        published.find_weights("clip", None, None)
+        weights.find_weights("clip", None, None)
 
 
 def test_every_pinned_hash_is_one() -> None:
-    for entry in published.PUBLISHED.values():
-        assert len(entry.sha256) in (0, 8, published.SHA256_DIGITS)
-        assert entry.sha256 in entry.file or len(entry.sha256) == published.SHA256_DIGITS
+    for entry in weights.PUBLISHED.values():
+        assert len(entry.sha256) in (0, 8, weights.SHA256_DIGITS)
+        assert entry.sha256 in entry.file or len(entry.sha256) == weights.SHA256_DIGITS
         assert not set(entry.sha256) - set("0123456789abcdef")

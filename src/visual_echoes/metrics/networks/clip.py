@@ -1,6 +1,6 @@
 """The image encoder of CLIP ViT-B/32 (Radford et al. 2021), with the tensor names of its `transformers` checkpoint.
 
-Shapes: B batch, H rows, W columns, L places (the class's first), D features.
+Shapes: B batch, H rows, W columns, L positions (the class's first), D features.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def clip_input(image: Image.Image) -> Tensor:
 def placement(width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Width and height that an image is resized to, and left and top of the square in it, in pixels.
 
-    Lengths round down and places to the nearest pixel, halves to the even one, as in openai's own transform.
+    Lengths round down and positions to the nearest pixel, halves to the even one, as in openai's own transform.
     """
     shorter = min(width, height)
     wide, high = SIDE * width // shorter, SIDE * height // shorter

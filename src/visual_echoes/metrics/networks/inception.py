@@ -23,7 +23,7 @@ Pool = Callable[[Tensor], Tensor]
 
 
 class Conv(nn.Module):
-    """Convolution, normalisation, ReLU; padded so that places stay, unless it has a stride or says otherwise."""
+    """Convolution, normalisation, ReLU; padded so that positions stay, unless it has a stride or says otherwise."""
 
     def __init__(self, before: int, after: int, kernel: Kernel, stride: int = 1, padded: bool = True) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Conv(nn.Module):
 
 
 def edge_mean(x_BCHW: Tensor) -> Tensor:
-    """Means over 3 x 3 places that leave out what lies beyond the edge."""
+    """Means over 3 x 3 positions that leave out what lies beyond the edge."""
     return F.avg_pool2d(x_BCHW, 3, 1, 1, count_include_pad=False)
 
 
@@ -49,7 +49,7 @@ class Mixed(nn.Module):
     """Branches beside each other: convolutions in a row, and pooling.
 
     Args:
-        pooled: channels of the convolution after the pooling; None for a block that halves the places, whose last
+        pooled: channels of the convolution after the pooling; None for a block that halves the positions, whose last
             convolutions have a stride and whose pooling is a maximum.
     """
 
@@ -142,12 +142,12 @@ class FidInception(nn.Module):
         self.Mixed_7b, self.Mixed_7c = Wide(1280, edge_mean), Wide(FEATURES, near_maximum)
         self.fc = nn.Linear(FEATURES, CLASSES)
 
-    def forward(self, pictures_B3HW: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images_B3HW: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, D) and logits (B, K) without the classifier's bias, of images in [0, 1] of any size.
 
         They are resized as pytorch-fid does, bilinearly without smoothing.
         """
-        return self.body(F.interpolate(pictures_B3HW, (SIDE, SIDE), mode="bilinear", align_corners=False) * 2.0 - 1.0)
+        return self.body(F.interpolate(images_B3HW, (SIDE, SIDE), mode="bilinear", align_corners=False) * 2.0 - 1.0)
 
     def body(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The same of (B, 3, `SIDE`, `SIDE`) in [-1, 1]."""

@@ -50,8 +50,8 @@ class Lpips(nn.Module):
             EchoesError: a side under `SMALLEST`.
         """
         if min(given_HWC.shape[:2]) < SMALLEST:
-            raise EchoesError(f"LPIPS needs images of {SMALLEST} pixels or more a side; leave --judge lpips out.")
-        return float(self.distance(*(_input(picture_HWC) for picture_HWC in (given_HWC, made_HWC))))
+            raise EchoesError(f"LPIPS needs images of {SMALLEST} pixels or more a side; leave --backbone lpips out.")
+        return float(self.distance(*(_input(image_HWC) for image_HWC in (given_HWC, made_HWC))))
 
     def distance(self, first_B3HW: Tensor, second_B3HW: Tensor) -> Tensor:
         """The same of images in [-1, 1], (B,)."""
@@ -71,6 +71,6 @@ class Lpips(nn.Module):
         return found
 
 
-def _input(picture_HWC: np.ndarray) -> Tensor:
-    x_3HW = torch.from_numpy(picture_HWC).movedim(-1, 0).expand(3, -1, -1)
+def _input(image_HWC: np.ndarray) -> Tensor:
+    x_3HW = torch.from_numpy(image_HWC).movedim(-1, 0).expand(3, -1, -1)
     return (x_3HW.float() / 127.5 - 1.0)[None]

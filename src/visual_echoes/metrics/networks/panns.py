@@ -77,7 +77,7 @@ def panns_log_mel(wave_BN: Tensor, front: FrontEnd = FRONT_ENDS[0]) -> Tensor:
 
 
 class Block(nn.Module):
-    """Two convolutions, then the mean over squares of `pool` places."""
+    """Two convolutions, then the mean over squares of `pool` positions."""
 
     def __init__(self, before: int, after: int, pool: int) -> None:
         super().__init__()

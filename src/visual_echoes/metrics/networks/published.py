@@ -1,187 +1,188 @@
-"""Where the published weights are, and whether a file holds them.
+"""The published networks as backbones, with the preprocessing of the toolkits that the field's figures come from.
 
-Full SHA-256 are of the published files. Where only a file's name carries the first digits, as the convention of torch's
-hub has it, these are checked. Where there is neither, the report names the file's own SHA-256 and says so.
+Shapes: B batch, N samples, P patches, C channels, H rows, W columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from visual_echoes.checkpoints.convert.reading import read_tensors
 from visual_echoes.checkpoints.convert.sizes import fit
-from visual_echoes.errors import EchoesError, first_line
-from visual_echoes.files import file_digest
+from visual_echoes.errors import EchoesError
+from visual_echoes.media import read_audio, read_image
+from visual_echoes.metrics.networks import clip, inception, lpips, panns, vggish, wav2clip
+from visual_echoes.metrics.networks.base import Backbone, Look
+from visual_echoes.metrics.networks.packages import checked_digest, package_folder
+from visual_echoes.metrics.networks.weights import PUBLISHED, find_weights, load_published, read_published
 
-HUB = "hub:"
-HUB_PARTS = 3  # owner, repository, file
-SHA256_DIGITS = 64
-Network = TypeVar("Network", bound=nn.Module)
+MONO = "mean of the channels"
+LPIPS_LAYERS = "functional/image/lpips_models/alex.pth"
+LPIPS_LAYERS_SHA256 = "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"
+IMAGES_AT_ONCE = 16
 
 
-class Published(NamedTuple):
-    """A published file of weights.
+class PublishedBackbone(Backbone):
+    """A backbone with published weights.
+
+    Args:
+        source: their file, or where it is on the hub; None for where it is known to be.
+        sha256: what the user says it must be, instead of the published one.
+    """
+
+    def __init__(self, source: str | None = None, sha256: str | None = None) -> None:
+        weights = find_weights(self.name, source, sha256)
+        self.title, self.sha256, self.pin = PUBLISHED[self.name].title, weights.sha256, weights.pin
+        self.network = self.load(weights.path)
+
+    @abstractmethod
+    def load(self, weights: Path) -> nn.Module:
+        """The network with its weights."""
+
+
+class _Sounds(PublishedBackbone):
+    """Sounds one at a time, whole, followed by silence up to `least` samples.
 
     Attributes:
-        title: the network.
-        file: the file's name.
-        address: where it is published; `HUB` and owner/repository/file if it is fetched when no file is named.
-        sha256: its SHA-256 or the first digits of it; empty if none is known.
-        others: SHA-256 of other files of the same publisher that the network can be built from, by their names.
+        rate: that the network hears, in Hz.
+        least: samples.
+        centred: the sound's mean is taken from it first, as audioldm_eval does.
     """
 
-    title: str
-    file: str
-    address: str
-    sha256: str
-    others: Mapping[str, str] = MappingProxyType({})
+    modality = "audio"
+    rate: int
+    least: int
+    centred = True
+
+    def read(self, path: Path) -> Tensor:
+        wave_N = torch.from_numpy(read_audio(path, self.rate))
+        if self.centred:
+            wave_N = wave_N - wave_N.mean()
+        return F.pad(wave_N, (0, max(0, self.least - len(wave_N))))
+
+    @torch.inference_mode()
+    def look(self, items: Sequence[Tensor] | Tensor) -> list[Look]:
+        return [self.one(wave_N) for wave_N in items]
+
+    @abstractmethod
+    def one(self, wave_N: Tensor) -> Look:
+        """What it sees in a sound."""
 
 
-PUBLISHED: dict[str, Published] = {
-    "panns": Published(
-        "PANNs CNN14", "Cnn14_16k_mAP=0.438.pth", "https://zenodo.org/records/3987831",
-        "e2ee543a27919542c2ea03eabaa70b24dcd4e6c8e05621de6b67a94e4c5058e6",
-        {"Cnn14_mAP=0.431.pth": "0dc499e40e9761ef5ea061ffc77697697f277f6a960894903df3ada000e34b31"},
-    ),
-    "vggish": Published(
-        "VGGish", "vggish-10086976.pth", "https://github.com/harritaylor/torchvggish/releases/tag/v0.1", "10086976"
-    ),
-    "wav2clip": Published(
-        "Wav2CLIP", "Wav2CLIP.pt", "https://github.com/descriptinc/lyrebird-wav2clip/releases/tag/v0.1.0-alpha", ""
-    ),
-    "clip": Published(
-        "CLIP ViT-B/32", "pytorch_model.bin", HUB + "openai/clip-vit-base-patch32/pytorch_model.bin",
-        "a63082132ba4f97a80bea76823f544493bffa8082296d62d71581a4feff1576f",
-    ),
-    "inception": Published(
-        "Inception v3 of FID", "pt_inception-2015-12-05-6726825d.pth",
-        "https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights",
-        "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
-    ),
-    "lpips": Published(
-        "AlexNet of LPIPS", "alexnet-owt-7be5be79.pth", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-        "7be5be79",
-    ),
-}  # fmt: skip
+class PannsBackbone(_Sounds):
+    """FD, KL and the inception score of sounds, as audioldm_eval computes them at the rate that the weights are for."""
 
-# Published files whose tensors are those of a known network, though they belong to another one.
-MISTAKEN = {
-    "dd3b4043a87d4ec13df8082c0fcfee3fb5084151808e47e060987a95eabdd142": "Cnn14_DecisionLevelMax, which is no CNN14"
-}
+    name = "panns"
+    labels = tuple(f"AudioSet class {index}" for index in range(panns.CLASSES))
+    least = panns.LEAST
 
-# Names that stand in published checkpoints beside the weights (the state of a sampler of PANNs' training). Nothing that
-# is kept depends on them, so that they are replaced by something inert instead of being run.
-BESIDE_WEIGHTS = (
-    "numpy.core.multiarray._reconstruct", "numpy.core.multiarray.scalar", "numpy._core.multiarray._reconstruct",
-    "numpy._core.multiarray.scalar", "numpy.ndarray", "numpy.dtype",
-)  # fmt: skip
-COUNTS = "num_batches_tracked"  # of batch normalisation; no answer depends on it
-
-
-class Weights(NamedTuple):
-    """A file of weights, its SHA-256, and what that was checked against."""
-
-    path: Path
-    sha256: str
-    pin: str
-
-
-class _Inert:
-    """Accepts everything, does nothing."""
-
-    def __init__(self, *_: object) -> None:
-        pass
-
-    def __setstate__(self, _: object) -> None:
-        pass
-
-
-def find_weights(name: str, source: str | None, sha256: str | None) -> Weights:
-    """The file of a published network, checked.
-
-    Args:
-        name: in `PUBLISHED`.
-        source: a file, `HUB` with owner/repository/file, or None for the address where that is of the hub.
-        sha256: what the user says it must be, instead of the published one; for weights of another training.
-
-    Raises:
-        EchoesError: no file was named or can be fetched, it has another hash, or it is known to be something else.
-    """
-    known = PUBLISHED[name]
-    if source is None and not known.address.startswith(HUB):
-        raise EchoesError(
-            f"The judge {name} needs its weights: get {known.file} from {known.address} and add --judge {name}=FILE."
+    def load(self, weights: Path) -> panns.Cnn14:
+        tensors = read_published(weights)
+        front = panns.front_end(tensors, weights)
+        self.rate, kilohertz = front.rate, f"{front.rate / 1000:g} kHz"
+        self.title = f"{self.title}, {kilohertz}"
+        other = "" if front == panns.FRONT_ENDS[0] else f", {kilohertz}"  # the field's FD is that at 16 kHz
+        self.frechet, self.kernel = f"FD{other}", f"kernel distance (PANNs{other})"
+        self.preprocessing = (
+            f"{MONO}, {kilohertz}, less its mean, padded to {panns.LEAST} samples or more, whole length"
         )
-    source = source or known.address
-    path = _fetch(source) if source.startswith(HUB) else Path(source)
-    if not path.is_file():
-        raise EchoesError(f"There is no file {path} of {known.title}; get {known.file} from {known.address}.")
-    found = file_digest(path)
-    if found in MISTAKEN:
-        raise EchoesError(f"{path} is {MISTAKEN[found]}; get {known.file} from {known.address}.")
-    accepted = (sha256.lower(),) if sha256 else (known.sha256, *known.others.values())
-    wanted = next((digits for digits in accepted if found.startswith(digits)), None)
-    if wanted is None:
-        whose = "given" if sha256 else "published"
-        raise EchoesError(
-            f"{path} is not the {whose} {known.title}: its SHA-256 begins with {found[:12]}, not {accepted[0][:12]}; "
-            f"get {known.file} from {known.address}, or accept another training with --sha256 {name}={found[:12]}."
-        )
-    return Weights(path, found, _pin(wanted, given=bool(sha256)))
+        network = fit(lambda: panns.Cnn14(front), panns.own_names(tensors), weights, self.title)
+        return network.requires_grad_(False)
+
+    def one(self, wave_N: Tensor) -> Look:
+        features_1D, logits_1K = self.network(wave_N[None])
+        return Look(features_1D, logits_1K[0])
 
 
-def _pin(wanted: str, given: bool) -> str:
-    if not wanted:
-        return "not pinned: no SHA-256 is published, this is the file's own"
-    digits = "" if len(wanted) == SHA256_DIGITS else f", first {len(wanted)} digits"
-    return f"{'the SHA-256 given' if given else 'the published SHA-256'} checked{digits}"
+class VGGishBackbone(_Sounds):
+    """FAD: all frames of all files pooled, as audioldm_eval computes it."""
+
+    name, unit = "vggish", "frame"
+    frechet, kernel = "FAD", "kernel distance (VGGish)"
+    rate, least = vggish.RATE, vggish.LEAST
+    preprocessing = (
+        f"{MONO}, 16 kHz, less its mean, padded to {vggish.LEAST} samples or more, patches of 0.96 s; no PCA, no last "
+        "ReLU"
+    )
+
+    def load(self, weights: Path) -> vggish.VGGish:
+        return load_published(vggish.VGGish, weights, self.title)
+
+    def one(self, wave_N: Tensor) -> Look:
+        return Look(self.network(vggish.vggish_patches(wave_N)), None)
 
 
-def _fetch(source: str) -> Path:
-    parts = source.removeprefix(HUB).split("/", HUB_PARTS - 1)
-    if len(parts) < HUB_PARTS or not all(parts):
-        raise EchoesError(f"{source!r} names no file of the hub; write {HUB}OWNER/REPOSITORY/FILE.")
-    from huggingface_hub import hf_hub_download
+class Wav2ClipBackbone(_Sounds):
+    """The sound's side of CS, as wav2clip embeds a sound: as it is."""
 
-    try:
-        return Path(hf_hub_download("/".join(parts[:2]), parts[2]))
-    except Exception as error:  # the hub's client raises many kinds; all mean the same to the user
-        raise EchoesError(
-            f"{source} could not be fetched ({first_line(error)}); check the connection, or name a file of it after "
-            "the judge."
-        ) from error
+    name = "wav2clip"
+    frechet, kernel = "Fréchet distance (Wav2CLIP)", "kernel distance (Wav2CLIP)"
+    rate, least, centred = wav2clip.RATE, wav2clip.LEAST, False
+    preprocessing = f"{MONO}, 16 kHz, padded to {wav2clip.LEAST} samples or more, whole length"
 
+    def load(self, weights: Path) -> wav2clip.Wav2Clip:
+        return load_published(wav2clip.Wav2Clip, weights, self.title, wav2clip.own_names)
 
-def load_published(
-    build: Callable[[], Network],
-    weights: Path,
-    what: str,
-    own_names: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict,
-) -> Network:
-    """The network with the weights of a file, frozen and in eval mode.
-
-    Args:
-        own_names: picks the network's tensors from the file's and gives them the network's names.
-
-    Raises:
-        EchoesError: a damaged file, one that refers to code, or one of another network.
-    """
-    return fit(build, own_names(read_published(weights)), weights, what).requires_grad_(False)
+    def one(self, wave_N: Tensor) -> Look:
+        return Look(F.normalize(self.network(wave_N), dim=0)[None], None)
 
 
-def read_published(weights: Path) -> dict[str, Tensor]:
-    """The tensors of a published file, under the names they have there; `EchoesError` as `load_published`."""
-    with _harmless():
-        tensors = read_tensors(weights)
-    return {name: value for name, value in tensors.items() if not name.endswith(COUNTS)}
+class ClipBackbone(PublishedBackbone):
+    """The image's side of CS."""
+
+    name = "clip"
+    modality = "image"
+    batch = IMAGES_AT_ONCE
+    frechet, kernel = "Fréchet distance (CLIP)", "kernel distance (CLIP)"
+    preprocessing = f"shorter side to {clip.SIDE} pixels (bicubic), centre square, rounded as openai's CLIP does"
+
+    def load(self, weights: Path) -> clip.ClipImages:
+        return load_published(clip.ClipImages, weights, self.title, clip.own_names)
+
+    def read(self, path: Path) -> Tensor:
+        image = read_image(path)
+        if max(image.size) > clip.NARROWEST * min(image.size):
+            raise EchoesError(f"{path} has {image.width}x{image.height} pixels, too narrow for CLIP; leave it out.")
+        return clip.clip_input(image)
+
+    @torch.inference_mode()
+    def look(self, items: Sequence[Tensor] | Tensor) -> list[Look]:
+        features_BD = F.normalize(self.network(torch.stack(list(items))), dim=-1)
+        return [Look(features_D[None], None) for features_D in features_BD]
 
 
-def _harmless() -> AbstractContextManager[object]:
-    return torch.serialization.safe_globals([(_Inert, name) for name in BESIDE_WEIGHTS])
+class InceptionBackbone(PublishedBackbone):
+    """FID, KID and the inception score of images, as pytorch-fid resizes them."""
+
+    name = "inception"
+    modality = "image"
+    frechet, kernel = "FID", "KID"
+    labels = tuple(f"Inception class {index}" for index in range(inception.CLASSES))
+    preprocessing = f"whole image, bilinear to {inception.SIDE} pixels without smoothing, in [-1, 1]"
+
+    def load(self, weights: Path) -> inception.FidInception:
+        return load_published(inception.FidInception, weights, self.title)
+
+    def read(self, path: Path) -> Tensor:
+        return torch.from_numpy(np.array(read_image(path).convert("RGB"))).movedim(-1, 0)
+
+    @torch.inference_mode()
+    def look(self, items: Sequence[Tensor] | Tensor) -> list[Look]:
+        seen = [self.network(image_3HW[None] / 255.0) for image_3HW in items]
+        return [Look(features_1D, logits_1K[0]) for features_1D, logits_1K in seen]
+
+
+def load_lpips(source: str | None = None, sha256: str | None = None) -> lpips.Lpips:
+    """LPIPS with AlexNet's weights from a file and the layers' from the package torchmetrics."""
+    weights = find_weights("lpips", source, sha256)
+    layers = package_folder("torchmetrics", extra="eval") / LPIPS_LAYERS
+    checked_digest(layers, LPIPS_LAYERS_SHA256, "eval")
+    own = read_tensors(layers)
+    return load_published(lpips.Lpips, weights.path, "LPIPS", lambda alexnet: lpips.own_names(alexnet, own))

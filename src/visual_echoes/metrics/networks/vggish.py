@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from visual_echoes.metrics.networks.second_opinions import HOP, N_FFT, PATCH, RATE, WINDOW, yamnet_filterbank
+from visual_echoes.metrics.networks.yamnet import HOP, N_FFT, PATCH, RATE, WINDOW, yamnet_filterbank
 
 LOG_OFFSET = 0.01
 STAGES = ((64,), (128,), (256, 256), (512, 512))  # convolutions before each pooling

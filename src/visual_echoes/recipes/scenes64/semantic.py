@@ -28,7 +28,7 @@ from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.data.pairs import read_split
 from visual_echoes.data.sources import ImageSource, WaveSource
 from visual_echoes.layout import get_layout
-from visual_echoes.metrics.networks.offline import YAMNetJudge
+from visual_echoes.metrics.networks.yamnet import YAMNet
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.tokenizers.semantic import (
     AudioSemanticConfig,
@@ -66,7 +66,7 @@ def image_tokenizer(data: Path) -> ImageSemanticTokenizer:
 def taught(data: Path) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Mels (B, 1, M, T), YAMNet's embeddings (B, P, D) and classes (B,) of copies of the training sounds."""
     split = read_split(data, "train", LAYOUT, ["sounds"])
-    sounds, teacher = WaveSource(split, LAYOUT, VARIED), YAMNetJudge()
+    sounds, teacher = WaveSource(split, LAYOUT, VARIED), YAMNet()
     generator = torch.Generator().manual_seed(0)
     for copy in range(COPIES):
         for index_B in torch.arange(len(sounds)).split(64):

@@ -1,1 +1,0 @@
-"""What the model is compared with, on the same tokens: an autoregressive transformer and retrieval."""

@@ -1,1 +1,0 @@
-"""Files of any system, judged: which belong together, what judges see in them, the field's figures, and the report."""
