@@ -25,7 +25,8 @@ PRESET_HELP = "Settings by how long it may take; those that are named go before 
 Preset = Literal["quality", "balanced", "fast"]
 
 
-def _known(order: str) -> str:
+def known_order(order: str) -> str:
+    """The name itself; ValueError if there is no such order."""
     from visual_echoes.model.sampling import ORDERS
 
     if order not in ORDERS:
@@ -33,7 +34,7 @@ def _known(order: str) -> str:
     return order
 
 
-OrderName = Annotated[str, AfterValidator(_known)]
+OrderName = Annotated[str, AfterValidator(known_order)]
 
 
 class SamplingSettings(BaseModel):
