@@ -163,12 +163,12 @@ def measure_store(folder: Path, clips: int) -> tuple[float, tuple[tuple[Cell, ..
     for _ in range(batches):
         store.draw(BATCH, generator)
     rate = batches * BATCH / (time.perf_counter() - began)
-    rows = (
+    found = (
         ("seconds to write", round(written)),
         ("seconds to open", round(opened, 2)),
         ("pairs a second", 1000 * round(rate / 1000)),
     )
-    return size / clips, rows
+    return size / clips, found
 
 
 if __name__ == "__main__":

@@ -61,8 +61,8 @@ def row_of(name: str, tokenizer: SemanticTokenizer, items: Items, groups: int) -
     for what in (0, 1):
         train, valid, test = ((looked[split][what], looked[split][2]) for split in PER_KIND)
         with torch.inference_mode(False), torch.enable_grad():
-            fitted, checked = ((x.clone(), group.clone()) for x, group in (train, valid))
-            probe = fit_probe(fitted, checked, groups)
+            fitted = [(x.clone(), group.clone()) for x, group in (train, valid)]
+            probe = fit_probe(fitted[0], fitted[1], groups)
         rights.append(probe.right(*test))
     return {
         "tokens of": name, "positions": index_BPQ.shape[1], "codes a position": index_BPQ.shape[2],

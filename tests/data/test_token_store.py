@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -192,10 +193,9 @@ def test_descriptions_with_impossible_values_are_refused(tmp_path: Path) -> None
     path = tmp_path / TOKENS_FOLDER / "tokens.json"
     good = json.loads(path.read_text())
     streams = good["streams"]
-    impossible: list[dict[str, object]] = [
-        {"format": 3}, {"streams": []}, {"streams": [{**streams[0], "codes": 70_000}, *streams[1:]]},
-    ]  # fmt: skip
-    for change in impossible:
+    many = [{**streams[0], "codes": 70_000}, *streams[1:]]
+    changes: list[dict[str, Any]] = [{"format": 3}, {"streams": []}, {"streams": many}]
+    for change in changes:
         path.write_text(json.dumps({**good, **change}))
         with pytest.raises(EchoesError, match="describes no tokens"):
             read_store_description(tmp_path)

@@ -65,15 +65,15 @@ def test_sound_files_of_other_makers(tmp_path: Path, format: str) -> None:
 
 
 def test_a_sound_with_cover_art_is_a_sound(tmp_path: Path) -> None:
-    jpeg = io.BytesIO()
-    Image.new("RGB", (32, 32), "red").save(jpeg, "JPEG")
+    content = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(content, "JPEG")
     with av.open(str(tmp_path / "a.m4a"), "w", format="mp4") as container:
         audio = container.add_stream("aac", rate=8000, layout="mono")
         cover = container.add_stream("mjpeg", rate=1)
         cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
         cover.disposition = av.stream.Disposition.attached_pic
         container.start_encoding()
-        packet = av.Packet(jpeg.getvalue())
+        packet = av.Packet(content.getvalue())
         packet.stream, packet.pts, packet.dts, packet.is_keyframe = cover, 0, 0, True
         container.mux(packet)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")

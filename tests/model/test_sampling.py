@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 import tiny
-from visual_echoes.model.halton import halton_order
 from visual_echoes.model.interface import Order
-from visual_echoes.model.sampling import ConfidenceOrder, HaltonOrder, Sampler, draw_tokens, remaining
+from visual_echoes.model.orders import ConfidenceOrder, HaltonOrder, halton_order
+from visual_echoes.model.sampling import Sampler, draw_tokens, remaining
 from visual_echoes.model.settings import PRESETS, Preset, SamplingSettings
 
 

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 import tiny
 from visual_echoes.model.interface import Order
-from visual_echoes.model.sampling import ConfidenceOrder, HaltonOrder, Sampler
+from visual_echoes.model.orders import ConfidenceOrder, HaltonOrder
+from visual_echoes.model.sampling import Sampler
 
 SAMPLES = 20_000
 # Expected for 27 cells and 20,000 draws: 0.015 or less.

@@ -44,7 +44,7 @@ def hears() -> AudioSemanticTokenizer:
     """Untrained, but with features around zero, so that their directions differ."""
     torch.manual_seed(0)
     tokenizer = AudioSemanticTokenizer(AudioSemanticConfig(codes=8, code_dim=6, width=8)).eval()
-    tokenizer.reduce.bias.sub_(tokenizer.embedding(torch.rand(8, 1, 80, 256) * 2 - 1).mean((0, 1)))
+    tokenizer.reduce.bias -= tokenizer.embedding(torch.rand(8, 1, 80, 256) * 2 - 1).mean((0, 1))  # type: ignore[misc]
     return tokenizer
 
 

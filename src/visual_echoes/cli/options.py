@@ -73,16 +73,6 @@ def sampling_of(context: typer.Context) -> dict[str, Any]:
     return named
 
 
-def _known_order(name: str | None) -> str | None:
-    """Refuse an order that there is not; the option lists no choices, as to know them takes torch."""
-    from visual_echoes.model.settings import known_order
-
-    try:
-        return None if name is None else known_order(name)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
 @cache
 def _sampling_params() -> list[Any]:
     """Typer's own options for a preset and every sampling setting."""
@@ -90,10 +80,7 @@ def _sampling_params() -> list[Any]:
 
     def option(name: str, kind: Any, text: str | None, low: float | None, high: float | None) -> inspect.Parameter:
         flag = "--" + name.replace("_", "-")
-        described = typer.Option(
-            flag, min=low, max=high, show_default=OWN, help=text, rich_help_panel="Sampling",
-            callback=_known_order if name == "order" else None,
-        )  # fmt: skip
+        described = typer.Option(flag, min=low, max=high, show_default=OWN, help=text, rich_help_panel="Sampling")
         return inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, described]
         )

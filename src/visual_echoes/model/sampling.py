@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from visual_echoes.machine import in_float64
-from visual_echoes.model.halton import halton_order
 from visual_echoes.model.interface import Order, Progress, Score, Settings
 from visual_echoes.streams import Level, Stream, Tokens, by_name
 
@@ -47,38 +46,6 @@ def remaining(step: int, steps: int, start_B: Tensor, masked_B: Tensor) -> Tenso
     if step + 1 >= steps:
         target_B = torch.zeros_like(target_B)
     return target_B.minimum(masked_B - 1).clamp_min(0)
-
-
-# Orders
-
-
-class ConfidenceOrder:
-    """The most confident tokens first, with Gumbel noise of a temperature that falls linearly to 0 (MaskGIT, MAGE)."""
-
-    def __init__(self, temperature: float) -> None:
-        self.temperature = temperature
-
-    def __call__(self, log_probability_BP: Tensor, noise_BP: Tensor, done: float) -> Tensor:
-        return log_probability_BP + self.temperature * (1.0 - done) * noise_BP
-
-
-class HaltonOrder:
-    """Positions in the order a Halton sequence first visits them, spread evenly (Besnier et al. 2025)."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        rank_P = torch.empty(math.prod(shape))
-        rank_P[torch.tensor(halton_order(shape))] = torch.arange(math.prod(shape), dtype=torch.float32)
-        self.rank_P = rank_P
-
-    def __call__(self, log_probability_BP: Tensor, noise_BP: Tensor, done: float) -> Tensor:
-        return -self.rank_P.to(noise_BP.device).expand_as(noise_BP)
-
-
-# By the name that settings give it: an order for the shape of a stream and a temperature.
-ORDERS: dict[str, Callable[[tuple[int, ...], float], Order]] = {
-    "confidence": lambda shape, temperature: ConfidenceOrder(temperature),
-    "halton": lambda shape, temperature: HaltonOrder(shape),
-}
 
 
 # One level of one stream

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Le
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from visual_echoes.errors import EchoesError, note
+from visual_echoes.model.orders import ORDERS
 
 if TYPE_CHECKING:  # at runtime where it is used: whoever wants the fields alone needs no torch
     from visual_echoes.model.interface import Order
@@ -21,20 +22,13 @@ if TYPE_CHECKING:  # at runtime where it is used: whoever wants the fields alone
 GUIDED_STRETCH = (0.25, 0.75)  # shares of the steps between which the guidance schedule "interval" guides
 RENAMED = {"settled_every": "kv_refresh_every", "schedule": "guidance_schedule"}  # settings, by their former name
 
+if TYPE_CHECKING:
+    OrderName = str
+else:
+    OrderName = Literal[*ORDERS]  # choices of the command, the API and the page
+
 PRESET_HELP = "Settings by how long it may take; those that are named go before it."
 Preset = Literal["quality", "balanced", "fast"]
-
-
-def known_order(order: str) -> str:
-    """The name itself; ValueError if there is no such order."""
-    from visual_echoes.model.sampling import ORDERS
-
-    if order not in ORDERS:
-        raise ValueError(f"choose one of {', '.join(ORDERS)}")
-    return order
-
-
-OrderName = Annotated[str, AfterValidator(known_order)]
 
 
 class SamplingSettings(BaseModel):
@@ -43,8 +37,7 @@ class SamplingSettings(BaseModel):
     Guidance mixes conditional and unconditional logits as Im2Wav does: u + s (c - u). Its schedule is "constant" (the
     paper); "rising" linearly from none at the first step to s at the last (as Besnier et al.'s sampler by confidence);
     or "interval", s in the middle of the steps and none elsewhere (after Kynkäänniemi et al. 2024). The order is
-    one of `sampling.ORDERS`: "confidence" (the paper), or "halton" (Besnier et al. 2025), which spreads the positions
-    evenly.
+    by "confidence" (the paper), or "halton" (Besnier et al. 2025), which spreads the positions evenly.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,9 +54,7 @@ class SamplingSettings(BaseModel):
     guidance_schedule: Literal["constant", "rising", "interval"] = Field(
         default="constant", title="Guidance schedule", description="How guidance changes over the steps."
     )
-    order: OrderName = Field(
-        default="confidence", title="Order", description="Which tokens are unmasked first: confidence, halton, ..."
-    )
+    order: OrderName = Field(default="confidence", title="Order", description="Which positions are unmasked first.")
     residual_steps: int = Field(
         default=1, ge=1, le=1000, title="Residual steps", description="Steps of every further level of residual codes."
     )
@@ -84,8 +75,6 @@ class SamplingSettings(BaseModel):
 
     def order_of(self, shape: tuple[int, ...]) -> Order:
         """The order in which the positions of a grid are unmasked."""
-        from visual_echoes.model.sampling import ORDERS
-
         return ORDERS[self.order](shape, self.temperature)
 
     def plan(self, streams: Sequence[Stream], *groups: Sequence[str]) -> list[Stage]:
