@@ -90,9 +90,9 @@ def service(echoes: VisualEchoes) -> Iterator[Service]:
     service.close()
 
 
-@pytest.fixture
-def uploads(tmp_path: Path) -> Path:
-    folder = tmp_path / "uploads"
+@pytest.fixture(scope="module")
+def uploads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page") / "uploads"
     folder.mkdir()
     return folder
 
@@ -113,8 +113,10 @@ def remote(service: Service) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.fixture
-def page(service: Service, uploads: Path) -> Iterator[TestClient]:
-    """A visitor of page and API on this machine."""
+@pytest.fixture(scope="module")
+def page(echoes: VisualEchoes, uploads: Path) -> Iterator[TestClient]:
+    """A visitor of page and API on this machine; the page is made once for all tests of a module."""
+    service = Service({"tiny": lambda: echoes})
     with TestClient(create_app(service, uploads, None, LOOPBACK_NAMES), base_url=ADDRESS) as client:
         yield client
+    service.close()

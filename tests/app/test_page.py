@@ -40,6 +40,10 @@ def sent(path: str, name: str = "a.png") -> dict[str, Any]:
     return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
 
+def files_in(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
 def seen(client: TestClient, file: Any) -> str:
     """What the page says to a image."""
     return spoken(client, ["tiny", file], ["Model", "Image"])
@@ -61,9 +65,10 @@ def test_an_upload_cannot_choose_its_place(page: TestClient, uploads: Path, name
 def test_files_that_were_not_uploaded_are_not_opened(page: TestClient, uploads: Path, tmp_path: Path) -> None:
     path = tmp_path / "secret.png"
     path.write_bytes(png())
+    stored = files_in(uploads)
     for file in (sent(str(path)), {"path": str(path)}, sent("/etc/passwd"), {"url": f"file://{path}", "path": None}):
         assert "what the model sees" not in seen(page, file)
-    assert not [path for path in uploads.rglob("*") if path.is_file()]  # nor copied to where they would be given out
+    assert files_in(uploads) == stored  # nor copied to where they would be given out
 
 
 def test_links_are_not_followed_out_of_the_uploads(page: TestClient, uploads: Path, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 import tiny
 from cli.conftest import Command
 from visual_echoes import __version__
-from visual_echoes.checkpoints.model_folder import save_model
+from visual_echoes.checkpoints.model_folder import save_model, set_calibration
 from visual_echoes.media import read_audio, read_frames, read_image, read_metadata, write_mp4
+from visual_echoes.model.confidence import Calibration
 from visual_echoes.model.settings import PRESETS
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.provenance.mark import DIGITAL_SOURCE_TYPE
@@ -114,6 +115,21 @@ def test_a_preset_changes_several_settings_and_what_is_named_beside_it_goes_befo
     metadata = read_metadata(tmp_path / "picture-0.wav")
     assert (metadata["steps"], metadata["temperature"]) == ("2", "2.0")
     assert metadata["kv_refresh_every"] == str(PRESETS["fast"]["kv_refresh_every"]) != "1"
+
+
+def test_how_sure_the_model_is_is_said_where_it_is_asked_for(
+    command: Command, model_folder: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "calibrated"
+    shutil.copytree(model_folder, folder)
+    set_calibration(folder, {"audio": Calibration(offset=1.0, slope=0.5)})
+    arguments = ("sound", pictures[0], "--model", folder, "--no-video", "-o")
+    quiet, asked = command(*arguments, tmp_path / "a"), command(*arguments, tmp_path / "b", "--confidence")
+    assert "sure" not in quiet.stderr
+    assert f"{pictures[0]}: " in asked.stderr
+    assert "sure" in asked.stderr
+    told = ["model_confidence" in read_metadata(tmp_path / name / "picture-0.wav") for name in ("a", "b")]
+    assert told == [False, True]
 
 
 def test_bad_files_are_listed_and_do_not_change_the_good_ones(

@@ -14,7 +14,6 @@ from visual_echoes.app.limits import MAX_VARIANTS
 from visual_echoes.app.service import Service, follow
 from visual_echoes.app.views import TokenGrids, cards, note, problem, words
 from visual_echoes.errors import EchoesError
-from visual_echoes.model.orders import ORDERS
 from visual_echoes.model.settings import PRESETS, SamplingSettings, limits
 
 # Files reach the handlers undecoded (`preprocess`): only `visual_echoes.media` decodes them, within its limits.
@@ -68,7 +67,7 @@ def _widget(name: str) -> gr.Slider | gr.Radio:
     field = SamplingSettings.model_fields[name]
     low, high = limits(name)
     if low is None or high is None:
-        choices = list(ORDERS) if name == "order" else list(get_args(field.annotation))
+        choices = list(get_args(field.annotation))
         return gr.Radio(choices, value=field.default, label=field.title, info=field.description)
     most = min(high, 10 * field.default, STEP_LIMITS.get(name, high))
     step = 1 if field.annotation is int else None
