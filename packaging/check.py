@@ -26,7 +26,7 @@ ENVIRONMENT = ROOT / "build" / "package-check"
 IN_WHEEL = (
     "visual_echoes/models/scenes/config.json", "visual_echoes/models/scenes/transformer.safetensors",
     "visual_echoes/models/scenes/CREDITS.csv", "visual_echoes/models/digits/config.json",
-    "visual_echoes/examples/scenes/dog.png", "visual_echoes/evaluation/files/page.html",
+    "visual_echoes/examples/scenes/dog.png", "visual_echoes/evaluation/page.html",
 )  # fmt: skip
 NOT_IN_WHEEL = ("tests/", "benchmarks/", "docs/", "recipes/", "data/", "packaging/")
 IN_SDIST = ("LICENSE", "LICENSES/README.md", "README.md", "pyproject.toml", "src/visual_echoes/pipeline.py")
