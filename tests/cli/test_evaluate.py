@@ -122,8 +122,9 @@ def test_a_calibrated_model_says_how_sure_it_is(
     assert result.exit_code == 0, result.output
     assert [line.split(":")[0] for line in result.stdout.splitlines()] == ["audio", "image"]
     assert set(load_model(folder).calibration) == {"audio", "image"}
-    made = command("sound", pictures[0], "-o", tmp_path, "--model", folder, "--no-video")
+    made = command("sound", pictures[0], "-o", tmp_path, "--model", folder, "--no-video", "--confidence")
     assert re.search(r"\d+ ?% (sure|of the time)", made.stderr), made.output
     told = command("info", tmp_path / f"{pictures[0].stem}.wav").stdout
     assert re.search(r"^model_confidence: [01]\.\d\d$", told, re.MULTILINE)
-    assert "sure" not in command("sound", pictures[0], "-o", tmp_path / "other", "--model", model_folder).stderr
+    other = command("sound", pictures[0], "-o", tmp_path / "other", "--model", model_folder, "--confidence")
+    assert "sure" not in other.stderr
