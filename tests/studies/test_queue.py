@@ -19,7 +19,7 @@ from visual_echoes.studies import queue as module
 from visual_echoes.studies.bench import Bench
 from visual_echoes.studies.plan import Baseline, Chance, Experiment, Generate, Own, Variant
 from visual_echoes.studies.queue import CELLS, PLOT_FILE, REPORT_FILE, RUNS, Queue
-from visual_echoes.studies.report import read_cell
+from visual_echoes.studies.report import Row
 
 FEW = SamplingSettings(steps=2)
 BOTH = ("sound_right", "image_right")
@@ -151,8 +151,7 @@ def test_a_model_s_own_settings_are_those_that_it_has(
     assert report.rows[0].figures == report.rows[1].figures
 
 
-def test_cells_of_version_0_1_are_read_by_their_names_of_today(tmp_path: Path) -> None:
-    (tmp_path / "cell.json").write_text('{"figures": {"picture_right": 0.5, "sound_right": 0.25}, "seconds": 1.0}')
-    cell = read_cell(tmp_path / "cell.json")
-    assert cell is not None
-    assert cell.figures == {"image_right": 0.5, "sound_right": 0.25}
+def test_reports_of_version_0_1_are_read_by_their_names_of_today() -> None:
+    old = {"mean": 0.5, "deviation": 0.1, "per_seed": [0.4, 0.6]}
+    row = Row.model_validate({"label": "a", "x": None, "series": "", "figures": {"picture_right": old}})
+    assert {name: (figure.value, figure.spread) for name, figure in row.figures.items()} == {"image_right": (0.5, 0.1)}

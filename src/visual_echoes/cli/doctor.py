@@ -13,7 +13,15 @@ from visual_echoes.cli.items import failures_at_the_end, read_batches, read_clip
 from visual_echoes.cli.options import MODEL_HELP, BatchSizeOption, DeviceOption
 
 if TYPE_CHECKING:
-    from visual_echoes.evaluation.doctor import CodeUse, Examination, ImageFindings, SoundFindings
+    from visual_echoes.evaluation.doctor import Examination
+
+# By part: the figures it is measured by, what they are called and how they are shown.
+ROWS = {
+    "image tokenizer": (("psnr", "PSNR", "{:.1f} dB"), ("ssim", "SSIM", "{:.3f}")),
+    "sound tokenizer": (("tokenizer", "mel error", "{:.1f} dB"),),
+    "vocoder": (("vocoder", "mel error", "{:.1f} dB"),),
+    "both together": (("both", "mel error", "{:.1f} dB"),),
+}
 
 
 def doctor(
@@ -46,10 +54,9 @@ def doctor(
             _examine_files(examination, files, batch_size, failures)
         else:
             _examine_samples(examination, batch_size)
-        images, sounds = examination.pictures(), examination.sounds()
-        _print_table(images, sounds)
-        if images is not None or sounds is not None:
-            for sentence in verdict(images, sounds):
+        _print_table(examination)
+        if examination.values:
+            for sentence in verdict(examination.means(), examination.uses()):
                 say(sentence)
     if problems:
         raise typer.Exit(1)
@@ -85,29 +92,24 @@ def _examine_samples(examination: Examination, batch_size: int) -> None:
             bar.show(len(images) + first)
 
 
-def _print_table(images: ImageFindings | None, sounds: SoundFindings | None) -> None:
+def _print_table(examination: Examination) -> None:
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     table = Table("part (items)", "measure", box=SIMPLE)
     table.add_column("value", justify="right")
-    if images is not None:
-        table.add_row(f"image tokenizer ({images.count})", "PSNR", f"{images.psnr:.1f} dB")
-        table.add_row("", "SSIM", f"{images.ssim:.3f}")
-        table.add_row("", "codes in use", _use(images.use))
-    if sounds is not None:
-        stages = {"sound tokenizer": sounds.tokenizer, "vocoder": sounds.vocoder, "both together": sounds.both}
-        for stage, error in stages.items():
-            if error is not None:
-                table.add_row(f"{stage} ({sounds.count})", "mel error", f"{error:.1f} dB")
-            if stage == "sound tokenizer" and sounds.use is not None:
-                table.add_row("", "codes in use", _use(sounds.use))
+    means, uses = examination.means(), examination.uses()
+    for part, rows in ROWS.items():
+        title = f"{part} ({len(examination.values[rows[0][0]])})" if rows[0][0] in means else ""
+        for name, measure, form in rows:
+            if name in means:
+                table.add_row(title, measure, form.format(means[name]))
+                title = ""
+        use = uses.get(part.removesuffix(" tokenizer"))
+        if use is not None:
+            table.add_row("", "codes in use", f"{use.used} of {use.codes} ({use.tokens} tokens)")
     if table.row_count:
         Console().print(table)
-    if any(found is not None and found.use is not None and found.use.few for found in (images, sounds)):
+    if any(use.few for use in uses.values()):
         say("Few files use few codes; how many a codebook uses is only known from many.")
-
-
-def _use(use: CodeUse) -> str:
-    return f"{use.used} of {use.codes} ({use.tokens} tokens)"

@@ -9,7 +9,7 @@ Shapes: B batch, H rows, W columns, C channels, N samples, M mel bands, T mel fr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,34 +81,17 @@ class CodeUse:
         return self.used / (self.codes * -math.expm1(self.tokens * math.log1p(-1.0 / self.codes)))
 
 
-@dataclass(frozen=True)
-class ImageFindings:
-    """Round trips of images; means over them."""
-
-    count: int
-    psnr: float  # dB
-    ssim: float
-    use: CodeUse
-
-
-@dataclass(frozen=True)
-class SoundFindings:
-    """Round trips of sounds; mel errors in dB, means over them. What needs a missing part is None."""
-
-    count: int
-    tokenizer: float | None  # mel to tokens to mel
-    vocoder: float | None  # mel to wave to mel
-    both: float | None  # mel to tokens to mel to wave to mel
-    use: CodeUse | None
-
-
 @dataclass
 class Examination:
-    """Round trips of batch after batch."""
+    """Round trips of batch after batch.
+
+    Attributes:
+        values: of each image PSNR in dB and SSIM, of each sound the mel error in dB that "tokenizer" (mel to tokens to
+            mel), "vocoder" (mel to wave to mel) and "both" make. What needs a missing part is not there.
+    """
 
     codec: Codec
-    _images: list[tuple[float, float]] = field(default_factory=list)
-    _errors: dict[str, list[float]] = field(default_factory=dict)
+    values: dict[str, list[float]] = field(default_factory=dict)
     _tokens: dict[PartName, list[Tensor]] = field(default_factory=dict)
 
     def add_images(self, images_BHWC: np.ndarray) -> None:
@@ -118,38 +101,35 @@ class Examination:
         tokens_BI = self.codec.encode_images(images_BHWC)
         self._tokens.setdefault("image_vqgan", []).append(tokens_BI.cpu())
         for given_HWC, made_HWC in zip(images_BHWC, self.codec.decode_images(tokens_BI), strict=True):
-            self._images.append((psnr(given_HWC, made_HWC), ssim(given_HWC, made_HWC)))
+            self._add("psnr", psnr(given_HWC, made_HWC))
+            self._add("ssim", ssim(given_HWC, made_HWC))
 
     def add_sounds(self, waves_BN: np.ndarray) -> None:
         """Examine tokenizer and vocoder on fitted sounds, float32; what is missing is left out."""
         given_BMT = self.codec.mels(waves_BN)
-        if self._has("vocoder"):
-            self._compare("vocoder", given_BMT, self._vocoded(given_BMT))
         if self._has("audio_vqgan"):
             tokens_BA = self.codec.encode_mels(given_BMT)
             self._tokens.setdefault("audio_vqgan", []).append(tokens_BA.cpu())
             decoded_BMT = self.codec.decode_mels(tokens_BA)
             self._compare("tokenizer", given_BMT, decoded_BMT.cpu().numpy())
-            if self._has("vocoder"):
+        if self._has("vocoder"):
+            self._compare("vocoder", given_BMT, self._vocoded(given_BMT))
+            if self._has("audio_vqgan"):
                 self._compare("both", given_BMT, self._vocoded(decoded_BMT))
 
-    def pictures(self) -> ImageFindings | None:
-        """What the images showed; None without images or tokenizer."""
-        use = self._use("image_vqgan")
-        if use is None:
-            return None
-        means = np.mean(self._images, 0)
-        return ImageFindings(len(self._images), float(means[0]), float(means[1]), use)
+    def means(self) -> dict[str, float]:
+        """Of `values`."""
+        return {name: float(np.mean(values)) for name, values in self.values.items()}
 
-    def sounds(self) -> SoundFindings | None:
-        """What the sounds showed; None without sounds, or without both parts."""
-        if not self._errors:
-            return None
-        means = {name: float(np.mean(errors)) for name, errors in self._errors.items()}
-        count = len(next(iter(self._errors.values())))
-        return SoundFindings(
-            count, means.get("tokenizer"), means.get("vocoder"), means.get("both"), self._use("audio_vqgan")
-        )
+    def uses(self) -> dict[str, CodeUse]:
+        """Codes in use of the "image" and of the "sound" tokenizer."""
+        layout, found = self.codec.layout, {}
+        codes = {"image": ("image_vqgan", layout.image_codes), "sound": ("audio_vqgan", layout.audio_codes)}
+        for word, (name, count) in codes.items():
+            if name in self._tokens:
+                tokens = torch.cat(self._tokens[name])
+                found[word] = CodeUse(len(tokens.unique()), count, tokens.numel())
+        return found
 
     def _has(self, name: PartName) -> bool:
         return name in self.codec.model.parts
@@ -159,59 +139,40 @@ class Examination:
         return np.stack([made_mel(made_N, self.codec.layout) for made_N in self.codec.vocode(mel_BMT)])
 
     def _compare(self, stage: str, given_BMT: Tensor, made_BMT: np.ndarray) -> None:
-        pairs = zip(given_BMT.cpu().numpy(), made_BMT, strict=True)
-        self._errors.setdefault(stage, []).extend(mel_error_db(*pair, self.codec.layout) for pair in pairs)
+        for pair in zip(given_BMT.cpu().numpy(), made_BMT, strict=True):
+            self._add(stage, mel_error_db(*pair, self.codec.layout))
 
-    def _use(self, name: PartName) -> CodeUse | None:
-        if name not in self._tokens:
-            return None
-        layout, tokens = self.codec.layout, torch.cat(self._tokens[name])
-        codes = layout.image_codes if name == "image_vqgan" else layout.audio_codes
-        return CodeUse(len(tokens.unique()), codes, tokens.numel())
+    def _add(self, name: str, value: float) -> None:
+        self.values.setdefault(name, []).append(value)
 
 
-def verdict(images: ImageFindings | None, sounds: SoundFindings | None) -> list[str]:
+def verdict(means: Mapping[str, float], uses: Mapping[str, CodeUse]) -> list[str]:
     """Which part is weak, in one to a few sentences; a single reassuring one if none is."""
     sentences = []
-    if images is not None and not (images.psnr >= WEAK_PSNR and images.ssim >= WEAK_SSIM):
+    # Written so that what is no number is weak, too; what was not measured is not.
+    if not (means.get("psnr", WEAK_PSNR) >= WEAK_PSNR and means.get("ssim", WEAK_SSIM) >= WEAK_SSIM):
         sentences.append(
             f"The image tokenizer is weak: it loses more than images can bear (PSNR below {WEAK_PSNR:g} dB or SSIM "
             f"below {WEAK_SSIM:g}), so no image from this model will be better."
         )
-    if sounds is not None:
-        sentences += _sound_verdict(sounds)
-    uses = {"image": images.use if images else None, "sound": sounds.use if sounds else None}
-    for name, use in uses.items():
-        sentences += _use_verdict(name, use)
-    return sentences or ["Nothing looks wrong: tokenizers and vocoder keep what they were given."]
-
-
-def _sound_verdict(sounds: SoundFindings) -> Sequence[str]:
-    sentences = []
-    if sounds.tokenizer is not None and not sounds.tokenizer <= WEAK_TOKENIZER:
+    alone = not means.get("tokenizer", 0.0) <= WEAK_TOKENIZER, not means.get("vocoder", 0.0) <= WEAK_VOCODER
+    if alone[0]:
         sentences.append(
             f"The sound tokenizer is weak: the mel comes back with more than {WEAK_TOKENIZER:g} dB of error before the "
             "vocoder has any part in it."
         )
-    if sounds.vocoder is not None and not sounds.vocoder <= WEAK_VOCODER:
+    if alone[1]:
         sentences.append(
             f"The vocoder is weak: even from true mels it is more than {WEAK_VOCODER:g} dB off; train it longer, or "
             "use Griffin-Lim meanwhile."
         )
-    if not sentences and None not in (sounds.tokenizer, sounds.vocoder, sounds.both):
-        assert sounds.tokenizer is not None
-        assert sounds.vocoder is not None
-        assert sounds.both is not None
-        if not sounds.both <= sounds.tokenizer + sounds.vocoder + MISMATCH:
-            sentences.append(
-                "Tokenizer and vocoder are good alone but not together: the vocoder is not used to the tokenizer's "
-                "mels; train it on them (`audio_vqgan` in its recipe)."
-            )
-    return sentences
-
-
-def _use_verdict(name: str, use: CodeUse | None) -> Sequence[str]:
-    if use is None or use.share >= WEAK_USAGE:
-        return []
-    caution = "; so few tokens may need no more, give more files to be sure" if use.few else ""
-    return [f"The {name} tokenizer uses only {use.used} of its {use.codes} codes{caution}."]
+    if "both" in means and not any(alone) and not means["both"] <= means["tokenizer"] + means["vocoder"] + MISMATCH:
+        sentences.append(
+            "Tokenizer and vocoder are good alone but not together: the vocoder is not used to the tokenizer's "
+            "mels; train it on them (`audio_vqgan` in its recipe)."
+        )
+    for name, use in uses.items():
+        if use.share < WEAK_USAGE:
+            caution = "; so few tokens may need no more, give more files to be sure" if use.few else ""
+            sentences.append(f"The {name} tokenizer uses only {use.used} of its {use.codes} codes{caution}.")
+    return sentences or ["Nothing looks wrong: tokenizers and vocoder keep what they were given."]

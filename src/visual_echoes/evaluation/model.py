@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,26 +101,29 @@ def evaluate_model(
         ways[name] = BaselineModel(echoes.codec, baseline), sampling, DIRECTIONS
     steps = sum(amounts.steps(test, target, way) for _, way, wanted in ways.values() for target in wanted)
     meter = Meter(progress, steps * len(amounts.seeds))
-    made = {"image": len(seeds) * amounts.items(test, "image"), "audio": len(seeds) * amounts.items(test, "sound")}
-    works: dict[str, Callable[[], Column]] = {
-        "real": lambda: measure_real(test, opinions, made),  # type: ignore[arg-type]
-        "round trip": lambda: measure_round_trip(test, opinions),
+    made: dict[Modality, int] = {
+        "image": len(seeds) * amounts.items(test, "image"),
+        "audio": len(seeds) * amounts.items(test, "sound"),
     }
-    columns, seconds = dict[str, Column](), dict[str, float]()
 
     def measure_way(name: str) -> Column:
         maker, way, wanted = ways[name]
-        found = [Column(settings=way.model_dump())] if name in ("generated", "unguided") else []
+        found = [] if isinstance(maker, BaselineModel) else [Column(settings=way.model_dump())]
         for target in wanted:
             results = make(test, maker, target, way, amounts, meter, f"{name}: ")
-            found.append(
-                measure_results(test, target, results, opinions.get("audio" if target == "sound" else "image"))
-            )
+            opinion = opinions.get("audio" if target == "sound" else "image")
+            found.append(measure_results(test, target, results, opinion))
         return merged(found)
 
-    for name in (*works, *ways):
+    works: dict[str, Callable[[], Column]] = {
+        "real": partial(measure_real, test, opinions, made),
+        "round trip": partial(measure_round_trip, test, opinions),
+        **{name: partial(measure_way, name) for name in ways},
+    }
+    columns, seconds = dict[str, Column](), dict[str, float]()
+    for name, work in works.items():
         start = time.perf_counter()
-        columns[name] = works[name]() if name in works else measure_way(name)
+        columns[name] = work()
         seconds[name] = round(time.perf_counter() - start, 1)
     backbones: dict[str, Backbone] = {f"{WORDS[m]} classifier": side.classifier for m, side in test.sides.items()}
     backbones |= {f"{WORDS[m]} second opinion": opinion.backbone for m, opinion in opinions.items()}
@@ -133,8 +137,8 @@ def evaluate_model(
         f"sounds, seeds {', '.join(map(str, seeds))}, guidance {sampling.guidance:g}",
         protocol=PROTOCOL,
         settings={
-            "seeds": len(amounts.seeds), "pairs": pairs, "sound repeats": sound_repeats, "batch size": batch_size,
-            "device": str(echoes.device), "threads": torch.get_num_threads(),
+            "seeds": ", ".join(map(str, seeds)), "pairs": pairs, "sound repeats": sound_repeats,
+            "batch size": batch_size, "device": str(echoes.device), "threads": torch.get_num_threads(),
         },
         versions=versions(),
         backbones={name: backbone_facts(backbone) for name, backbone in backbones.items()},

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
 from visual_echoes.evaluation.records import Figure, Record
-
-Value = TypeVar("Value")
 
 
 def _renamed(figures: Any) -> Any:
@@ -18,13 +16,10 @@ def _renamed(figures: Any) -> Any:
     return {name.replace("picture_", "image_"): value for name, value in figures.items()}
 
 
-ByName = Annotated[dict[str, Value], BeforeValidator(_renamed)]
-
-
 class Cell(Record):
     """One variant measured with one seed."""
 
-    figures: ByName[float]
+    figures: dict[str, float]
     seconds: float  # an item, on the machine and beside the work that there was
 
 
@@ -34,7 +29,7 @@ class Row(Record):
     label: str
     x: float | None
     series: str
-    figures: ByName[Figure]
+    figures: Annotated[dict[str, Figure], BeforeValidator(_renamed)]
 
 
 class ExperimentReport(Record):
