@@ -21,8 +21,9 @@ from torch.nn import functional as F
 from visual_echoes.audio import layout_filterbank, magnitude_to_log, mel_edges, mel_to_hz, stft
 from visual_echoes.evaluation.measurement import ONLY, Table
 from visual_echoes.layout import Layout, get_layout
-from visual_echoes.media import AUDIO_SUFFIXES, read_audio
-from visual_echoes.vocoders.own_mel import MelRemap, OwnMel, own_mel
+from visual_echoes.media import read_audio
+from visual_echoes.media.kinds import AUDIO_SUFFIXES
+from visual_echoes.vocoders.remapped import MelRemap, OwnMel, own_mel
 
 DB_PER_LOG_UNIT = 8.685889638  # 20 / ln 10
 REGIONS = ((0, 125), (125, 1000), (1000, 4000), (4000, 7500), (7500, 8000), (0, 8000))  # Hz

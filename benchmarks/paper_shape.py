@@ -95,17 +95,12 @@ def assemble(folder: Path, picture: Path, cross: bool) -> None:
     choices = {"encoder_input": "visible", "decoder": "cross"} if cross else {}
     config = TransformerConfig.for_layout(layout, **{**transformer.model.model_dump(), **choices})
     made = build_vocoder(vocoder.model.kind, vocoder.model.model, layout)
-    parts = {
-        "image_vqgan": ("vqgan", VQGAN(vqgan_config(image))),
-        "audio_vqgan": ("vqgan", VQGAN(vqgan_config(audio))),
-        "transformer": ("transformer", FastTransformer(config)),
-        "vocoder": (vocoder.model.kind, made),
-    }
     model = Model(
         name="paper-shape", version="0", layout=layout, sampling=SamplingSettings(),
-        parts={name: part for name, (_, part) in parts.items()},  # type: ignore[misc]
-        kinds={name: kind for name, (kind, _) in parts.items()},  # type: ignore[misc]
-        configs={name: part.config.model_dump(mode="json") for name, (_, part) in parts.items()},  # type: ignore
+        parts={
+            "image_vqgan": VQGAN(vqgan_config(image)), "audio_vqgan": VQGAN(vqgan_config(audio)),
+            "transformer": FastTransformer(config), "vocoder": made,
+        },
     )  # fmt: skip
     save_model(folder, model, half=True)
     if not picture.exists():

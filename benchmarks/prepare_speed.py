@@ -21,7 +21,7 @@ from measuring import add_output, show
 from PIL import Image
 
 from visual_echoes.data.prepare.run import Engine, Settings, prepare
-from visual_echoes.data.token_store import StoreDescription, TokenStore, TokenStoreWriter
+from visual_echoes.data.token_store import FORMAT, StoreDescription, TokenStore, TokenStoreWriter
 from visual_echoes.evaluation.measurement import Cell, Table
 from visual_echoes.layout import get_layout
 from visual_echoes.media import write_wav
@@ -138,17 +138,16 @@ def measure_store(folder: Path, clips: int) -> tuple[float, tuple[tuple[Cell, ..
     """Bytes a clip, and rows of what else there is to say."""
     folder.mkdir()
     plan = StoreDescription(
-        format=1, tokenizers={"image_vqgan": "a", "audio_vqgan": "b"}, pairing="clip", clips=clips, manifest="",
-        labels=[], places={"image": LAYOUT.image_tokens, "audio": LAYOUT.audio_tokens},
-        codes={"image": LAYOUT.image_codes, "audio": LAYOUT.audio_codes},
+        format=FORMAT, tokenizers={"image_vqgan": "a", "audio_vqgan": "b"}, pairing="clip", clips=clips, manifest="",
+        labels=[], streams=LAYOUT.streams,
     )  # fmt: skip
     noise = np.random.default_rng(0)
-    image = noise.integers(0, LAYOUT.image_codes, (FRAMES, LAYOUT.image_tokens))
-    audio = noise.integers(0, LAYOUT.audio_codes, (WINDOWS, LAYOUT.audio_tokens))
+    rows = {"image": FRAMES, "audio": WINDOWS}
+    tokens = {s.name: noise.integers(0, s.codes, (rows[s.source], s.positions, s.depth)) for s in LAYOUT.streams}
     writer = TokenStoreWriter(folder, plan)
     began = time.perf_counter()
     for clip in range(clips):
-        writer.append((image + clip) % LAYOUT.image_codes, (audio + clip) % LAYOUT.audio_codes)
+        writer.append({s.name: (tokens[s.name] + clip) % s.codes for s in LAYOUT.streams})
         if clip % 4096 == 4095:
             writer.commit()
     writer.finish(np.zeros(clips), np.arange(clips))

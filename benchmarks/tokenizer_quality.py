@@ -128,7 +128,6 @@ def fewer_codes(recipe: TransformerRecipe, loaded: Model, name: TokenizerName, c
     model = Model(
         name=folder.name, version=__version__, parts={name: fewer}, sampling=loaded.sampling,
         layout=replace(loaded.layout, image_codes=codes, audio_codes=codes),
-        kinds={name: loaded.kinds[name]}, configs={name: fewer.config.model_dump(mode="json")},
     )  # fmt: skip
     save_model(folder, model, half=False)
     return folder

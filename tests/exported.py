@@ -25,15 +25,13 @@ CPU = torch.device("cpu")
 def transformer_model(config: TransformerConfig) -> Model:
     return Model(
         name="tiny", version="1.0", layout=tiny.LAYOUT, parts={"transformer": tiny.transformer(config)},
-        sampling=SamplingSettings(steps=4), kinds={"transformer": "transformer"},
-        configs={"transformer": config.model_dump(mode="json")},
+        sampling=SamplingSettings(steps=4),
     )  # fmt: skip
 
 
 def vocoder_model(vocoder: Vocoder) -> Model:
     return Model(
         name="tiny", version="1.0", layout=tiny.LAYOUT, parts={"vocoder": vocoder}, sampling=SamplingSettings(),
-        kinds={"vocoder": vocoder.kind}, configs={"vocoder": vocoder.config.model_dump(mode="json")},
     )  # fmt: skip
 
 

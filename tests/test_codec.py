@@ -11,7 +11,7 @@ from visual_echoes.checkpoints.model import Model
 from visual_echoes.codec import Codec
 from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.data.sources import ImageSource, MelSource, WaveSource
-from visual_echoes.data.tokens import encode_all
+from visual_echoes.data.tokens import encode_all, grid_encoder
 from visual_echoes.errors import EchoesError
 from visual_echoes.media.tensors import pcm_to_wave
 from visual_echoes.pipeline import VisualEchoes
@@ -25,16 +25,17 @@ def codec(echoes: VisualEchoes) -> Codec:
 
 
 def test_images_become_the_tokens_of_the_token_cache(codec: Codec) -> None:
-    cached = encode_all(codec.image_vqgan, ImageSource(SPLIT, Augmentation()), copies=1, seed=0)
+    cached = encode_all(
+        {"image": grid_encoder(codec.image_vqgan, 1)}, ImageSource(SPLIT, Augmentation()), copies=1, seed=0
+    )["image"]
     tokens = codec.encode_images(SPLIT.images.movedim(1, -1).numpy())
     assert torch.equal(tokens, cached.long())
     assert len(tokens.unique()) > 8
 
 
 def test_sounds_become_the_tokens_of_the_token_cache(codec: Codec) -> None:
-    cached = encode_all(
-        codec.audio_vqgan, MelSource(WaveSource(SPLIT, tiny.LAYOUT, Augmentation()), tiny.LAYOUT), copies=1, seed=0
-    )
+    mels = MelSource(WaveSource(SPLIT, tiny.LAYOUT, Augmentation()), tiny.LAYOUT)
+    cached = encode_all({"audio": grid_encoder(codec.audio_vqgan, 1)}, mels, copies=1, seed=0)["audio"]
     tokens = codec.encode_mels(codec.mels(pcm_to_wave(SPLIT.sounds).numpy()))
     assert torch.equal(tokens, cached.long())
     assert len(tokens.unique()) > 4

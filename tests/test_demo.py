@@ -115,7 +115,7 @@ def test_all_files_are_there_and_say_where_they_come_from(folder: Path) -> None:
             assert read_frames(path, 1)
         if path.suffix != ".html":
             assert read_metadata(path)["synthetic"] == "true"
-    metadata = read_metadata(folder / "sound-of-picture-4.wav")
+    metadata = read_metadata(folder / "sound-of-image-4.wav")
     assert (metadata["task"], metadata["source"], metadata["seed"]) == ("sound", "4.png", "7")
 
 
@@ -136,7 +136,7 @@ def test_all_images_and_sounds_of_the_page_decode(page: Page) -> None:
     for image in images:
         image.load()
     spectrograms = [
-        image for image, element in zip(images, page.all("img"), strict=True) if element["class"] != "picture"
+        image for image, element in zip(images, page.all("img"), strict=True) if element["class"] != "image"
     ]
     assert {image.size for image in spectrograms} == {(tiny.LAYOUT.mel_frames, tiny.LAYOUT.n_mels)}
     waves = [soundfile.read(content(audio["src"], "audio/wav"))[0] for audio in page.all("audio")]
@@ -200,7 +200,7 @@ def test_louder_is_lighter_and_low_frequencies_lie_at_the_bottom() -> None:
 
 def test_a_scenes_model_is_shown_photographs_and_recordings(scenes: Path) -> None:
     assert {path.name for path in scenes.iterdir()} == set(demo_files(EXAMPLES["scenes"]))
-    assert (scenes / "sound-of-picture-cat.wav").exists()
+    assert (scenes / "sound-of-image-cat.wav").exists()
     page = read_page(scenes)
     assert "Image of an airplane" in page.texts["h3"]
     assert "Photographs the model has never seen." in page.texts["p"]
@@ -218,7 +218,7 @@ def test_a_scenes_model_is_shown_photographs_and_recordings(scenes: Path) -> Non
 def test_the_page_says_how_sure_a_calibrated_model_is(scenes: Path, page: Page) -> None:
     notes = read_page(scenes).texts["p"]
     for row, item in enumerate(EXAMPLES["scenes"].items):
-        for file in (f"sound-of-picture-{item}.wav", f"picture-of-sound-{item}.png"):
+        for file in (f"sound-of-image-{item}.wav", f"image-of-sound-{item}.png"):
             confidence = float(read_metadata(scenes / file)["model_confidence"])
             assert f"seed {3 + row}, the model is {in_words(confidence)}" in notes
     assert f"seed {3 + PAIRS - 1}" in notes  # of a pair, which has no condition

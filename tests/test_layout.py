@@ -111,22 +111,22 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 def test_layouts_agree_about_what_they_share() -> None:
     louder = dataclasses.replace(PAPER, name="louder", peak=0.5, audio_codes=128)
-    assert PAPER.agrees(louder, "picture")
-    assert not PAPER.agrees(louder, "sound")
+    assert PAPER.agrees(louder, "image")
+    assert not PAPER.agrees(louder, "audio")
     assert not PAPER.agrees(louder, "mel")
-    assert not PAPER.agrees(louder, "both")
+    assert not PAPER.agrees(louder, "all")
     assert PAPER.agrees(dataclasses.replace(PAPER, name="x", audio_codes=128, seconds=3.0), "mel")
-    assert PAPER.agrees(dataclasses.replace(PAPER, name="x"), "both")
+    assert PAPER.agrees(dataclasses.replace(PAPER, name="x"), "all")
     for field in dataclasses.fields(PAPER):
         if field.name != "name":
             different = dataclasses.replace(PAPER)
             object.__setattr__(different, field.name, object())
-            assert not PAPER.agrees(different, "both"), field.name
+            assert not PAPER.agrees(different, "all"), field.name
 
 
 def test_joined_takes_images_from_one_and_sounds_from_the_other() -> None:
     digits = LAYOUTS["digits"]
     joined = PAPER.joined(digits)
-    assert joined.agrees(PAPER, "picture")
-    assert joined.agrees(digits, "sound")
+    assert joined.agrees(PAPER, "image")
+    assert joined.agrees(digits, "audio")
     assert joined.name == "paper"

@@ -42,8 +42,8 @@ def test_a_model_works_on_a_device_without_float64(name: str, monkeypatch: pytes
 def everything(echoes: VisualEchoes, picture: Path, sound: Path) -> list[np.ndarray | None]:
     """What a model makes in every task, and how sure it is."""
     results = [
-        echoes.image_to_audio([picture], steps=2),
-        echoes.audio_to_image([sound], steps=3, kv_refresh_every=2),
+        echoes.image_to_audio([picture], steps=2, confidence=True),
+        echoes.audio_to_image([sound], steps=3, confidence=True, kv_refresh_every=2),
         echoes.generate_pair(steps=2, order="halton"),
         echoes.inpaint(picture, sound, audio_mask=[(0.1, 0.4)], steps=2),
         echoes.reconstruct([picture], [sound]),

@@ -26,19 +26,19 @@ def test_two_streams_cannot_bear_one_name() -> None:
 
 
 def test_positions_of_one_second_share_their_time_whatever_the_stream() -> None:
-    places = coordinates(STREAMS)
+    found = coordinates(STREAMS)
     # Frames at 0.25, 0.75 and 1.25 s; the mel's columns every 0.25 s from 0.125 s on: frame 0 lies between two of them.
-    video, audio = places["video"], places["audio"]
+    video, audio = found["video"], found["audio"]
     assert video[:, 0].unique().tolist() == pytest.approx([1.0, 3.0, 5.0])
     assert audio[:, 0].reshape(2, 6)[1].tolist() == pytest.approx([0.5, 1.5, 2.5, 3.5, 4.5, 5.5])
-    assert places["label"][0].isnan().tolist() == [True, False, True]
+    assert found["label"][0].isnan().tolist() == [True, False, True]
 
 
 def test_axes_other_than_time_follow_in_their_order() -> None:
-    places = coordinates(STREAMS)
-    assert places["video"][:, 1:].tolist() == [[r, c] for _ in range(3) for r in range(2) for c in range(2)]
-    assert places["audio"][:, 1].reshape(2, 6)[1].unique().tolist() == [1.0]
-    assert places["audio"][:, 2].isnan().all()
+    found = coordinates(STREAMS)
+    assert found["video"][:, 1:].tolist() == [[r, c] for _ in range(3) for r in range(2) for c in range(2)]
+    assert found["audio"][:, 1].reshape(2, 6)[1].unique().tolist() == [1.0]
+    assert found["audio"][:, 2].isnan().all()
 
 
 def test_without_time_rows_and_columns_are_indices() -> None:

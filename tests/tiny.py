@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,14 @@ from visual_echoes.layout import get_layout
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.fast import FastTransformer
 from visual_echoes.model.settings import SamplingSettings
+from visual_echoes.streams import Stream, TimeAxis
+from visual_echoes.tokenizers.semantic import (
+    AudioSemanticConfig,
+    AudioSemanticTokenizer,
+    ImageSemanticConfig,
+    ImageSemanticTokenizer,
+    patches,
+)
 from visual_echoes.tokenizers.vqgan import VQGAN, VQGANConfig
 from visual_echoes.training.settings import TrainSettings
 from visual_echoes.training.task import Task
@@ -34,6 +43,7 @@ from visual_echoes.vocoders import build_vocoder
 LAYOUT = get_layout("debug")
 RUN_STEPS = 4  # of the training whose run folder is a fixture
 GROUPS = 4
+LABELS = ("bell", "dog", "rain")
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0  # whom no permission holds
 
 
@@ -84,20 +94,42 @@ def transformer(config: TransformerConfig | None = None, seed: int = 0) -> FastT
 def whole_model() -> Model:
     """Every part of a model in the `debug` layout, with Griffin-Lim as vocoder."""
     image, audio = vqgan_config(), vqgan_config(strides=((2, 2), (2, 2), (1, 2)))
-    config = transformer_config()
     return Model(
         name="tiny", version="1.0", layout=LAYOUT,
         parts={
-            "image_vqgan": vqgan(image, 1), "audio_vqgan": vqgan(audio, 2), "transformer": transformer(config, 3),
+            "image_vqgan": vqgan(image, 1), "audio_vqgan": vqgan(audio, 2), "transformer": transformer(seed=3),
             "vocoder": build_vocoder("griffin-lim", {"iterations": 2}, LAYOUT).eval(),
         },
         sampling=SamplingSettings(steps=4, temperature=2.0, guidance=2.0), card="# Tiny\n",
-        kinds={"image_vqgan": "vqgan", "audio_vqgan": "vqgan", "transformer": "transformer", "vocoder": "griffin-lim"},
-        configs={
-            "image_vqgan": image.model_dump(mode="json"), "audio_vqgan": audio.model_dump(mode="json"),
-            "transformer": config.model_dump(mode="json"), "vocoder": {"iterations": 2},
-        },
     )  # fmt: skip
+
+
+_LONGER = replace(LAYOUT, seconds=160 * LAYOUT.hop / LAYOUT.sample_rate)  # than a network hears at once
+MEANING_LAYOUT = replace(
+    _LONGER, name="with meaning", extra_streams=(
+        Stream(name="label", source="label", shape=(1,), codes=len(LABELS), detail=-2, names=LABELS),
+        Stream(name="image_semantic", source="image", shape=(1,), codes=4, depth=2, detail=-1),
+        Stream(
+            name="audio_semantic", source="audio", shape=(patches(_LONGER.mel_frames),), codes=4, detail=-1,
+            time=TimeAxis(axis=0, step=0.48),
+        ),
+    ),
+)  # fmt: skip
+
+
+def model_with_meaning() -> Model:
+    """A whole model with labels and semantic streams."""
+    whole = whole_model()
+    sizes = {"width": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "mlp_ratio": 2, "dropout": 0.0}
+    network = transformer(TransformerConfig.for_layout(MEANING_LAYOUT, **sizes), 3)
+    torch.manual_seed(0)
+    parts = {
+        **whole.parts, "vocoder": build_vocoder("griffin-lim", {"iterations": 2}, MEANING_LAYOUT).eval(),
+        "transformer": network,
+        "image_semantic": ImageSemanticTokenizer(ImageSemanticConfig(codes=4, depth=2, code_dim=4, side=32)).eval(),
+        "audio_semantic": AudioSemanticTokenizer(AudioSemanticConfig(codes=4, code_dim=4, width=8)).eval(),
+    }  # fmt: skip
+    return Model(name="meaning", version="1.0", layout=MEANING_LAYOUT, parts=parts, sampling=whole.sampling)
 
 
 # Data

@@ -95,9 +95,9 @@ def mel_to_unit(mel_BMT: Tensor) -> Tensor:
     return mel_BMT[:, None] * 2.0 - 1.0
 
 
-def unit_to_mel(picture_B1MT: Tensor) -> Tensor:
+def unit_to_mel(image_B1MT: Tensor) -> Tensor:
     """Inverse of `mel_to_unit`, clipped to [0, 1], shape (B, M, T)."""
-    return ((picture_B1MT[:, 0] + 1.0) / 2.0).clamp(0.0, 1.0)
+    return ((image_B1MT[:, 0] + 1.0) / 2.0).clamp(0.0, 1.0)
 
 
 def full_mel(wave_BN: Tensor, layout: Layout) -> Tensor:

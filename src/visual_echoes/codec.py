@@ -22,6 +22,8 @@ from visual_echoes.media.tensors import pixels_to_unit, unit_to_pixels
 from visual_echoes.model.interface import ScoringModel
 from visual_echoes.onnx.runtime import Graphs, OnnxTokenizer
 from visual_echoes.tokenizers.base import Tokenizer, TokenizerName
+from visual_echoes.tokenizers.residual import ResidualTokenizer
+from visual_echoes.tokenizers.semantic import AudioSemanticTokenizer, ImageSemanticTokenizer
 from visual_echoes.vocoders import Vocoder, vocode_in_stretches
 
 
@@ -52,6 +54,14 @@ class Codec:
         return cast(Tokenizer, self.part("audio_vqgan"))
 
     @property
+    def image_semantic(self) -> ImageSemanticTokenizer:
+        return cast(ImageSemanticTokenizer, self.part("image_semantic"))
+
+    @property
+    def audio_semantic(self) -> AudioSemanticTokenizer:
+        return cast(AudioSemanticTokenizer, self.part("audio_semantic"))
+
+    @property
     def transformer(self) -> ScoringModel:
         """What is asked for scores."""
         return self.graphs.transformer or cast(ScoringModel, self.part("transformer"))
@@ -74,8 +84,19 @@ class Codec:
 
     @torch.inference_mode()
     def encode_images(self, pictures_BHWC: np.ndarray) -> Tensor:
-        """uint8 images to tokens (B, I, 1), int64."""
-        return _sequence(one_by_one(self._tokenizer("image_vqgan").encode_unit, self._unit(pictures_BHWC)))
+        """uint8 images to tokens of the stream "image", int64 (B, P, Q)."""
+        grid = one_by_one(self._tokenizer("image_vqgan").encode_unit, self._unit(pictures_BHWC))
+        return to_sequence(grid, self.layout.image_depth)
+
+    @torch.inference_mode()
+    def encode_views(self, views_BHWC: np.ndarray) -> Tensor:
+        """uint8 images, as large as they are had, to tokens of the stream "image_semantic", int64 (B, P, Q)."""
+        return one_by_one(self.image_semantic.encode, self._unit(views_BHWC))
+
+    @torch.inference_mode()
+    def encode_meaning(self, mel_BMT: Tensor) -> Tensor:
+        """Log-mels to tokens of the stream "audio_semantic", int64 (B, P, Q)."""
+        return one_by_one(self.audio_semantic.encode, mel_to_unit(mel_BMT.float()))
 
     @torch.inference_mode()
     def decode_images(self, tokens_BPQ: Tensor) -> np.ndarray:
@@ -92,8 +113,13 @@ class Codec:
         return pixels_to_unit(torch.from_numpy(pictures_BHWC).movedim(-1, 1).to(self.device))
 
     def _decoded_images(self, tokens_BPQ: Tensor) -> Tensor:
-        grid_Bhw = tokens_BPQ[..., 0].unflatten(1, self.layout.image_grid)
-        return one_by_one(self._tokenizer("image_vqgan").decode_unit, grid_Bhw)
+        grid = self._grid("image_vqgan", tokens_BPQ, self.layout.image_grid)
+        return one_by_one(self._tokenizer("image_vqgan").decode_unit, grid)
+
+    def _grid(self, name: TokenizerName, tokens_BPQ: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Tokens as their tokenizer takes them: (B, h, w), or (B, h, w, Q) of residual codes."""
+        residual = isinstance(self.part(name), ResidualTokenizer)
+        return (tokens_BPQ if residual else tokens_BPQ[..., 0]).unflatten(1, shape)
 
     @torch.inference_mode()
     def mels(self, waves_BN: np.ndarray) -> Tensor:
@@ -106,13 +132,14 @@ class Codec:
 
     @torch.inference_mode()
     def encode_mels(self, mel_BMT: Tensor) -> Tensor:
-        """Log-mels to tokens (B, A, 1), int64."""
-        return _sequence(one_by_one(self._tokenizer("audio_vqgan").encode_unit, mel_to_unit(mel_BMT.float())))
+        """Log-mels to tokens of the stream "audio", int64 (B, P, Q)."""
+        grid = one_by_one(self._tokenizer("audio_vqgan").encode_unit, mel_to_unit(mel_BMT.float()))
+        return to_sequence(grid, self.layout.audio_depth)
 
     @torch.inference_mode()
     def mel_error(self, mel_BMT: Tensor, tokens_BPQ: Tensor) -> Tensor:
         """What the tokens lose of log-mels: root mean square on the scale of [-1, 1], float64 (B,)."""
-        grid_Bhw = tokens_BPQ[..., 0].unflatten(1, self.layout.audio_grid)
+        grid_Bhw = self._grid("audio_vqgan", tokens_BPQ, self.layout.audio_grid)
         decoded_B1MT = one_by_one(self._tokenizer("audio_vqgan").decode_unit, grid_Bhw)
         return _root_mean_square(decoded_B1MT.clamp(-1.0, 1.0) - mel_to_unit(mel_BMT))
 
@@ -122,7 +149,7 @@ class Codec:
 
         Where the vocoder magnifies rounding, torch computes them in float64, and on the CPU if the device has none.
         """
-        grid_Bhw = tokens_BPQ[..., 0].unflatten(1, self.layout.audio_grid)
+        grid_Bhw = self._grid("audio_vqgan", tokens_BPQ, self.layout.audio_grid)
         if not self._magnifies_rounding:
             return unit_to_mel(one_by_one(self._tokenizer("audio_vqgan").decode_unit, grid_Bhw))
         return unit_to_mel(one_by_one(self._exact_audio_vqgan.decode_unit, grid_Bhw.to(self._vocoder_device)))
@@ -148,9 +175,14 @@ def one_by_one(run: Callable[[Tensor], Tensor], rows_B: Tensor) -> Tensor:
     return torch.cat([run(row_1) for row_1 in rows_B.split(1)])
 
 
-def _sequence(grid_Bhw: Tensor) -> Tensor:
-    """A token grid as a stream of one code a position, (B, P, 1)."""
-    return grid_Bhw.flatten(1)[..., None]
+def to_sequence(grid: Tensor, depth: int) -> Tensor:
+    """A tokenizer's grid (B, h, w), or (B, h, w, L) of residual codes, as tokens of a stream, (B, P, Q).
+
+    Args:
+        depth: Q, the first codes of a position that the stream holds.
+    """
+    grid_BhwL = grid[..., None] if grid.ndim == 3 else grid
+    return grid_BhwL.flatten(1, 2)[..., :depth]
 
 
 def _root_mean_square(difference_BCHW: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Writing files so that they are whole or absent.
+"""Writing files so that they are whole or absent, and reading what may be larger or other than it should be.
 
 Everything the project writes goes to a temporary file beside its target, is flushed to the disk and then
 takes the target's place in one step. A failure or an interrupt on the way leaves the old file as it was and
@@ -91,3 +91,22 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """The content of a file; `ValueError` where it has more bytes than the limit, `OSError` where it cannot be read."""
+    if path.stat().st_size > limit:
+        raise ValueError(f"more than {limit} bytes")
+    return path.read_bytes()
+
+
+def read_checked(path: Path, limit: int, sha256: str | None, advice: str) -> bytes:
+    """The content of a file that must have a checksum; `EchoesError`, which ends in the advice, where it has not."""
+    try:
+        content = read_limited(path, limit)
+    except (OSError, ValueError) as error:
+        problem = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        raise EchoesError(f"{path} {problem}; {advice}.") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise EchoesError(f"{path} does not match its checksum, so it is damaged or altered; {advice}.")
+    return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -11,15 +12,29 @@ from visual_echoes.audio import set_peak
 from visual_echoes.errors import EchoesError, first_line
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio, fit_image, read_audio, read_audio_window, read_image, why_silent
+from visual_echoes.media.images import whole_image
 from visual_echoes.media.pixels import eight_bits, flat_image
 
-ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray
+
+class FittedImage(NamedTuple):
+    """An image as a model of a layout takes it."""
+
+    pixels: np.ndarray  # uint8 (size, size, channels): its centre square
+    view: np.ndarray | None  # uint8 (S, S, 3): the whole of it, squeezed; None for layouts that have no use for it
+
+
+ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray | FittedImage
 # A file, or samples in [-1, 1] with their rate in Hz.
 AudioLike = str | os.PathLike[str] | tuple[np.ndarray, int]
 
 
-def image_array(picture: ImageLike, layout: Layout) -> np.ndarray:
-    """An image fitted to the layout: uint8 (size, size, channels), centre square, resized.
+def image_array(image: ImageLike, layout: Layout) -> np.ndarray:
+    """The pixels of `fitted_image`."""
+    return fitted_image(image, layout).pixels
+
+
+def fitted_image(image: ImageLike, layout: Layout) -> FittedImage:
+    """An image fitted to the layout: its centre square, resized, and the whole where the layout has a use for it.
 
     What it shows does not depend on how it is handed in: files, Pillow images and arrays go through
     `media.pixels.flat_image`.
@@ -31,20 +46,24 @@ def image_array(picture: ImageLike, layout: Layout) -> np.ndarray:
     Raises:
         EchoesError: an unusable file, image or array.
     """
-    if isinstance(picture, np.ndarray):
-        picture = _from_array(picture)
-    if isinstance(picture, Image.Image):
-        if 0 in picture.size:
+    if isinstance(image, FittedImage):
+        return image
+    if isinstance(image, np.ndarray):
+        image = _from_array(image)
+    if isinstance(image, Image.Image):
+        if 0 in image.size:
             raise EchoesError("The image has no pixels; use another one.")
         try:
-            picture = flat_image(picture)
+            image = flat_image(image)
         except EchoesError:
             raise
         except Exception as error:  # what is opened but not loaded may still be damaged, or its file gone
             raise EchoesError(f"The image cannot be decoded ({first_line(error)}); use another one.") from error
     else:
-        picture = read_image(picture)
-    return fit_image(picture, layout.image_size, layout.image_channels)
+        image = read_image(image)
+    side = layout.view_side
+    pixels = fit_image(image, layout.image_size, layout.image_channels)
+    return FittedImage(pixels, None if side is None else whole_image(image, side))
 
 
 def _from_array(pixels: np.ndarray) -> Image.Image:

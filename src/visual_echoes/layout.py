@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.streams import Stream, by_name
+from visual_echoes.streams import Stream, TimeAxis, by_name
 
-Concern = Literal["picture", "mel", "sound", "both"]
-Modality = Literal["image", "audio"]  # what a network looks at, or listens to
+VIEW_SIDE = 256  # pixels; as much as the networks that look at whole images need
+Concern = Literal["image", "mel", "audio", "all"]  # what of a layout matters to a part of a model
+Modality = Literal["image", "audio"]
 MODALITIES: tuple[Modality, Modality] = ("image", "audio")
 
 
@@ -90,9 +91,13 @@ class Layout:
         return side, side
 
     @property
+    def view_side(self) -> int | None:
+        """Pixels of the square that whole images are squeezed into, where a stream is made of what they show."""
+        return VIEW_SIDE if any(stream.name == "image_semantic" for stream in self.streams) else None
+
+    @property
     def image_tokens(self) -> int:
-        rows, columns = self.image_grid
-        return rows * columns
+        return math.prod(self.image_grid)
 
     # Sounds
 
@@ -113,8 +118,7 @@ class Layout:
 
     @property
     def audio_tokens(self) -> int:
-        rows, columns = self.audio_grid
-        return rows * columns
+        return math.prod(self.audio_grid)
 
     @property
     def mel_frames(self) -> int:
@@ -131,7 +135,7 @@ class Layout:
         """Samples of a generated sound; the paper's 217,088."""
         return self.mel_frames * self.hop
 
-    # Both
+    # All of it
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -153,7 +157,7 @@ class Layout:
 
     def joined(self, other: Layout) -> Layout:
         """This layout's images with the other's sounds."""
-        return replace(self, **{field: getattr(other, field) for field in _FIELDS["sound"]})
+        return replace(self, **{field: getattr(other, field) for field in _FIELDS["audio"]})
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON has them; those of streams only where they differ from the paper's."""
@@ -170,21 +174,22 @@ class Layout:
 
 
 _LATER = ("image_depth", "audio_depth", "extra_streams")  # which older versions do not know
-_PICTURE = ("image_size", "image_channels", "image_factor", "image_codes", "image_depth")
-_TOKENIZER = (
-    "seconds",
-    "trim_frames",
-    "audio_factor",
-    "audio_codes",
-    "audio_depth",
-)  # of sounds; a vocoder works without
-_SOUND = tuple(field.name for field in fields(Layout) if field.name not in ("name", "extra_streams", *_PICTURE))
+_IMAGE = ("image_size", "image_channels", "image_factor", "image_codes")
+_STREAMS = ("image_depth", "audio_depth", "extra_streams")  # the transformer's alone: how much of the tokens it takes
+_AUDIO = tuple(field.name for field in fields(Layout) if field.name not in ("name", *_STREAMS, *_IMAGE))
+_AUDIO_TOKENIZER = ("seconds", "trim_frames", "audio_factor", "audio_codes")  # no vocoder asks for them
 _FIELDS: dict[Concern, tuple[str, ...]] = {
-    "picture": _PICTURE,
-    "mel": tuple(field for field in _SOUND if field not in _TOKENIZER),
-    "sound": _SOUND,
-    "both": (*_PICTURE, *_SOUND, "extra_streams"),
+    "image": _IMAGE,
+    "mel": tuple(field for field in _AUDIO if field not in _AUDIO_TOKENIZER),
+    "audio": _AUDIO,
+    "all": (*_IMAGE, *_AUDIO, *_STREAMS),
 }
+
+# Of the images and sounds that `scenes64` is trained on, in the order of the data set's groups.
+KINDS = (
+    "airplane", "bird", "cat", "clock", "cow", "cricket", "dog", "fire", "frog", "hen", "insect", "keyboard",
+    "motor_vehicle", "pig", "rain", "sea", "sheep", "siren", "train", "water", "wind",
+)  # fmt: skip
 
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
@@ -202,7 +207,15 @@ LAYOUTS: dict[str, Layout] = {
         Layout(
             name="scenes64", image_size=64, image_channels=3, image_factor=8, image_codes=1024,
             sample_rate=16_000, seconds=5.12, n_fft=512, hop=160, n_mels=80, fmin=60.0, fmax=7800.0,
-            trim_frames=1, audio_factor=(16, 8), audio_codes=1024, mel_floor=1e-5,
+            trim_frames=1, audio_factor=(16, 8), audio_codes=1024, mel_floor=1e-5, image_depth=6, audio_depth=6,
+            extra_streams=(
+                Stream(name="label", source="label", shape=(1,), codes=len(KINDS), detail=-2, names=KINDS),
+                Stream(name="image_semantic", source="image", shape=(1,), codes=256, depth=4, detail=-1),
+                Stream(
+                    name="audio_semantic", source="audio", shape=(9,), codes=256, detail=-1,
+                    time=TimeAxis(axis=0, start=0.48, step=0.48),
+                ),
+            ),
         ),
         Layout(
             name="digits", image_size=32, image_channels=1, image_factor=8, image_codes=256,

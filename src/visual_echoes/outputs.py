@@ -18,7 +18,7 @@ def export_item(
 
     Args:
         model: what made it.
-        row: the item's place in the result.
+        row: which item of the result.
         stem: path of the files without their suffix; its folder must exist.
         suffixes: any of ".png" (the image), ".wav" (the sound) and ".mp4" (both).
         details: metadata beyond model, seed and sampling settings.
@@ -32,7 +32,8 @@ def export_item(
     settings = {} if result.settings is None else result.settings.model_dump()
     seed = result.seeds[row] if result.seeds else None
     confidence = None if result.confidence is None else f"{result.confidence[row]:.2f}".replace("nan", "unknown")
-    metadata = provenance(model, **details, seed=seed, model_confidence=confidence, **settings)
+    label = None if result.labels is None else result.labels[row]
+    metadata = provenance(model, **details, label=label, seed=seed, model_confidence=confidence, **settings)
     return [_write(result, row, stem.with_name(stem.name + suffix), suffix, metadata) for suffix in suffixes]
 
 

@@ -23,7 +23,7 @@ from visual_echoes.checkpoints.model import Model
 from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.codec import Codec
 from visual_echoes.errors import EchoesError
-from visual_echoes.inputs import AudioLike, ImageLike, heard_array, image_array
+from visual_echoes.inputs import AudioLike, ImageLike, fitted_image, heard_array
 from visual_echoes.layout import other
 from visual_echoes.model.confidence import weigh
 from visual_echoes.model.fast import scorer
@@ -31,9 +31,9 @@ from visual_echoes.model.interface import Progress
 from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import SamplingSettings, with_changes
 from visual_echoes.onnx.runtime import Graphs, load_graphs
-from visual_echoes.regions import audio_places, enlarge, image_places
-from visual_echoes.request import Given
-from visual_echoes.streams import Tokens, empty_tokens
+from visual_echoes.regions import audio_places, image_places
+from visual_echoes.request import Given, finish_images, finish_sounds, label_codes, names_of, start
+from visual_echoes.streams import Tokens
 
 DEFAULT_MODEL = "scenes"
 MAX_SEED = 1 << 63
@@ -41,9 +41,9 @@ PairOrder = Literal["together", "image_first", "audio_first"]
 # The sources that are filled together, one group after the other.
 Groups = Sequence[Sequence[str]]
 PAIR_ORDERS: dict[PairOrder, Groups] = {
-    "together": (("image", "audio"),),
-    "image_first": (("image",), ("audio",)),
-    "audio_first": (("audio",), ("image",)),
+    "together": (("label", "image", "audio"),),
+    "image_first": (("label", "image"), ("audio",)),
+    "audio_first": (("label", "audio"), ("image",)),
 }
 
 
@@ -59,7 +59,8 @@ class Result:
         seeds: the seed of each item, `seed` plus its index unless told otherwise; with it one can be made again alone.
         settings: how it was sampled; None for a plain round trip.
         confidence: float64 (n,), how likely each item is what its condition asks for, NaN where the condition is unlike
-            all the model was calibrated on; None where nothing is given, or where the model was not calibrated.
+            all the model was calibrated on; None where it is not asked for, or where the model was not calibrated.
+        labels: what each item shows, given or foretold; None where the model has no labels.
     """
 
     images: np.ndarray | None
@@ -69,6 +70,7 @@ class Result:
     seeds: tuple[int, ...]
     settings: SamplingSettings | None
     confidence: np.ndarray | None = None
+    labels: tuple[str, ...] | None = None
 
 
 class VisualEchoes:
@@ -114,9 +116,11 @@ class VisualEchoes:
         self,
         images: Sequence[ImageLike],
         *,
+        label: str | Sequence[str] | None = None,
         seed: int = 0,
         seeds: Sequence[int] | None = None,
         batch_size: int = 16,
+        confidence: bool = False,
         progress: Progress | None = None,
         **settings: Any,
     ) -> Result:
@@ -124,9 +128,12 @@ class VisualEchoes:
 
         Args:
             images: files, Pillow images, or arrays of uint8 or uint16 (`inputs.image_array`).
+            label: what the images show, one name for all or one for each; None lets the model tell. Only for models
+                with labels.
             seed: item i is made with seed + i; same seed, same result, whatever the batch size.
             seeds: the seed of each item, instead.
             batch_size: items sampled at once.
+            confidence: whether to work out how likely each sound is what its image asks for; takes some more time.
             progress: called after each sampling step with the steps done and in all over the whole request, and the
                 state of the batch at hand; what it raises ends the request.
             **settings: any of `SamplingSettings`, over the model's defaults; `preset="fast"` (or another of
@@ -135,17 +142,21 @@ class VisualEchoes:
         Raises:
             EchoesError: an unusable image or setting.
         """
-        given = Given(len(images), pictures=self._pictures(images))
+        pictures, views = self._images(images)
+        labels = label_codes(self.layout, label, len(images))
+        given = Given(len(images), pictures=pictures, views=views, labels=labels)
         seeds = _item_seeds(seed, given.count) if seeds is None else seeds
-        return self._run(given, (("audio",),), seeds, batch_size, progress, settings)
+        return self._run(given, (("label", "audio"),), seeds, batch_size, progress, settings, confidence)
 
     def audio_to_image(
         self,
         sounds: Sequence[AudioLike],
         *,
+        label: str | Sequence[str] | None = None,
         seed: int = 0,
         seeds: Sequence[int] | None = None,
         batch_size: int = 16,
+        confidence: bool = False,
         progress: Progress | None = None,
         **settings: Any,
     ) -> Result:
@@ -154,18 +165,19 @@ class VisualEchoes:
         Raises:
             EchoesError: also for a sound that is silent, as nothing can be made for it.
         """
-        given = Given(len(sounds), waves=self._sounds(sounds))
+        given = Given(len(sounds), waves=self._sounds(sounds), labels=label_codes(self.layout, label, len(sounds)))
         for number, wave_N in enumerate(given.waves if given.waves is not None else (), start=1):
             if not wave_N.any():
                 raise EchoesError(f"Sound {number} is silent all along; use another sound.")
         seeds = _item_seeds(seed, given.count) if seeds is None else seeds
-        return self._run(given, (("image",),), seeds, batch_size, progress, settings)
+        return self._run(given, (("label", "image"),), seeds, batch_size, progress, settings, confidence)
 
     def generate_pair(
         self,
         count: int = 1,
         *,
         pair_order: PairOrder = "together",
+        label: str | Sequence[str] | None = None,
         seed: int = 0,
         seeds: Sequence[int] | None = None,
         batch_size: int = 16,
@@ -183,7 +195,8 @@ class VisualEchoes:
         seeds = _item_seeds(seed, count) if seeds is None else seeds
         if pair_order not in PAIR_ORDERS:
             raise EchoesError(f"There is no pair order {pair_order!r}; choose one of {', '.join(PAIR_ORDERS)}.")
-        return self._run(Given(count), PAIR_ORDERS[pair_order], seeds, batch_size, progress, settings)
+        given = Given(count, labels=label_codes(self.layout, label, count))
+        return self._run(given, PAIR_ORDERS[pair_order], seeds, batch_size, progress, settings)
 
     def inpaint(
         self,
@@ -213,9 +226,11 @@ class VisualEchoes:
             raise EchoesError("There must be at least one item.")
         if (image is None and image_mask is not None) or (audio is None and len(audio_mask)):
             raise EchoesError("A mask needs the image or sound it belongs to; give both or neither.")
+        pictures, views = (None, None) if image is None else self._images([image])
         given = Given(
             count,
-            pictures=None if image is None else np.repeat(self._pictures([image]), count, 0),
+            pictures=None if pictures is None else np.repeat(pictures, count, 0),
+            views=None if views is None else np.repeat(views, count, 0),
             waves=None if audio is None else np.repeat(self._sounds([audio]), count, 0),
             image_mask=image_places(image_mask, self.layout),
             audio_mask=audio_places(audio_mask, self.layout),
@@ -234,9 +249,8 @@ class VisualEchoes:
         Whatever is bad here cannot be good after generation, so it tells which part is at fault.
         """
         codec = self.codec
-        pictures = [
-            codec.decode_images(codec.encode_images(batch)) for batch in _batches(self._pictures(images), batch_size)
-        ]
+        given_BHWC, _ = self._images(images)
+        pictures = [codec.decode_images(codec.encode_images(batch)) for batch in _batches(given_BHWC, batch_size)]
         mels = [
             codec.decode_mels(codec.encode_mels(codec.mels(batch)))
             for batch in _batches(self._sounds(sounds), batch_size)
@@ -248,11 +262,16 @@ class VisualEchoes:
             sample_rate=self.layout.sample_rate, seeds=(), settings=None,
         )  # fmt: skip
 
-    def _pictures(self, images: Sequence[ImageLike]) -> np.ndarray:
+    def _images(self, images: Sequence[ImageLike]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Fitted images, and the whole ones if the model looks at them."""
         _refuse_single(images)
-        layout = self.layout
-        empty = np.zeros((0, layout.image_size, layout.image_size, layout.image_channels), np.uint8)
-        return np.stack([image_array(image, layout) for image in images]) if len(images) else empty
+        layout, side = self.layout, self.layout.view_side
+        fitted = [fitted_image(image, layout) for image in images]
+        shape = layout.image_size, layout.image_size, layout.image_channels
+        pixels = _stacked([image.pixels for image in fitted], shape)
+        if side is None:
+            return pixels, None
+        return pixels, _stacked([image.view for image in fitted if image.view is not None], (side, side, 3))
 
     def _sounds(self, sounds: Sequence[AudioLike]) -> np.ndarray:
         _refuse_single(sounds)
@@ -267,6 +286,7 @@ class VisualEchoes:
         batch_size: int,
         progress: Progress | None,
         changes: dict[str, Any],
+        confidence: bool = False,
     ) -> Result:
         """Sample the groups one after the other, batch by batch."""
         if given.count < 1 or batch_size < 1:
@@ -280,20 +300,24 @@ class VisualEchoes:
         steps = sum(stage.steps for stage in plan)
         batches = list(range(0, given.count, batch_size))
         images, mels, waves, sure = [], [], [], []
+        named: list[str] = []
         for number, first in enumerate(batches):
             rows = slice(first, min(first + batch_size, given.count))
             heard_BMT = None if given.waves is None else self.codec.mels(given.waves[rows])
-            tokens, masked = self._start(given, rows, heard_BMT)
-            sure.append(self._confidence(given, rows, heard_BMT, tokens))
+            tokens, masked = start(self.codec, given, rows, heard_BMT)
+            if confidence:
+                sure.append(self._confidence(given, rows, heard_BMT, tokens))
             report = None if progress is None else partial(_report, progress, number * steps, len(batches) * steps)
             filled = generate(
                 scorer(self.codec.transformer, settings.kv_refresh_every), self.layout.streams, tokens, masked, plan,
                 settings, [torch.Generator().manual_seed(item) for item in seeds[rows]], report,
             )  # fmt: skip
-            images.append(self._finish_images(given, rows, filled["image"], masked["image"]))
-            mel_BMT, wave_BN = self._finish_sounds(given, rows, heard_BMT, filled["audio"], masked["audio"])
+            images.append(finish_images(self.codec, given, rows, filled["image"], masked["image"]))
+            mel_BMT, wave_BN = finish_sounds(self.codec, given, rows, heard_BMT, filled["audio"], masked["audio"])
             mels.append(mel_BMT.float().cpu().numpy())
             waves.append(wave_BN)
+            named += names_of(self.layout, filled)
+        known = [part for part in sure if part is not None]
         return Result(
             images=np.concatenate(images),
             audio=np.concatenate(waves),
@@ -301,7 +325,8 @@ class VisualEchoes:
             sample_rate=self.layout.sample_rate,
             seeds=tuple(seeds),
             settings=settings,
-            confidence=np.concatenate([part for part in sure if part is not None]) if sure[0] is not None else None,
+            labels=tuple(named) or None,
+            confidence=np.concatenate(known) if known else None,
         )
 
     def _confidence(self, given: Given, rows: slice, heard_BMT: Tensor | None, tokens: Tokens) -> np.ndarray | None:
@@ -318,49 +343,6 @@ class VisualEchoes:
             error_B = self.codec.mel_error(heard_BMT, tokens[condition])
         evidence = weigh(self.codec.transformer, tokens, condition, target, error_B)
         return self.model.calibration[target].probability(evidence).cpu().numpy()
-
-    def _start(self, given: Given, rows: slice, heard_BMT: Tensor | None) -> tuple[Tokens, Tokens]:
-        """Tokens of what is given, with the mels of its sounds, and True where they are masked."""
-        tokens = empty_tokens(self.layout.streams, rows.stop - rows.start, self.device)
-        masked = {name: torch.ones_like(tokens_BPQ, dtype=torch.bool) for name, tokens_BPQ in tokens.items()}
-        if given.pictures is not None:
-            tokens["image"] = self.codec.encode_images(given.pictures[rows])
-            masked["image"] = self._mask(given.image_mask, tokens["image"])
-        if heard_BMT is not None:
-            tokens["audio"] = self.codec.encode_mels(heard_BMT)
-            masked["audio"] = self._mask(given.audio_mask, tokens["audio"])
-        return tokens, masked
-
-    def _mask(self, region_P: Tensor | None, tokens_BPQ: Tensor) -> Tensor:
-        """Every code of the positions in a region, bool (B, P, Q)."""
-        if region_P is None:
-            return torch.zeros_like(tokens_BPQ, dtype=torch.bool)
-        return region_P.to(self.device)[None, :, None].expand_as(tokens_BPQ)
-
-    def _finish_images(self, given: Given, rows: slice, tokens_BPQ: Tensor, masked_BPQ: Tensor) -> np.ndarray:
-        """Decoded images where anything is new, the given pixels elsewhere."""
-        if given.pictures is not None and not masked_BPQ.any():
-            return given.pictures[rows]
-        pictures_BHWC = self.codec.decode_images(tokens_BPQ)
-        if given.pictures is None:
-            return pictures_BHWC
-        new_BHW = enlarge(masked_BPQ.any(-1).unflatten(1, self.layout.image_grid), (self.layout.image_factor,) * 2)
-        return np.where(new_BHW.cpu().numpy()[..., None], pictures_BHWC, given.pictures[rows])
-
-    def _finish_sounds(
-        self, given: Given, rows: slice, heard_BMT: Tensor | None, tokens_BPQ: Tensor, masked_BPQ: Tensor
-    ) -> tuple[Tensor, np.ndarray]:
-        """Mels and waveforms: decoded where anything is new, the given sound's mel elsewhere."""
-        if given.waves is None or heard_BMT is None:
-            mel_BMT = self.codec.decode_mels(tokens_BPQ)
-            return mel_BMT, self.codec.vocode(mel_BMT)
-        if not masked_BPQ.any():
-            first = self.layout.mel_offset * self.layout.hop
-            return heard_BMT, given.waves[rows, first : first + self.layout.samples]
-        new_BMT = enlarge(masked_BPQ.any(-1).unflatten(1, self.layout.audio_grid), self.layout.audio_factor)
-        made_BMT = self.codec.decode_mels(tokens_BPQ)
-        mel_BMT = torch.where(new_BMT.to(made_BMT.device), made_BMT, heard_BMT.to(made_BMT))
-        return mel_BMT, self.codec.vocode(mel_BMT)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -381,6 +363,11 @@ def resolve_device(name: str) -> torch.device:
 
 def _item_seeds(first: int, count: int) -> range:
     return range(first, first + count)
+
+
+def _stacked(rows: list[np.ndarray], shape: tuple[int, int, int]) -> np.ndarray:
+    """Images of one shape, uint8 (n, H, W, C), also where there are none."""
+    return np.stack(rows) if rows else np.zeros((0, *shape), np.uint8)
 
 
 def _batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:

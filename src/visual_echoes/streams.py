@@ -43,6 +43,7 @@ class Stream(BaseModel):
         detail: streams of less detail are unmasked first.
         depth: residual codes a position holds; the second says what the first left over (residual VQ).
         time: the axis that is time, if the stream has one.
+        names: what each code means, of a stream that a person can name, such as a label; else none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,11 +55,14 @@ class Stream(BaseModel):
     detail: int = 0
     depth: PositiveInt = 1
     time: TimeAxis | None = None
+    names: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _time_is_an_axis(self) -> Self:
+    def _is_consistent(self) -> Self:
         if self.time is not None and self.time.axis >= len(self.shape):
             raise ValueError(f"stream {self.name} has no axis {self.time.axis}")
+        if self.names and len(self.names) != self.codes:
+            raise ValueError(f"stream {self.name} has {self.codes} codes and {len(self.names)} names")
         return self
 
     @property
@@ -106,29 +110,29 @@ def coordinates(streams: Sequence[Stream]) -> dict[str, Tensor]:
     others = max(len(stream.shape) - (stream.time is not None) for stream in streams)
     found = {}
     for stream in streams:
-        place_PA = torch.full((stream.positions, bool(timed) + others), torch.nan)
+        where_PA = torch.full((stream.positions, bool(timed) + others), torch.nan)
         free = int(bool(timed))
         for axis, index_P in enumerate(torch.meshgrid(*map(torch.arange, stream.shape), indexing="ij")):
             if stream.time is not None and stream.time.axis == axis:
                 seconds_P = stream.time.start + index_P.flatten().double() * stream.time.step
-                place_PA[:, 0] = (seconds_P / min(timed)).float()
+                where_PA[:, 0] = (seconds_P / min(timed)).float()
             else:
-                place_PA[:, free] = index_P.flatten().float()
+                where_PA[:, free] = index_P.flatten().float()
                 free += 1
-        found[stream.name] = place_PA
+        found[stream.name] = where_PA
     return found
 
 
-def sine_cosine(place_PA: Tensor, width: int) -> Tensor:
+def sine_cosine(where_PA: Tensor, width: int) -> Tensor:
     """Sines and cosines of every coordinate, an equal share of the width each, of mean square 1/2, float32 (P, width).
 
     What is left of the width, and the share of an axis that a stream lacks, is zero.
     """
-    axes = place_PA.shape[1]
+    axes = where_PA.shape[1]
     count = width // (2 * axes)
     frequency = torch.exp(torch.arange(count) * (-math.log(10_000.0) / count))
     waves = [
-        wave(place_P[:, None] * frequency).nan_to_num(0.0) for place_P in place_PA.T for wave in (torch.sin, torch.cos)
+        wave(where_P[:, None] * frequency).nan_to_num(0.0) for where_P in where_PA.T for wave in (torch.sin, torch.cos)
     ]
-    rest = place_PA.new_zeros(len(place_PA), width - 2 * axes * count)
+    rest = where_PA.new_zeros(len(where_PA), width - 2 * axes * count)
     return torch.cat([*waves, rest], dim=1)

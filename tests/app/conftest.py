@@ -6,20 +6,20 @@ import io
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fastapi import UploadFile
 from PIL import Image
 from starlette.testclient import TestClient
 
 import tiny
-from visual_echoes.app.gate import LOOPBACK_NAMES
+from visual_echoes.app.api import create_api
+from visual_echoes.app.gate import LOOPBACK_NAMES, Gate
 from visual_echoes.app.jobs import Job, JobStatus, Task
 from visual_echoes.app.server import create_app
 from visual_echoes.app.service import Service
-from visual_echoes.app.uploads import Upload, stored
 from visual_echoes.media import write_wav
 from visual_echoes.model.interface import Progress
 from visual_echoes.pipeline import Result, VisualEchoes
@@ -38,11 +38,9 @@ def png(seed: int = 0, size: tuple[int, int] = (24, 20)) -> bytes:
     return buffer.getvalue()
 
 
-@contextmanager
-def image_upload() -> Iterator[Upload]:
-    """An image that a visitor has sent."""
-    with stored(io.BytesIO(png()), "a.png") as upload:
-        yield upload
+def sent(content: bytes, name: str) -> UploadFile:
+    """A file as the API gets it."""
+    return UploadFile(io.BytesIO(content), filename=name)
 
 
 @pytest.fixture(scope="session")
@@ -99,14 +97,23 @@ def uploads(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def client(service: Service, uploads: Path) -> Iterator[TestClient]:
-    """A visitor on this machine."""
-    with TestClient(create_app(service, uploads, None, LOOPBACK_NAMES), base_url=ADDRESS) as client:
+def client(service: Service) -> Iterator[TestClient]:
+    """A visitor of the API on this machine; the page, which takes seconds to make, is not there."""
+    gate = Gate(create_api(service), names=LOOPBACK_NAMES, token=None, has_room=lambda: True)
+    with TestClient(gate, base_url=ADDRESS) as client:
         yield client
 
 
 @pytest.fixture
-def remote(service: Service, uploads: Path) -> Iterator[TestClient]:
-    """A visitor from elsewhere, who has not shown the token yet."""
-    with TestClient(create_app(service, uploads, TOKEN, None), base_url="http://echoes.example") as client:
+def remote(service: Service) -> Iterator[TestClient]:
+    """A visitor of the API from elsewhere, who has not shown the token yet."""
+    gate = Gate(create_api(service), names=None, token=TOKEN, has_room=lambda: True)
+    with TestClient(gate, base_url="http://echoes.example") as client:
+        yield client
+
+
+@pytest.fixture
+def page(service: Service, uploads: Path) -> Iterator[TestClient]:
+    """A visitor of page and API on this machine."""
+    with TestClient(create_app(service, uploads, None, LOOPBACK_NAMES), base_url=ADDRESS) as client:
         yield client

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import tiny
-from app.conftest import PATIENCE, Brake, png, wait
-from visual_echoes.app import tasks
-from visual_echoes.app.jobs import Job, Task
+from app.conftest import PATIENCE, Brake, png, sent, wait
+from visual_echoes.app.batching import cut
+from visual_echoes.app.forms import FORMS
+from visual_echoes.app.jobs import Job
 from visual_echoes.app.service import Service
-from visual_echoes.app.tasks import Options
-from visual_echoes.app.uploads import stored
 from visual_echoes.pipeline import VisualEchoes
 
 KINDS = pytest.mark.parametrize("kind", ["sound", "picture", "pair"])
@@ -37,18 +37,13 @@ def submit(service: Service) -> Submit:
     """Put a task in a queue: its kind, its options, and what it starts from by a number."""
 
     def submit(kind: str, to: Service = service, model: str | None = None, given: int = 0, **options: Any) -> Job:
-        def build(echoes: VisualEchoes) -> Task:
-            chosen = Options.of(**options)
-            if kind == "pair":
-                return tasks.pair_task(chosen)
-            content, name = (tone(given), "a.wav") if kind == "picture" else (png(given), "a.png")
-            with stored(io.BytesIO(content), name) as upload:
-                if kind == "vary":
-                    return tasks.vary_task(echoes.layout, chosen, upload, None, "picture", 0.5)
-                make = tasks.image_task if kind == "picture" else tasks.sound_task
-                return make(echoes.layout, chosen, upload)
-
-        return to.submit(model, build)
+        if kind == "picture":
+            options["sound"] = sent(tone(given), "a.wav")
+        elif kind != "pair":
+            options["image"] = sent(png(given), "a.png")
+        if kind == "vary":
+            options["side"] = "image"
+        return FORMS[kind].of(model=model, **options).submit(to)
 
     return submit
 
@@ -202,3 +197,11 @@ def test_a_job_that_had_to_wait_waits_a_little_for_others(echoes: VisualEchoes, 
     assert_same(joining, submit("pair", seed=2))
     assert service.batches == 2
     service.close()
+
+
+def test_what_is_cut_out_of_a_result_has_its_own_labels() -> None:
+    whole = VisualEchoes(tiny.model_with_meaning(), torch.device("cpu")).generate_pair(3, label=list(tiny.LABELS))
+    part = cut(whole, slice(1, 3))
+    assert part.labels == tiny.LABELS[1:]
+    assert part.seeds == whole.seeds[1:]
+    assert np.array_equal(part.audio, whole.audio[1:])

@@ -73,7 +73,7 @@ def test_requests_at_the_same_time_are_one_batch_and_each_gets_its_own(
 ) -> None:
     def ask(number: int) -> httpx.Response:
         data = {"seed": 10 * number, "count": number}
-        return cluster.post("/sound", files={"picture": (f"{number}.png", png(number))}, data=data)
+        return cluster.post("/sound", files={"image": (f"{number}.png", png(number))}, data=data)
 
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(ask, (1, 2)))
@@ -106,10 +106,10 @@ def test_what_is_not_alike_is_made_apart(
 
 
 def test_it_refuses_what_the_api_refuses(cluster: httpx.Client) -> None:
-    picture = {"picture": ("a.png", png())}
+    picture = {"image": ("a.png", png())}
     refusals = [
-        cluster.post("/sound", files={"picture": ("a.svg", b"<svg/>")}),
-        cluster.post("/sound", files={"picture": ("a.png", b"no picture")}),
+        cluster.post("/sound", files={"image": ("a.svg", b"<svg/>")}),
+        cluster.post("/sound", files={"image": ("a.png", b"no picture")}),
         cluster.post("/sound", files=picture, data={"count": 9}),
         cluster.post("/sound", files=picture, data={"model": "other"}),
         cluster.post("/sound", files=picture, headers={"authorization": ""}),

@@ -30,7 +30,7 @@ def test_memory_stays_flat(client: TestClient, service: Service, monkeypatch: py
     sizes = []
     for number in range(REQUESTS):
         data = {"steps": 1, "seed": number}
-        answer = client.post(f"{API}/jobs/sound", files={"picture": ("a.png", png(number))}, data=data)
+        answer = client.post(f"{API}/jobs/sound", files={"image": ("a.png", png(number))}, data=data)
         assert wait(service.job(answer.json()["id"])).state == "done"
         sizes.append(resident() if number in (WARMUP, REQUESTS - 1) else 0)
     print(f"{(sizes[-1] - sizes[WARMUP]) / 1024**2:.1f} MB more after {REQUESTS} requests than after {WARMUP + 1}")

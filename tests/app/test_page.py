@@ -42,69 +42,69 @@ def sent(path: str, name: str = "a.png") -> dict[str, Any]:
 
 def seen(client: TestClient, file: Any) -> str:
     """What the page says to a image."""
-    return spoken(client, ["tiny", file], ["Model", "Picture"])
+    return spoken(client, ["tiny", file], ["Model", "Image"])
 
 
-def test_an_uploaded_image_is_seen(client: TestClient, uploads: Path) -> None:
-    (path,) = client.post("/gradio_api/upload", files={"files": ("a.png", png())}).json()
+def test_an_uploaded_image_is_seen(page: TestClient, uploads: Path) -> None:
+    (path,) = page.post("/gradio_api/upload", files={"files": ("a.png", png())}).json()
     assert Path(path).is_relative_to(uploads)
-    assert "what the model sees" in seen(client, sent(path))
+    assert "what the model sees" in seen(page, sent(path))
 
 
 @pytest.mark.parametrize("name", ["../../escape.png", "/etc/escape.png", "..\\..\\escape.png", "a/../../escape.png"])
-def test_an_upload_cannot_choose_its_place(client: TestClient, uploads: Path, name: str) -> None:
-    (path,) = client.post("/gradio_api/upload", files={"files": (name, png())}).json()
+def test_an_upload_cannot_choose_its_place(page: TestClient, uploads: Path, name: str) -> None:
+    (path,) = page.post("/gradio_api/upload", files={"files": (name, png())}).json()
     assert Path(path).resolve().is_relative_to(uploads.resolve())
     assert not list(uploads.parent.glob("escape*"))
 
 
-def test_files_that_were_not_uploaded_are_not_opened(client: TestClient, uploads: Path, tmp_path: Path) -> None:
+def test_files_that_were_not_uploaded_are_not_opened(page: TestClient, uploads: Path, tmp_path: Path) -> None:
     path = tmp_path / "secret.png"
     path.write_bytes(png())
     for file in (sent(str(path)), {"path": str(path)}, sent("/etc/passwd"), {"url": f"file://{path}", "path": None}):
-        assert "what the model sees" not in seen(client, file)
+        assert "what the model sees" not in seen(page, file)
     assert not [path for path in uploads.rglob("*") if path.is_file()]  # nor copied to where they would be given out
 
 
-def test_links_are_not_followed_out_of_the_uploads(client: TestClient, uploads: Path, tmp_path: Path) -> None:
+def test_links_are_not_followed_out_of_the_uploads(page: TestClient, uploads: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes(png())
-    (path,) = client.post("/gradio_api/upload", files={"files": ("a.png", png())}).json()
+    (path,) = page.post("/gradio_api/upload", files={"files": ("a.png", png())}).json()
     Path(path).unlink()
     Path(path).symlink_to(secret)
-    assert "what the model sees" not in seen(client, sent(path))
+    assert "what the model sees" not in seen(page, sent(path))
 
 
-def test_addresses_are_not_fetched(client: TestClient) -> None:
-    answer = seen(client, sent("http://example.com/a.png"))
+def test_addresses_are_not_fetched(page: TestClient) -> None:
+    answer = seen(page, sent("http://example.com/a.png"))
     assert "what the model sees" not in answer
     assert "send the file itself" in answer
 
 
-def test_archives_are_no_images(client: TestClient) -> None:
-    (path,) = client.post("/gradio_api/upload", files={"files": ("a.zip", b"PK\3\4")}).json()
-    assert "a.zip is damaged, incomplete or not an image" in seen(client, sent(path, "a.zip"))
+def test_archives_are_no_images(page: TestClient) -> None:
+    (path,) = page.post("/gradio_api/upload", files={"files": ("a.zip", b"PK\3\4")}).json()
+    assert "a.zip is damaged, incomplete or not an image" in seen(page, sent(path, "a.zip"))
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "{uploads}/../secret.png", "/proc/self/environ"])
-def test_only_uploads_are_given_out(client: TestClient, uploads: Path, path: str) -> None:
+def test_only_uploads_are_given_out(page: TestClient, uploads: Path, path: str) -> None:
     (uploads.parent / "secret.png").write_bytes(png())
-    answer = client.get(f"/gradio_api/file={path.format(uploads=uploads)}")
+    answer = page.get(f"/gradio_api/file={path.format(uploads=uploads)}")
     assert answer.status_code in (403, 404)
 
 
-def test_a_broken_upload_names_no_path_of_the_server(client: TestClient, uploads: Path) -> None:
-    (path,) = client.post("/gradio_api/upload", files={"files": ("a.png", b"broken")}).json()
-    completed = next(line for line in seen(client, sent(path)).splitlines() if '"process_completed"' in line)
+def test_a_broken_upload_names_no_path_of_the_server(page: TestClient, uploads: Path) -> None:
+    (path,) = page.post("/gradio_api/upload", files={"files": ("a.png", b"broken")}).json()
+    completed = next(line for line in seen(page, sent(path)).splitlines() if '"process_completed"' in line)
     (shown,) = json.loads(completed.removeprefix("data: "))["output"]["data"]
     assert "a.png is damaged" in shown
     assert str(uploads) not in shown
 
 
-def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
-    page = client.get("/").text
-    assert not re.search(r"""<(script|link|img)[^>]+(src|href)=["']?https?://(?!127\.0\.0\.1)""", page)
-    config = client.get("/config").json()
+def test_the_page_loads_nothing_from_elsewhere(page: TestClient) -> None:
+    html = page.get("/").text
+    assert not re.search(r"""<(script|link|img)[^>]+(src|href)=["']?https?://(?!127\.0\.0\.1)""", html)
+    config = page.get("/config").json()
     assert config["analytics_enabled"] is False
     assert config.get("footer_links") == []
     assert not any(d["api_visibility"] == "public" for d in config["dependencies"])

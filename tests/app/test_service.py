@@ -11,17 +11,17 @@ import pytest
 from app.conftest import Brake, wait
 from visual_echoes import EchoesError
 from visual_echoes.app import service as service_module
-from visual_echoes.app.jobs import OPEN, Job, JobStatus, Task
+from visual_echoes.app.forms import PairForm
+from visual_echoes.app.jobs import MASKED, Job, JobStatus, Task
 from visual_echoes.app.limits import MAX_WAITING
 from visual_echoes.app.service import Busy, Service, UnknownJob, follow
-from visual_echoes.app.tasks import Options, pair_task
 from visual_echoes.errors import note
 from visual_echoes.media import read_metadata
 from visual_echoes.pipeline import VisualEchoes
 
 
 def submit(service: Service, **options: int) -> Job:
-    return service.submit(None, lambda _: pair_task(Options.of(**options)))
+    return PairForm.of(**options).submit(service)
 
 
 def failing(error: Exception) -> Task:
@@ -47,20 +47,20 @@ def test_a_job_makes_what_the_pipeline_makes(service: Service, echoes: VisualEch
 
 
 def test_a_job_tells_what_was_noted_of_its_files(service: Service) -> None:
-    def build(_: VisualEchoes) -> Task:
+    def build(echoes: VisualEchoes) -> Task:
         note("a.wav has a hole.")
-        return pair_task(Options.of(steps=1))
+        return PairForm(steps=1).task(echoes.layout)
 
     assert service.submit(None, build).status().notes == ("a.wav has a hole.",)
 
 
-def test_each_step_leaves_a_frame_with_fewer_open_places(service: Service) -> None:
+def test_each_step_leaves_a_frame_with_fewer_masked_tokens(service: Service) -> None:
     job = submit(service, steps=4)
     assert wait(job).state == "done"
-    places = [sum(int((tokens == OPEN).sum()) for tokens in frame.values()) for frame in job.frames]
-    assert len(places) == 4
-    assert places == sorted(places, reverse=True)
-    assert places[0] > places[-1] == 0
+    masked = [sum(int((tokens == MASKED).sum()) for tokens in frame.values()) for frame in job.frames]
+    assert len(masked) == 4
+    assert masked == sorted(masked, reverse=True)
+    assert masked[0] > masked[-1] == 0
 
 
 def test_jobs_wait_for_their_turn(service: Service) -> None:
@@ -120,7 +120,7 @@ def test_what_fails_says_so_and_lets_the_next_one_run(service: Service, error: E
 
 def test_unknown_models_and_jobs_are_refused(service: Service) -> None:
     with pytest.raises(EchoesError, match="no model 'third' here; choose one of tiny, other"):
-        service.submit("third", lambda _: pair_task(Options()))
+        service.submit("third", lambda echoes: PairForm().task(echoes.layout))
     with pytest.raises(UnknownJob, match="no such job"):
         service.job("guess")
 

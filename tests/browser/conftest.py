@@ -67,7 +67,6 @@ def slow_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     model = load_model("scenes")
     config = TransformerConfig.for_layout(model.layout, width=768, encoder_layers=12, decoder_layers=8)
     model.parts["transformer"] = EchoTransformer(config)
-    model.configs["transformer"] = config.model_dump(mode="json")
     folder = tmp_path_factory.mktemp("models") / "large"
     save_model(folder, model, half=True)
     with serving("--model", str(folder)) as address:

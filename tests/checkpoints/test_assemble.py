@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import numpy as np
 import pytest
 import torch
 
+import tiny
 from visual_echoes.checkpoints.assemble import assemble
-from visual_echoes.checkpoints.model import PART_NAMES, Model, PartName
+from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model import Model, PartName
 from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.tokenizers.semantic import AudioSemanticConfig, AudioSemanticTokenizer
 
 
 def save_parts(folder: Path, model: Model, names: Sequence[PartName], layout: Layout | None = None) -> Path:
@@ -27,7 +31,7 @@ def save_parts(folder: Path, model: Model, names: Sequence[PartName], layout: La
 
 
 def test_the_model_answers_as_the_one_that_was_taken_apart(whole_model: Model, tmp_path: Path) -> None:
-    folders = [save_parts(tmp_path / name, whole_model, [name]) for name in PART_NAMES]
+    folders = [save_parts(tmp_path / name, whole_model, [name]) for name in whole_model.parts]
     merged = assemble(folders, "merged", "# Card", whole_model.sampling)
     assert (merged.name, merged.card) == ("merged", "# Card")
     cpu = torch.device("cpu")
@@ -68,7 +72,7 @@ def test_parts_of_another_layout_are_refused(
 ) -> None:
     other = dataclasses.replace(whole_model.layout, **changes)
     folders = [
-        save_parts(tmp_path / "one", whole_model, [name for name in PART_NAMES if name != part]),
+        save_parts(tmp_path / "one", whole_model, [name for name in whole_model.parts if name != part]),
         save_parts(tmp_path / "two", whole_model, [part], other),
     ]
     with pytest.raises(EchoesError, match="take parts of one layout"):
@@ -90,7 +94,7 @@ def test_what_does_not_concern_a_part_may_differ(
     other = dataclasses.replace(whole_model.layout, **changes)
     folders = [
         save_parts(tmp_path / "one", whole_model, [part], other),
-        save_parts(tmp_path / "two", whole_model, [name for name in PART_NAMES if name != part]),
+        save_parts(tmp_path / "two", whole_model, [name for name in whole_model.parts if name != part]),
     ]
     assert assemble(folders, "merged", "", SamplingSettings()).layout == whole_model.layout
 
@@ -103,7 +107,7 @@ def test_a_part_that_comes_twice_is_refused(whole_model: Model, tmp_path: Path) 
 
 @pytest.mark.parametrize("missing", ["image_vqgan", "audio_vqgan", "transformer"])
 def test_a_missing_part_is_named(whole_model: Model, tmp_path: Path, missing: PartName) -> None:
-    names = [name for name in PART_NAMES if name != missing]
+    names = [name for name in whole_model.parts if name != missing]
     folder = save_parts(tmp_path / "parts", whole_model, names)
     with pytest.raises(EchoesError, match=f"hold no {missing}; add"):
         assemble([folder], "merged", "", SamplingSettings())
@@ -112,3 +116,32 @@ def test_a_missing_part_is_named(whole_model: Model, tmp_path: Path, missing: Pa
 def test_no_parts_are_refused() -> None:
     with pytest.raises(EchoesError, match="needs parts"):
         assemble([], "merged", "", SamplingSettings())
+
+
+def test_semantic_tokenizers_are_parts_where_the_layout_has_their_streams(tmp_path: Path) -> None:
+    model = tiny.model_with_meaning()
+    folders = []
+    for name, part in model.parts.items():
+        folders.append(tmp_path / name)
+        save_model(folders[-1], replace(model, parts={name: part}, files={}), half=False)
+    whole = assemble(folders, "whole", "", model.sampling)
+    assert whole.layout == model.layout
+    assert whole.parts.keys() == model.parts.keys()
+    with pytest.raises(EchoesError, match="no audio_semantic"):
+        assemble([folder for folder in folders if folder.name != "audio_semantic"], "whole", "", model.sampling)
+
+
+def test_a_tokenizer_may_hold_more_codes_a_position_than_the_transformer_takes(tmp_path: Path) -> None:
+    model = tiny.model_with_meaning()
+    for name, part in model.parts.items():
+        layout = replace(model.layout, audio_depth=2) if name == "audio_vqgan" else model.layout
+        save_model(tmp_path / name, replace(model, parts={name: part}, layout=layout, files={}), half=False)
+    assert assemble([tmp_path / name for name in model.parts], "whole", "", model.sampling).layout == model.layout
+
+
+def test_a_semantic_tokenizer_of_other_codes_is_refused(tmp_path: Path) -> None:
+    model = tiny.model_with_meaning()
+    model.parts["audio_semantic"] = AudioSemanticTokenizer(AudioSemanticConfig(codes=8, code_dim=4, width=8))
+    save_model(tmp_path, model, half=False)
+    with pytest.raises(EchoesError, match="1 x 8 codes a position, but layout 'with meaning' has 1 x 4"):
+        load_model(tmp_path)

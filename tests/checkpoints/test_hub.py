@@ -36,8 +36,8 @@ def hub() -> Iterator[Hub]:
 
 def run(hub: Hub, home: Path, code: str) -> str:
     """What the program prints, with `hub` as its Hugging Face hub and `home` for what it downloads."""
-    places = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_TOKEN": "hf_nobody", "HF_HUB_OFFLINE": "0"}
-    environment = {**os.environ, **places, "OMP_NUM_THREADS": "1"}
+    settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_TOKEN": "hf_nobody", "HF_HUB_OFFLINE": "0"}
+    environment = {**os.environ, **settings, "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2] / "src")
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=PATIENCE, check=False
@@ -66,7 +66,7 @@ VisualEchoes.from_pretrained("someone/tiny").save_pretrained({str(tmp_path / "ba
 def test_credits_go_along(hub: Hub, tmp_path: Path) -> None:
     code = """
 from visual_echoes import VisualEchoes
-from visual_echoes.checkpoints.model_folder import load_model
+from visual_echoes.checkpoints.loading import load_model
 VisualEchoes.from_pretrained("scenes").push_to_hub("someone/scenes")
 print(load_model("someone/scenes").files["transformer"].path.with_name("CREDITS.csv"))
 """

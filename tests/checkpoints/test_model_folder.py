@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tiny
+from visual_echoes.checkpoints import loading
 from visual_echoes.checkpoints import model_folder as weights
 from visual_echoes.checkpoints.loading import load_model, packaged_models
 from visual_echoes.checkpoints.model import Model
@@ -205,12 +206,12 @@ def test_a_config_has_a_largest_size(folder: Path) -> None:
     path.write_bytes(config.ljust(weights.MAX_CONFIG_BYTES))
     load_model(folder)
     path.write_bytes(config.ljust(weights.MAX_CONFIG_BYTES + 1))
-    with pytest.raises(EchoesError, match=r"config\.json is larger than"):
+    with pytest.raises(EchoesError, match=r"config\.json is no valid model config \(more than"):
         load_model(folder)
 
 
 def test_an_unknown_name_lists_the_packaged_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "packaged_models", lambda: ["digits", "scenes"])
+    monkeypatch.setattr(loading, "packaged_models", lambda: ["digits", "scenes"])
     with pytest.raises(EchoesError, match=r"'no-such-model'.*digits, scenes"):
         load_model("no-such-model")
     assert isinstance(packaged_models(), list)

@@ -13,6 +13,7 @@ import pytest
 import tiny
 from cli.conftest import Command
 from visual_echoes import __version__
+from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.media import read_audio, read_frames, read_image, read_metadata, write_mp4
 from visual_echoes.model.settings import PRESETS
 from visual_echoes.pipeline import VisualEchoes
@@ -319,3 +320,37 @@ def test_an_unknown_device_is_one_sentence(
     result = command("sound", pictures[0], "-o", tmp_path, "--model", model_folder, "--device", "abacus")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: The device 'abacus'")
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with labels and semantic streams."""
+    folder = tmp_path_factory.mktemp("labelled")
+    save_model(folder, tiny.model_with_meaning(), half=False)
+    return folder
+
+
+def test_a_label_is_kept_or_foretold(
+    command: Command, labelled: Path, pictures: list[Path], sounds: list[Path], tmp_path: Path
+) -> None:
+    result = command("sound", pictures[0], "-o", tmp_path / "a", "--model", labelled, "--label", "rain")
+    assert result.exit_code == 0, result.output
+    assert read_metadata(tmp_path / "a" / f"{pictures[0].stem}.wav")["label"] == "rain"
+    assert "taken for" not in result.stderr
+    result = command("picture", sounds[0], "-o", tmp_path / "b", "--model", labelled)
+    assert result.exit_code == 0, result.output
+    label = read_metadata(tmp_path / "b" / f"{sounds[0].stem}.png")["label"]
+    assert label in tiny.LABELS
+    assert f"taken for {label}" in result.stderr
+    assert command("pair", "-o", tmp_path / "c", "--model", labelled, "--label", "dog").exit_code == 0
+    assert read_metadata(tmp_path / "c" / "pair-0001.png")["label"] == "dog"
+
+
+def test_a_label_that_the_model_does_not_know_is_refused(
+    command: Command, labelled: Path, model_folder: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    for model, message in ((labelled, "choose one of bell, dog, rain"), (model_folder, "has no labels")):
+        result = command("sound", pictures[0], "-o", tmp_path, "--model", model, "--label", "cow")
+        assert result.exit_code == 1
+        assert message in result.stderr
+        assert not list(tmp_path.glob("*.wav"))

@@ -24,7 +24,7 @@ def part_folders(whole_model: Model, tmp_path: Path) -> list[Path]:
     for name in ("image_vqgan", "audio_vqgan", "transformer"):
         part = Model(
             name=name, version="1", layout=whole_model.layout, parts={name: whole_model.parts[name]},
-            sampling=whole_model.sampling, kinds=whole_model.kinds, configs=whole_model.configs,
+            sampling=whole_model.sampling,
         )  # fmt: skip
         folders.append(tmp_path / "runs" / name / "model")
         save_model(folders[-1], part, half=False)

@@ -20,7 +20,8 @@ from visual_echoes.data.pairs import read_groups, read_split
 from visual_echoes.data.scenes import SCENES, read_list
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import get_layout
-from visual_echoes.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, read_audio, read_image
+from visual_echoes.media import read_audio, read_image
+from visual_echoes.media.kinds import AUDIO_SUFFIXES, IMAGE_SUFFIXES
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "scenes-sample"

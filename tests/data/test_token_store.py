@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 import tiny
 from visual_echoes.data.manifest import SPLITS
@@ -21,33 +22,41 @@ from visual_echoes.data.token_store import (
     read_store_description,
 )
 from visual_echoes.errors import EchoesError
+from visual_echoes.streams import Stream
 
-PLACES = {"image": 3, "audio": 2}
+# Two streams of one source, one of them of residual codes, and one of another.
+STREAMS = (
+    Stream(name="image", source="image", shape=(3,), codes=1 << 16),
+    Stream(name="meaning", source="image", shape=(2,), codes=1 << 16, depth=2),
+    Stream(name="audio", source="audio", shape=(1, 2), codes=1 << 16),
+)
 CHECKSUMS = {"image_vqgan": "aa", "audio_vqgan": "bb"}
 
-Rows = tuple[np.ndarray, np.ndarray]
+Rows = dict[str, np.ndarray]
 
 
 def plan(clips: int, pairing: str = "clip", manifest: str = "") -> StoreDescription:
     values = {
-        "format": 1, "tokenizers": CHECKSUMS, "places": PLACES, "codes": {"image": 1 << 16, "audio": 1 << 16},
-        "pairing": pairing, "clips": clips, "manifest": manifest, "labels": [],
+        "format": 2, "tokenizers": CHECKSUMS, "streams": STREAMS, "pairing": pairing, "clips": clips,
+        "manifest": manifest, "labels": [],
     }  # fmt: skip
     return StoreDescription.model_validate(values)
 
 
 def rows_of(clip: int) -> Rows:
-    """Tokens that tell clip and row: 100 * clip + row at every place; clip i has i + 1 frames and 2 windows."""
-    return tuple(  # type: ignore[return-value]
-        np.repeat(100 * clip + np.arange(count)[:, None], places, axis=1)
-        for count, places in zip((clip + 1, 2), PLACES.values(), strict=True)
-    )
+    """Tokens that tell clip and row: 100 * clip + row everywhere; clip i has i + 1 frames and 2 windows."""
+    counts = {"image": clip + 1, "audio": 2}
+    return {
+        stream.name: np.zeros((counts[stream.source], stream.positions, stream.depth), np.int64)
+        + 100 * clip + np.arange(counts[stream.source])[:, None, None]
+        for stream in STREAMS
+    }  # fmt: skip
 
 
 def write(folder: Path, splits: Sequence[int], groups: Sequence[int], pairing: str = "clip") -> None:
     writer = TokenStoreWriter(folder, plan(len(splits), pairing))
     for clip in range(len(splits)):
-        writer.append(*rows_of(clip))
+        writer.append(rows_of(clip))
     writer.finish(np.array(splits), np.array(groups))
 
 
@@ -63,6 +72,8 @@ def test_draws_are_frames_with_sounds_of_the_same_clip(tmp_path: Path) -> None:
     assert tokens["image"].dtype == tokens["audio"].dtype == groups.dtype == torch.int64
     assert tokens["image"].shape == (4000, 3, 1)
     assert tokens["audio"].shape == (4000, 2, 1)
+    assert tokens["meaning"].shape == (4000, 2, 2)
+    assert torch.equal(tokens["meaning"][:, 1, 1], tokens["image"][:, 0, 0])  # of the same frame
     clips = torch.tensor([0, 2, 3])
     assert torch.equal(tokens["image"][:, 0, 0] // 100, clips[groups])
     assert torch.equal(tokens["audio"][:, 0, 0] // 100, clips[groups])
@@ -90,17 +101,20 @@ def test_data_paired_by_class_takes_the_sound_of_any_clip_of_the_label(tmp_path:
 
 def test_the_largest_codes_survive(tmp_path: Path) -> None:
     writer = TokenStoreWriter(tmp_path, plan(1))
-    writer.append(np.full((1, 3), 65_535), np.full((1, 2), 40_000))
+    writer.append({name: np.full_like(rows, 40_000 + 25_535 * (name != "audio")) for name, rows in rows_of(0).items()})
     writer.finish(np.zeros(1), np.zeros(1))
     tokens, _ = TokenStore.open(tmp_path, "train", None).draw(1, tiny.generator())
     assert (tokens["image"] == 65_535).all()
     assert (tokens["audio"] == 40_000).all()
 
 
-@pytest.mark.parametrize("bad", [np.full((1, 3), 65_536), np.full((1, 3), -1), np.zeros((0, 3)), np.zeros((1, 4))])
+@pytest.mark.parametrize(
+    "bad",
+    [np.full((1, 3, 1), 65_536), np.full((1, 3, 1), -1), np.zeros((0, 3, 1)), np.zeros((1, 4, 1)), np.zeros((2, 3, 1))],
+)
 def test_what_does_not_fit_is_not_written(tmp_path: Path, bad: np.ndarray) -> None:
     with pytest.raises(ValueError, match="tokens must"):
-        TokenStoreWriter(tmp_path, plan(1)).append(bad, np.zeros((1, 2)))
+        TokenStoreWriter(tmp_path, plan(1)).append({**rows_of(0), "image": bad})
 
 
 @pytest.mark.parametrize("committed", [0, 1, 4])
@@ -112,9 +126,9 @@ def test_a_killed_writer_is_continued_to_the_same_bytes(tmp_path: Path, committe
     write(whole, [0] * 5, range(5))
     writer = TokenStoreWriter(killed, plan(5))
     for clip in range(committed):
-        writer.append(*rows_of(clip))
+        writer.append(rows_of(clip))
         writer.commit()
-    writer.append(*rows_of(3))  # of which the kill leaves a part
+    writer.append(rows_of(3))  # of which the kill leaves a part
     writer.close()
     if torn:
         with open(killed / TOKENS_FOLDER / PROGRESS, "a") as file:
@@ -124,14 +138,14 @@ def test_a_killed_writer_is_continued_to_the_same_bytes(tmp_path: Path, committe
     writer = TokenStoreWriter(killed, plan(5))
     assert writer.done == committed
     for clip in range(committed, 5):
-        writer.append(*rows_of(clip))
+        writer.append(rows_of(clip))
     writer.finish(np.zeros(5), np.arange(5))
     assert content(killed) == content(whole)
 
 
 def test_an_unfinished_store_of_another_manifest_is_begun_anew(tmp_path: Path) -> None:
     writer = TokenStoreWriter(tmp_path, plan(2, manifest="one"))
-    writer.append(*rows_of(0))
+    writer.append(rows_of(0))
     writer.commit()
     writer.close()
     assert TokenStoreWriter(tmp_path, plan(2, manifest="two")).done == 0
@@ -139,7 +153,7 @@ def test_an_unfinished_store_of_another_manifest_is_begun_anew(tmp_path: Path) -
 
 def test_lost_data_are_not_continued(tmp_path: Path) -> None:
     writer = TokenStoreWriter(tmp_path, plan(2))
-    writer.append(*rows_of(0))
+    writer.append(rows_of(0))
     writer.commit()
     writer.close()
     (tmp_path / TOKENS_FOLDER / "audio.u16").write_bytes(b"")
@@ -159,7 +173,7 @@ def test_a_split_without_clips_is_refused(tmp_path: Path) -> None:
         TokenStore.open(tmp_path, SPLITS[1], None)
 
 
-@pytest.mark.parametrize("name", ["image.u16", "audio.u16", "index.safetensors", "tokens.json"])
+@pytest.mark.parametrize("name", ["image.u16", "meaning.u16", "audio.u16", "index.safetensors", "tokens.json"])
 @pytest.mark.parametrize("damage", ["missing", "shorter", "longer", "empty"])
 def test_damaged_stores_are_refused(tmp_path: Path, name: str, damage: str) -> None:
     write(tmp_path, [0, 0, 0], [0, 1, 2])
@@ -177,7 +191,27 @@ def test_descriptions_with_impossible_values_are_refused(tmp_path: Path) -> None
     write(tmp_path, [0], [0])
     path = tmp_path / TOKENS_FOLDER / "tokens.json"
     good = json.loads(path.read_text())
-    for change in ({"format": 2}, {"places": {"image": 0, "audio": 2}}, {"codes": {"image": 70_000, "audio": 2}}):
+    streams = good["streams"]
+    for change in ({"format": 3}, {"streams": []}, {"streams": [{**streams[0], "codes": 70_000}, *streams[1:]]}):
         path.write_text(json.dumps({**good, **change}))
         with pytest.raises(EchoesError, match="describes no tokens"):
             read_store_description(tmp_path)
+
+
+def test_a_store_of_before_there_were_streams_is_read(tmp_path: Path) -> None:
+    old = {
+        "format": 1, "tokenizers": CHECKSUMS, "places": {"image": 3, "audio": 2}, "codes": {"image": 9, "audio": 9},
+        "pairing": "clip", "clips": 1, "manifest": "", "labels": [],
+    }  # fmt: skip
+    folder = tmp_path / TOKENS_FOLDER
+    folder.mkdir()
+    (folder / "tokens.json").write_text(json.dumps(old))
+    np.array([1, 2, 3, 4, 5, 6], "<u2").tofile(folder / "image.u16")
+    np.array([7, 8], "<u2").tofile(folder / "audio.u16")
+    index = {"split": np.zeros(1, np.uint8), "group": np.zeros(1, np.int64)}
+    for source, count in (("image", 2), ("audio", 1)):
+        index |= {f"{source}_start": np.zeros(1, np.int64), f"{source}_count": np.full(1, count)}
+    save_file(index, folder / "index.safetensors")
+    tokens, _ = TokenStore.open(tmp_path, "train", CHECKSUMS).draw(20, tiny.generator())
+    assert sorted({tuple(row) for row in tokens["image"][..., 0].tolist()}) == [(1, 2, 3), (4, 5, 6)]
+    assert tokens["audio"][0].tolist() == [[7], [8]]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import tiny
 from visual_echoes.data.augmentation import Augmentation
 from visual_echoes.data.sources import ImageSource, MelSource, WaveSource
-from visual_echoes.data.tokens import TokenCache, encode_all
+from visual_echoes.data.tokens import TokenCache, encode_all, grid_encoder
 from visual_echoes.errors import EchoesError
 
 
@@ -86,7 +86,7 @@ def test_the_first_copy_is_the_plain_item(kind: str) -> None:
         model = tiny.vqgan(tiny.vqgan_config(strides=((2, 2), (2, 2), (1, 2))))
         source = MelSource(WaveSource(split, tiny.LAYOUT, varied), tiny.LAYOUT)
     reported: list[int] = []
-    tokens = encode_all(model, source, copies=3, seed=1, report=reported.append)
+    tokens = encode_all({"x": grid_encoder(model, 1)}, source, copies=3, seed=1, report=reported.append)["x"]
     count = len(source)
     assert tokens.shape == (3 * count, 16, 1)
     assert tokens.dtype == torch.int16
@@ -96,5 +96,5 @@ def test_the_first_copy_is_the_plain_item(kind: str) -> None:
     assert torch.equal(tokens[:count].long(), plain)
     assert not torch.equal(tokens[count : 2 * count], tokens[:count])
     assert not torch.equal(tokens[2 * count :], tokens[count : 2 * count])
-    assert torch.equal(encode_all(model, source, copies=3, seed=1), tokens)
-    assert torch.equal(encode_all(model, source, copies=1, seed=5), tokens[:count])
+    assert torch.equal(encode_all({"x": grid_encoder(model, 1)}, source, copies=3, seed=1)["x"], tokens)
+    assert torch.equal(encode_all({"x": grid_encoder(model, 1)}, source, copies=1, seed=5)["x"], tokens[:count])

@@ -104,7 +104,8 @@ def check_quoted(code: str) -> None:
         if found is None:
             return
         command, words = found, words[1:]
-    known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    parameters = command.get_params(command.context_class(command))
+    known = {name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts)}
     for word in words:
         if word.startswith("-"):
             assert word.split("=")[0] in known | {"--help"}, f"`{code}`: no option {word}"

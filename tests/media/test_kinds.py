@@ -69,12 +69,12 @@ def test_a_sound_with_cover_art_is_a_sound(tmp_path: Path) -> None:
     Image.new("RGB", (32, 32), "red").save(cover, "JPEG")
     with av.open(str(tmp_path / "a.m4a"), "w", format="mp4") as container:
         audio = container.add_stream("aac", rate=8000, layout="mono")
-        picture = container.add_stream("mjpeg", rate=1)
-        picture.width, picture.height, picture.pix_fmt = 32, 32, "yuvj420p"
-        picture.disposition = av.stream.Disposition.attached_pic
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
         container.start_encoding()
         packet = av.Packet(cover.getvalue())
-        packet.stream, packet.pts, packet.dts, packet.is_keyframe = picture, 0, 0, True
+        packet.stream, packet.pts, packet.dts, packet.is_keyframe = cover, 0, 0, True
         container.mux(packet)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
         frame.sample_rate, frame.pts = 8000, 0

@@ -25,7 +25,7 @@ from visual_echoes.media import read_tracks
 )
 def test_the_tracks_of_videos(make_video: Callable[..., Path], name: str, codec: str, sound: str | None) -> None:
     tracks = read_tracks(make_video(name, frames=20, codec=codec, sound=sound))
-    assert tracks.picture == pytest.approx(2.0, abs=0.11)
+    assert tracks.image == pytest.approx(2.0, abs=0.11)
     assert tracks.sound == (None if sound is None else pytest.approx(2.0, abs=0.11))
 
 
@@ -44,7 +44,7 @@ def test_headers_that_lie(make_video: Callable[..., Path], claim: float) -> None
         (ticks,) = struct.unpack(">I", data[at : at + 4])
         data[at : at + 4] = struct.pack(">I", int(ticks * claim))
     path.write_bytes(data)
-    assert read_tracks(path).picture == pytest.approx(2.0, abs=0.11)
+    assert read_tracks(path).image == pytest.approx(2.0, abs=0.11)
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.webm", "libvpx")])

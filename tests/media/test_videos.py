@@ -83,7 +83,7 @@ def test_reading_twice_gives_the_same(make_video: MakeVideo) -> None:
 
 def test_a_sound_has_no_frames(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", np.zeros(8000), 8000)
-    with pytest.raises(EchoesError, match="has no images in it"):
+    with pytest.raises(EchoesError, match="has no video in it"):
         read_frames(tmp_path / "a.flac", 1)
 
 

@@ -62,15 +62,15 @@ def forced(model: AutoregressiveTransformer, tokens: Tokens, target: Modality) -
 def test_a_token_is_predicted_from_all_of_the_condition_and_the_targets_earlier_ones(target: Modality) -> None:
     model, tokens, codes = model_of(), random_tokens(1), GRIDS[f"{target}_codes"]
     before, order = forced(model, tokens, target), READING_ORDER[target]
-    for rank, place in enumerate(order):
+    for rank, position in enumerate(order):
         changed = {name: t.clone() for name, t in tokens.items()}
-        changed[target][:, place] = (changed[target][:, place] + 1) % codes
+        changed[target][:, position] = (changed[target][:, position] + 1) % codes
         noticed = (forced(model, changed, target) - before).abs().amax((0, 2)) > 1e-5
         assert noticed[order].tolist() == [later > rank for later in range(len(order))]
     condition = other(target)
-    for place in range(tokens[condition].shape[1]):
+    for position in range(tokens[condition].shape[1]):
         changed = {name: t.clone() for name, t in tokens.items()}
-        changed[condition][:, place] = (changed[condition][:, place] + 1) % GRIDS[f"{condition}_codes"]
+        changed[condition][:, position] = (changed[condition][:, position] + 1) % GRIDS[f"{condition}_codes"]
         assert ((forced(model, changed, target) - before).abs().amax((0, 2)) > 1e-5).all()
 
 
@@ -97,9 +97,9 @@ def test_sampling_with_the_cache_is_naive_sampling(target: Modality, monkeypatch
 
     uniform = torch.stack([torch.rand(len(order), generator=tiny.generator(n)) for n in range(5)])
     naive = {**tokens, target: torch.zeros_like(made)}
-    for step, place in enumerate(order):
-        now = forced(model, naive, target)[:, place]
-        naive[target][:, place, 0] = PLAIN.draw(now, uniform[:, step])
+    for step, position in enumerate(order):
+        now = forced(model, naive, target)[:, position]
+        naive[target][:, position, 0] = PLAIN.draw(now, uniform[:, step])
     assert torch.equal(made, naive[target])
     assert len(made.unique()) > 2
     torch.testing.assert_close(torch.stack(steps, 1), forced(model, sampled, target)[:, order], atol=1e-5, rtol=1e-5)

@@ -28,7 +28,7 @@ def model_of(encoder_input: str, decoder: str) -> FastTransformer:
 
 
 def states(model: FastTransformer, calls: int, seed: int = 0) -> list[State]:
-    """Tokens and masked places of successive calls: every sample settles sounds at its own pace."""
+    """Tokens and masked positions of successive calls: every sample unmasks sounds at its own pace."""
     noise = tiny.generator(seed)
     tokens = {s.name: torch.randint(s.codes, (BATCH, s.positions, 1), generator=noise) for s in model.config.streams}
     turn_BA1 = torch.rand(tokens["audio"].shape, generator=noise) * torch.tensor([1.0, 0.8, 0.6])[:, None, None]
@@ -62,7 +62,7 @@ def test_a_refresh_is_exact_and_so_is_a_state_that_did_not_change(encoder_input:
 
 @KINDS
 @torch.inference_mode()
-def test_between_refreshes_settled_places_keep_their_keys_and_values(encoder_input: str, decoder: str) -> None:
+def test_between_refreshes_unmasked_positions_keep_their_keys_and_values(encoder_input: str, decoder: str) -> None:
     model = model_of(encoder_input, decoder)
     reusing, naive = CachedScore(model, 4), NaiveReuse(model)
     for number, state in enumerate(states(model, 6)):
@@ -86,7 +86,7 @@ def test_last_samples_may_go_and_a_sample_that_hides_more_starts_anew(encoder_in
 
 
 class NaiveReuse:
-    """Every place through every block in each call; where a place is not due, its old keys and values are put back."""
+    """Every position through every block in each call; where one is not due, its old keys and values are put back."""
 
     def __init__(self, model: FastTransformer) -> None:
         self.model = model

@@ -114,8 +114,8 @@ def test_surprise_is_the_loss_on_each_half_of_the_condition_given_the_other() ->
             masked = {"image": hidden[:, None].expand_as(tokens["image"]), "audio": blind}
             chances = model.logits(("image", 0), model(tokens, masked)["image"]).double().softmax(-1)
             for item in range(3):
-                for place in hidden.nonzero()[:, 0]:
-                    total[item] -= chances[item, place, tokens["image"][item, place, 0]].log()
+                for position in hidden.nonzero()[:, 0]:
+                    total[item] -= chances[item, position, tokens["image"][item, position, 0]].log()
     assert torch.allclose(surprise(model, tokens, "image"), total / len(even), atol=1e-5)
     other = {**tokens, "audio": tokens["audio"].flip(1)}
     assert torch.equal(surprise(model, tokens, "image"), surprise(model, other, "image"))

@@ -87,7 +87,7 @@ def test_a_cache_that_is_refreshed_at_every_call_is_exact(kind: dict[str, Any]) 
 
 @kinds
 def test_a_cache_takes_in_what_was_unmasked_since(kind: dict[str, Any]) -> None:
-    """Between refreshes new tokens are seen: with all others settled before, the answer depends on them."""
+    """Between refreshes new tokens are seen: with all others unmasked before, the answer depends on them."""
     _, fast = both(kind)
     masked = all_masked(2)
     shown = {name: mask.clone() for name, mask in masked.items()}

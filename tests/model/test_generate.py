@@ -152,7 +152,7 @@ def test_a_pair_from_nothing_takes_one_unconditional_branch_for_each_modality() 
     # In the first step nothing is known, so there is nothing to hide.
     assert [len(branches) for branches in model.calls] == [1, *[3] * 5]
     _, for_image, for_audio = model.calls[-1]
-    # In the last step both are partly settled; each branch hides the modality it does not ask for.
+    # In the last step both are partly unmasked; each branch hides the modality it does not ask for.
     assert for_image["audio"].all()
     assert not for_image["image"].all()
     assert for_audio["image"].all()

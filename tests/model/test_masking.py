@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 import tiny
 from visual_echoes.model.masking import Mask, MaskRatio, draw_mask
+from visual_echoes.model.upgrade import EVERYTHING
 from visual_echoes.streams import Stream
 
 # Ratio bounds as a recipe would write them.
@@ -140,9 +141,9 @@ def test_the_same_generator_gives_the_same_mask(seed: int) -> None:
 def test_every_position_is_as_likely_as_any() -> None:
     samples = 40_000
     mask = mask_of(torch.full((samples,), 0.5), 16, low=0.25)
-    for places, share in ((mask.masked_BPQ[..., 0], 0.5), (mask.dropped_BP, 0.25)):
+    for chosen, share in ((mask.masked_BPQ[..., 0], 0.5), (mask.dropped_BP, 0.25)):
         deviation = math.sqrt(share * (1 - share) / samples)
-        assert (places.double().mean(0) - share).abs().max() < 4.5 * deviation
+        assert (chosen.double().mean(0) - share).abs().max() < 4.5 * deviation
 
 
 def test_consecutive_draws_are_independent() -> None:
@@ -154,10 +155,19 @@ def test_consecutive_draws_are_independent() -> None:
 
 def test_share_of_whole_masks() -> None:
     plain = MaskRatio().sample(50_000, tiny.generator())
-    mixed = MaskRatio(full_share=0.2).sample(50_000, tiny.generator())
+    mixed = MaskRatio(condition_drop=0.2).sample(50_000, tiny.generator())
     full = mixed == 1.0
     assert float(full.double().mean()) == pytest.approx(0.2, abs=0.01)
     assert torch.equal(mixed[~full], plain[~full])
+
+
+def test_recipes_keep_the_older_name_of_the_condition_drop() -> None:
+    """Under it runs are identified, so that one of before goes on."""
+    older = MaskRatio.model_validate({"full_share": 0.2})
+    assert older == MaskRatio(condition_drop=0.2)
+    assert older.model_dump()["full_share"] == 0.2
+    assert older.model_dump(context=EVERYTHING)["condition_drop"] == 0.2
+    assert MaskRatio.model_validate({**older.model_dump(), "condition_drop": 0.0}) == MaskRatio()
 
 
 @pytest.mark.parametrize(
@@ -166,7 +176,7 @@ def test_share_of_whole_masks() -> None:
         {"low": 0.6, "high": 0.6},
         {"deviation": 0.0},
         {"low": -0.1},
-        {"full_share": 1.1},
+        {"condition_drop": 1.1},
         {"mu": 1},
     ],
 )

@@ -13,8 +13,8 @@ SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 9), st.floats(0, 1), st.int
 
 
 def kept_places(shape: tuple[int, int, float, int]) -> torch.Tensor:
-    batch, places, share, seed = shape
-    return torch.rand(batch, places, generator=tiny.generator(seed)) < share
+    batch, length, share, seed = shape
+    return torch.rand(batch, length, generator=tiny.generator(seed)) < share
 
 
 @given(SHAPES)
@@ -53,9 +53,9 @@ def test_two_choices_have_runs_of_the_same_samples(shape: tuple[int, int, float,
     row_BS = torch.arange(len(first_BS))[:, None].expand_as(first_BS)
     first, second = Packing.pair(first_BS, second_BS)
     assert len(first.runs) == len(second.runs)
-    for places, others in zip(first.split(first.pack(row_BS)), second.split(second.pack(row_BS)), strict=True):
-        assert len(places) == len(others)
-        for one, other in zip(places, others, strict=True):
+    for own, others in zip(first.split(first.pack(row_BS)), second.split(second.pack(row_BS)), strict=True):
+        assert len(own) == len(others)
+        for one, other in zip(own, others, strict=True):
             assert len(set(one.tolist()) | set(other.tolist())) <= 1
     assert torch.equal(second.unpack(second.pack(row_BS)), row_BS * second_BS)
 

@@ -26,8 +26,8 @@ class Table:
     """A joint distribution over some positions, as a list of all assignments and their probabilities."""
 
     def __init__(self, probabilities: Tensor) -> None:
-        self.places, self.codes = probabilities.dim(), probabilities.shape[0]
-        self.assignments_NL = torch.tensor(list(itertools.product(range(self.codes), repeat=self.places)))
+        self.length, self.codes = probabilities.dim(), probabilities.shape[0]
+        self.assignments_NL = torch.tensor(list(itertools.product(range(self.codes), repeat=self.length)))
         self.probability_N = probabilities.flatten().double()
 
     def logits(self, tokens_BL: Tensor, masked_BL: Tensor) -> Tensor:
@@ -45,21 +45,21 @@ class Table:
         for step in range(steps):
             if not sampler.done:
                 sampler.step(step, self.logits(sampler.tokens_BP, sampler.masked_BP))
-        base_L = self.codes ** torch.arange(self.places - 1, -1, -1)
+        base_L = self.codes ** torch.arange(self.length - 1, -1, -1)
         return torch.bincount(sampler.tokens_BP @ base_L, minlength=len(self.probability_N)) / SAMPLES
 
     def from_nothing(self, steps: int, order: Order) -> Tensor:
-        return self.sampled(steps, order, [0] * self.places, [False] * self.places)
+        return self.sampled(steps, order, [0] * self.length, [False] * self.length)
 
     def marginal_product(self) -> Tensor:
-        marginals_LK = self.logits(torch.zeros(1, self.places), torch.ones(1, self.places, dtype=torch.bool))[0].exp()
-        return torch.stack([marginals_LK[range(self.places), row].prod() for row in self.assignments_NL])
+        marginals_LK = self.logits(torch.zeros(1, self.length), torch.ones(1, self.length, dtype=torch.bool))[0].exp()
+        return torch.stack([marginals_LK[range(self.length), row].prod() for row in self.assignments_NL])
 
 
-def random_table(places: int, codes: int, seed: int) -> Table:
+def random_table(positions: int, codes: int, seed: int) -> Table:
     """Far from independent: a few assignments hold most of the probability."""
-    weights_N = 2.5 * torch.randn(codes**places, generator=tiny.generator(seed))
-    return Table(weights_N.softmax(0).reshape((codes,) * places))
+    weights_N = 2.5 * torch.randn(codes**positions, generator=tiny.generator(seed))
+    return Table(weights_N.softmax(0).reshape((codes,) * positions))
 
 
 def total_variation(first: Tensor, second: Tensor) -> float:
@@ -71,10 +71,10 @@ RANDOM = ConfidenceOrder(1000.0)
 
 
 @pytest.mark.parametrize("halton", [True, False])
-@pytest.mark.parametrize(("places", "codes"), [(3, 3), (4, 2)])
-def test_one_position_a_step_draws_from_the_joint_distribution(halton: bool, places: int, codes: int) -> None:
-    table = random_table(places, codes, seed=places)
-    found = table.from_nothing(50, HaltonOrder((places,)) if halton else RANDOM)
+@pytest.mark.parametrize(("positions", "codes"), [(3, 3), (4, 2)])
+def test_one_position_a_step_draws_from_the_joint_distribution(halton: bool, positions: int, codes: int) -> None:
+    table = random_table(positions, codes, seed=positions)
+    found = table.from_nothing(50, HaltonOrder((positions,)) if halton else RANDOM)
     assert total_variation(found, table.probability_N) < TOLERANCE
     assert total_variation(table.marginal_product(), table.probability_N) > 5 * TOLERANCE
 

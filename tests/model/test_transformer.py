@@ -20,7 +20,7 @@ from visual_echoes.streams import Stream, coordinates, sine_cosine
 
 GRIDS = {"image_grid": (2, 3), "audio_grid": (2, 4), "image_codes": 5, "audio_codes": 7}
 SIZES = {"image": (5, 6), "audio": (7, 8)}  # codes and positions
-# What the encoder sees, and where it sees visible places alone also a decoder that looks at those alone.
+# What the encoder sees, and where it sees visible positions alone also a decoder that attends to those alone.
 ALL_KINDS = pytest.mark.parametrize("encoder_input", ["masked", "visible", "cross"])
 BOTH_FILLS = pytest.mark.parametrize("mask_fill", ["mask_embedding", "cls"])
 
@@ -58,7 +58,7 @@ def test_tokens_at_masked_places_never_matter_and_visible_ones_do(encoder_input:
     with torch.no_grad():
         before = joined(model(tokens, masked))
         assert torch.equal(before, joined(model(changed, masked)))
-        # One visible sound token changed: the image's masked places must notice.
+        # One visible sound token changed: the image's masked positions must notice.
         visible = (~masked["audio"][0, :, 0]).nonzero()[0]
         tokens["audio"][0, visible] = (tokens["audio"][0, visible] + 1) % 7
         after = joined(model(tokens, masked))
@@ -82,7 +82,7 @@ def test_a_sample_does_not_depend_on_its_batch(encoder_input: str, mask_fill: st
 
 
 def test_dropped_places_are_not_seen_by_the_encoder() -> None:
-    """A masked place the encoder sees tells it its position; a dropped one does not."""
+    """A masked position the encoder sees tells it where it is; a dropped one does not."""
     model = model_of(encoder_input="masked")
     tokens, masked = random_tokens(2), random_masks(2, 1.1)
     dropped = {name: torch.zeros_like(mask[..., 0]) for name, mask in masked.items()}

@@ -22,27 +22,27 @@ def mage() -> MageVQGAN:
 
 def test_a_network_of_the_project_s_own_range_sees_the_values_as_they_are() -> None:
     network = tiny.vqgan(tiny.vqgan_config())
-    pictures = torch.rand(2, 1, 16, 16, generator=tiny.generator()) * 2 - 1
+    images = torch.rand(2, 1, 16, 16, generator=tiny.generator()) * 2 - 1
     with torch.no_grad():
-        indices = network.encode(pictures).indices
-        assert torch.equal(network.encode_unit(pictures), indices)
+        indices = network.encode(images).indices
+        assert torch.equal(network.encode_unit(images), indices)
         assert torch.equal(network.decode_unit(indices), network.decode(indices))
 
 
 def test_a_network_of_another_range_has_them_converted_both_ways() -> None:
     network = mage()
-    pictures = torch.rand(2, 1, 16, 16, generator=tiny.generator())
+    images = torch.rand(2, 1, 16, 16, generator=tiny.generator())
     with torch.no_grad():
-        indices = network.encode(pictures).indices
-        assert torch.equal(network.encode_unit(pictures * 2 - 1), indices)
+        indices = network.encode(images).indices
+        assert torch.equal(network.encode_unit(images * 2 - 1), indices)
         torch.testing.assert_close(network.decode_unit(indices), network.decode(indices) * 2 - 1)
 
 
 def test_indices_do_not_depend_on_autocast_rounding_their_distances() -> None:
     network = tiny.vqgan(tiny.vqgan_config())
-    pictures = torch.rand(1, 1, 16, 16, generator=tiny.generator()) * 2 - 1
+    images = torch.rand(1, 1, 16, 16, generator=tiny.generator()) * 2 - 1
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        latent, indices = network.encode(pictures)
+        latent, indices = network.encode(images)
     assert latent.dtype == torch.bfloat16
     assert torch.equal(indices, network.quantize.indices(latent.float()))
 

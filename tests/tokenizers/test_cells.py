@@ -89,8 +89,7 @@ def test_it_loads_as_it_was_saved(tmp_path: Path) -> None:
     tokenizer = fit_cells(config(), mels(), tiny.generator())
     model = Model(
         name="cells", version="0", layout=replace(tiny.LAYOUT, audio_factor=CELL, audio_codes=32),
-        parts={"audio_vqgan": tokenizer}, sampling=SamplingSettings(), kinds={"audio_vqgan": CellTokenizer.kind},
-        configs={"audio_vqgan": tokenizer.config.model_dump(mode="json")},
+        parts={"audio_vqgan": tokenizer}, sampling=SamplingSettings(),
     )  # fmt: skip
     save_model(tmp_path / "model", model, half=False)
     loaded = load_model(tmp_path / "model").parts["audio_vqgan"]

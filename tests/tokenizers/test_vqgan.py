@@ -60,14 +60,14 @@ def test_grids_of_any_factor(
     config = tiny.vqgan_config(channels, tuple(strides), attention_levels=levels)
     assert config.factor == (rows, columns)
     model = VQGAN(config).eval()
-    pictures = torch.randn(2, channels, rows * height, columns * width)
+    images = torch.randn(2, channels, rows * height, columns * width)
     with torch.no_grad():
-        latent, indices = model.encode(pictures)
+        latent, indices = model.encode(images)
         assert latent.shape == (2, config.code_dim, height, width)
         assert indices.shape == (2, height, width)
         assert indices.dtype == torch.int64
         assert 0 <= int(indices.min()) <= int(indices.max()) < config.codes
-        assert model.decode(indices).shape == pictures.shape
+        assert model.decode(indices).shape == images.shape
 
 
 @given(st.integers(0, 10_000), st.integers(1, 20), st.integers(1, 6))
@@ -95,8 +95,8 @@ def test_refuses_configs_that_contradict_themselves(changes: dict[str, Any]) -> 
 
 def test_reconstruction_gradient_passes_straight_through_the_quantiser() -> None:
     model = tiny.vqgan(tiny.vqgan_config())
-    pictures = torch.rand(2, 1, 16, 16, generator=tiny.generator()) * 2 - 1
-    output = model(pictures)
+    images = torch.rand(2, 1, 16, 16, generator=tiny.generator()) * 2 - 1
+    output = model(images)
     output.z_BDhw.retain_grad()
     # Through the decoder alone: the gradient the codes would have had must be the latent's.
     codes = output.codes_BDhw.detach().requires_grad_()

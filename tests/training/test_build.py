@@ -97,8 +97,7 @@ def test_copies_have_no_meaning_for_clips(clips: Path, tmp_path: Path, model_fol
 
 def test_a_tokenizer_may_have_other_codes_than_the_layout(clips: Path, tmp_path: Path) -> None:
     model = tiny.whole_model()
-    config = tiny.vqgan_config(codes=48)
-    model.parts["image_vqgan"], model.configs["image_vqgan"] = VQGAN(config), config.model_dump(mode="json")
+    model.parts["image_vqgan"] = VQGAN(tiny.vqgan_config(codes=48))
     model.layout = replace(LAYOUT, image_codes=48)
     folder = tmp_path / "more"
     save_model(folder, model, half=False)

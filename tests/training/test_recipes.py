@@ -16,9 +16,9 @@ import tiny
 from visual_echoes.metrics.classifiers import build_judge
 from visual_echoes.model.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from visual_echoes.model.config import TransformerConfig
-from visual_echoes.model.masking import EVERYTHING
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.model.transformer import EchoTransformer
+from visual_echoes.model.upgrade import EVERYTHING
 from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer
 from visual_echoes.tokenizers.taef import TAEFTokenizer
 from visual_echoes.tokenizers.vqgan import VQGAN

@@ -57,7 +57,7 @@ def test_one_that_starts_from_griffin_lim_survives_its_folder(tmp_path: Path) ->
     config = {"width": 16, "blocks": 1, "griffin_lim_iterations": 2}
     vocos = build_vocoder("vocos", config, tiny.LAYOUT)
     model = tiny.whole_model()
-    model.parts["vocoder"], model.kinds["vocoder"], model.configs["vocoder"] = vocos, "vocos", config
+    model.parts["vocoder"] = vocos
     save_model(tmp_path, model, half=False)
     mel_BMT = random_mel(1, 9, tiny.LAYOUT)
     read = VisualEchoes.from_pretrained(tmp_path, device="cpu").codec.vocode(mel_BMT)

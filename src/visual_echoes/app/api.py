@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Form, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,24 +16,21 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from visual_echoes import __version__
-from visual_echoes.app.forms import (
-    ContinueForm,
-    FillForm,
-    ImageForm,
-    JobForm,
-    PairForm,
-    SoundForm,
-    VaryForm,
-    only_a_form,
-)
+from visual_echoes.app.forms import FORMS, JobForm, in_a_sentence
 from visual_echoes.app.jobs import Frame, Job, JobStatus
-from visual_echoes.app.metrics import MEDIA_TYPE, exposition
+from visual_echoes.app.limits import MAX_WAITING
 from visual_echoes.app.service import Busy, Service, UnknownJob, follow
-from visual_echoes.app.tasks import in_a_sentence
 from visual_echoes.errors import EchoesError
+from visual_echoes.machine import peak_memory
+from visual_echoes.paths import shown
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
 
 API = "/api/v1"
 RETRY_SECONDS = 30  # advised to those who find the queue full
+_FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
+_METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 _MEDIA_TYPES = {".png": "image/png", ".wav": "audio/wav", ".mp4": "video/mp4"}
 
 
@@ -76,7 +73,7 @@ class ModelView(BaseModel):
 
 
 class Grids(BaseModel):
-    """The tokens after a sampling step, one list an item, row by row; -1 where nothing is settled yet."""
+    """The tokens after a sampling step, one list an item, row by row; -1 where one is masked."""
 
     done: int
     image: list[list[int]]
@@ -138,10 +135,40 @@ def health(service: TheService, response: Response) -> Health:
     return Health(alive=service.alive, waiting=service.waiting)
 
 
-@server.get("/metrics", response_class=Response, responses={200: {"content": {MEDIA_TYPE: {}}}, **_problems(401)})
+@server.get("/metrics", response_class=Response, responses={200: {"content": {_METRICS_TYPE: {}}}, **_problems(401)})
 def metrics(service: TheService) -> Response:
     """Figures for Prometheus."""
-    return Response(exposition(service), media_type=MEDIA_TYPE)
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    registry = CollectorRegistry()
+    registry.register(Figures(service))
+    return Response(generate_latest(registry), media_type=_METRICS_TYPE)
+
+
+class Figures:
+    """The service's figures as prometheus_client collects them."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def collect(self) -> Iterator[Metric]:
+        """All figures, each with what it means."""
+        from prometheus_client.core import CounterMetricFamily as Counter
+        from prometheus_client.core import GaugeMetricFamily as Gauge
+
+        service = self.service
+        jobs = Counter("echoes_jobs", "Jobs that ended, by how they did.", labels=["state"])
+        for state in ("done", "failed", "cancelled"):
+            jobs.add_metric([state], service.ended[state])
+        yield jobs
+        yield Counter("echoes_job_seconds", "Time spent on jobs.", service.seconds)
+        yield Counter("echoes_batches", "Batches of jobs made together, or one alone.", service.batches)
+        yield Gauge("echoes_jobs_waiting", "Jobs in the queue.", service.waiting)
+        yield Gauge("echoes_jobs_waiting_limit", "Jobs that fit into the queue.", MAX_WAITING)
+        yield Gauge("echoes_jobs_running", "Jobs being worked on.", service.running)
+        yield Gauge("echoes_kept_bytes", "Results in memory.", service.kept_bytes)
+        if (peak := peak_memory()) is not None:
+            yield Gauge("echoes_peak_memory_bytes", "Largest memory the process has had.", peak)
 
 
 @models.get("")
@@ -164,6 +191,30 @@ def model_view(name: str, service: TheService) -> ModelView:
     )  # fmt: skip
 
 
+async def only_a_form(request: Request) -> None:
+    """Refuse a request for a job of which something would be ignored, or taken for something else.
+
+    Raises:
+        EchoesError: settings in the address, a body that is no form, or a field that is sent more than once.
+    """
+    if request.url.query:
+        raise EchoesError("Settings in the address are not read; send them as fields of a form (multipart/form-data).")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in _FORM_TYPES and (kind or not await _is_empty(request)):
+        raise EchoesError(f"A body of type {shown(kind) or 'unknown'} is not read; send a form (multipart/form-data).")
+    names = [name for name, _ in (await request.form()).multi_items()] if kind else []
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise EchoesError(f"The field {shown(twice)} is sent {names.count(twice)} times; send each field once.")
+
+
+async def _is_empty(request: Request) -> bool:
+    async for piece in request.stream():
+        if piece:
+            return False
+    return True
+
+
 def _accept(path: str, form: type[JobForm]) -> None:
     """Add the route of a task, which takes its form."""
 
@@ -180,11 +231,8 @@ def _accept(path: str, form: type[JobForm]) -> None:
     add(make)
 
 
-for _path, _form in (
-    ("/sound", SoundForm), ("/picture", ImageForm), ("/pair", PairForm), ("/fill", FillForm),
-    ("/continue", ContinueForm), ("/vary", VaryForm),
-):  # fmt: skip
-    _accept(_path, _form)
+for _name, _form in FORMS.items():
+    _accept(f"/{_name}", _form)
 
 
 @jobs.get("/{job}", responses=_problems(404))

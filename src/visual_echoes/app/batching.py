@@ -50,7 +50,7 @@ class Items:
 
 
 def along(calls: Sequence[Make], defaults: SamplingSettings, most: int) -> list[int]:
-    """What can be made along with the first of some calls: places in the list, the first one's included.
+    """What can be made along with the first of some calls: indices in the list, the first one's included.
 
     Args:
         calls: in order of their turn; what is not `Items` is made alone.
@@ -61,9 +61,9 @@ def along(calls: Sequence[Make], defaults: SamplingSettings, most: int) -> list[
     if not isinstance(first, Items):
         return chosen
     room = most - len(first.seeds)
-    for place, call in enumerate(calls[1:], 1):
+    for index, call in enumerate(calls[1:], 1):
         if isinstance(call, Items) and len(call.seeds) <= room and call.like(first, defaults):
-            chosen.append(place)
+            chosen.append(index)
             room -= len(call.seeds)
     return chosen
 
@@ -90,4 +90,5 @@ def cut(result: Result, rows: slice) -> Result:
     return replace(
         result, images=part(result.images), audio=part(result.audio), mels=part(result.mels),
         seeds=tuple(result.seeds[rows]), confidence=part(result.confidence),
+        labels=None if result.labels is None else result.labels[rows],
     )  # fmt: skip

@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 from starlette.types import ASGIApp
 
-from visual_echoes.app.api import API, say_problems
+from visual_echoes.app.api import API, only_a_form, say_problems
 from visual_echoes.app.batching import Items, along, cut, join
-from visual_echoes.app.forms import ImageForm, JobForm, SoundForm, only_a_form
+from visual_echoes.app.forms import JobForm, PictureForm, SoundForm
 from visual_echoes.app.gate import LOOPBACK_NAMES, Gate
 from visual_echoes.app.jobs import Task
 from visual_echoes.app.limits import BATCH_DELAY, BATCH_ITEMS, MAX_VARIANTS, MAX_WAITING, MIN_TOKEN
@@ -111,7 +111,7 @@ class Replica:
         """Sounds for an image, as a ZIP file of WAV and MP4 files."""
         return await self._answer(form)
 
-    async def picture(self, form: Annotated[ImageForm, Form(media_type="multipart/form-data")]) -> Response:
+    async def picture(self, form: Annotated[PictureForm, Form(media_type="multipart/form-data")]) -> Response:
         """Images for a sound, as a ZIP file of PNG and MP4 files."""
         return await self._answer(form)
 
@@ -133,8 +133,8 @@ class Replica:
         made: dict[int, Made] = {}
         left = list(range(len(tasks)))
         while left:
-            places = along([tasks[number].make for number in left], self._echoes.defaults, self._settings.batch_items)
-            chosen = [left[place] for place in places]
+            together = along([tasks[number].make for number in left], self._echoes.defaults, self._settings.batch_items)
+            chosen = [left[index] for index in together]
             make, rows = join([tasks[number].make for number in chosen])
             result = make(self._echoes, lambda *_: None)
             for number, own in zip(chosen, rows, strict=True):

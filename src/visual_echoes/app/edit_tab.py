@@ -1,55 +1,42 @@
-"""The tab that edits: what is painted over or marked is made anew, a sound goes on, a result is varied.
+"""The tab that edits: what is painted over or marked is inpainted, a sound goes on, a result is varied.
 
-The image is painted on in the model's own grain: a place is a token, and whole tokens are made anew.
+The image is painted on in the model's own grain: token by token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
-from visual_echoes.app import tasks
-from visual_echoes.app.cards import image_source
-from visual_echoes.app.inputs import Inbox
-from visual_echoes.app.jobs import Task
-from visual_echoes.app.live import Live
+from visual_echoes.app.forms import ContinueForm, JobForm, PaintedForm, Side, VaryForm
+from visual_echoes.app.inbox import Inbox
 from visual_echoes.app.service import Service
 from visual_echoes.app.style import paint_style
-from visual_echoes.app.tasks import Options
+from visual_echoes.app.views import Grids, coloured_png
 from visual_echoes.app.widgets import QUIET, Panel, Settings
+from visual_echoes.demo.page import data_uri
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
-from visual_echoes.pipeline import VisualEchoes
 
 FILL, CONTINUE, VARY = "Fill in what is marked", "Continue the sound", "Vary"
-_SIDES: list[tuple[str, tasks.Side]] = [("Picture", "picture"), ("Sound", "sound"), ("Both", "both")]
+_SIDES: list[tuple[str, Side]] = [("Image", "image"), ("Sound", "sound"), ("Both", "both")]
 
 
-@dataclass(frozen=True)
-class EditInputs:
-    """Where another tab's result goes."""
-
-    picture: gr.Image
-    sound: gr.Audio
-
-
-def edit_tab(service: Service, inbox: Inbox, live: Live, chosen: Settings) -> tuple[Panel, EditInputs]:
-    """Editing; what is not given is made along."""
+def edit_tab(service: Service, inbox: Inbox, grids: Grids, chosen: Settings) -> tuple[Panel, tuple[gr.Image, gr.Audio]]:
+    """Editing; what is not given is made along. The panel, and where another tab's result goes."""
     layout = service.model().layout
     with gr.Row():
-        picture = gr.Image(
-            label="Picture", sources=["upload", "clipboard"], type="filepath", image_mode=None, height=260, format="png"
+        image = gr.Image(
+            label="Image", sources=["upload", "clipboard"], type="filepath", image_mode=None, height=260, format="png"
         )
         sound = gr.Audio(label="Sound", sources=["upload", "microphone"], type="filepath", editable=False, buttons=[])
     what = gr.Radio([FILL, CONTINUE, VARY], value=FILL, label="What to do")
     with gr.Row() as fill:
         with gr.Column():
             paint = gr.CheckboxGroup(
-                _places(layout),
+                _tokens(layout),
                 label="Paint over what is to be made anew",
                 elem_classes="paint",
                 info="Click or draw; by keyboard: Tab and Space.",
@@ -65,7 +52,7 @@ def edit_tab(service: Service, inbox: Inbox, live: Live, chosen: Settings) -> tu
     with gr.Row(visible=False) as vary:
         side = gr.Radio(_SIDES, value="sound", label="What is varied")
         share = gr.Slider(0.05, 1, 0.5, step=0.05, label="Share that is made anew")
-    panel = Panel(service, live, "Edit")
+    panel = Panel(service, grids, "Edit")
 
     what.change(
         lambda chosen: [gr.Row(visible=chosen == name) for name in (FILL, CONTINUE, VARY)],
@@ -80,14 +67,16 @@ def edit_tab(service: Service, inbox: Inbox, live: Live, chosen: Settings) -> tu
             pixels = inbox.fitted_image(model, sent)
         except EchoesError:
             pixels = None  # the button says what is wrong
-        return paint_style(service.model(model).layout, None if pixels is None else image_source(pixels))
+        return paint_style(
+            service.model(model).layout, None if pixels is None else data_uri("image/png", coloured_png(pixels))
+        )
 
     def fit(model: str) -> list[Any]:
         layout = service.model(model).layout
         stretch = [gr.Slider(maximum=layout.seconds, value=value) for value in (0, 0, layout.seconds / 2)]
-        return [gr.CheckboxGroup(choices=_places(layout), value=[]), *stretch]
+        return [gr.CheckboxGroup(choices=_tokens(layout), value=[]), *stretch]
 
-    gr.on([picture.change, chosen.model.change], see, [chosen.model, picture], style, **QUIET)
+    gr.on([image.change, chosen.model.change], see, [chosen.model, image], style, **QUIET)
     chosen.model.change(fit, chosen.model, [paint, start, end, keep], **QUIET)
     gr.on(
         [sound.change, chosen.model.change, start.change, end.change],
@@ -95,29 +84,30 @@ def edit_tab(service: Service, inbox: Inbox, live: Live, chosen: Settings) -> tu
         [chosen.model, sound, start, end], heard, trigger_mode="always_last", **QUIET,
     )  # fmt: skip
 
-    def build(echoes: VisualEchoes, options: Options, values: Sequence[Any]) -> Task:
-        return _task(inbox, echoes.layout, options, values)
+    def build(asked: dict[str, Any], given: Sequence[Any]) -> JobForm:
+        return _form(inbox, asked, given)
 
-    panel.connect(chosen, [picture, sound, what, paint, start, end, keep, side, share], build)
-    return panel, EditInputs(picture, sound)
+    panel.connect(chosen, [image, sound, what, paint, start, end, keep, side, share], build)
+    return panel, (image, sound)
 
 
-def _task(inbox: Inbox, layout: Layout, options: Options, values: Sequence[Any]) -> Task:
-    sent_image, sent_sound, what, painted, start, end, keep, side, share = values
+def _form(inbox: Inbox, asked: dict[str, Any], given: Sequence[Any]) -> JobForm:
+    sent_image, sent_sound, what, painted, start, end, keep, side, share = given
     if None in (start, end, keep, share):
         raise EchoesError("A number is missing; fill in every field.")
-    picture, sound = inbox.picture(sent_image), inbox.sound(sent_sound)
+    image = inbox.file(sent_image)
     if what == CONTINUE:
-        return tasks.continue_task(layout, options, picture, inbox.need_sound(sent_sound), keep)
+        return ContinueForm.of(**asked, image=image, sound=inbox.need(sent_sound, "a sound"), keep=keep)
+    asked |= {"image": image, "sound": inbox.file(sent_sound)}
     if what == VARY:
-        return tasks.vary_task(layout, options, picture, sound, side, share)
-    mask_hw = np.isin(np.arange(layout.image_tokens), painted).reshape(layout.image_grid)
-    return tasks.fill_task(layout, options, picture, sound, mask_hw, (start, end) if start < end else None)
+        return VaryForm.of(**asked, side=side, share=share)
+    stretch = {"start": start, "end": end} if start < end else {}
+    return PaintedForm.of(**asked, painted=painted, **stretch)
 
 
-def _places(layout: Layout) -> list[tuple[str, int]]:
-    """What each place of the image is called, and its number."""
+def _tokens(layout: Layout) -> list[tuple[str, int]]:
+    """What each token of the image is called, and its number."""
     columns = layout.image_grid[1]
     return [
-        (f"row {place // columns + 1}, column {place % columns + 1}", place) for place in range(layout.image_tokens)
+        (f"row {token // columns + 1}, column {token % columns + 1}", token) for token in range(layout.image_tokens)
     ]

@@ -1,162 +1,310 @@
-"""What the HTTP API takes for each task: one form, of which nothing is ignored."""
+"""What page and API can ask for: a form for each task, which checks its fields, reads its files and makes the task.
+
+Shapes: H rows, W columns, h x w token grid.
+"""
 
 from __future__ import annotations
 
+import io
+import math
+import shutil
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
-from fastapi import Request, UploadFile
-from pydantic import Field
+from fastapi import UploadFile
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
-from visual_echoes.app import tasks
-from visual_echoes.app.jobs import Job, Task
+from visual_echoes.app.batching import Items, Method
+from visual_echoes.app.jobs import Job, Kind, Task
+from visual_echoes.app.limits import MAX_NAME, MAX_STEPS, MAX_VARIANTS
 from visual_echoes.app.service import Service
-from visual_echoes.app.tasks import Options, Side
-from visual_echoes.app.uploads import Upload, shown_name, stored
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, collected, note
+from visual_echoes.inputs import fitted_image, read_heard
 from visual_echoes.layout import Layout
-from visual_echoes.media import read_image
+from visual_echoes.media import fit_audio, read_image
+from visual_echoes.model.settings import optional_fields
 from visual_echoes.paths import shown
-from visual_echoes.pipeline import PairOrder
+from visual_echoes.pipeline import MAX_SEED, PairOrder
+from visual_echoes.regions import audio_places, image_places
 
-_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+STEP_LIMITS = {"steps": MAX_STEPS, "residual_steps": MAX_STEPS}
+_FORMER = {"picture": "image"}  # fields, and values of `side`, by the name they had
+_SAMPLING: type[BaseModel] = create_model("Sampling", **optional_fields(**STEP_LIMITS))
+
+Side = Literal["image", "sound", "both"]
+T = TypeVar("T")
 
 
-async def only_a_form(request: Request) -> None:
-    """Refuse a request for a job of which something would be ignored, or taken for something else.
+# Files
 
-    Raises:
-        EchoesError: settings in the address, a body that is no form, or a field that is sent more than once.
+
+class PageFile(UploadFile):
+    """A file that lies on this machine already, as those that are sent to the page do."""
+
+    def __init__(self, path: Path, name: str | None) -> None:
+        super().__init__(io.BytesIO(), filename=name)
+        self.path = path
+
+
+def shown_name(name: str | None) -> str:
+    """What its sender calls a file, as it may be shown: the last part of a path, in one line, not too long.
+
+    It never becomes a path that is opened, and says nothing of what is inside: browsers call what they record `blob`.
     """
-    if request.url.query:
-        raise EchoesError("Settings in the address are not read; send them as fields of a form (multipart/form-data).")
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in _FORMS and (kind or not await _is_empty(request)):
-        raise EchoesError(f"A body of type {shown(kind) or 'unknown'} is not read; send a form (multipart/form-data).")
-    names = [name for name, _ in (await request.form()).multi_items()] if kind else []
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise EchoesError(f"The field {shown(twice)} is sent {names.count(twice)} times; send each field once.")
+    last = (name or "").replace("\\", "/").rsplit("/", 1)[-1].strip()
+    return shown(last[-MAX_NAME:]) or "The file"
 
 
-async def _is_empty(request: Request) -> bool:
-    async for piece in request.stream():
-        if piece:
-            return False
-    return True
+def read_file(sent: UploadFile, read: Callable[[Path], T]) -> T:
+    """What `read` makes of a file that was sent; errors and notes speak of the sender's name instead of a path."""
+    name = shown_name(sent.filename)
+    with _path_of(sent) as path:
+        try:
+            with collected() as notes:
+                content = read(path)
+        except EchoesError as error:
+            raise EchoesError(str(error).replace(str(path), name)) from error
+    for sentence in notes:
+        note(sentence.replace(str(path), name))
+    return content
 
 
-class JobForm(Options, ABC):
-    """What all tasks take."""
+@contextmanager
+def _path_of(sent: UploadFile) -> Iterator[Path]:
+    """Where the file lies; what the API got is there until the block ends."""
+    if isinstance(sent, PageFile):
+        yield sent.path
+        return
+    with tempfile.NamedTemporaryFile(prefix="echoes-upload-") as file:
+        sent.file.seek(0)
+        shutil.copyfileobj(sent.file, file)
+        file.flush()
+        yield Path(file.name)
+
+
+# Forms
+
+_LABEL: Any = Field(default=None, max_length=64, description="what is to be seen and heard, of a model with labels")
+
+
+class JobForm(_SAMPLING, ABC):  # type: ignore[misc, valid-type]
+    """What all tasks take; what is left out is the model's own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str | None = Field(default=None, description="a name from /api/v1/models; the first of them if left out")
+    seed: int = Field(
+        default=0, ge=0, le=MAX_SEED - MAX_VARIANTS, description="of the first variant; the next ones count up from it"
+    )
+    count: int = Field(default=1, ge=1, le=MAX_VARIANTS, description="variants")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = {name if _FORMER.get(name) in values else _FORMER.get(name, name): v for name, v in values.items()}
+        return {name: _FORMER.get(v, v) if name == "side" else v for name, v in values.items()}
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """A form with what a person has set; `EchoesError` says in a sentence what cannot be."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise EchoesError(in_a_sentence(error.errors()[0])) from error
 
     def submit(self, service: Service) -> Job:
-        """Store the files, have them read and put the task in the queue; nothing stays stored."""
-        with ExitStack() as stack:
-            build = self._task(stack)
-            return service.submit(self.model, lambda echoes: build(echoes.layout))
-
-    def task(self, layout: Layout) -> Task:
-        """Store the files and have them read, for a model's layout; nothing stays stored."""
-        with ExitStack() as stack:
-            return self._task(stack)(layout)
-
-    @property
-    def options(self) -> Options:
-        return Options(**{name: getattr(self, name) for name in Options.model_fields})
+        """Have the files read and put the task in the queue."""
+        return service.submit(self.model, lambda echoes: self.task(echoes.layout))
 
     @abstractmethod
-    def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
-        """How to read what was stored and make a task of it, for a model's layout."""
+    def task(self, layout: Layout) -> Task:
+        """The task, its files read and fitted to a model's layout."""
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The sampling settings that are named."""
+        return self.model_dump(include=set(_SAMPLING.model_fields), exclude_none=True)
+
+    def _items(self, method: Method, inputs: Sequence[Any] | None = None, **arguments: Any) -> Items:
+        """Every variant as an item of its own, which other requests' items can join."""
+        return Items(method, range(self.seed, self.seed + self.count), {**self.sampling, **arguments}, inputs)
 
 
 class SoundForm(JobForm):
-    """A sound for a image."""
+    """A sound for an image."""
 
-    picture: UploadFile
+    image: UploadFile
+    label: str | None = _LABEL
 
-    def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
-        picture = _stored(stack, self.picture)
-        return lambda layout: tasks.sound_task(layout, self.options, picture)
+    def task(self, layout: Layout) -> Task:
+        images = [read_file(self.image, partial(fitted_image, layout=layout))] * self.count
+        made = self._items("image_to_audio", images, label=self.label, confidence=True)
+        return Task("sound", made, frozenset({"image"}), {"source": shown_name(self.image.filename)})
 
 
-class ImageForm(JobForm):
+class PictureForm(JobForm):
     """An image for a sound."""
 
     sound: UploadFile
+    label: str | None = _LABEL
 
-    def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
-        sound = _stored(stack, self.sound)
-        return lambda layout: tasks.image_task(layout, self.options, sound)
+    def task(self, layout: Layout) -> Task:
+        wave = fit_audio(_heard(self.sound, layout), layout.clip_samples)
+        waves = [(wave, layout.sample_rate)] * self.count
+        made = self._items("audio_to_image", waves, label=self.label, confidence=True)
+        return Task("picture", made, frozenset({"sound"}), {"source": shown_name(self.sound.filename)})
 
 
 class PairForm(JobForm):
     """Image and sound from nothing."""
 
     pair_order: PairOrder = "together"
+    label: str | None = _LABEL
 
-    def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
-        return lambda layout: tasks.pair_task(self.options, self.pair_order)
+    def task(self, layout: Layout) -> Task:
+        made = self._items("generate_pair", pair_order=self.pair_order, label=self.label)
+        return Task("pair", made, details={"pair_order": self.pair_order})
 
 
-class FillForm(JobForm):
-    """Parts of an image, of a sound, or of both, made anew."""
+class EditForm(JobForm):
+    """What the tasks take that change an image, a sound, or both; the one that is not given is made for the other."""
 
-    picture: UploadFile | None = None
+    image: UploadFile | None = None
     sound: UploadFile | None = None
-    mask: UploadFile | None = Field(
-        default=None, description="an image as large as `picture`; what is not black in it is made anew"
-    )
-    start: float | None = Field(default=None, description="seconds of the fitted sound from which it is made anew")
-    end: float | None = Field(default=None, description="seconds up to which it is; to the end if left out")
 
-    def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
-        picture, sound = _optional(stack, self.picture), _optional(stack, self.sound)
-        mask = _optional(stack, self.mask)
-        if self.start is None and self.end is not None:
-            raise EchoesError("There is an end without a start; give both, or the start alone.")
-        stretch = None if self.start is None else (self.start, np.inf if self.end is None else self.end)
-        return lambda layout: tasks.fill_task(
-            layout, self.options, picture, sound, None if mask is None else mask.read(_mask), stretch
+    def _fitted(self, layout: Layout) -> np.ndarray | None:
+        return None if self.sound is None else fit_audio(_heard(self.sound, layout), layout.clip_samples)
+
+    def _inpainting(
+        self,
+        name: str,
+        layout: Layout,
+        wave: np.ndarray | None,
+        image_mask: np.ndarray | None,
+        audio_mask: Sequence[tuple[float, float]],
+    ) -> Task:
+        """Fill what is masked: pixels, bool (H, W), and stretches of the wave from and to seconds."""
+        arguments = {
+            "image": None if self.image is None else read_file(self.image, partial(fitted_image, layout=layout)),
+            "audio": None if wave is None else (wave, layout.sample_rate), "image_mask": image_mask,
+            "audio_mask": audio_mask, "count": self.count, "batch_size": self.count, "seed": self.seed, **self.sampling,
+        }  # fmt: skip
+        source = ", ".join(shown_name(sent.filename) for sent in (self.image, self.sound) if sent is not None)
+        same: dict[Kind, bool] = {
+            "image": self.image is not None and not image_places(image_mask, layout).any(),
+            "sound": self.sound is not None and not audio_places(audio_mask, layout).any(),
+        }
+        given = frozenset(kind for kind, unchanged in same.items() if unchanged)
+        return Task(
+            name, lambda echoes, progress: echoes.inpaint(progress=progress, **arguments), given, {"source": source}
         )
 
 
-class ContinueForm(JobForm):
-    """The end of a sound, and what may come after it."""
+class FillForm(EditForm):
+    """Parts of an image, of a sound, or of both, inpainted."""
 
-    picture: UploadFile | None = None
+    mask: UploadFile | None = Field(
+        default=None, description="an image as large as `image`; what is not black in it is inpainted"
+    )
+    start: float | None = Field(default=None, description="seconds of the fitted sound from which it is inpainted")
+    end: float | None = Field(default=None, description="seconds up to which it is; to the end if left out")
+
+    def task(self, layout: Layout) -> Task:
+        if self.start is None and self.end is not None:
+            raise EchoesError("There is an end without a start; give both, or the start alone.")
+        audio_mask = [] if self.start is None else [(self.start, math.inf if self.end is None else self.end)]
+        image_mask = self._image_mask(layout)
+        marked = image_places(image_mask, layout).any(), audio_places(audio_mask, layout).any()
+        if not any(marked):
+            raise EchoesError("Nothing is marked; mark the part of the image or of the sound that is to be inpainted.")
+        if (marked[0] and self.image is None) or (marked[1] and self.sound is None):
+            raise EchoesError("A part is marked of something that is not given; give the image or sound it belongs to.")
+        return self._inpainting("fill", layout, self._fitted(layout), image_mask, audio_mask)
+
+    def _image_mask(self, layout: Layout) -> np.ndarray | None:
+        return None if self.mask is None else read_file(self.mask, _not_black)
+
+
+class PaintedForm(FillForm):
+    """As the page fills: token by token of the image."""
+
+    painted: tuple[int, ...] = ()
+
+    def _image_mask(self, layout: Layout) -> np.ndarray | None:
+        return np.isin(np.arange(layout.image_tokens), self.painted).reshape(layout.image_grid)
+
+
+class ContinueForm(EditForm):
+    """The end of a sound, and what may come after it; without an image, one is made along with it."""
+
     sound: UploadFile
     keep: float = Field(description="seconds of the sound's end that the result begins with")
 
-    def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
-        picture, sound = _optional(stack, self.picture), _stored(stack, self.sound)
-        return lambda layout: tasks.continue_task(layout, self.options, picture, sound, self.keep)
+    def task(self, layout: Layout) -> Task:
+        if not 0 < self.keep < layout.seconds:
+            raise EchoesError(
+                f"{self.keep:g} seconds cannot be kept of a sound of {layout.seconds:g}; keep less, but more than 0."
+            )
+        tail = _heard(self.sound, layout)[-max(1, round(self.keep * layout.sample_rate)) :]
+        wave = np.pad(tail, (0, layout.clip_samples - len(tail)))
+        return self._inpainting("continue", layout, wave, None, [(len(tail) / layout.sample_rate, math.inf)])
 
 
-class VaryForm(JobForm):
-    """A part of an image and a sound, chosen by the seed, made anew."""
+class VaryForm(EditForm):
+    """A part of the tokens of an image and a sound, chosen by the seed, inpainted."""
 
-    picture: UploadFile | None = None
-    sound: UploadFile | None = None
     side: Side = Field(default="both", description="what is varied")
     share: float = Field(default=0.5, gt=0, le=1, description="how much of it")
 
-    def _task(self, stack: ExitStack) -> Callable[[Layout], Task]:
-        picture, sound = _optional(stack, self.picture), _optional(stack, self.sound)
-        return lambda layout: tasks.vary_task(layout, self.options, picture, sound, self.side, self.share)
+    def task(self, layout: Layout) -> Task:
+        if (self.image is None and self.side != "sound") or (self.sound is None and self.side != "image"):
+            raise EchoesError("What is to be varied is missing; give the image, the sound, or both.")
+        noise = np.random.default_rng(self.seed)
+        mask_hw = None
+        if self.side != "sound":
+            mask_hw = _some(noise, layout.image_tokens, self.share).reshape(layout.image_grid)
+        columns_w = _some(noise, layout.audio_grid[1], self.share) if self.side != "image" else np.zeros(0, bool)
+        # The middle of each chosen column of sound tokens, in seconds of the fitted sound.
+        token = layout.audio_factor[1] * layout.hop / layout.sample_rate
+        first = layout.mel_offset * layout.hop / layout.sample_rate
+        stretches = [
+            (first + (column + 0.25) * token, first + (column + 0.75) * token) for column in np.flatnonzero(columns_w)
+        ]
+        return self._inpainting("vary", layout, self._fitted(layout), mask_hw, stretches)
 
 
-def _stored(stack: ExitStack, file: UploadFile) -> Upload:
-    return stack.enter_context(stored(file.file, shown_name(file.filename)))
+FORMS: dict[str, type[JobForm]] = {
+    "sound": SoundForm, "picture": PictureForm, "pair": PairForm, "fill": FillForm, "continue": ContinueForm,
+    "vary": VaryForm,
+}  # fmt: skip
 
 
-def _optional(stack: ExitStack, file: UploadFile | None) -> Upload | None:
-    return None if file is None else _stored(stack, file)
+def in_a_sentence(problem: Any) -> str:
+    """What pydantic finds wrong with a value."""
+    name = ".".join(shown(str(part)) for part in problem["loc"] if part != "body")
+    if "UploadFile" in problem["msg"]:  # in FastAPI's words
+        return f"The value of {name} cannot be used: it is text; send a file, with a name."
+    return f"The value of {name or 'the request'} cannot be used: {problem['msg']}."
 
 
-def _mask(path: Path) -> np.ndarray:
+def _heard(sound: UploadFile, layout: Layout) -> np.ndarray:
+    return read_file(sound, partial(read_heard, layout=layout))
+
+
+def _not_black(path: Path) -> np.ndarray:
     return np.asarray(read_image(path).convert("L")) > 0
+
+
+def _some(noise: np.random.Generator, positions: int, share: float) -> np.ndarray:
+    """A share of the positions, at least one of them; bool (positions,)."""
+    chosen = np.zeros(positions, bool)
+    chosen[noise.permutation(positions)[: max(1, round(share * positions))]] = True
+    return chosen

@@ -2,18 +2,19 @@
 
 Browsers let any web page send requests to this machine. So a server on the loopback interface answers under its own
 names only (a foreign name that resolves here is DNS rebinding), one that can be reached from elsewhere asks for a
-token, and none takes orders that come from another page.
+token, and none takes orders that come from another page. Of Starlette's own middleware only the one for host names fits
+this, and it lets a request with two names pass.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterable
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Callable, Collection
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -70,22 +71,22 @@ class Gate:
             await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        refusal = self._refusal(scope, headers)
+        send = _marked(send)
+        refusal = self._refusal(Request(scope))
         if refusal is not None:
-            await refusal(scope, receive, _marked(send))
+            await refusal(scope, receive, send)
             return
         # What a proxy says of the visitor is not to be believed from a visitor, and Gradio builds addresses of it.
         scope = {**scope, "headers": [pair for pair in scope["headers"] if b"forwarded" not in pair[0].lower()]}
-        body = _Body(_limit(scope["path"]), receive, _marked(send))
+        body = _Body(_limit(scope["path"]), receive, send)
         try:
             await self.app(scope, body.receive, body.send)
         except _TooMuch:
             await body.refuse(scope)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+    def _refusal(self, request: Request) -> Response | None:
         """Why a request goes no further, or where it goes instead."""
-        path, method = scope["path"], scope["method"]
+        path, method, headers = request.scope["path"], request.method, request.headers
         hosts = headers.getlist("host")
         if len(hosts) != 1 or (self.names is not None and _host_name(hosts[0]) not in self.names):
             return _said(421, path, "The server does not answer under this name; open the address that it printed.")
@@ -95,9 +96,11 @@ class Gate:
         if method not in _SAFE_METHODS and origin is not None and urlsplit(origin).netloc != hosts[0]:
             return _said(403, path, "Requests that another page makes are refused; use the server's own page.")
         if self.token is not None and path != HEALTH:
-            if path == "/" and self._is_token(_query_token(scope)):
-                return self._with_cookie(scope)
-            if not any(self._is_token(shown) for shown in _shown_tokens(headers)):
+            if path == "/" and self._is_token(request.query_params.get("token")):
+                return self._with_cookie(request)
+            kind, _, bearer = headers.get("authorization", "").partition(" ")
+            bearer = bearer.strip() if kind.lower() == "bearer" else ""
+            if not self._is_token(bearer) and not self._is_token(request.cookies.get(COOKIE)):
                 return _said(
                     401,
                     path,
@@ -113,12 +116,11 @@ class Gate:
         expected = (self.token or "").encode()
         return shown is not None and secrets.compare_digest(shown.encode(errors="surrogateescape"), expected)
 
-    def _with_cookie(self, scope: Scope) -> Response:
+    def _with_cookie(self, request: Request) -> Response:
         """To the page itself, so that the token is not left in the address."""
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(
-            COOKIE, self.token or "", httponly=True, samesite="lax", secure=scope.get("scheme") == "https"
-        )
+        secure = request.url.scheme == "https"
+        answer.set_cookie(COOKIE, self.token or "", httponly=True, samesite="lax", secure=secure)
         return answer
 
 
@@ -161,22 +163,6 @@ def _host_name(host: str) -> str | None:
         return urlsplit(f"//{host}").hostname
     except ValueError:
         return None
-
-
-def _query_token(scope: Scope) -> str | None:
-    return parse_qs(scope["query_string"].decode("latin-1")).get("token", [None])[0]
-
-
-def _shown_tokens(headers: Headers) -> Iterable[str]:
-    kind, _, value = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer":
-        yield value.strip()
-    try:
-        cookies = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return
-    if COOKIE in cookies:
-        yield cookies[COOKIE].value
 
 
 def _said(status: int, path: str, sentence: str) -> Response:

@@ -1,8 +1,8 @@
 """A job: one task on its way through the queue, and what came of it.
 
-A worker thread changes it, any thread may look at it.
+Any thread may look at it.
 
-Shapes: B items, I and A token places.
+Shapes: B items, P positions of a stream, Q codes a position.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -23,9 +23,9 @@ from visual_echoes.app.batching import Make
 from visual_echoes.pipeline import Result
 from visual_echoes.streams import Tokens
 
-OPEN = -1  # stands for a token that is not settled yet
+MASKED = -1  # stands for a masked token
 
-Kind = Literal["picture", "sound"]
+Kind = Literal["image", "sound"]
 JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
@@ -52,11 +52,11 @@ class Task:
     @property
     def suffixes(self) -> list[str]:
         """The files of each item, as `export_item` takes them."""
-        alone: dict[Kind, str] = {"picture": ".png", "sound": ".wav"}
+        alone: dict[Kind, str] = {"image": ".png", "sound": ".wav"}
         return [suffix for kind, suffix in alone.items() if kind not in self.given] + [".mp4"]
 
 
-# The tokens after a sampling step, by stream: the first code of each position, int16 (B, P), `OPEN` where it is masked.
+# Tokens after a sampling step, by stream: the first code of each position, int16 (B, P), or `MASKED`.
 Frame = dict[str, np.ndarray]
 
 
@@ -79,10 +79,10 @@ class JobStatus(BaseModel):
     id: str
     task: str
     model: str
-    state: JobState
-    ahead: int
-    done: int
-    total: int
+    state: JobState = "waiting"
+    ahead: int = 0
+    done: int = 0
+    total: int = 0
     seeds: tuple[int, ...] = ()
     confidence: tuple[float | None, ...] = ()
     files: tuple[str, ...] = ()
@@ -96,11 +96,12 @@ class JobStatus(BaseModel):
 
 
 class Job:
-    """A task with its state; `id` cannot be guessed, so that whoever knows it is whom it belongs to.
+    """A task with its status; `id` cannot be guessed, so that whoever knows it is whom it belongs to.
+
+    One thread changes it at a time: who holds the queue while it waits, the worker from then on.
 
     Attributes:
         model: its name in the service.
-        notes: what readers said of its files.
         frames: one for each sampling step done.
         result: what was made; None unless it is done.
         files: content by name, such as "1.wav" for the first item's sound.
@@ -108,27 +109,17 @@ class Job:
     """
 
     def __init__(self, task: Task, model: str, notes: Sequence[str] = ()) -> None:
-        self.id, self.task, self.model, self.notes = secrets.token_urlsafe(24), task, model, tuple(notes)
+        self.id, self.task, self.model = secrets.token_urlsafe(24), task, model
         self.frames: list[Frame] = []
         self.result: Result | None = None
         self.files: Mapping[str, bytes] = {}
         self.ended: float | None = None
-        self._lock = threading.Lock()
         self._cancelled = threading.Event()
-        self._state: JobState = "waiting"
-        self._ahead = self._done = self._total = 0
-        self._error: str | None = None
+        self._status = JobStatus(id=self.id, task=task.name, model=model, notes=tuple(notes))
 
     def status(self) -> JobStatus:
         """The job as it is now."""
-        with self._lock:
-            result = self.result
-            return JobStatus(
-                id=self.id, task=self.task.name, model=self.model, state=self._state, ahead=self._ahead,
-                done=self._done, total=self._total, seeds=() if result is None else result.seeds,
-                confidence=() if result is None else _chances(result), files=tuple(self.files), notes=self.notes,
-                error=self._error,
-            )  # fmt: skip
+        return self._status
 
     @property
     def over(self) -> bool:
@@ -146,44 +137,38 @@ class Job:
         """Ask the job to end; one that runs does so after its sampling step."""
         self._cancelled.set()
 
-    def place(self, ahead: int) -> None:
+    def line_up(self, ahead: int) -> None:
         """Say how many jobs come before it."""
-        with self._lock:
-            self._ahead = ahead
+        self._become(ahead=ahead)
 
     def start(self) -> None:
         """Say that its turn has come; nothing is left of an earlier try."""
-        with self._lock:
-            self.frames.clear()
-            self._state, self._ahead, self._done = "running", 0, 0
+        self.frames.clear()
+        self._become(state="running", ahead=0, done=0)
 
     def advance(self, done: int, total: int, tokens: Tokens, masked: Tokens) -> None:
         """Note a sampling step; raises `Cancelled` if the job is no longer wanted."""
-        frame = {name: _first_codes(tokens[name], masked[name]) for name in tokens}
-        with self._lock:
-            self.frames.append(frame)
-            self._done, self._total = done, total
+        self.frames.append({name: _first_codes(tokens[name], masked[name]) for name in tokens})
+        self._become(done=done, total=total)
         if self._cancelled.is_set():
             raise Cancelled
 
     def finish(self, result: Result, files: Mapping[str, bytes]) -> None:
         """End it well."""
-        with self._lock:
-            self.result, self.files = result, files
-            self._end("done")
+        self.result, self.files, self.ended = result, files, time.monotonic()
+        self._become(state="done", seeds=result.seeds, confidence=_chances(result), files=tuple(files))
 
     def give_up(self, state: Literal["failed", "cancelled"], error: str | None = None) -> None:
         """End it without a result."""
-        with self._lock:
-            self._error = error
-            self._end(state)
+        self.ended = time.monotonic()
+        self._become(state=state, ahead=0, error=error)
 
-    def _end(self, state: JobState) -> None:
-        self._state, self._ahead, self.ended = state, 0, time.monotonic()
+    def _become(self, **changes: Any) -> None:
+        self._status = self._status.model_copy(update=changes)
 
 
 def _first_codes(tokens_BPQ: Tensor, masked_BPQ: Tensor) -> np.ndarray:
-    return tokens_BPQ.masked_fill(masked_BPQ, OPEN)[..., 0].to("cpu").numpy().astype(np.int16)
+    return tokens_BPQ.masked_fill(masked_BPQ, MASKED)[..., 0].to("cpu").numpy().astype(np.int16)
 
 
 def _chances(result: Result) -> tuple[float | None, ...]:

@@ -10,20 +10,26 @@ import numpy as np
 from fastapi import FastAPI
 from gradio import processing_utils
 
-from visual_echoes.app.edit_tab import EditInputs, edit_tab
-from visual_echoes.app.inputs import Inbox
+from visual_echoes.app.edit_tab import edit_tab
+from visual_echoes.app.forms import PairForm, PictureForm, SoundForm
+from visual_echoes.app.inbox import Inbox
 from visual_echoes.app.limits import MAX_UPLOAD_AGE, MAX_UPLOAD_BYTES
-from visual_echoes.app.live import Live
-from visual_echoes.app.make_tabs import image_tab, pair_tab, sound_tab
 from visual_echoes.app.service import Service
 from visual_echoes.app.style import CSS, HEAD
-from visual_echoes.app.widgets import QUIET, Panel, settings
+from visual_echoes.app.views import Grids
+from visual_echoes.app.widgets import QUIET, Panel, Settings
 from visual_echoes.errors import EchoesError
+from visual_echoes.pipeline import PairOrder
 from visual_echoes.provenance.mark import SOFTWARE
 
 _INTRODUCTION = """# Visual Echoes
 A sound for an image, an image for a sound, or both from nothing, by one masked transformer over the tokens of both.
 Everything it makes is synthetic, and every file says so."""
+_ORDERS: list[tuple[str, PairOrder]] = [
+    ("Both at once", "together"),
+    ("Image first", "image_first"),
+    ("Sound first", "audio_first"),
+]
 _CLEANING = 60  # seconds between two looks for uploads that are too old
 
 
@@ -48,26 +54,56 @@ def mount_page(api: FastAPI, service: Service, uploads: Path) -> None:
 
 def create_page(service: Service, uploads: Path) -> gr.Blocks:
     """The widgets and what they do."""
-    inbox, live = Inbox(service, uploads), Live()
+    inbox, grids = Inbox(service, uploads), Grids()
     with gr.Blocks(
         title="Visual Echoes", analytics_enabled=False, delete_cache=(_CLEANING, MAX_UPLOAD_AGE), fill_width=False
     ) as page:
         gr.Markdown(_INTRODUCTION)
-        chosen = settings(service)
+        chosen = Settings(service)
         with gr.Tabs() as tabs:
             with gr.Tab("To sound", id="sound"):
-                panels = [sound_tab(service, inbox, live, chosen)]
+                panels = [_sound_tab(service, inbox, grids, chosen)]
             with gr.Tab("To image", id="picture"):
-                panels.append(image_tab(service, inbox, live, chosen))
+                panels.append(_picture_tab(service, inbox, grids, chosen))
             with gr.Tab("Pairs", id="pair"):
-                panels.append(pair_tab(service, live, chosen))
+                panels.append(_pair_tab(service, grids, chosen))
             with gr.Tab("Edit", id="edit"):
-                panel, edited = edit_tab(service, inbox, live, chosen)
+                panel, edited = edit_tab(service, inbox, grids, chosen)
                 panels.append(panel)
         gr.Markdown(f"{SOFTWARE}. Nothing you give leaves this server; what you send is removed after an hour.")
         for panel in panels:
-            _take_further(service, panel, edited, tabs)
+            _take_further(service, panel, [*edited, tabs])
     return page
+
+
+def _sound_tab(service: Service, inbox: Inbox, grids: Grids, chosen: Settings) -> Panel:
+    """A sound for an image."""
+    with gr.Row():
+        image = gr.Image(label="Image", sources=["upload", "clipboard"], type="filepath", image_mode=None, height=260)
+        seen = gr.HTML()
+    panel = Panel(service, grids, "Make sounds")
+    gr.on([image.change, chosen.model.change], inbox.see_image, [chosen.model, image], seen, **QUIET)
+    panel.connect(chosen, [image], lambda asked, given: SoundForm.of(**asked, image=inbox.need(given[0], "an image")))
+    return panel
+
+
+def _picture_tab(service: Service, inbox: Inbox, grids: Grids, chosen: Settings) -> Panel:
+    """An image for a sound."""
+    with gr.Row():
+        sound = gr.Audio(label="Sound", sources=["upload", "microphone"], type="filepath", editable=False, buttons=[])
+        seen = gr.HTML()
+    panel = Panel(service, grids, "Make images")
+    gr.on([sound.change, chosen.model.change], inbox.see_sound, [chosen.model, sound], seen, **QUIET)
+    panel.connect(chosen, [sound], lambda asked, given: PictureForm.of(**asked, sound=inbox.need(given[0], "a sound")))
+    return panel
+
+
+def _pair_tab(service: Service, grids: Grids, chosen: Settings) -> Panel:
+    """Image and sound from nothing."""
+    order = gr.Radio(_ORDERS, value="together", label="What is made first")
+    panel = Panel(service, grids, "Make pairs")
+    panel.connect(chosen, [order], lambda asked, given: PairForm.of(**asked, pair_order=given[0]))
+    return panel
 
 
 def _theme() -> gr.themes.Base:
@@ -79,8 +115,8 @@ def _theme() -> gr.themes.Base:
     )  # fmt: skip
 
 
-def _take_further(service: Service, panel: Panel, edited: EditInputs, tabs: gr.Tabs) -> None:
-    """Let a panel's button lay one of its items into the tab that edits."""
+def _take_further(service: Service, panel: Panel, edited: list[Any]) -> None:
+    """Let a panel's button lay one of its items into the tab that edits: its image, its sound, and the tabs."""
 
     def take(name: str | None, variant: int) -> list[Any]:
         result = None if name is None else service.job(name).result
@@ -90,7 +126,7 @@ def _take_further(service: Service, panel: Panel, edited: EditInputs, tabs: gr.T
         pixels = np.broadcast_to(result.images[variant - 1], (*result.images.shape[1:3], 3))
         return [pixels, (result.sample_rate, wave), gr.Tabs(selected="edit")]
 
-    panel.take.click(take, [panel.job, panel.variant], [edited.picture, edited.sound, tabs], **QUIET)
+    panel.take.click(take, [panel.job, panel.variant], edited, **QUIET)
 
 
 async def _refuse_address(url: str, cache_dir: str) -> str:

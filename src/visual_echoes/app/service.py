@@ -124,7 +124,7 @@ class Service:
             self._forget_old()
             self._jobs[job.id] = job
             self._waiting.append(job)
-            self._place()
+            self._line_up()
             self._change.notify_all()
         return job
 
@@ -153,7 +153,7 @@ class Service:
             if job in self._waiting:
                 self._waiting.remove(job)
                 self._end(job, "cancelled")
-                self._place()
+                self._line_up()
 
     def forget(self, job: Job) -> None:
         """Cancel a job and keep nothing of it."""
@@ -203,7 +203,7 @@ class Service:
             with self._change:
                 self._running = []
                 self.seconds += time.monotonic() - begin
-                self._place()
+                self._line_up()
 
     def _next(self) -> list[Job]:
         """The next batch, once there is one; nothing when the service is closed."""
@@ -216,14 +216,14 @@ class Service:
             self._running = self._alike()
             self._waiting = deque(job for job in self._waiting if job not in self._running)
             self.batches += 1
-            self._place()
+            self._line_up()
             return self._running
 
     def _alike(self) -> list[Job]:
         """The first waiting job and those that can be made along with it."""
         jobs = [job for job in self._waiting if job.model == self._waiting[0].model]
         defaults = self._loaded[jobs[0].model].defaults
-        return [jobs[place] for place in along([job.task.make for job in jobs], defaults, self.batch_items)]
+        return [jobs[index] for index in along([job.task.make for job in jobs], defaults, self.batch_items)]
 
     def _full(self) -> bool:
         """Whether nothing can join the first waiting job."""
@@ -296,9 +296,9 @@ class Service:
         if self._closed or len(self._waiting) >= MAX_WAITING:
             raise Busy(f"{len(self._waiting)} jobs are waiting already, as many as fit; try again in a minute.")
 
-    def _place(self) -> None:
+    def _line_up(self) -> None:
         for index, job in enumerate(self._waiting):
-            job.place(index + self.running)
+            job.line_up(index + self.running)
 
     def _forget_old(self) -> None:
         """Let go of what ended long ago, and of the oldest results while all of them take too much memory."""

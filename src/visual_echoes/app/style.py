@@ -21,13 +21,13 @@ CSS = """
 .card h3 { margin: 0 0 0.5rem; font-size: 1rem; }
 .views { display: grid; grid-template-columns: 1fr 1fr; gap: 0.6rem; }
 .views img, .seen img { display: block; width: 100%; aspect-ratio: 1; border-radius: 0.5rem; background: #07072a; }
-img.picture { object-fit: contain; image-rendering: pixelated; }
+img.image { object-fit: contain; image-rendering: pixelated; }
 .card audio { width: 100%; margin-top: 0.6rem; }
 .downloads { display: flex; gap: 0.5rem; margin: 0.6rem 0 0; }
 .downloads a { padding: 0.2rem 0.7rem; border: 1px solid var(--border-color-primary); border-radius: 1rem; }
 .card .note { margin: 0.4rem 0 0; font-size: 0.82rem; opacity: 0.8; }
-.given, .made { padding: 0 0.4em; border-radius: 0.35em; font-weight: 600; }
-.given { background: #3d4a7833; } .made { background: #a2295f33; }
+.state { padding: 0 0.4em; border-radius: 0.35em; font-weight: 600; }
+.given .state { background: #3d4a7833; } .made .state { background: #a2295f33; }
 .seen { max-width: 14rem; position: relative; }
 .seen .stretch { position: relative; }
 .seen .mark { position: absolute; top: 0; bottom: 0; background: #ffd23f66; border: 2px solid #ffd23f; }
@@ -49,34 +49,34 @@ img.picture { object-fit: contain; image-rendering: pixelated; }
 }
 """
 
-# A stroke gives every place it passes the state that the first place takes. A click alone is the browser's own.
+# A stroke gives every token it passes the state that the first one takes. A click alone is the browser's own.
 HEAD = """<script>
 (() => {
   let first = null, wanted = false, stroke = false;
-  const place = (target) => target instanceof Element ? target.closest(".paint label")?.querySelector("input") : null;
+  const token = (target) => target instanceof Element ? target.closest(".paint label")?.querySelector("input") : null;
   const set = (input) => { if (input.checked !== wanted) input.click(); };
   document.addEventListener("pointerdown", (event) => {
-    first = place(event.target);
+    first = token(event.target);
     stroke = false;
     if (first) { wanted = !first.checked; event.target.releasePointerCapture(event.pointerId); }
   });
   document.addEventListener("pointerover", (event) => {
-    const input = place(event.target);
+    const input = token(event.target);
     if (!first || !input || !(event.buttons & 1) || (input === first && !stroke)) return;
     stroke = true;
     set(first); set(input);
   });
   document.addEventListener("pointerup", () => { first = null; setTimeout(() => { stroke = false; }); });
   document.addEventListener("click", (event) => {
-    if (stroke && event.isTrusted && place(event.target)) event.preventDefault();  // a stroke that came back
+    if (stroke && event.isTrusted && token(event.target)) event.preventDefault();  // a stroke that came back
   }, true);
 })();
 </script>"""
 
 
 def paint_style(layout: Layout, background: str | None) -> str:
-    """How the places to paint on lie: one column for each token, over an image (a data URI) if there is one."""
+    """How the tokens to paint on lie: in the columns of their grid, over an image (a data URI) if there is one."""
     columns = layout.image_grid[1]
     image = f'background-image: url("{background}");' if background else ""
-    places = ".paint [data-testid=checkbox-group]"
-    return f"<style>{places} {{ grid-template-columns: repeat({columns}, 1fr); {image} }}</style>"
+    grid = ".paint [data-testid=checkbox-group]"
+    return f"<style>{grid} {{ grid-template-columns: repeat({columns}, 1fr); {image} }}</style>"

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
 from starlette.concurrency import run_in_threadpool
 
-from visual_echoes.app.cards import cards, note, problem, words
-from visual_echoes.app.jobs import Job, Task
-from visual_echoes.app.limits import MAX_STEPS, MAX_VARIANTS
-from visual_echoes.app.live import Live
+from visual_echoes.app.forms import STEP_LIMITS, JobForm
+from visual_echoes.app.jobs import Job
+from visual_echoes.app.limits import MAX_VARIANTS
 from visual_echoes.app.service import Service, follow
-from visual_echoes.app.tasks import Options
+from visual_echoes.app.views import Grids, cards, note, problem, words
 from visual_echoes.errors import EchoesError
-from visual_echoes.model.settings import PRESETS, SamplingSettings
-from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.model.settings import PRESETS, SamplingSettings, limits
 
 # Files reach the handlers undecoded (`preprocess`): only `visual_echoes.media` decodes them, within its limits.
 QUIET: dict[str, Any] = {
@@ -25,61 +22,57 @@ QUIET: dict[str, Any] = {
 }  # fmt: skip
 OWN, MINE = "The model's own", "My own"
 
-Build = Callable[[VisualEchoes, Options, Sequence[Any]], Task]
+Build = Callable[[dict[str, Any], Sequence[Any]], JobForm]
 
 
-@dataclass(frozen=True)
 class Settings:
-    """The widgets above the tabs: which model, and how it samples."""
+    """The widgets above the tabs: which model, and how it samples, with a widget for each of the sampling settings.
 
-    model: gr.Dropdown
-    seed: gr.Number
-    count: gr.Slider
-    preset: gr.Radio
-    steps: gr.Slider
-    temperature: gr.Slider
-    guidance: gr.Slider
+    Attributes:
+        model: its name.
+        widgets: all of them, in the order in which `read` takes their values.
+    """
 
-    @property
-    def widgets(self) -> list[Any]:
-        """In the order in which `read` takes their values."""
-        return [self.model, self.seed, self.count, self.preset, self.steps, self.temperature, self.guidance]
+    def __init__(self, service: Service) -> None:
+        with gr.Row():
+            self.model = gr.Dropdown(list(service.names), value=service.names[0], label="Model")
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0, info="The same seed makes the same again.")
+            count = gr.Slider(1, MAX_VARIANTS, 1, step=1, label="Variants")
+            preset = gr.Radio(
+                [OWN, *((name.capitalize(), name) for name in PRESETS), MINE], value=OWN, label="Sampling settings"
+            )
+        with gr.Row(visible=False) as row:
+            mine = [_widget(name) for name in SamplingSettings.model_fields]
+        self.widgets: list[Any] = [self.model, seed, count, preset, *mine]
+
+        def show(preset: str, name: str) -> list[Any]:
+            return [gr.Row(visible=preset == MINE), *service.model(name).defaults.model_dump().values()]
+
+        # Whoever turns to settings of their own goes on from the model's.
+        gr.on([preset.change, self.model.change], show, [preset, self.model], [row, *mine], **QUIET)
 
     @staticmethod
-    def read(values: Sequence[Any]) -> tuple[str, Options]:
-        """Model and options."""
-        model, seed, count, preset, steps, temperature, guidance = values
+    def read(values: Sequence[Any]) -> dict[str, Any]:
+        """What forms take."""
+        model, seed, count, preset, *mine = values
         if preset == MINE:
-            chosen = {"steps": steps, "temperature": temperature, "guidance": guidance}
+            sampling = dict(zip(SamplingSettings.model_fields, mine, strict=True))
         else:
-            chosen = {"preset": None if preset == OWN else preset}
-        return model, Options.of(seed=seed, count=count, **chosen)
+            sampling = {"preset": None if preset == OWN else preset}
+        return {"model": model, "seed": seed, "count": count, **sampling}
 
 
-def settings(service: Service) -> Settings:
-    """Lay out the settings."""
-    paper = SamplingSettings()
-    with gr.Row():
-        model = gr.Dropdown(list(service.names), value=service.names[0], label="Model")
-        seed = gr.Number(0, label="Seed", precision=0, minimum=0, info="The same seed makes the same again.")
-        count = gr.Slider(1, MAX_VARIANTS, 1, step=1, label="Variants")
-        preset = gr.Radio(
-            [OWN, *((name.capitalize(), name) for name in PRESETS), MINE], value=OWN, label="Sampling settings"
+def _widget(name: str) -> gr.Slider | gr.Radio:
+    """For a sampling setting; a slider goes to ten times the paper's value, as far as that is allowed."""
+    field = SamplingSettings.model_fields[name]
+    low, high = limits(name)
+    if low is None or high is None:
+        return gr.Radio(
+            list(get_args(field.annotation)), value=field.default, label=field.title, info=field.description
         )
-    with gr.Row(visible=False) as mine:
-        steps = gr.Slider(1, MAX_STEPS, paper.steps, step=1, label="Steps", info="More are slower.")
-        temperature = gr.Slider(0, 30, paper.temperature, label="Temperature", info="Noise in what is settled first.")
-        guidance = gr.Slider(0, 15, paper.guidance, label="Guidance", info="How strictly to follow what is given.")
-    chosen = Settings(model, seed, count, preset, steps, temperature, guidance)
-
-    def show(preset: str, name: str) -> list[Any]:
-        own = service.model(name).defaults
-        values = own.steps, own.temperature, own.guidance
-        return [gr.Row(visible=preset == MINE), *values]
-
-    # Whoever turns to settings of their own goes on from the model's.
-    gr.on([preset.change, model.change], show, [preset, model], [mine, steps, temperature, guidance], **QUIET)
-    return chosen
+    most = min(high, 10 * field.default, STEP_LIMITS.get(name, high))
+    step = 1 if field.annotation is int else None
+    return gr.Slider(low, most, field.default, step=step, label=field.title, info=field.description)
 
 
 class Panel:
@@ -91,14 +84,14 @@ class Panel:
         take: a button that takes it further.
     """
 
-    def __init__(self, service: Service, live: Live, label: str) -> None:
-        self._service, self._live = service, live
+    def __init__(self, service: Service, grids: Grids, label: str) -> None:
+        self._service, self._grids = service, grids
         self.job = gr.State(None)
         with gr.Row():
             self._run = gr.Button(label, variant="primary")
             self._cancel = gr.Button("Cancel")
         self._status = gr.HTML(elem_classes="status-line")
-        self._grids = gr.HTML()
+        self._drawn = gr.HTML()
         self._replay = gr.Slider(1, 2, 1, step=1, label="Replay: tokens after step", visible=False)
         self._cards = gr.HTML()
         with gr.Row(visible=False) as self._further:
@@ -110,12 +103,11 @@ class Panel:
         count = len(chosen.widgets)
 
         def submit(values: Sequence[Any]) -> Job:
-            model, options = chosen.read(values[:count])
-            return self._service.submit(model, lambda echoes: build(echoes, options, values[count:]))
+            return build(chosen.read(values[:count]), values[count:]).submit(self._service)
 
         async def run(*values: Any) -> AsyncIterator[dict[Any, Any]]:
             yield {
-                self._status: note("Reading what is given."), self._grids: "", self._cards: "",
+                self._status: note("Reading what is given."), self._drawn: "", self._cards: "",
                 self._replay: gr.Slider(visible=False), self._further: gr.Row(visible=False), self.job: None,
             }  # fmt: skip
             try:
@@ -129,19 +121,16 @@ class Panel:
             finally:  # also when the visitor has closed the page
                 self._service.cancel(job)
 
-        outputs = [self._status, self._grids, self._cards, self._replay, self._further, self.variant, self.job]
+        outputs = [self._status, self._drawn, self._cards, self._replay, self._further, self.variant, self.job]
         self._run.click(run, [*chosen.widgets, *inputs], outputs, **QUIET)
         self._cancel.click(self._end, self.job, None, **QUIET)
-        self._replay.input(self._step, [self.job, self._replay], self._grids, trigger_mode="always_last", **QUIET)
+        self._replay.input(self._step, [self.job, self._replay], self._drawn, trigger_mode="always_last", **QUIET)
 
     async def _updates(self, job: Job) -> AsyncIterator[dict[Any, Any]]:
         echoes = self._service.model(job.model)
         async for status in follow(job):
-            yield {
-                self.job: job.id,
-                self._status: words(status),
-                self._grids: self._live.show(echoes, job, status.done),
-            }
+            drawn = self._grids.show(echoes, job, status.done)
+            yield {self.job: job.id, self._status: words(status), self._drawn: drawn}
         if job.result is None:
             return
         numbers = list(range(1, len(job.result.seeds) + 1))
@@ -163,4 +152,4 @@ class Panel:
             job = self._service.job(name)
         except EchoesError as error:
             return problem(str(error))
-        return self._live.show(self._service.model(job.model), job, int(step))
+        return self._grids.show(self._service.model(job.model), job, int(step))

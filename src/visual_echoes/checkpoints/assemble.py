@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from visual_echoes import __version__
 from visual_echoes.checkpoints.loading import load_model
-from visual_echoes.checkpoints.model import PART_NAMES, Model, PartName
+from visual_echoes.checkpoints.model import PART_NAMES, Model, PartName, check_stream
 from visual_echoes.checkpoints.run_folder import is_run_folder, trained_part
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Concern, Layout
 from visual_echoes.model.settings import SamplingSettings
-from visual_echoes.vocoders import GRIFFIN_LIM_ITERATIONS, GriffinLim, build_vocoder
+from visual_echoes.tokenizers.semantic import SemanticName, SemanticTokenizer
+from visual_echoes.vocoders import GriffinLim
 
 # The part of a layout that each part depends on.
 _CONCERNS: dict[PartName, Concern] = {
-    "image_vqgan": "picture",
-    "audio_vqgan": "sound",
-    "transformer": "both",
+    "image_vqgan": "image",
+    "audio_vqgan": "audio",
+    "audio_semantic": "mel",
+    "transformer": "all",
     "vocoder": "mel",
 }
 
@@ -48,27 +50,25 @@ def assemble(folders: Sequence[Path], name: str, card: str, sampling: SamplingSe
                 raise EchoesError(f"{folder} brings a second {part}; name only one folder that has it.")
             merged.take(part, model)
     if "vocoder" not in merged.parts:
-        config = {"iterations": GRIFFIN_LIM_ITERATIONS}
-        merged.parts["vocoder"] = build_vocoder(GriffinLim.kind, config, layout).eval()
-        merged.kinds["vocoder"], merged.configs["vocoder"] = GriffinLim.kind, config
-    missing = [part for part in PART_NAMES if part not in merged.parts]
+        merged.parts["vocoder"] = GriffinLim(layout).eval()
+    streams = {stream.name for stream in layout.streams}
+    needed = [part for part in PART_NAMES if part not in get_args(SemanticName) or part in streams]
+    missing = [part for part in needed if part not in merged.parts]
     if missing:
         raise EchoesError(f"The folders hold no {' and no '.join(missing)}; add the folder that has it.")
     return merged
 
 
 def _common_layout(folders: Sequence[Path], models: Sequence[Model]) -> Layout:
-    """Images as the image tokenizer has them, sounds as the audio tokenizer has them, checked against the rest.
-
-    The name is the transformer's, which was trained on both.
-    """
+    """The transformer's, which was trained on the tokens of all others, checked against theirs."""
     owners: dict[PartName, Layout] = {part: model.layout for model in models for part in model.parts}
     first = models[0].layout
-    layout = owners.get("image_vqgan", first).joined(owners.get("audio_vqgan", first))
-    layout = replace(layout, name=owners.get("transformer", layout).name)
+    layout = owners.get("transformer") or owners.get("image_vqgan", first).joined(owners.get("audio_vqgan", first))
     for folder, model in zip(folders, models, strict=True):
-        for part in model.parts:
-            if not model.layout.agrees(layout, _CONCERNS[part]):
+        for part, network in model.parts.items():
+            if isinstance(network, SemanticTokenizer):
+                check_stream(network, layout, folder)
+            if part in _CONCERNS and not model.layout.agrees(layout, _CONCERNS[part]):
                 raise EchoesError(
                     f"The {part} of {folder} was made for layout {model.layout.name!r}, but the other parts for "
                     f"{layout.name!r} or another version of it; take parts of one layout."

@@ -12,7 +12,7 @@ from torch import nn
 
 from visual_echoes import __version__
 from visual_echoes.checkpoints.hub import fetch_model
-from visual_echoes.checkpoints.model import Model, PartName, WeightsFile, build_part, current_config
+from visual_echoes.checkpoints.model import Model, PartName, WeightsFile, build_part
 from visual_echoes.checkpoints.model_folder import CONFIG_FILE, load_folder, read_description
 from visual_echoes.checkpoints.run_folder import (
     AVERAGE_PREFIX,
@@ -27,7 +27,7 @@ from visual_echoes.checkpoints.run_folder import (
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 from visual_echoes.model.settings import SamplingSettings
-from visual_echoes.vocoders import GRIFFIN_LIM_ITERATIONS, GriffinLim
+from visual_echoes.vocoders import GriffinLim
 
 PACKAGED = "models"
 
@@ -108,11 +108,8 @@ def load_run(folder: Path, wanted: Iterable[PartName] | None = None) -> Model:
         source = None if name == part.name else _source(part, name)
         if name == part.name:
             model.parts[name], model.files[name] = _newest_average(folder, part, layout)
-            model.kinds[name], model.configs[name] = part.kind, current_config(model.parts[name], part.config)
         elif source is None:
-            config = {"iterations": GRIFFIN_LIM_ITERATIONS}
-            model.parts[name] = build_part(GriffinLim.kind, config, layout).eval()
-            model.kinds[name], model.configs[name] = GriffinLim.kind, config
+            model.parts[name] = GriffinLim(layout).eval()
         else:
             model.take(name, load_model(source, wanted=[name]))
     return model

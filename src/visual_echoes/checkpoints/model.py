@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import nn
 
+from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout, Modality
 from visual_echoes.model.confidence import Calibration
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.fast import FastTransformer
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.model.transformer import EchoTransformer
+from visual_echoes.streams import by_name
 from visual_echoes.tokenizers.base import Tokenizer, check_fits
 from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer
 from visual_echoes.tokenizers.mage_vqgan import MageVQGAN, MageVQGANConfig
+from visual_echoes.tokenizers.semantic import (
+    AudioSemanticConfig,
+    AudioSemanticTokenizer,
+    ImageSemanticConfig,
+    ImageSemanticTokenizer,
+    SemanticTokenizer,
+)
 from visual_echoes.tokenizers.taef import TAEFConfig, TAEFTokenizer
 from visual_echoes.tokenizers.vqgan import VQGAN, VQGANConfig
 from visual_echoes.vocoders import build_vocoder
 
-PartName = Literal["image_vqgan", "audio_vqgan", "transformer", "vocoder"]
+PartName = Literal["image_vqgan", "audio_vqgan", "image_semantic", "audio_semantic", "transformer", "vocoder"]
 
 PART_NAMES: tuple[PartName, ...] = get_args(PartName)
+_NETWORKS: dict[str, tuple[Callable[..., nn.Module], type[BaseModel]]] = {
+    VQGAN.kind: (VQGAN, VQGANConfig),
+    MageVQGAN.kind: (MageVQGAN, MageVQGANConfig),
+    CellTokenizer.kind: (CellTokenizer, CellConfig),
+    TAEFTokenizer.kind: (TAEFTokenizer, TAEFConfig),
+    ImageSemanticTokenizer.kind: (ImageSemanticTokenizer, ImageSemanticConfig),
+    AudioSemanticTokenizer.kind: (AudioSemanticTokenizer, AudioSemanticConfig),
+    EchoTransformer.kind: (FastTransformer, TransformerConfig),
+}  # by what a folder calls them, beside the vocoders
 
 
 @dataclass(frozen=True)
@@ -45,15 +64,17 @@ class Model:
     parts: dict[PartName, nn.Module]
     sampling: SamplingSettings
     card: str = ""
-    kinds: dict[PartName, str] = field(default_factory=dict)
-    configs: dict[PartName, dict[str, Any]] = field(default_factory=dict)
     files: dict[PartName, WeightsFile] = field(default_factory=dict)
     calibration: dict[Modality, Calibration] = field(default_factory=dict)
 
+    @property
+    def kinds(self) -> dict[PartName, str]:
+        """What network each part is, as a folder calls it."""
+        return {name: kind_and_config(part)[0] for name, part in self.parts.items()}
+
     def take(self, name: PartName, other: Model) -> None:
         """Bring in a part of another model, in place of one's own if there is one."""
-        self.parts[name], self.kinds[name] = other.parts[name], other.kinds[name]
-        self.configs[name] = other.configs[name]
+        self.parts[name] = other.parts[name]
         self.files.pop(name, None)
         if name in other.files:
             self.files[name] = other.files[name]
@@ -61,22 +82,15 @@ class Model:
 
 def build_part(kind: str, config: dict[str, Any], layout: Layout) -> nn.Module:
     """An untrained part of a kind; `ValueError` if the config does not fit."""
-    if kind == VQGAN.kind:
-        return VQGAN(VQGANConfig.model_validate(config))
-    if kind == MageVQGAN.kind:
-        return MageVQGAN(MageVQGANConfig.model_validate(config))
-    if kind == CellTokenizer.kind:
-        return CellTokenizer(CellConfig.model_validate(config))
-    if kind == TAEFTokenizer.kind:
-        return TAEFTokenizer(TAEFConfig.model_validate(config))
-    if kind == "transformer":
-        return FastTransformer(TransformerConfig.model_validate(config))
+    if kind in _NETWORKS:
+        network, config_type = _NETWORKS[kind]
+        return network(config_type.model_validate(config))
     return build_vocoder(kind, config, layout)
 
 
-def current_config(part: nn.Module, config: dict[str, Any]) -> dict[str, Any]:
-    """The config that a part's folder is written with: of an older transformer today's."""
-    return part.config.model_dump(mode="json") if isinstance(part, EchoTransformer) else config
+def kind_and_config(part: Any) -> tuple[str, dict[str, Any]]:
+    """What `build_part` makes such a part of; a model folder holds it as JSON."""
+    return part.kind, part.config.model_dump(mode="json")
 
 
 def reason(error: Exception) -> str:
@@ -91,5 +105,24 @@ def check_layout(folder: Path, name: PartName, part: nn.Module, layout: Layout) 
     """Refuse a part whose own shape contradicts the folder's layout; vocoders see to that themselves."""
     if isinstance(part, Tokenizer) and (name == "image_vqgan" or name == "audio_vqgan"):
         check_fits(part.config, layout, name, folder)
+    elif isinstance(part, SemanticTokenizer):
+        check_stream(part, layout, folder)
     elif isinstance(part, EchoTransformer):
         part.config.check_fits(layout, folder)
+
+
+def check_stream(part: SemanticTokenizer, layout: Layout, source: object) -> None:
+    """Refuse with `EchoesError` a semantic tokenizer whose codes are not those of the layout's stream.
+
+    Args:
+        source: where it comes from, for the message.
+    """
+    name = part.stream
+    stream = by_name(layout.streams).get(name)
+    if stream is None:
+        raise EchoesError(f"Layout {layout.name!r} has no stream {name!r}, which {source} brings a tokenizer for.")
+    if (part.config.codes, part.config.depth) != (stream.codes, stream.depth):
+        raise EchoesError(
+            f"The {name} of {source} has {part.config.depth} x {part.config.codes} codes a position, but layout "
+            f"{layout.name!r} has {stream.depth} x {stream.codes}; choose a layout or a checkpoint that fits."
+        )

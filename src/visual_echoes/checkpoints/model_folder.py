@@ -25,11 +25,11 @@ from visual_echoes.checkpoints.model import (
     WeightsFile,
     build_part,
     check_layout,
-    current_config,
+    kind_and_config,
     reason,
 )
 from visual_echoes.errors import EchoesError
-from visual_echoes.files import write_bytes, write_text
+from visual_echoes.files import read_checked, read_limited, write_bytes, write_text
 from visual_echoes.layout import Layout, Modality
 from visual_echoes.model.confidence import Calibration
 from visual_echoes.model.settings import SamplingSettings
@@ -94,9 +94,8 @@ def save_model(folder: Path, model: Model, half: bool) -> None:
             content = save_tensors(tensors)
             file, digest = f"{name}.safetensors", hashlib.sha256(content).hexdigest()
             write_bytes(folder / file, content)
-        descriptions[name] = PartDescription(
-            kind=model.kinds[name], config=model.configs[name], file=file, sha256=digest
-        )
+        kind, config = kind_and_config(part)
+        descriptions[name] = PartDescription(kind=kind, config=config, file=file, sha256=digest)
     description = ModelDescription(
         format=FORMAT, name=model.name, version=model.version, layout=model.layout.to_dict(),
         parts=descriptions, sampling=model.sampling, calibration=model.calibration,
@@ -125,10 +124,8 @@ def read_description(folder: Path) -> ModelDescription:
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise EchoesError(f"{folder} is no model folder: {CONFIG_FILE} is missing.")
-    if path.stat().st_size > MAX_CONFIG_BYTES:
-        raise EchoesError(f"{path} is larger than {MAX_CONFIG_BYTES} bytes; this is no model config.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_limited(path, MAX_CONFIG_BYTES))
         if isinstance(content, dict) and content.get("format") not in FORMATS:
             raise EchoesError(f"{path} has format {content.get('format')!r}, this version reads {FORMAT}; update.")
         return ModelDescription.model_validate(content)
@@ -156,7 +153,6 @@ def load_folder(folder: Path, wanted: Iterable[PartName] | None = None) -> Model
             raise EchoesError(f"{folder} has no {name}; choose a model folder that has one.")
         part = description.parts[name]
         model.parts[name] = _load_part(folder, name, part, layout)
-        model.kinds[name], model.configs[name] = part.kind, current_config(model.parts[name], part.config)
         if part.file is not None and part.sha256 is not None:
             model.files[name] = WeightsFile(folder / part.file, part.sha256)
     return model
@@ -188,15 +184,7 @@ def _read_tensors(folder: Path, part: PartDescription, blueprint: nn.Module) -> 
     if Path(part.file).name != part.file or not part.file.endswith(".safetensors"):
         raise EchoesError(f"{folder / CONFIG_FILE} names the file {part.file!r}; only safetensors beside it are read.")
     path = folder / part.file
-    if not path.is_file():
-        raise EchoesError(f"{path} is missing; get the model folder again.")
-    if path.stat().st_size > MAX_PART_BYTES:
-        raise EchoesError(f"{path} is larger than {MAX_PART_BYTES} bytes; this is no part of this model.")
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != part.sha256:
-        raise EchoesError(
-            f"{path} does not match its checksum, so it is damaged or altered; get the model folder again."
-        )
+    content = read_checked(path, MAX_PART_BYTES, part.sha256, "get the model folder again")
     try:
         tensors = load_tensors(content)
     except SafetensorError as error:

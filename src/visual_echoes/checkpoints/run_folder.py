@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from visual_echoes.checkpoints.model import PartName
 from visual_echoes.checkpoints.model_folder import CONFIG_FILE
 from visual_echoes.errors import EchoesError
-from visual_echoes.files import file_digest
-from visual_echoes.tokenizers.base import TokenizerName
+from visual_echoes.files import file_digest, read_limited
 
 RECIPE_FILE = "recipe.json"
 PART_FILE = "part.json"
@@ -64,7 +63,7 @@ class TrainedPart(BaseModel):
     kind: str
     config: dict[str, Any]
     layout: dict[str, Any]
-    tokenizers: dict[TokenizerName, str] = {}
+    tokenizers: dict[PartName, str] = {}
 
 
 Report = Callable[[str], None]
@@ -88,12 +87,9 @@ def checkpoint_steps(folder: Path) -> list[int]:
 
 def read_manifest(checkpoint: Path) -> CheckpointManifest | None:
     """The manifest of a checkpoint; None if there is none that this version reads."""
-    path = manifest_path(checkpoint)
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            return None
-        return CheckpointManifest.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        return CheckpointManifest.model_validate_json(read_limited(manifest_path(checkpoint), MAX_JSON_BYTES))
+    except (OSError, ValueError):
         return None
 
 
@@ -130,9 +126,7 @@ def trained_part(folder: Path) -> PartName:
 def read_part(folder: Path) -> TrainedPart:
     path = folder / PART_FILE
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ValueError(f"more than {MAX_JSON_BYTES} bytes")
-        return TrainedPart.model_validate_json(path.read_bytes())
+        return TrainedPart.model_validate_json(read_limited(path, MAX_JSON_BYTES))
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise EchoesError(f"{path} does not say what was trained ({reason}); go on with the run to mend it.") from error

@@ -11,13 +11,12 @@ from visual_echoes.cli import generate, models, training
 from visual_echoes.cli.app import serve
 from visual_echoes.cli.bench import bench
 from visual_echoes.cli.console import ReportingGroup, print_every_name
-from visual_echoes.cli.convert import convert
 from visual_echoes.cli.data import data
 from visual_echoes.cli.demo import demo
 from visual_echoes.cli.doctor import doctor
 from visual_echoes.cli.evaluate import calibrate, evaluate
 from visual_echoes.cli.experiment import experiment
-from visual_echoes.cli.export import export
+from visual_echoes.cli.options import SamplingCommand
 from visual_echoes.cli.prepare import prepare
 from visual_echoes.cli.reconstruct import reconstruct
 from visual_echoes.cli.runs import runs
@@ -43,18 +42,18 @@ def _echoes(
     """Sound for images and images for sound, by one masked transformer over both."""
 
 
-app.command(rich_help_panel=MAKE)(generate.sound)
-app.command(rich_help_panel=MAKE)(generate.picture)
-app.command(rich_help_panel=MAKE)(generate.pair)
+app.command(cls=SamplingCommand, rich_help_panel=MAKE)(generate.sound)
+app.command(cls=SamplingCommand, rich_help_panel=MAKE)(generate.picture)
+app.command(cls=SamplingCommand, rich_help_panel=MAKE)(generate.pair)
 app.command(rich_help_panel=MAKE)(reconstruct)
 app.command("app", rich_help_panel=MAKE)(serve)
 app.command(rich_help_panel=MAKE)(demo)
 app.command(rich_help_panel=MAKE)(verify)
 app.command(rich_help_panel=MAKE)(certificate)
 app.command(rich_help_panel=MODELS)(models.info)
-app.command(rich_help_panel=MODELS)(models.assemble)
-app.command(rich_help_panel=MODELS)(convert)
-app.command(rich_help_panel=MODELS)(export)
+app.command(cls=SamplingCommand, rich_help_panel=MODELS)(models.assemble)
+app.command(rich_help_panel=MODELS)(models.convert)
+app.command(rich_help_panel=MODELS)(models.export)
 app.command(rich_help_panel=MODELS)(doctor)
 app.command(rich_help_panel=MODELS)(bench)
 app.command(rich_help_panel=TRAIN)(prepare)

@@ -10,16 +10,14 @@ import typer
 
 from visual_echoes.cli.console import complain, progress_bar, say
 from visual_echoes.cli.items import failures_at_the_end, read_batches, read_clip, sorted_by_kind
-from visual_echoes.cli.options import BatchSizeOption, DeviceOption
+from visual_echoes.cli.options import MODEL_HELP, BatchSizeOption, DeviceOption
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from visual_echoes.evaluation.doctor import CodeUse, Examination, ImageFindings, SoundFindings
 
 
 def doctor(
-    model: Annotated[str, typer.Argument(help="A model folder, a run folder, a packaged model, or a hub repository.")],
+    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
     files: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -48,10 +46,10 @@ def doctor(
             _examine_files(examination, files, batch_size, failures)
         else:
             _examine_samples(examination, batch_size)
-        pictures, sounds = examination.pictures(), examination.sounds()
-        _print_table(pictures, sounds)
-        if pictures is not None or sounds is not None:
-            for sentence in verdict(pictures, sounds):
+        images, sounds = examination.pictures(), examination.sounds()
+        _print_table(images, sounds)
+        if images is not None or sounds is not None:
+            for sentence in verdict(images, sounds):
                 say(sentence)
     if problems:
         raise typer.Exit(1)
@@ -63,38 +61,41 @@ def _examine_files(examination: Examination, files: Sequence[Path], batch_size: 
     from visual_echoes.inputs import image_array, sound_array
 
     layout = examination.codec.layout
-    pictures, sounds = sorted_by_kind(files)
-    with progress_bar("Examining", len(pictures) + len(sounds)) as bar:
-        for batch in read_batches(pictures, lambda path: image_array(path, layout), batch_size, failures):
+    images, sounds = sorted_by_kind(files)
+    with progress_bar("Examining", len(images) + len(sounds)) as bar:
+        for batch in read_batches(images, lambda path: image_array(path, layout), batch_size, failures):
             examination.add_images(np.stack([given for _, given in batch]))
             bar.show(batch[-1][0].position + 1)
         for clips in read_batches(sounds, lambda path: read_clip(path, layout, None, bar.note), batch_size, failures):
             examination.add_sounds(np.stack([sound_array(clip, layout) for _, clip in clips]))
-            bar.show(len(pictures) + clips[-1][0].position + 1)
+            bar.show(len(images) + clips[-1][0].position + 1)
 
 
 def _examine_samples(examination: Examination, batch_size: int) -> None:
     from visual_echoes.evaluation.samples import sample_material
 
-    name, pictures, sounds = sample_material(examination.codec.layout)
+    name, images, sounds = sample_material(examination.codec.layout)
     say(f"No files are given, so {name} are used; files of your own give a fairer verdict.")
-    with progress_bar("Examining", len(pictures) + len(sounds)) as bar:
-        for first in range(0, len(pictures), batch_size):
-            examination.add_images(pictures[first : first + batch_size])
+    with progress_bar("Examining", len(images) + len(sounds)) as bar:
+        for first in range(0, len(images), batch_size):
+            examination.add_images(images[first : first + batch_size])
             bar.show(first)
         for first in range(0, len(sounds), batch_size):
             examination.add_sounds(sounds[first : first + batch_size])
-            bar.show(len(pictures) + first)
+            bar.show(len(images) + first)
 
 
-def _print_table(pictures: ImageFindings | None, sounds: SoundFindings | None) -> None:
+def _print_table(images: ImageFindings | None, sounds: SoundFindings | None) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
+    from rich.table import Table
 
-    table = _table()
-    if pictures is not None:
-        table.add_row(f"image tokenizer ({pictures.count})", "PSNR", f"{pictures.psnr:.1f} dB")
-        table.add_row("", "SSIM", f"{pictures.ssim:.3f}")
-        table.add_row("", "codes in use", _use(pictures.use))
+    table = Table("part (items)", "measure", box=SIMPLE)
+    table.add_column("value", justify="right")
+    if images is not None:
+        table.add_row(f"image tokenizer ({images.count})", "PSNR", f"{images.psnr:.1f} dB")
+        table.add_row("", "SSIM", f"{images.ssim:.3f}")
+        table.add_row("", "codes in use", _use(images.use))
     if sounds is not None:
         stages = {"sound tokenizer": sounds.tokenizer, "vocoder": sounds.vocoder, "both together": sounds.both}
         for stage, error in stages.items():
@@ -104,17 +105,8 @@ def _print_table(pictures: ImageFindings | None, sounds: SoundFindings | None) -
                 table.add_row("", "codes in use", _use(sounds.use))
     if table.row_count:
         Console().print(table)
-    if any(found is not None and found.use is not None and found.use.few for found in (pictures, sounds)):
+    if any(found is not None and found.use is not None and found.use.few for found in (images, sounds)):
         say("Few files use few codes; how many a codebook uses is only known from many.")
-
-
-def _table() -> Table:
-    from rich.box import SIMPLE
-    from rich.table import Table
-
-    table = Table("part (items)", "measure", box=SIMPLE)
-    table.add_column("value", justify="right")
-    return table
 
 
 def _use(use: CodeUse) -> str:

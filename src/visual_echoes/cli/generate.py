@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,50 +17,44 @@ from visual_echoes.cli.items import (
     find_files,
     read_batches,
     read_clip,
-    result_paths,
 )
 from visual_echoes.cli.options import (
     BatchSizeOption,
+    ConfidenceOption,
     DeviceOption,
-    GuidanceOption,
+    LabelOption,
     ModelOption,
-    OrderOption,
     OutputOption,
     OverwriteOption,
     PairOrder,
-    PresetOption,
     SeedOption,
     SignOption,
     StartOption,
-    StepsOption,
-    TemperatureOption,
+    VideoOption,
     load,
-    named_settings,
+    sampling_of,
     signer_of,
 )
 from visual_echoes.provenance.mark import source_name
 
 if TYPE_CHECKING:
+    from visual_echoes.layout import Layout
     from visual_echoes.model.interface import Progress
-    from visual_echoes.pipeline import Result
     from visual_echoes.provenance.credentials import Signer
 
-
-VideoOption = Annotated[bool, typer.Option("--video/--no-video", help="Also write image and sound together as MP4.")]
+# Reads a file as the pipeline takes it, given a function for what is to be said about it.
+Read = Callable[[Path, "Layout", Callable[[str], None]], Any]
 
 
 def sound(
-    pictures: Annotated[
-        list[Path],
-        typer.Argument(metavar="PICTURES...", help="Images, folders of them, or videos (their middle frame)."),
+    context: typer.Context,
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGES...", help="Images, folders of them, or videos (their middle frame).")
     ],
     output: OutputOption,
     video: VideoOption = True,
-    preset: PresetOption = None,
-    steps: StepsOption = None,
-    temperature: TemperatureOption = None,
-    guidance: GuidanceOption = None,
-    order: OrderOption = None,
+    label: LabelOption = None,
+    confidence: ConfidenceOption = False,
     seed: SeedOption = 0,
     batch_size: BatchSizeOption = 16,
     model: ModelOption = None,
@@ -70,41 +63,29 @@ def sound(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Make the sound of each image: NAME.wav, and NAME.mp4 with the image."""
-    from visual_echoes.inputs import image_array
-    from visual_echoes.outputs import export_item
 
-    items = as_items(find_files(pictures, ("image", "video"), "images or videos"))
-    suffixes = [".wav", ".mp4"] if video else [".wav"]
-    claim_outputs(output, _names(items, suffixes), (item.path for item in items), overwrite)
-    signer = signer_of(sign)
-    echoes = load(model, device)
-    settings = named_settings(preset=preset, steps=steps, temperature=temperature, guidance=guidance, order=order)
-    _run(
-        items,
-        read=lambda path, _: image_array(path, echoes.layout),
-        make=partial(echoes.image_to_audio, batch_size=batch_size, **settings),
-        write=lambda item, result, row: export_item(
-            echoes.model, result, row, output / item.stem, suffixes, task="sound", source=source_name(item.path)
-        ),
-        results=partial(result_paths, output, suffixes),
-        signer=signer,
-        batch_size=batch_size,
-        seed=seed,
-    )
+    def read(path: Path, layout: Layout, _: Callable[[str], None]) -> Any:
+        from visual_echoes.inputs import fitted_image
+
+        return fitted_image(path, layout)
+
+    items = as_items(find_files(images, ("image", "video"), "images or videos"))
+    _answer(
+        "sound", items, read, context, output, video, label, confidence, seed, batch_size, model, device, sign,
+        overwrite,
+    )  # fmt: skip
 
 
 def picture(
+    context: typer.Context,
     sounds: Annotated[
         list[Path], typer.Argument(metavar="SOUNDS...", help="Sounds, folders of them, or videos with sound.")
     ],
     output: OutputOption,
     start: StartOption = None,
     video: VideoOption = True,
-    preset: PresetOption = None,
-    steps: StepsOption = None,
-    temperature: TemperatureOption = None,
-    guidance: GuidanceOption = None,
-    order: OrderOption = None,
+    label: LabelOption = None,
+    confidence: ConfidenceOption = False,
     seed: SeedOption = 0,
     batch_size: BatchSizeOption = 16,
     model: ModelOption = None,
@@ -113,40 +94,26 @@ def picture(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Make the image of each sound: NAME.png, and NAME.mp4 with the sound."""
-    from visual_echoes.outputs import export_item
+
+    def read(path: Path, layout: Layout, note: Callable[[str], None]) -> Any:
+        return read_clip(path, layout, start, note)
 
     items = as_items(find_files(sounds, ("audio", "video"), "sounds or videos"))
-    suffixes = [".png", ".mp4"] if video else [".png"]
-    claim_outputs(output, _names(items, suffixes), (item.path for item in items), overwrite)
-    signer = signer_of(sign)
-    echoes = load(model, device)
-    settings = named_settings(preset=preset, steps=steps, temperature=temperature, guidance=guidance, order=order)
-    _run(
-        items,
-        read=lambda path, note: read_clip(path, echoes.layout, start, note),
-        make=partial(echoes.audio_to_image, batch_size=batch_size, **settings),
-        write=lambda item, result, row: export_item(
-            echoes.model, result, row, output / item.stem, suffixes, task="picture", source=source_name(item.path)
-        ),
-        results=partial(result_paths, output, suffixes),
-        signer=signer,
-        batch_size=batch_size,
-        seed=seed,
-    )
+    _answer(
+        "picture", items, read, context, output, video, label, confidence, seed, batch_size, model, device, sign,
+        overwrite,
+    )  # fmt: skip
 
 
 def pair(
+    context: typer.Context,
     output: OutputOption,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many pairs.")] = 1,
     pair_order: Annotated[
         PairOrder, typer.Option("--pair-order", help="Unmask both at once, or finish one and make the other for it.")
     ] = "together",
+    label: LabelOption = None,
     video: VideoOption = True,
-    preset: PresetOption = None,
-    steps: StepsOption = None,
-    temperature: TemperatureOption = None,
-    guidance: GuidanceOption = None,
-    order: OrderOption = None,
     seed: SeedOption = 0,
     batch_size: BatchSizeOption = 16,
     model: ModelOption = None,
@@ -160,68 +127,70 @@ def pair(
     stems = [f"pair-{number:04d}" for number in range(1, count + 1)]
     suffixes = [".png", ".wav", ".mp4"] if video else [".png", ".wav"]
     claim_outputs(output, (stem + suffix for stem in stems for suffix in suffixes), [], overwrite)
-    signer = signer_of(sign)
-    echoes = load(model, device)
-    settings = named_settings(preset=preset, steps=steps, temperature=temperature, guidance=guidance, order=order)
+    signer, echoes = signer_of(sign), load(model, device)
     with progress_bar("Making pairs", count) as bar:
         for first in range(0, count, batch_size):
             batch = stems[first : first + batch_size]
             result = echoes.generate_pair(
-                len(batch), pair_order=pair_order, seed=seed + first, batch_size=batch_size,
-                progress=_share_of(bar, first, len(batch)), **settings,
+                len(batch), pair_order=pair_order, label=label, seed=seed + first, batch_size=len(batch),
+                progress=_share_of(bar, first, len(batch)), **sampling_of(context),
             )  # fmt: skip
             for row, stem in enumerate(batch):
                 details = {"task": "pair", "pair_order": pair_order}
-                for path in export_item(echoes.model, result, row, output / stem, suffixes, **details):
-                    _finish(path, signer, bar)
+                _finish(export_item(echoes.model, result, row, output / stem, suffixes, **details), signer, bar)
 
 
-def _names(items: Sequence[Item], suffixes: Sequence[str]) -> list[str]:
-    return [item.stem + suffix for item in items for suffix in suffixes]
-
-
-def _run(
+def _answer(
+    task: Literal["sound", "picture"],
     items: Sequence[Item],
-    *,
-    read: Callable[[Path, Callable[[str], None]], Any],
-    make: Callable[..., Result],
-    write: Callable[[Item, Result, int], list[Path]],
-    results: Callable[[Item], list[Path]],
-    signer: Signer | None,
-    batch_size: int,
+    read: Read,
+    context: typer.Context,
+    output: Path,
+    video: bool,
+    label: str | None,
+    confidence: bool,
     seed: int,
+    batch_size: int,
+    model: str | None,
+    device: str,
+    sign: Path | None,
+    overwrite: bool,
 ) -> None:
-    """Read, make and write batch after batch; what cannot be read is listed at the end.
+    """Read, make and write batch after batch; what cannot be read is listed at the end."""
+    suffixes = [".wav" if task == "sound" else ".png", *([".mp4"] if video else [])]
+    names = [item.stem + suffix for item in items for suffix in suffixes]
+    claim_outputs(output, names, (item.path for item in items), overwrite)
+    signer, echoes = signer_of(sign), load(model, device)
 
-    Args:
-        read: a file as the pipeline takes it, given a function for what is to be said about it.
-        make: the pipeline's task, from what was read.
-        write: writes an item, given the result and the item's row in it, and returns the files.
-        results: the files that it will be.
-        signer: puts Content Credentials into them.
-    """
     from visual_echoes.model.confidence import in_words
+    from visual_echoes.outputs import export_item
 
+    make = echoes.image_to_audio if task == "sound" else echoes.audio_to_image
     with failures_at_the_end() as failures, progress_bar("Working", len(items)) as bar:
-        for batch in read_batches(items, lambda path: read(path, bar.note), batch_size, failures, results):
+        for batch in read_batches(
+            items, lambda path: read(path, echoes.layout, bar.note), batch_size, failures, output, suffixes
+        ):
             finished = batch[-1][0].position + 1
             result = make(
-                [content for _, content in batch],
-                seeds=[seed + item.position for item, _ in batch],
-                progress=_share_of(bar, finished - len(batch), len(batch)),
-            )
+                [content for _, content in batch], seeds=[seed + item.position for item, _ in batch],
+                batch_size=len(batch), label=label, confidence=confidence,
+                progress=_share_of(bar, finished - len(batch), len(batch)), **sampling_of(context),
+            )  # fmt: skip
             for row, (item, _) in enumerate(batch):
-                for path in write(item, result, row):
-                    _finish(path, signer, bar)
+                details = {"task": task, "source": source_name(item.path)}
+                _finish(export_item(echoes.model, result, row, output / item.stem, suffixes, **details), signer, bar)
+                if label is None and result.labels is not None:
+                    bar.note(f"{item.path}: taken for {result.labels[row]}; say what it is with --label")
                 if result.confidence is not None:
                     bar.note(f"{item.path}: {in_words(float(result.confidence[row]))}")
 
 
-def _finish(path: Path, signer: Signer | None, bar: Bar) -> None:
-    """Sign a file that was written, if that is asked for, and name it."""
-    if signer is not None:
-        signer.sign(path)
-    bar.say(str(path))
+def _finish(paths: Sequence[Path], signer: Signer | None, bar: Bar) -> None:
+    """Sign files that were written, if that is asked for, and name them."""
+    for path in paths:
+        if signer is not None:
+            signer.sign(path)
+        bar.say(str(path))
 
 
 def _share_of(bar: Bar, before: int, size: int) -> Progress:

@@ -27,10 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SAME_LENGTH = 0.05  # seconds: encoders add and drop that much at the ends of a sound
 _UNKNOWN: Literal["unknown"] = "unknown"
-_OTHERS = {
-    "image": "picture", "audio": "sound", "video": "video", "folder": "folder", "hidden": "hidden file",
-    "other": "other file",
-}  # fmt: skip
+_LEFT_OUT = ("image", "sound", "video", "folder", "hidden file", "other file")  # as a report counts them
 
 
 @dataclass(frozen=True)
@@ -66,18 +63,13 @@ def as_items(files: Iterable[Path]) -> list[Item]:
     return [Item(file, position, _new_stem(file.stem, taken)) for position, file in enumerate(files)]
 
 
-def result_paths(output: Path, suffixes: Sequence[str], item: Item) -> list[Path]:
-    """The files that are made of an item."""
-    return [output / (item.stem + suffix) for suffix in suffixes]
-
-
 def sorted_by_kind(files: Sequence[Path]) -> tuple[list[Item], list[Item]]:
-    """Images and sounds; a video is both, and what is none of them is read as a image."""
+    """Images and sounds; a video is both, and what is none of them is read as an image."""
     found = find_files(files, ("image", "audio", "video"), "images, sounds or videos")
     kinds = [_kind_of(file) for file in found]
-    pictures = as_items(file for file, kind in zip(found, kinds, strict=True) if kind != "audio")
+    images = as_items(file for file, kind in zip(found, kinds, strict=True) if kind != "audio")
     sounds = as_items(file for file, kind in zip(found, kinds, strict=True) if kind in ("audio", "video"))
-    return pictures, sounds
+    return images, sounds
 
 
 def _files(path: Path, kinds: Collection[Kind], kind: str) -> list[Path]:
@@ -86,7 +78,7 @@ def _files(path: Path, kinds: Collection[Kind], kind: str) -> list[Path]:
     files, others = [], Counter[str]()
     for entry in sorted(path.iterdir()):
         if entry.name.startswith("."):
-            others["hidden"] += 1
+            others["hidden file"] += 1
         elif entry.is_dir():
             others["folder"] += 1
             if entry.is_symlink():
@@ -94,9 +86,10 @@ def _files(path: Path, kinds: Collection[Kind], kind: str) -> list[Path]:
         elif (found := _kind_of(entry)) in kinds or found == _UNKNOWN:
             files.append(entry)
         else:
-            others[found or "other"] += 1
+            others["sound" if found == "audio" else found or "other file"] += 1
     if others:
-        complain(f"{path}: left out are {_counted(others)}.")
+        counted = (f"{others[word]} {word}{'s' * (others[word] > 1)}" for word in _LEFT_OUT if others[word])
+        complain(f"{path}: left out are {', '.join(counted)}.")
     if not files:
         raise EchoesError(f"The folder {path} holds no {kind}; name files, or a folder with some in it.")
     return files
@@ -109,13 +102,6 @@ def _kind_of(file: Path) -> Kind | Literal["unknown"] | None:
         return listed_kind(file)
     except EchoesError:
         return _UNKNOWN
-
-
-def _counted(others: Counter[str]) -> str:
-    """How many there are of each, in words."""
-    return ", ".join(
-        f"{others[kind]} {word}{'s' * (others[kind] > 1)}" for kind, word in _OTHERS.items() if others[kind]
-    )
 
 
 def _new_stem(stem: str, taken: set[str]) -> str:
@@ -156,18 +142,20 @@ def read_batches(
     read: Callable[[Path], T],
     batch_size: int,
     failures: list[str],
-    results: Callable[[Item], Iterable[Path]] = lambda _: (),
+    output: Path | None = None,
+    suffixes: Sequence[str] = (),
 ) -> Iterator[list[tuple[Item, T]]]:
     """Read item after item into batches. What cannot be read is noted among the failures and left out.
 
     Args:
-        results: the files that will be made of an item, in folders that exist; one whose name is too long counts as
-            one that cannot be read.
+        output: an existing folder for what will be made of the items.
+        suffixes: of what will be made; an item for which that is too long a name counts as one that cannot be read.
     """
     batch: list[tuple[Item, T]] = []
     for item in items:
         try:
-            _check_names(item, results(item))
+            if output is not None:
+                _check_names(item, output, suffixes)
             batch.append((item, read(item.path)))
         except EchoesError as error:
             failures.append(failure(item.path, error))
@@ -179,9 +167,9 @@ def read_batches(
         yield batch
 
 
-def _check_names(item: Item, results: Iterable[Path]) -> None:
+def _check_names(item: Item, output: Path, suffixes: Sequence[str]) -> None:
     """Refuse an item whose results could have no name here, before the work of making them."""
-    for path in results:
+    for path in (output / (item.stem + suffix) for suffix in suffixes):
         try:
             os.lstat(path)
         except OSError as error:

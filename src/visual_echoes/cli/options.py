@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from visual_echoes.pipeline import VisualEchoes
     from visual_echoes.provenance.credentials import Signer
 
-Order = Literal["confidence", "halton"]  # as in SamplingSettings, whose module imports torch
-Preset = Literal["quality", "balanced", "fast"]  # likewise
 PairOrder = Literal["together", "image_first", "audio_first"]  # as in the pipeline
 
+MODEL_HELP = "A model folder, a run folder, a packaged model, or a hub repository."
 OWN = "the model's own"
+_SAMPLING = "visual_echoes.sampling"  # where a context keeps what was named
 LAST_SEED = 2**32 - 1
 
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made if needed.")]
-PresetOption = Annotated[
-    Preset | None, typer.Option("--preset", show_default=OWN, help="Settings by how long it may take.")
-]
-StepsOption = Annotated[
-    int | None, typer.Option("--steps", min=1, max=1000, show_default=OWN, help="Sampling steps; more are slower.")
-]
-TemperatureOption = Annotated[
-    float | None,
-    typer.Option("--temperature", min=0, max=1000, show_default=OWN, help="Noise in what is settled first."),
-]
-GuidanceOption = Annotated[
-    float | None,
-    typer.Option("--guidance", min=0, max=100, show_default=OWN, help="How strictly to follow what is given."),
-]
-OrderOption = Annotated[Order | None, typer.Option("--order", show_default=OWN, help="Which places are settled first.")]
 SeedOption = Annotated[
     int, typer.Option("--seed", min=0, max=LAST_SEED, help="The first item's seed; the next ones count up from it.")
 ]
+VideoOption = Annotated[bool, typer.Option("--video/--no-video", help="Also write image and sound together as MP4.")]
 StartOption = Annotated[
     float | None,
     typer.Option("--start", min=0, show_default="the loudest part", help="Where to begin in a sound, in seconds."),
@@ -46,11 +35,14 @@ BatchSizeOption = Annotated[
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option(
-        "--model", show_default="scenes", help="A model folder, a run folder, a packaged model, or a hub repository."
-    ),
+    typer.Option("--model", show_default="scenes", help=MODEL_HELP),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")]
+ConfidenceOption = Annotated[bool, typer.Option("--confidence", help="Say how sure the model is; takes longer.")]
+LabelOption = Annotated[
+    str | None,
+    typer.Option("--label", show_default="the model tells", help="What it shows, of a model with labels."),
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]
 SignOption = Annotated[
     Path | None,
@@ -58,9 +50,53 @@ SignOption = Annotated[
 ]
 
 
-def named_settings(**values: Any) -> dict[str, Any]:
-    """The sampling settings that were named on the command line."""
-    return {key: value for key, value in values.items() if value is not None}
+class SamplingCommand(TyperCommand):
+    """A command with an option for each of the sampling settings; `sampling_of` gives what was named.
+
+    The options are made of the fields of `SamplingSettings` when the command is run or asked for help, not before:
+    pydantic would double what `echoes --help` takes.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        *own, help_option = super().get_params(ctx)
+        return [*own, *_sampling_params(), help_option]
+
+    def invoke(self, ctx: Any) -> Any:
+        named = {param.name: ctx.params.pop(param.name) for param in _sampling_params()}
+        ctx.meta[_SAMPLING] = {name: value for name, value in named.items() if value is not None}
+        return super().invoke(ctx)
+
+
+def sampling_of(context: typer.Context) -> dict[str, Any]:
+    """The sampling settings that were named on the command line of a `SamplingCommand`."""
+    named: dict[str, Any] = context.meta[_SAMPLING]
+    return named
+
+
+@cache
+def _sampling_params() -> list[Any]:
+    """Typer's own options for a preset and every sampling setting."""
+    from visual_echoes.model.settings import PRESET_HELP, Preset, SamplingSettings, limits
+
+    def option(name: str, kind: Any, text: str | None, low: float | None, high: float | None) -> inspect.Parameter:
+        flag = "--" + name.replace("_", "-")
+        described = typer.Option(flag, min=low, max=high, show_default=OWN, help=text, rich_help_panel="Sampling")
+        return inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, described]
+        )
+
+    def command(**_: Any) -> None: ...
+
+    settings = SamplingSettings.model_fields
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            option("preset", Preset, PRESET_HELP, None, None),
+            *(option(name, field.annotation, field.description, *limits(name)) for name, field in settings.items()),
+        ]
+    )
+    app = typer.Typer(add_completion=False)
+    app.command()(command)
+    return list(typer.main.get_command(app).params)
 
 
 def load(model: str | None, device: str) -> VisualEchoes:

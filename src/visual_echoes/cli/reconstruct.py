@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from visual_echoes.cli.console import Bar, progress_bar
+from visual_echoes.cli.console import progress_bar
 from visual_echoes.cli.items import (
     Item,
     claim_outputs,
     failures_at_the_end,
     read_batches,
     read_clip,
-    result_paths,
     sorted_by_kind,
 )
 from visual_echoes.cli.options import (
@@ -31,7 +29,7 @@ from visual_echoes.cli.options import (
 from visual_echoes.provenance.mark import source_name
 
 if TYPE_CHECKING:
-    from visual_echoes.pipeline import Result, VisualEchoes
+    from visual_echoes.pipeline import Result
 
 
 def reconstruct(
@@ -50,63 +48,41 @@ def reconstruct(
     What is bad here cannot be good after generation. Prints the PSNR of each image and the mean absolute difference
     of each sound's log-mel, whose range is 0 to 1.
     """
-    pictures, sounds = sorted_by_kind(files)
-    names = [*(item.stem + ".png" for item in pictures), *(item.stem + ".wav" for item in sounds)]
-    claim_outputs(output, names, (item.path for item in (*pictures, *sounds)), overwrite)
+    images, sounds = sorted_by_kind(files)
+    names = [*(item.stem + ".png" for item in images), *(item.stem + ".wav" for item in sounds)]
+    claim_outputs(output, names, (item.path for item in (*images, *sounds)), overwrite)
     echoes = load(model, device)
-    with failures_at_the_end() as failures, progress_bar("Working", len(pictures) + len(sounds)) as bar:
-        _pictures(echoes, pictures, output, batch_size, failures, bar)
-        _sounds(echoes, sounds, output, start, batch_size, failures, bar, before=len(pictures))
+    layout = echoes.layout
 
-
-def _pictures(
-    echoes: VisualEchoes, items: Sequence[Item], output: Path, batch_size: int, failures: list[str], bar: Bar
-) -> None:
-    from visual_echoes.inputs import image_array
-    from visual_echoes.metrics.fidelity import psnr
-
-    results = partial(result_paths, output, [".png"])
-    for batch in read_batches(items, lambda path: image_array(path, echoes.layout), batch_size, failures, results):
-        result = echoes.reconstruct(images=[given for _, given in batch], batch_size=batch_size)
-        assert result.images is not None
-        for row, (item, given) in enumerate(batch):
-            path = _export(echoes, result, row, output, item, ".png")
-            bar.say(f"{path}: PSNR {psnr(given, result.images[row]):.2f} dB")
-        bar.show(batch[-1][0].position + 1)
-
-
-def _sounds(
-    echoes: VisualEchoes,
-    items: Sequence[Item],
-    output: Path,
-    start: float | None,
-    batch_size: int,
-    failures: list[str],
-    bar: Bar,
-    before: int,
-) -> None:
     import numpy as np
 
-    from visual_echoes.inputs import sound_array
-    from visual_echoes.metrics.fidelity import log_mel_l1
-
-    results = partial(result_paths, output, [".wav"])
-    for batch in read_batches(
-        items, lambda path: read_clip(path, echoes.layout, start, bar.note), batch_size, failures, results
-    ):
-        clips = [clip for _, clip in batch]
-        mels = echoes.codec.mels(np.stack([sound_array(clip, echoes.layout) for clip in clips])).cpu().numpy()
-        result = echoes.reconstruct(sounds=clips, batch_size=batch_size)
-        assert result.audio is not None
-        for row, (item, _) in enumerate(batch):
-            path = _export(echoes, result, row, output, item, ".wav")
-            bar.say(f"{path}: log-mel L1 {log_mel_l1(mels[row], result.audio[row], echoes.layout):.4f}")
-        bar.show(before + batch[-1][0].position + 1)
-
-
-def _export(echoes: VisualEchoes, result: Result, row: int, output: Path, item: Item, suffix: str) -> Path:
+    from visual_echoes.inputs import image_array, sound_array
+    from visual_echoes.metrics.fidelity import log_mel_l1, psnr
     from visual_echoes.outputs import export_item
 
-    details = {"task": "reconstruct", "source": source_name(item.path)}
-    (path,) = export_item(echoes.model, result, row, output / item.stem, [suffix], **details)
-    return path
+    def write(batch: Sequence[tuple[Item, Any]], result: Result, suffix: str, figures: Sequence[str]) -> None:
+        for row, (item, _) in enumerate(batch):
+            details = {"task": "reconstruct", "source": source_name(item.path)}
+            (path,) = export_item(echoes.model, result, row, output / item.stem, [suffix], **details)
+            bar.say(f"{path}: {figures[row]}")
+
+    with failures_at_the_end() as failures, progress_bar("Working", len(images) + len(sounds)) as bar:
+        for batch in read_batches(
+            images, lambda path: image_array(path, layout), batch_size, failures, output, [".png"]
+        ):
+            given = [image for _, image in batch]
+            result = echoes.reconstruct(images=given, batch_size=batch_size)
+            assert result.images is not None
+            pairs = zip(given, result.images, strict=True)
+            write(batch, result, ".png", [f"PSNR {psnr(image, made):.2f} dB" for image, made in pairs])
+            bar.show(batch[-1][0].position + 1)
+        for heard in read_batches(
+            sounds, lambda path: read_clip(path, layout, start, bar.note), batch_size, failures, output, [".wav"]
+        ):
+            clips = [clip for _, clip in heard]
+            mels = echoes.codec.mels(np.stack([sound_array(clip, layout) for clip in clips])).cpu().numpy()
+            result = echoes.reconstruct(sounds=clips, batch_size=batch_size)
+            assert result.audio is not None
+            errors = (log_mel_l1(mel, wave, layout) for mel, wave in zip(mels, result.audio, strict=True))
+            write(heard, result, ".wav", [f"log-mel L1 {error:.4f}" for error in errors])
+            bar.show(len(images) + heard[-1][0].position + 1)

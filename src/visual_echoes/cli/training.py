@@ -26,7 +26,7 @@ RecipeArgument = Annotated[Path, typer.Argument(help="A recipe, for instance one
 def show(recipe: RecipeArgument) -> None:
     """Print a recipe as TOML with every default filled in, and the lengths that follow from its layout."""
     from visual_echoes.cli.layouts import layout_lengths
-    from visual_echoes.model.masking import EVERYTHING
+    from visual_echoes.model.upgrade import EVERYTHING
     from visual_echoes.training.recipe import read_recipe
 
     resolved = read_recipe(recipe)

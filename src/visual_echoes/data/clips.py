@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from visual_echoes.audio import set_peak
@@ -81,15 +82,19 @@ def read_clip_image(clip: Clip, root: Path, frame: int, layout: Layout) -> Tenso
 
 
 def read_clip_images(clip: Clip, root: Path, frames: Sequence[int], layout: Layout) -> Tensor:
-    """Several frames of a clip in one pass over its file, uint8 (F, C, H, W); `frames` in ascending order."""
+    """Several frames of a clip, uint8 (F, C, H, W); see `read_clip_frames`."""
+    images = read_clip_frames(clip, root, frames)
+    pixels = np.stack([fit_image(image, layout.image_size, layout.image_channels) for image in images])
+    return torch.from_numpy(pixels).movedim(-1, 1).contiguous()
+
+
+def read_clip_frames(clip: Clip, root: Path, frames: Sequence[int]) -> list[Image]:
+    """Several frames of a clip in one pass over its file, as they are; `frames` in ascending order."""
     path = _file(clip.picture, root)
     with collected():  # the preparation has written its notes
         if media_kind(path) == "video":
-            images = read_frames_at(path, [clip.start + clip.frames[frame] for frame in frames])
-        else:
-            images = [read_image(path)] * len(frames)
-    pixels = np.stack([fit_image(image, layout.image_size, layout.image_channels) for image in images])
-    return torch.from_numpy(pixels).movedim(-1, 1).contiguous()
+            return read_frames_at(path, [clip.start + clip.frames[frame] for frame in frames])
+        return [read_image(path)] * len(frames)
 
 
 def read_clip_sound(clip: Clip, root: Path, layout: Layout, offset_seconds: float = 0.0) -> Tensor:

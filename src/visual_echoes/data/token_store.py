@@ -1,24 +1,25 @@
 """The token store of a prepared folder of clips: `tokens/`, mapped into memory rather than read.
 
-`image.u16` and `audio.u16` hold one token grid a row, little-endian uint16, the rows of one clip one after the other.
+`STREAM.u16` holds the tokens of one frame, sound window or label a row, little-endian uint16, position by position with
+all codes of each; the rows of one clip lie one after the other. Streams of one source have the same rows.
 `index.safetensors` says for every clip, in the order of the manifest, where its rows are, its split and its group.
 `tokens.json` is written last: a folder without it is not finished.
 
-Shapes: B batch, P positions of a stream, I and A of images and mels, n clips.
+Shapes: B batch, P positions of a stream, Q codes a position, n clips.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch import Tensor
@@ -26,18 +27,18 @@ from torch import Tensor
 from visual_echoes.data.manifest import SPLITS
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import write_bytes, write_text
-from visual_echoes.layout import Modality
+from visual_echoes.streams import Stream
 
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2  # 1 is of before there were streams; it is still read
 TOKENS_FOLDER = "tokens"
 DESCRIPTION = "tokens.json"
 INDEX = "index.safetensors"
 PROGRESS = "progress.jsonl"
-DATA: dict[Modality, str] = {"image": "image.u16", "audio": "audio.u16"}
+SUFFIX = ".u16"
 MAX_CODES = 1 << 16
 MAX_DESCRIPTION_BYTES = 1 << 20
 
-_ROW = np.dtype("<u2")
+_CODE = np.dtype("<u2")
 _AGAIN = "make the tokens again with `echoes prepare ... --tokens MODEL`"
 
 
@@ -48,9 +49,8 @@ class StoreDescription(BaseModel):
     """The content of `tokens.json`.
 
     Attributes:
-        tokenizers: SHA-256 of the weights that made the tokens, for "image_vqgan" and "audio_vqgan".
-        places: tokens a row, for "image" and "audio".
-        codes: size of the codebooks, likewise.
+        tokenizers: SHA-256 of the weights that made the tokens, by part of the model.
+        streams: what the tokens are of; the first one's source is the one whose rows are drawn first.
         pairing: "clip": a clip's frames go with its own sounds, or "class": with those of any clip of its label.
         clips: how many the index describes.
         manifest: SHA-256 of the manifest that was encoded.
@@ -59,36 +59,57 @@ class StoreDescription(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal[1]
+    format: Literal[2]
     tokenizers: dict[str, str]
-    places: dict[Modality, Annotated[int, Field(gt=0)]]
-    codes: dict[Modality, Annotated[int, Field(gt=0, le=MAX_CODES)]]
+    streams: Annotated[tuple[Stream, ...], Field(min_length=1)]
     pairing: Pairing
     clips: Annotated[int, Field(ge=0)]
     manifest: str
     labels: list[str]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_format_1(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("format") != 1:
+            return values
+        streams = [
+            {"name": name, "source": name, "shape": [count], "codes": values["codes"][name]}
+            for name, count in values["places"].items()
+        ]
+        kept = {key: value for key, value in values.items() if key not in ("places", "codes")}
+        return {**kept, "format": FORMAT, "streams": streams}
+
+    @model_validator(mode="after")
+    def _codes_fit_a_row(self) -> Self:
+        if any(stream.codes > MAX_CODES for stream in self.streams):
+            raise ValueError(f"a stream has more than {MAX_CODES} codes")
+        return self
+
+    @property
+    def sources(self) -> list[str]:
+        return list(dict.fromkeys(stream.source for stream in self.streams))
+
 
 @dataclass(frozen=True)
 class _Rows:
-    """Where the rows of the clips of one split are: first row and number of rows, int64 (n,) each."""
+    """The rows of a source's streams, and where those of the clips of one split are."""
 
-    data: np.ndarray  # uint16 (rows, places), mapped
-    start: Tensor
+    data: Mapping[str, np.ndarray]  # by stream uint16 (rows, P, Q), mapped
+    start: Tensor  # int64 (n,)
     count: Tensor
 
-    def draw(self, clip_B: Tensor, generator: torch.Generator) -> Tensor:
-        """A random row of each of the clips, int64 (B, P, 1)."""
+    def draw(self, clip_B: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """A random row of each of the clips, int64 (B, P, Q) by stream."""
         share_B = torch.rand(len(clip_B), generator=generator, dtype=torch.float64)
-        row_B = self.start[clip_B] + (share_B * self.count[clip_B]).long()
-        return torch.from_numpy(self.data[row_B.numpy()].astype(np.int64))[..., None]
+        row_B = (self.start[clip_B] + (share_B * self.count[clip_B]).long()).numpy()
+        return {name: torch.from_numpy(rows[row_B].astype(np.int64)) for name, rows in self.data.items()}
 
 
 class TokenStore:
     """The tokens of one split; see `open`."""
 
-    def __init__(self, image: _Rows, audio: _Rows, groups: Tensor, by_class: bool) -> None:
-        self._image, self._audio, self.groups, self._by_class = image, audio, groups, by_class
+    def __init__(self, rows: dict[str, _Rows], groups: Tensor, by_class: bool) -> None:
+        self._rows, self.groups, self._by_class = rows, groups, by_class
         order = groups.argsort(stable=True)
         counts = torch.bincount(groups)
         self._order, self._counts, self._starts = order, counts, counts.cumsum(0) - counts
@@ -100,7 +121,7 @@ class TokenStore:
         Args:
             folder: the prepared folder, with `tokens/` in it.
             split: "train", "valid" or "test".
-            tokenizers: SHA-256 of the weights the model uses, for "image_vqgan" and "audio_vqgan"; None takes any.
+            tokenizers: SHA-256 of the weights the model uses, by part; None takes any.
 
         Raises:
             EchoesError: no finished tokens, none of this split, damaged files, or tokens of other tokenizers.
@@ -112,21 +133,23 @@ class TokenStore:
         chosen = torch.from_numpy(index["split"] == SPLITS.index(split))
         if not chosen.any():
             raise EchoesError(f"{tokens} has no clip of the split {split!r}; prepare more clips or other splits.")
-        image, audio = (_map_rows(tokens, modality, description, index, chosen) for modality in DATA)
-        return cls(image, audio, torch.from_numpy(index["group"])[chosen], description.pairing == "class")
+        rows = {source: _map_rows(tokens, source, description, index, chosen) for source in description.sources}
+        return cls(rows, torch.from_numpy(index["group"])[chosen], description.pairing == "class")
 
     def __len__(self) -> int:
         return len(self.groups)
 
     def draw(self, size: int, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
-        """Random pairs: tokens int64 (B, P, 1) by stream, and their groups (B,).
+        """Random pairs: tokens int64 (B, P, Q) by stream, and their groups (B,).
 
         A random clip, one of its frames, and one of the sound windows of the clip or, where the data is paired by
         class, of any clip of its label. A group is the clip's index in its split, or the label's.
         """
         clip_B = torch.randint(len(self), (size,), generator=generator)
         partner_B = self._partners(clip_B, generator) if self._by_class else clip_B
-        tokens = {"image": self._image.draw(clip_B, generator), "audio": self._audio.draw(partner_B, generator)}
+        tokens: dict[str, Tensor] = {}
+        for number, rows in enumerate(self._rows.values()):
+            tokens |= rows.draw(partner_B if number else clip_B, generator)
         return tokens, self.groups[clip_B] if self._by_class else clip_B
 
     def _partners(self, clip_B: Tensor, generator: torch.Generator) -> Tensor:
@@ -162,7 +185,7 @@ def _read_index(tokens: Path, description: StoreDescription) -> dict[str, np.nda
     except (SafetensorError, OSError) as error:
         raise EchoesError(f"{path} cannot be read ({error}); {_AGAIN}.") from error
     expected = {"split": np.dtype("u1"), "group": np.dtype("i8")}
-    expected |= {f"{modality}_{name}": np.dtype("i8") for modality in DATA for name in ("start", "count")}
+    expected |= {f"{source}_{name}": np.dtype("i8") for source in description.sources for name in ("start", "count")}
     found = {name: values.dtype for name, values in index.items()}
     if found != expected or any(values.shape != (description.clips,) for values in index.values()):
         raise EchoesError(f"{path} does not fit {DESCRIPTION} beside it; {_AGAIN}.")
@@ -170,20 +193,27 @@ def _read_index(tokens: Path, description: StoreDescription) -> dict[str, np.nda
 
 
 def _map_rows(
-    tokens: Path, modality: Modality, description: StoreDescription, index: Mapping[str, np.ndarray], chosen: Tensor
+    tokens: Path, source: str, description: StoreDescription, index: Mapping[str, np.ndarray], chosen: Tensor
 ) -> _Rows:
-    path = tokens / DATA[modality]
-    start, count = (index[f"{modality}_{name}"] for name in ("start", "count"))
-    places = description.places[modality]
+    start, count = (index[f"{source}_{name}"] for name in ("start", "count"))
     rows = int(count.sum())
-    try:
-        fits = path.stat().st_size == rows * places * _ROW.itemsize
-        if not fits or (count < 1).any() or not np.array_equal(start, count.cumsum() - count):
-            raise EchoesError(f"{path} does not fit {INDEX} beside it, so one of them is damaged; {_AGAIN}.")
-        data = np.memmap(path, _ROW, "r", shape=(rows, places))
-    except OSError as error:
-        raise EchoesError(f"{path} cannot be read ({error.strerror}); {_AGAIN}.") from error
+    data = {}
+    for stream in description.streams:
+        if stream.source != source:
+            continue
+        path = tokens / f"{stream.name}{SUFFIX}"
+        try:
+            fits = path.stat().st_size == rows * _row_bytes(stream)
+            if not fits or (count < 1).any() or not np.array_equal(start, count.cumsum() - count):
+                raise EchoesError(f"{path} does not fit {INDEX} beside it, so one of them is damaged; {_AGAIN}.")
+            data[stream.name] = np.memmap(path, _CODE, "r", shape=(rows, stream.positions, stream.depth))
+        except OSError as error:
+            raise EchoesError(f"{path} cannot be read ({error.strerror}); {_AGAIN}.") from error
     return _Rows(data, torch.from_numpy(start)[chosen], torch.from_numpy(count)[chosen])
+
+
+def _row_bytes(stream: Stream) -> int:
+    return stream.positions * stream.depth * _CODE.itemsize
 
 
 class TokenStoreWriter:
@@ -204,28 +234,33 @@ class TokenStoreWriter:
         self._tokens.mkdir(exist_ok=True)
         (self._tokens / DESCRIPTION).unlink(missing_ok=True)
         self._counts = self._committed()
-        self._files: dict[Modality, BinaryIO] = {}
-        for modality, name in DATA.items():
-            self._files[modality] = open(self._tokens / name, "ab")  # noqa: SIM115
-            self._files[modality].truncate(self._bytes(modality, self._counts))
+        self._files: dict[str, BinaryIO] = {}
+        for stream in plan.streams:
+            self._files[stream.name] = open(self._tokens / f"{stream.name}{SUFFIX}", "ab")  # noqa: SIM115
+            self._files[stream.name].truncate(self._bytes(stream, self._counts))
         self._progress = open(self._tokens / PROGRESS, "a", encoding="utf-8")  # noqa: SIM115
-        self._uncommitted: list[tuple[int, int]] = []
+        self._uncommitted: list[tuple[int, ...]] = []
 
     @property
     def done(self) -> int:
         """How many clips are committed."""
         return len(self._counts)
 
-    def append(self, image_tokens: np.ndarray, audio_tokens: np.ndarray) -> None:
-        """Add the next clip: (frames, I) and (windows, A), whole numbers in [0, codes)."""
-        for modality, rows in zip(DATA, (image_tokens, audio_tokens), strict=True):
-            codes, places = self._plan.codes[modality], self._plan.places[modality]
-            if rows.ndim != 2 or rows.shape[1] != places or not len(rows):
-                raise ValueError(f"{modality} tokens must be (rows, {places}), not {rows.shape}")
-            if rows.min() < 0 or rows.max() >= codes:
-                raise ValueError(f"{modality} tokens must lie in [0, {codes})")
-            self._files[modality].write(rows.astype(_ROW).tobytes())
-        self._uncommitted.append((len(image_tokens), len(audio_tokens)))
+    def append(self, tokens: Mapping[str, np.ndarray]) -> None:
+        """Add the next clip: by stream (rows, P, Q), whole numbers in [0, codes), as many rows for all of a source."""
+        counts: dict[str, int] = {}
+        for stream in self._plan.streams:
+            rows = tokens[stream.name]
+            if rows.ndim != 3 or rows.shape[1:] != (stream.positions, stream.depth) or not len(rows):
+                wanted = f"(rows, {stream.positions}, {stream.depth})"
+                raise ValueError(f"{stream.name} tokens must be {wanted}, not {rows.shape}")
+            if rows.min() < 0 or rows.max() >= stream.codes:
+                raise ValueError(f"{stream.name} tokens must lie in [0, {stream.codes})")
+            if counts.setdefault(stream.source, len(rows)) != len(rows):
+                raise ValueError(f"{stream.name} tokens must have {counts[stream.source]} rows, as its source has")
+        for stream in self._plan.streams:
+            self._files[stream.name].write(tokens[stream.name].astype(_CODE).tobytes())
+        self._uncommitted.append(tuple(counts.values()))
 
     def commit(self) -> None:
         """Make sure that what was appended survives."""
@@ -247,11 +282,12 @@ class TokenStoreWriter:
         """
         self.commit()
         self.close()
-        counts = np.array(self._counts, np.int64).reshape(-1, len(DATA))
+        sources = self._plan.sources
+        counts = np.array(self._counts, np.int64).reshape(-1, len(sources))
         index: dict[str, np.ndarray] = {"split": splits.astype(np.uint8), "group": groups.astype(np.int64)}
-        for column, modality in enumerate(DATA):
+        for column, source in enumerate(sources):
             count = np.ascontiguousarray(counts[:, column])
-            index |= {f"{modality}_count": count, f"{modality}_start": count.cumsum() - count}
+            index |= {f"{source}_count": count, f"{source}_start": count.cumsum() - count}
         write_bytes(self._tokens / INDEX, save(index))
         (self._tokens / PROGRESS).unlink()
         write_text(self._tokens / DESCRIPTION, self._plan.model_dump_json(indent=2) + "\n")
@@ -261,24 +297,26 @@ class TokenStoreWriter:
             file.close()
         self._progress.close()
 
-    def _committed(self) -> list[tuple[int, int]]:
+    def _committed(self) -> list[tuple[int, ...]]:
         """Rows of each clip that an unfinished store of the same plan holds; a new store's progress is begun."""
         path = self._tokens / PROGRESS
         first = self._plan.model_dump_json()
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
         whole = [line for line in lines if line.endswith("\n")]
-        counts = [(image, audio) for line in whole[1:] for image, audio in json.loads(line)]
+        counts = [tuple(clip) for line in whole[1:] for clip in json.loads(line)]
         if not whole or whole[0] != first + "\n" or not self._holds(counts):
             whole, counts = [first + "\n"], []
         write_text(path, "".join(whole))
         return counts
 
-    def _holds(self, counts: list[tuple[int, int]]) -> bool:
+    def _holds(self, counts: Sequence[tuple[int, ...]]) -> bool:
         """Whether the files are as long as the clips say; a file system may lose what it promised to keep."""
-        paths = [self._tokens / name for name in DATA.values()]
-        needed = [self._bytes(modality, counts) for modality in DATA]
-        return all(path.is_file() and path.stat().st_size >= size for path, size in zip(paths, needed, strict=True))
+        for stream in self._plan.streams:
+            path = self._tokens / f"{stream.name}{SUFFIX}"
+            if not path.is_file() or path.stat().st_size < self._bytes(stream, counts):
+                return False
+        return True
 
-    def _bytes(self, modality: Modality, counts: list[tuple[int, int]]) -> int:
-        rows = sum(count[list(DATA).index(modality)] for count in counts)
-        return rows * self._plan.places[modality] * _ROW.itemsize
+    def _bytes(self, stream: Stream, counts: Sequence[tuple[int, ...]]) -> int:
+        column = self._plan.sources.index(stream.source)
+        return sum(clip[column] for clip in counts) * _row_bytes(stream)

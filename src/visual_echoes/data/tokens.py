@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from visual_echoes.codec import to_sequence
 from visual_echoes.data.sources import Source
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path
@@ -112,20 +113,30 @@ class _Partners:
     starts: Tensor
 
 
+Encode = Callable[[Tensor], Tensor]  # items as a source gives them, to tokens of a stream, int64 (B, P, Q)
+
+
+def grid_encoder(tokenizer: Tokenizer, depth: int) -> Encode:
+    """What makes the tokens of a stream of so many codes a position, of images or mels in [-1, 1]."""
+    return lambda x_BCHW: to_sequence(tokenizer.encode_unit(x_BCHW), depth)
+
+
 @torch.inference_mode()
 def encode_all(
-    model: Tokenizer, source: Source, copies: int, seed: int, report: Callable[[int], None] | None = None
-) -> Tensor:
-    """Tokens of every item of a source, int16 (copies * items, P, Q).
+    encoders: Mapping[str, Encode], source: Source, copies: int, seed: int, report: Callable[[int], None] | None = None
+) -> dict[str, Tensor]:
+    """Tokens of every item of a source, by stream, int16 (copies * items, P, Q).
 
-    The first copy is the item as it is; further copies are varied at random as in tokenizer training.
+    The first copy is the item as it is; further copies are varied at random as in tokenizer training. All streams are
+    of the same copies.
     """
     generator = torch.Generator().manual_seed(seed)
-    rows = []
+    rows: dict[str, list[Tensor]] = {name: [] for name in encoders}
     for copy in range(copies):
         for index_B in torch.arange(len(source)).split(ENCODE_BATCH):
             x_BCHW = source.take(index_B, generator if copy else None)
-            rows.append(model.encode_unit(x_BCHW).flatten(1)[..., None].to(torch.int16))
+            for name, encode in encoders.items():
+                rows[name].append(encode(x_BCHW).to(torch.int16))
             if report is not None:
                 report(len(index_B))
-    return torch.cat(rows)
+    return {name: torch.cat(parts) for name, parts in rows.items()}

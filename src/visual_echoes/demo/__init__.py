@@ -23,14 +23,15 @@ from visual_echoes.provenance.mark import SOFTWARE
 PAGE = "index.html"
 PAIRS = 10
 
-_SOUND, _PICTURE, _PAIR, _ROUND_TRIP = "sound-of-picture-{}", "picture-of-sound-{}", "pair-{}", "round-trip-{}"
+# Names of the files of an item, without suffix.
+_SOUND, _IMAGE, _PAIR, _ROUND_TRIP = "sound-of-image-{}", "image-of-sound-{}", "pair-{}", "round-trip-{}"
 
 
 def demo_files(examples: Examples) -> list[str]:
     """Names of the files that `make_demo` writes for a model with these examples, the page last."""
     names = [
         *(_SOUND.format(item) + suffix for item in examples.items for suffix in (".wav", ".mp4")),
-        *(_PICTURE.format(item) + suffix for item in examples.items for suffix in (".png", ".mp4")),
+        *(_IMAGE.format(item) + suffix for item in examples.items for suffix in (".png", ".mp4")),
         *(_PAIR.format(number) + suffix for number in range(1, PAIRS + 1) for suffix in (".png", ".wav", ".mp4")),
         *(_ROUND_TRIP.format(item) + suffix for item in examples.round_trips for suffix in (".png", ".wav")),
     ]
@@ -77,7 +78,7 @@ def _given_sound(examples: Examples, item: str, mel: np.ndarray) -> View:
 
 
 def _sounds_of_images(echoes: VisualEchoes, examples: Examples, output: Path, seed: int) -> Section:
-    result = echoes.image_to_audio([examples.file(item, ".png") for item in examples.items], seed=seed)
+    result = echoes.image_to_audio([examples.file(item, ".png") for item in examples.items], seed=seed, confidence=True)
     assert result.mels is not None
     cards = []
     for row, (item, words) in enumerate(examples.items.items()):
@@ -85,22 +86,22 @@ def _sounds_of_images(echoes: VisualEchoes, examples: Examples, output: Path, se
         wav, _ = export_item(echoes.model, result, row, stem, (".wav", ".mp4"), **details)
         sound = View(f"sound for a {examples.image_of(item)}", False, wav.read_bytes(), result.mels[row])
         cards.append(Card(f"Image of {words}", [_given_image(examples, item), sound], _note(result, row)))
-    text = f"{examples.pictures.capitalize()} the model has never seen."
+    text = f"{examples.images.capitalize()} the model has never seen."
     return Section("sounds", "An image makes its sound", text, cards)
 
 
 def _images_of_sounds(echoes: VisualEchoes, examples: Examples, output: Path, seed: int) -> Section:
-    result = echoes.audio_to_image([examples.file(item, ".wav") for item in examples.items], seed=seed)
+    result = echoes.audio_to_image([examples.file(item, ".wav") for item in examples.items], seed=seed, confidence=True)
     assert result.mels is not None
     cards = []
     for row, (item, words) in enumerate(examples.items.items()):
-        stem, details = output / _PICTURE.format(item), {"task": "picture", "source": f"{item}.wav"}
+        stem, details = output / _IMAGE.format(item), {"task": "picture", "source": f"{item}.wav"}
         png, _ = export_item(echoes.model, result, row, stem, (".png", ".mp4"), **details)
-        picture = View(f"image for a {examples.sound_of(item)}", False, png.read_bytes())
-        views = [_given_sound(examples, item, result.mels[row]), picture]
+        image = View(f"image for a {examples.sound_of(item)}", False, png.read_bytes())
+        views = [_given_sound(examples, item, result.mels[row]), image]
         cards.append(Card(f"Sound of {words}", views, _note(result, row)))
     text = f"{examples.sounds.capitalize()} the model has never heard."
-    return Section("pictures", "A sound makes its image", text, cards)
+    return Section("images", "A sound makes its image", text, cards)
 
 
 def _pairs(echoes: VisualEchoes, examples: Examples, output: Path, seed: int) -> Section:
@@ -120,8 +121,8 @@ def _pairs(echoes: VisualEchoes, examples: Examples, output: Path, seed: int) ->
 
 
 def _round_trips(echoes: VisualEchoes, examples: Examples, output: Path, seed: int) -> Section:
-    pictures, sounds = ([examples.file(item, suffix) for item in examples.round_trips] for suffix in (".png", ".wav"))
-    result = echoes.reconstruct(pictures, sounds)
+    images, sounds = ([examples.file(item, suffix) for item in examples.round_trips] for suffix in (".png", ".wav"))
+    result = echoes.reconstruct(images, sounds)
     given = echoes.codec.mels(np.stack([sound_array(sound, echoes.layout) for sound in sounds])).cpu().numpy()
     assert result.images is not None
     assert result.audio is not None
@@ -132,7 +133,7 @@ def _round_trips(echoes: VisualEchoes, examples: Examples, output: Path, seed: i
             echoes.model, result, row, output / _ROUND_TRIP.format(item), (".png", ".wav"), task="reconstruct"
         )
         figures = (
-            f"image {psnr(image_array(pictures[row], echoes.layout), result.images[row]):.1f} dB PSNR",
+            f"image {psnr(image_array(images[row], echoes.layout), result.images[row]):.1f} dB PSNR",
             f"log-mel off by {log_mel_l1(given[row], result.audio[row], echoes.layout):.3f} of its range",
         )
         views = [

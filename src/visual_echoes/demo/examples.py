@@ -30,9 +30,9 @@ class Examples:
 
     folder: str
     items: Mapping[str, str]
-    picture: str
+    image: str
     sound: str
-    pictures: str
+    images: str
     sounds: str
     both: str
     origin: str
@@ -44,7 +44,7 @@ class Examples:
 
     def image_of(self, item: str) -> str:
         """As in "handwritten 3"."""
-        return self.picture.format(self.items[item])
+        return self.image.format(self.items[item])
 
     def sound_of(self, item: str) -> str:
         """As in "spoken 3"."""
@@ -55,9 +55,9 @@ EXAMPLES = {
     "digits": Examples(
         folder="examples/digits",
         items={digit: digit for digit in GROUPS},
-        picture="handwritten {}",
+        image="handwritten {}",
         sound="spoken {}",
-        pictures="handwritten digits",
+        images="handwritten digits",
         sounds="spoken digits",
         both="digits",
         origin="handwritten digits from MNIST, spoken digits from the Free Spoken Digit Dataset (CC BY-SA 4.0)",
@@ -73,9 +73,9 @@ EXAMPLES = {
             "dog": "a dog",
             "frog": "a frog",
         },
-        picture="photograph of {}",
+        image="photograph of {}",
         sound="recording of {}",
-        pictures="photographs",
+        images="photographs",
         sounds="recordings",
         both="photographs and recordings",
         origin="photographs from CIFAR-10 (Krizhevsky 2009; published for research, no licence stated), recordings "

@@ -22,8 +22,8 @@ class View:
     Attributes:
         name: what it is, in a few words, for those who cannot see it.
         given: it went in, rather than came out.
-        content: a PNG or WAV file.
-        mel: log-mel (bands, frames) in [0, 1] of a sound; None for a image.
+        content: a PNG or WAV file; empty for a sound without a player.
+        mel: log-mel (bands, frames) in [0, 1] of a sound; None for an image.
     """
 
     name: str
@@ -69,36 +69,41 @@ def _section(section: Section) -> str:
 <section id="{anchor}" aria-labelledby="{anchor}-title">
 <h2 id="{anchor}-title">{escape(section.title)}</h2>
 <p>{escape(section.text)}</p>
-<ul class="grid">{"".join(_card(card) for card in section.cards)}</ul>
+<ul class="grid">{"".join(map(card, section.cards))}</ul>
 </section>"""
 
 
-def _card(card: Card) -> str:
-    figures = "".join(_figure(view) for view in card.views)
-    sounds = [view for view in card.views if view.mel is not None]
+def card(content: Card, links: str = "") -> str:
+    """A card as HTML, with links (HTML) above its note."""
+    figures = "".join(map(_figure, content.views))
+    sounds = [view for view in content.views if view.mel is not None and view.content]
     players = "".join(_player(view, labelled=len(sounds) > 1) for view in sounds)
-    wide = " wide" if len(card.views) > 2 else ""
+    wide = " wide" if len(content.views) > 2 else ""
     return f"""
 <li class="card{wide}">
-<h3>{escape(card.title)}</h3>
+<h3>{escape(content.title)}</h3>
 <div class="views">{figures}</div>
-<div class="players">{players}</div>
-<p class="note">{escape(card.note)}</p>
+<div class="players">{players}</div>{links}
+<p class="note">{escape(content.note)}</p>
 </li>"""
 
 
 def _figure(view: View) -> str:
-    if view.mel is None:
-        kind, shape, alt, content = "picture", "picture", view.name, view.content
-    else:
-        kind, shape, alt = "sound", "spectrogram", f"Mel spectrogram: {view.name}"
-        content = png_bytes(spectrogram(view.mel))
-    source = data_uri("image/png", content)
+    kind = "image" if view.mel is None else "sound"
     return f"""
 <figure class="{_state(view)}">
-<img class="{shape}" src="{source}" alt="{escape(alt)}">
+{image_tag(view)}
 <figcaption><span class="state">{_state(view)}</span> {kind}</figcaption>
 </figure>"""
+
+
+def image_tag(view: View) -> str:
+    """An image, or a sound's spectrogram, as HTML."""
+    if view.mel is None:
+        kind, alt, content = "image", view.name, view.content
+    else:
+        kind, alt, content = "spectrogram", f"Mel spectrogram: {view.name}", png_bytes(spectrogram(view.mel))
+    return f'<img class="{kind}" src="{data_uri("image/png", content)}" alt="{escape(alt)}">'
 
 
 def _player(view: View, labelled: bool) -> str:
@@ -199,7 +204,7 @@ nav a:hover { border-color: var(--made); color: var(--made); }
 }
 figure { margin: 0; min-width: 0; }
 img { display: block; width: 100%; aspect-ratio: 1; border-radius: 0.5rem; background: #07072a; }
-img.picture { object-fit: contain; image-rendering: pixelated; }
+img.image { object-fit: contain; image-rendering: pixelated; }
 figcaption { margin-top: 0.4rem; font-size: 0.82rem; line-height: 1.35; color: var(--soft); }
 .state { display: inline-block; margin-bottom: 0.2rem; padding: 0 0.45em; border-radius: 0.35em; font-weight: 600; }
 .made .state { background: var(--made-ground); color: var(--made); }

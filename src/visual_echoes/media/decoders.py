@@ -20,10 +20,17 @@ from av.packet import Packet
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
-from visual_echoes.media import streams
+from visual_echoes.media import tracks
 from visual_echoes.media.ogg import MAGIC, read_links
-from visual_echoes.media.parts import part_of
-from visual_echoes.media.sources import check_length, open_container, seconds_in_file, time_in_stream
+from visual_echoes.media.sources import (
+    MAX_VIDEO_BYTES,
+    check_length,
+    open_container,
+    open_source,
+    part_of,
+    seconds_in_file,
+    time_in_stream,
+)
 from visual_echoes.media.wav import is_wav, wav_samples
 
 _BLOCK = 1 << 16  # samples decoded at a time
@@ -78,7 +85,7 @@ class SoundPart(NamedTuple):
         if self.counted:
             with soundfile.SoundFile(self.file) as file:
                 return file.frames / file.samplerate
-        return streams.track_ends(path, self.file).sound or 0.0
+        return tracks.track_ends(path, self.file).sound or 0.0
 
 
 def sound_parts(path: StrPath, file: BinaryIO) -> list[SoundPart]:
@@ -90,8 +97,7 @@ def sound_parts(path: StrPath, file: BinaryIO) -> list[SoundPart]:
     head = file.read(_HEAD)
     file.seek(0)
     if is_wav(head):
-        samples = wav_samples(path, file)
-        return [SoundPart(samples.file, samples.counted)]
+        return [SoundPart(*wav_samples(path, file))]
     if not head.startswith(MAGIC):
         return [SoundPart(file, False)]
     parts = []
@@ -101,6 +107,19 @@ def sound_parts(path: StrPath, file: BinaryIO) -> list[SoundPart]:
         part.seek(0)
         parts.append(SoundPart(part, is_vorbis and link.whole))
     return parts
+
+
+def read_tracks(path: StrPath) -> tracks.Tracks:
+    """Pass over all packets of a video or a sound without decoding any; of some sounds the header is known to be true.
+
+    Raises:
+        EchoesError: the file cannot be read, is damaged, or is much shorter than its header promises.
+    """
+    with open_source(path, MAX_VIDEO_BYTES, "a video or a sound") as file:
+        parts = sound_parts(path, file)
+        if len(parts) == 1 and not parts[0].counted:
+            return tracks.track_ends(path, parts[0].file)
+        return tracks.Tracks(None, sum(part.seconds(path) for part in parts))
 
 
 @contextmanager
@@ -162,10 +181,10 @@ def _open_stream(
     path: StrPath, source: BinaryIO, start: float | None, begin: float, lost: list[Lost]
 ) -> Iterator[Sound]:
     with open_container(source) as container:
-        decoder = _Decoder(path, container, streams.sound_track(path, source, container), begin, lost)
+        decoder = _Decoder(path, container, tracks.sound_track(path, source, container), begin, lost)
         promised = 0.0
         if start is None:
-            promised = streams.promised_end(source, container, decoder.track)
+            promised = tracks.promised_end(source, container, decoder.track)
         first = decoder.seek(start or 0.0)
         blocks = decoder.blocks(first, promised)
         yield Sound(first.sample_rate, first.layout.nb_channels, promised, begin + decoder.start, blocks, lost)
@@ -201,7 +220,7 @@ class _Decoder:
     def blocks(self, first: av.AudioFrame, promised: float) -> Iterator[np.ndarray]:
         """The samples from the first frame on, with silence where there are none; checks the promised end."""
         rate = first.sample_rate
-        to_float, timed = _ToFloat(), streams.has_times(self._container)
+        to_float, timed = _ToFloat(), tracks.has_times(self._container)
         clock, decoded = self.start * rate, 0  # samples after the start of the container, of frames so far
         for frame in chain([first], self._frames):
             if frame.sample_rate != rate:
@@ -214,8 +233,8 @@ class _Decoder:
             elif hole > (_HOLE * rate if self._damaged_at is None else 0):
                 self._lose(due / rate, (due + hole) / rate)
                 decoded += hole
-                for size in _sizes(hole):
-                    yield np.zeros((size, frame.layout.nb_channels), np.float32)
+                for first_lost in range(0, hole, _BLOCK):
+                    yield np.zeros((min(_BLOCK, hole - first_lost), frame.layout.nb_channels), np.float32)
             self._damaged_at = None
             block = to_float(frame)
             decoded += len(block)
@@ -239,12 +258,12 @@ class _Decoder:
         return first
 
     def _decoded(self) -> Iterator[av.AudioFrame]:
-        matroska = streams.is_matroska(self._container)
-        for packet in streams.packets_of(self._container, *(() if matroska else (self.track,))):
-            self._end = max(self._end, streams.end_of(self._container, packet))
+        matroska = tracks.is_matroska(self._container)
+        for packet in tracks.packets_of(self._container, *(() if matroska else (self.track,))):
+            self._end = max(self._end, tracks.end_of(self._container, packet))
             if packet.stream_index != self.track.index:
                 continue
-            frames = streams.frames_in(packet)
+            frames = tracks.frames_in(packet)
             if frames is not None:
                 yield from frames
             elif self._damaged_at is None and not bytes(packet).startswith(_TAGS):
@@ -255,7 +274,7 @@ class _Decoder:
         return seconds_in_file(self._container, self.track, timed.pts)
 
     def _lose(self, start: float, end: float) -> None:
-        damaged = self._damaged_at is not None or not streams.may_have_holes(self._container)
+        damaged = self._damaged_at is not None or not tracks.may_have_holes(self._container)
         self._lost.append(Lost(self._begin + start, self._begin + end, damaged))
 
 
@@ -271,12 +290,6 @@ class _ToFloat:
         resampler = self._resamplers.setdefault(kind, av.AudioResampler(format="flt"))
         parts = [part.to_ndarray().reshape(part.samples, -1) for part in resampler.resample(frame)]
         return np.concatenate(parts) if parts else np.zeros((0, frame.layout.nb_channels), np.float32)
-
-
-def _sizes(samples: int) -> Iterator[int]:
-    """A number of samples in blocks."""
-    for first in range(0, samples, _BLOCK):
-        yield min(_BLOCK, samples - first)
 
 
 def _other_rate(path: StrPath) -> EchoesError:

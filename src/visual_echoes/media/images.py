@@ -7,20 +7,21 @@ name. How an image becomes pixels is `pixels.flat_image`'s matter.
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import BinaryIO
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError, features
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image, PngImagePlugin, UnidentifiedImageError, features
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath, write_bytes
 from visual_echoes.media.kinds import image_format, media_kind
 from visual_echoes.media.pixels import flat_image
-from visual_echoes.media.png_texts import without_large_texts
 from visual_echoes.media.sources import open_source
 from visual_echoes.media.videos import read_frames
 
@@ -35,8 +36,16 @@ _XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <rdf:Description rdf:about="" xmlns:ext="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" ext:DigitalSourceType={}/>
 </rdf:RDF></x:xmpmeta>
 <?xpacket end="r"?>"""
+
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
 _KIND = "an image (PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF)"
+
+# What Pillow refuses a whole PNG for: texts of more than a megabyte.
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CHUNK_HEADER, _CHUNK_CRC = 8, 4  # bytes of a chunk beside its content
+_TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
+_PROFILE_CHUNK = b"iCCP"  # a text to Pillow, as it is compressed too
+_MOST_TEXT_CHUNKS = PngImagePlugin.MAX_TEXT_MEMORY // PngImagePlugin.MAX_TEXT_CHUNK
 
 
 def read_image(path: StrPath) -> Image.Image:
@@ -73,6 +82,11 @@ def fit_image(image: Image.Image, size: int, channels: int) -> np.ndarray:
     return np.array(square).reshape(size, size, channels)
 
 
+def whole_image(image: Image.Image, side: int) -> np.ndarray:
+    """The whole image, squeezed into a square: uint8 (side, side, 3)."""
+    return np.array(image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0))
+
+
 def write_png(path: StrPath, pixels: np.ndarray, metadata: Mapping[str, str]) -> None:
     """Write uint8 pixels (H, W, 1 or 3) as PNG, with one international text chunk for each metadata key.
 
@@ -83,7 +97,7 @@ def write_png(path: StrPath, pixels: np.ndarray, metadata: Mapping[str, str]) ->
         EchoesError: the file cannot be written.
     """
     check_pixels(pixels)
-    text = PngInfo()
+    text = PngImagePlugin.PngInfo()
     for key, value in metadata.items():
         if not (key.isascii() and 1 <= len(key) <= 79):
             raise ValueError(f"{key!r} is no PNG keyword: it needs 1 to 79 ASCII characters")
@@ -108,7 +122,7 @@ def _open_image(path: StrPath, formats: tuple[str, ...]) -> Iterator[Image.Image
     with open_source(path, MAX_IMAGE_BYTES, _KIND) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of sizes that are refused here, and of broken tags
         try:
-            image = Image.open(without_large_texts(file), formats=formats)
+            image = Image.open(_without_large_texts(file), formats=formats)
         except Image.DecompressionBombError as error:
             raise _too_large(path) from error
         except UnidentifiedImageError as error:
@@ -148,3 +162,50 @@ def check_pixels(pixels: np.ndarray) -> None:
     """Raise ValueError unless `pixels` is uint8 (H, W, 1 or 3) with at least one pixel."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.size == 0:
         raise ValueError(f"pixels must be uint8 (H, W, 1 or 3), not {pixels.dtype} {pixels.shape}")
+
+
+def _without_large_texts(file: BinaryIO) -> BinaryIO:
+    """`file` at its start if it is no PNG or has no such text; a copy in memory without them otherwise.
+
+    At most `PngImagePlugin.MAX_TEXT_CHUNK` bytes of each text are decompressed to find out, and of a limited number.
+    """
+    file.seek(0)
+    cut = _large_texts(file) if file.read(len(_PNG_SIGNATURE)) == _PNG_SIGNATURE else []
+    file.seek(0)
+    if not cut:
+        return file
+    content = memoryview(file.read())
+    starts, ends = [0, *(end for _, end in cut)], [*(start for start, _ in cut), len(content)]
+    return io.BytesIO(b"".join(content[start:end] for start, end in zip(starts, ends, strict=True)))
+
+
+def _large_texts(file: BinaryIO) -> list[tuple[int, int]]:
+    """Where chunks lie that are to be left out: start and end of each."""
+    cut = []
+    position, texts, profiles = len(_PNG_SIGNATURE), 0, 0
+    while len(header := file.read(_CHUNK_HEADER)) == _CHUNK_HEADER:
+        length, kind = struct.unpack(">I4s", header)
+        end = position + _CHUNK_HEADER + length + _CHUNK_CRC
+        if kind in _TEXT_CHUNKS or kind == _PROFILE_CHUNK:
+            texts, profiles = texts + (kind in _TEXT_CHUNKS), profiles + (kind == _PROFILE_CHUNK)
+            if texts > _MOST_TEXT_CHUNKS or profiles > 1 or _is_large(kind, file.read(length)):
+                cut.append((position, end))
+        position = end
+        file.seek(position)
+    return cut
+
+
+def _is_large(kind: bytes, content: bytes) -> bool:
+    _, _, rest = content.partition(b"\0")
+    if kind == b"iTXt" and rest[:1] == b"\1":
+        *_, packed = rest[2:].split(b"\0", 2)
+    elif kind in (b"zTXt", _PROFILE_CHUNK):
+        packed = rest[1:]
+    else:
+        return len(content) > PngImagePlugin.MAX_TEXT_CHUNK
+    unpacker = zlib.decompressobj()
+    try:
+        unpacker.decompress(packed, PngImagePlugin.MAX_TEXT_CHUNK)
+    except zlib.error:
+        return True
+    return bool(unpacker.unconsumed_tail)

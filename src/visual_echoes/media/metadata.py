@@ -1,12 +1,18 @@
-"""Reading back what the writers stored beside the content."""
+"""The text that the writers store beside the content, and reading it back.
+
+A PNG has a text for every key; other containers offer a single comment field, which holds all of it as a line of JSON.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 from visual_echoes.files import StrPath
-from visual_echoes.media.comments import decode_comment
 from visual_echoes.media.images import read_png_metadata
 from visual_echoes.media.sources import MAX_VIDEO_BYTES, open_container, open_source
 
+SOFTWARE = "Visual Echoes"
 _KIND = "a media file"
 
 
@@ -42,3 +48,19 @@ def _read_comment(path: StrPath) -> dict[str, str]:
     with open_source(path, MAX_VIDEO_BYTES, _KIND) as file, open_container(file) as container:
         comment = container.metadata.get("comment", "")
     return decode_comment(comment.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+
+
+def encode_comment(metadata: Mapping[str, str]) -> str:
+    """The mapping as ASCII JSON."""
+    return json.dumps(dict(metadata))
+
+
+def decode_comment(comment: str | None) -> dict[str, str]:
+    """The mapping that `encode_comment` wrote; empty for anything else."""
+    try:
+        metadata = json.loads(comment or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        return {}
+    return metadata

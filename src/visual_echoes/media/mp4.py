@@ -15,8 +15,8 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from visual_echoes.files import StrPath, write_bytes
-from visual_echoes.media.comments import encode_comment
 from visual_echoes.media.images import check_pixels
+from visual_echoes.media.metadata import encode_comment
 from visual_echoes.media.sounds import check_wave
 
 _MIN_SIDE = 256  # pixels
@@ -43,16 +43,16 @@ def write_mp4(
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         container.metadata["comment"] = encode_comment(metadata)
-        picture = _enlarged(pixels)
+        image = _enlarged(pixels)
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         video = container.add_stream(codec, rate=_FRAME_RATE)
         assert isinstance(video, VideoStream)
-        video.height, video.width = picture.shape[:2]
+        video.height, video.width = image.shape[:2]
         video.pix_fmt = "yuv420p"
         audio = container.add_stream("aac", rate=_SAMPLE_RATE, layout="mono")
         audio.bit_rate = _SOUND_BITS
         frames = math.ceil(len(wave) / sample_rate * _FRAME_RATE)
-        packets = [*_still(video, picture, frames), *_sound(audio, wave, sample_rate)]
+        packets = [*_still(video, image, frames), *_sound(audio, wave, sample_rate)]
         container.mux(sorted(packets, key=_decoding_time))
     write_bytes(path, buffer.getvalue())
 
@@ -67,8 +67,8 @@ def _enlarged(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rgb.repeat(factor, axis=0).repeat(factor, axis=1))
 
 
-def _still(stream: VideoStream, picture: np.ndarray, frames: int) -> Iterator[Packet[Any]]:
-    frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+def _still(stream: VideoStream, image: np.ndarray, frames: int) -> Iterator[Packet[Any]]:
+    frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
     frame.time_base = Fraction(1, _FRAME_RATE)
     for index in range(frames):
         frame.pts = index

@@ -20,8 +20,8 @@ import soundfile
 
 from visual_echoes.errors import EchoesError, note
 from visual_echoes.files import StrPath, write_bytes
-from visual_echoes.media.comments import SOFTWARE, encode_comment
 from visual_echoes.media.decoders import Sound, open_sound
+from visual_echoes.media.metadata import SOFTWARE, encode_comment
 from visual_echoes.media.sources import KEPT, MAX_VIDEO_BYTES, VIDEO_SUFFIXES, open_source
 
 MAX_AUDIO_BYTES = 512 * 1024**2

@@ -3,15 +3,20 @@
 They are found in two passes: one over the packets, which gives the time of every frame without decoding any,
 and one that seeks to the keyframe before each wanted frame and decodes from there. Of a long video only the
 part around the wanted times is passed over.
+
+A decoded frame becomes an image as players show it: upright, with square pixels, in the range and matrix of colours
+that the file names; without any they are BT.601 in limited range, as for libswscale.
 """
 
 from __future__ import annotations
 
 import math
+import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 import av
 from av import VideoFrame
@@ -21,12 +26,27 @@ from PIL import Image
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
-from visual_echoes.media.frames import frame_image, shown_size
+from visual_echoes.media.pixels import flat_image
 from visual_echoes.media.sources import MAX_VIDEO_BYTES, open_container, open_source, time_in_stream
-from visual_echoes.media.streams import frames_of, video_track
+from visual_echoes.media.tracks import frames_of, video_track
 
 MAX_FRAME_PIXELS = 40_000_000  # a little more than 8K
 MAX_FRAMES = 2_000_000  # nine hours at 60 frames a second
+
+MOST_STRETCHED = 16  # a pixel wider or higher than that many times its other side is a broken header's
+NEARLY_SQUARE = 0.01  # how far a pixel's width may be from its height, as a share of it
+
+_MATRIX = "=9i"  # AV_FRAME_DATA_DISPLAYMATRIX: three rows of three numbers (libavutil/display.h)
+_Turn = Image.Transpose
+_TURNS = {
+    (False, True, False): _Turn.FLIP_LEFT_RIGHT,
+    (False, False, True): _Turn.FLIP_TOP_BOTTOM,
+    (False, True, True): _Turn.ROTATE_180,
+    (True, False, False): _Turn.TRANSPOSE,
+    (True, True, False): _Turn.ROTATE_270,
+    (True, False, True): _Turn.ROTATE_90,
+    (True, True, True): _Turn.TRANSVERSE,
+}  # what a matrix does: rows become columns, then left and right, top and bottom are exchanged
 
 _KIND = "a video (MP4, MOV, MKV, WebM or AVI)"
 
@@ -151,8 +171,8 @@ def _decode_at(
             frame = following
         if frame is None:
             raise _no_frame(path)
-        _check_pixels(path, math.prod(shown_size(frame, aspect)))
-        yield frame_image(frame, aspect)
+        _check_pixels(path, math.prod(_shown_size(frame, aspect)))
+        yield _frame_image(frame, aspect)
 
 
 def _last_until(times: list[int], time: int) -> int:
@@ -172,3 +192,53 @@ def _check_pixels(path: StrPath, pixels: int) -> None:
 
 def _no_frame(path: StrPath) -> EchoesError:
     return EchoesError(f"{path} holds no frame that can be decoded; export the video again.")
+
+
+def _frame_image(frame: VideoFrame, pixel_aspect: Fraction | None) -> Image.Image:
+    """The frame as "RGB" with square pixels, upright, transparent parts over black.
+
+    Args:
+        pixel_aspect: width of a pixel divided by its height; None for unknown.
+    """
+    if any(component.is_alpha for component in frame.format.components):
+        image = flat_image(Image.fromarray(frame.to_ndarray(format="rgba")))
+    else:
+        image = Image.fromarray(frame.to_ndarray(format="rgb24"))
+    size = _shown_size(frame, pixel_aspect)
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    turn = _turn(frame)
+    return image if turn is None else image.transpose(turn)
+
+
+def _shown_size(frame: VideoFrame, pixel_aspect: Fraction | None) -> tuple[int, int]:
+    """Width and height of the frame before it is turned, the shorter side of its pixels stretched to the longer one.
+
+    Pixels that are nearly square stay as they are: encoders that round a size to even numbers make them so.
+    """
+    aspect = float(pixel_aspect or 1)
+    if max(aspect, 1 / aspect) > MOST_STRETCHED or abs(aspect - 1) < NEARLY_SQUARE:
+        return frame.width, frame.height
+    return round(frame.width * max(1.0, aspect)), round(frame.height * max(1.0, 1 / aspect))
+
+
+def _turn(frame: VideoFrame) -> Image.Transpose | None:
+    """What turns the frame upright, mirrors included; an angle between right ones counts as the nearest of them."""
+    a, b, c, d = _matrix(frame)
+    if math.hypot(a, d) >= math.hypot(b, c):
+        return _TURNS.get((False, a < 0, d < 0))
+    return _TURNS[True, c < 0, b < 0]
+
+
+def _matrix(frame: VideoFrame) -> tuple[float, float, float, float]:
+    """a, b, c, d of the display matrix: a pixel at (x, y) is shown at (a x + c y, b x + d y), with y downwards."""
+    try:
+        side_data: Any = frame.side_data  # PyAV's annotation knows motion vectors only
+        data = bytes(side_data["DISPLAYMATRIX"])
+    except KeyError:
+        return 1, 0, 0, 1
+    except ValueError:  # PyAV does not know every kind of side data; of the matrix it then still gives the angle
+        angle = math.radians(frame.rotation)  # counterclockwise
+        return math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle)
+    a, b, _, c, d, *_ = struct.unpack(_MATRIX, data)
+    return a, b, c, d

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from visual_echoes.files import StrPath
-from visual_echoes.media.parts import part_of
-from visual_echoes.media.sources import check_length
+from visual_echoes.media.sources import check_length, part_of
 
 _STREAMED = 0x7FFF0000  # programs that write to a pipe promise this size or more
 _MAX_CHUNKS = 1000
@@ -23,18 +22,6 @@ _PLAIN = (1, 3, 6, 7)  # formats whose samples are all of one size: integers, fl
 _COUNTED = (*_PLAIN, 2, 0x11)  # also ADPCM, in blocks of one size
 _EXTENSIBLE = 0xFFFE  # the format is told further behind
 _UNSIZED = 0.1  # of the sized samples: what is more than that behind them, and no chunk, are samples too
-
-
-class Samples(NamedTuple):
-    """The samples of a WAV file.
-
-    Attributes:
-        file: they alone with a header that is true.
-        counted: whether they are of a format that is known to the sample, not coded as in MP3.
-    """
-
-    file: BinaryIO
-    counted: bool
 
 
 class _Chunk(NamedTuple):
@@ -48,8 +35,8 @@ def is_wav(head: bytes) -> bool:
     return head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE"
 
 
-def wav_samples(path: StrPath, file: BinaryIO) -> Samples:
-    """Find the samples of a WAV file.
+def wav_samples(path: StrPath, file: BinaryIO) -> tuple[BinaryIO, bool]:
+    """The samples of a WAV file with a header that is true, and whether their format counts them, as MP3 does not.
 
     Raises:
         EchoesError: the file ends before nine tenths of them.
@@ -59,7 +46,7 @@ def wav_samples(path: StrPath, file: BinaryIO) -> Samples:
     data, form = chunks.get(b"data"), chunks.get(b"fmt ")
     if data is None or form is None:
         file.seek(0)
-        return Samples(file, True)  # for the decoder to say what it thinks of it
+        return file, True  # for the decoder to say what it thinks of it
     layout = _content(file, form)
     tag = _number(layout, 24, 2) if _number(layout, 0, 2) == _EXTENSIBLE else _number(layout, 0, 2)
     rate = _number(layout, 4, 4) * _number(layout, 12, 2) if tag in _PLAIN else _number(layout, 8, 4)  # bytes a second
@@ -72,7 +59,7 @@ def wav_samples(path: StrPath, file: BinaryIO) -> Samples:
     header = b"".join(name + len(content).to_bytes(4, "little") + content for name, content in kept)
     header = b"WAVE" + header + b"data" + length.to_bytes(4, "little")
     header = b"RIFF" + (len(header) + length).to_bytes(4, "little") + header
-    return Samples(part_of(file, data.start, data.start + length, header), tag in _COUNTED)
+    return part_of(file, data.start, data.start + length, header), tag in _COUNTED
 
 
 def _chunks(file: BinaryIO, size: int) -> Iterator[_Chunk]:

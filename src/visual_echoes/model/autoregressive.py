@@ -79,25 +79,21 @@ class AutoregressiveSampling(BaseModel):
 
 
 class Cache:
-    """Keys and values of one block at the places it has seen."""
+    """Keys and values of one block at the positions it has seen."""
 
-    def __init__(self, places: int) -> None:
-        self.places, self.seen = places, 0
-        self._keys_BHLd = self._values_BHLd = torch.empty(0)
+    def __init__(self) -> None:
+        self._seen: tuple[Tensor, Tensor] | None = None
 
     def extend(self, k_BHSd: Tensor, v_BHSd: Tensor) -> tuple[Tensor, Tensor]:
-        """Take in the next places; returns keys and values of all places so far."""
-        if not self.seen:
-            shape = (*k_BHSd.shape[:2], self.places, k_BHSd.shape[-1])
-            self._keys_BHLd, self._values_BHLd = k_BHSd.new_empty(shape), v_BHSd.new_empty(shape)
-        start, self.seen = self.seen, self.seen + k_BHSd.shape[2]
-        self._keys_BHLd[:, :, start : self.seen] = k_BHSd
-        self._values_BHLd[:, :, start : self.seen] = v_BHSd
-        return self._keys_BHLd[:, :, : self.seen], self._values_BHLd[:, :, : self.seen]
+        """Take in the next positions; returns keys and values of all so far."""
+        if self._seen is not None:
+            k_BHSd, v_BHSd = (torch.cat(pair, 2) for pair in zip(self._seen, (k_BHSd, v_BHSd), strict=True))
+        self._seen = k_BHSd, v_BHSd
+        return self._seen
 
 
 class CausalBlock(Block):
-    """The paper's model's block, in which a place sees itself and what is before it."""
+    """The paper's model's block, in which a position attends to itself and what is before it."""
 
     def forward(self, x_BSD: Tensor, cache: Cache | None = None) -> Tensor:  # type: ignore[override]
         attention = self.attention
@@ -126,7 +122,7 @@ class AutoregressiveTransformer(nn.Module):
         initialise(self)
 
     def forward(self, tokens: Tokens, to_audio_B: Tensor) -> Tensor:
-        """Features that predict, at each place, the next one (teacher forcing).
+        """Features that predict, at each position, the next token (teacher forcing).
 
         Args:
             tokens: int64 (B, P, 1) by stream.
@@ -143,7 +139,7 @@ class AutoregressiveTransformer(nn.Module):
         return self._features(torch.cat([start_B1D, joint_BLD[:, :-1]], 1))
 
     def logits(self, target: Modality, features_BLD: Tensor) -> Tensor:
-        """Scores of the target's codes at each of its places, (B, T, K), of sequences whose target it is."""
+        """Scores of the target's codes at each of its positions, (B, T, K), of sequences whose target it is."""
         features_BTD = features_BLD[:, -self.config.stream(target).positions :]
         return self._from_reading_order(target, self._scores(target, features_BTD))
 
@@ -164,17 +160,17 @@ class AutoregressiveTransformer(nn.Module):
             generators: one CPU generator per sample; each is advanced by one draw.
         """
         condition = other(target)
-        places = self.config.stream(target).positions
-        uniform_BT = torch.stack([torch.rand(places, generator=generator) for generator in generators])
+        length = self.config.stream(target).positions
+        uniform_BT = torch.stack([torch.rand(length, generator=generator) for generator in generators])
         uniform_BT = uniform_BT.to(condition_BP1.device)
-        caches = [Cache(1 + sum(stream.positions for stream in self.config.streams)) for _ in self.blocks]
+        caches = [Cache() for _ in self.blocks]
         start_B1D = self.start[MODALITIES.index(target)].expand(len(condition_BP1), 1, -1)
         x_BSD = torch.cat([start_B1D, self._embed(condition, condition_BP1[..., 0])], 1)
-        table_TD, drawn = self._places(target), []
-        for place in range(places):
+        positions_TD, drawn = self._positions(target), []
+        for position in range(length):
             logits_BK = self._scores(target, self._features(x_BSD, caches)[:, -1]).float()
-            drawn.append(settings.draw(logits_BK, uniform_BT[:, place]))
-            x_BSD = (self.embeddings[target](drawn[-1]) + table_TD[place])[:, None]
+            drawn.append(settings.draw(logits_BK, uniform_BT[:, position]))
+            x_BSD = (self.embeddings[target](drawn[-1]) + positions_TD[position])[:, None]
         return self._from_reading_order(target, torch.stack(drawn, 1))[..., None]
 
     def _features(self, x_BSD: Tensor, caches: Sequence[Cache] | None = None) -> Tensor:
@@ -187,16 +183,16 @@ class AutoregressiveTransformer(nn.Module):
         return self.heads[modality](features_D, self.embeddings[modality].weight)
 
     def _embed(self, modality: Modality, tokens_BP: Tensor) -> Tensor:
-        """Tokens with their places, in reading order, (B, P, D)."""
-        return self.embeddings[modality](self._to_reading_order(modality, tokens_BP)) + self._places(modality)
+        """Token embeddings with their positions, in reading order, (B, P, D)."""
+        return self.embeddings[modality](self._to_reading_order(modality, tokens_BP)) + self._positions(modality)
 
-    def _places(self, modality: Modality) -> Tensor:
+    def _positions(self, modality: Modality) -> Tensor:
         """Position and modality embeddings in reading order, (P, D)."""
         positions_PD = self._to_reading_order(modality, self.positions.stream(modality)[None])[0]
         return positions_PD + self.positions.modality[MODALITIES.index(modality)]
 
     def _to_reading_order(self, modality: Modality, x_BP: Tensor) -> Tensor:
-        """Values of the places, (B, P, ...), from row-major order."""
+        """Values of the positions, (B, P, ...), from row-major order."""
         if modality == "image":
             return x_BP
         return x_BP.unflatten(1, self.config.stream("audio").shape).transpose(1, 2).flatten(1, 2)

@@ -64,7 +64,7 @@ class Attention(nn.Module):
         return tuple(x_BSE.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4))
 
     def attend(self, q_BHSd: Tensor, k_BHKd: Tensor, v_BHKd: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What each query gathers, (B, S, D); the mask is True where it may look, and broadcasts to (B, H, S, K)."""
+        """What each query gathers, (B, S, D); the mask is True where it may attend, and broadcasts to (B, H, S, K)."""
         dropout = self.dropout if self.training else 0.0
         if q_BHSd.device.type == "cpu" and q_BHSd.dtype == torch.bfloat16:
             # The CPU's fused kernel is three times slower backwards in bfloat16 than two products.

@@ -2,11 +2,11 @@
 
 The condition's information is how far it moves the model's expectations: the Kullback-Leibler divergence of its
 probabilities for the still empty target from those without the condition. A model that takes the condition for nothing
-it knows falls back on what it expects of any. A logistic curve, fitted where a judge tells whether the outcome was what
-was asked for, turns nats into a probability (Platt 1999).
+it knows falls back on what it expects of any. A logistic curve, fitted where a classifier tells whether the outcome was
+what was asked for, turns nats into a probability (Platt 1999).
 
 The curve holds for conditions like those it was fitted on. Two figures tell others from them: how well the model
-foretells one half of the condition's tokens from the other, and how much of the condition its tokenizer loses.
+predicts one half of the condition's tokens from the other, and how much of the condition its tokenizer loses.
 
 Shapes: B batch, P positions of the target, C positions of the condition, K codes.
 """
@@ -36,8 +36,8 @@ FAMILIAR_SHARE = 0.99  # of the conditions that a calibration was fitted on, by 
 class Evidence(NamedTuple):
     """What is known of conditions before anything is made for them, float64 (B,) each."""
 
-    information_B: Tensor  # what they tell about the target, nats per place
-    surprise_B: Tensor  # nats per place of their own
+    information_B: Tensor  # what they tell about the target, nats per position
+    surprise_B: Tensor  # nats per token of their own
     error_B: Tensor  # root mean square of what the tokenizer changes, on its scale of [-1, 1]
 
 

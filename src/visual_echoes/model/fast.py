@@ -32,22 +32,22 @@ class FastBlock(Block):
     """`Block` on packed positions, which attend to each other or to a memory whose runs are of the same samples."""
 
     def forward(  # type: ignore[override]
-        self, x_ND: Tensor, places: Packing, memory_MD: Tensor | None = None, memory: Packing | None = None
+        self, x_ND: Tensor, packing: Packing, memory_MD: Tensor | None = None, memory: Packing | None = None
     ) -> Tensor:
         if memory_MD is None or memory is None:
-            runs = places.split(self.attention.qkv(self.norm1(x_ND)))
+            runs = packing.split(self.attention.qkv(self.norm1(x_ND)))
             mixed = [self.attention.attend(*self.attention.by_head(qkv_RPE, 3)) for qkv_RPE in runs]
-            return self.add(x_ND, self.attention.out(places.join(mixed)))
-        return self.look(x_ND, places, self.attention.keys_values(self.norm1(memory_MD)), memory)
+            return self.add(x_ND, self.attention.out(packing.join(mixed)))
+        return self.attend_to(x_ND, packing, self.attention.keys_values(self.norm1(memory_MD)), memory)
 
-    def look(self, x_ND: Tensor, places: Packing, keys_values_ME: Tensor, memory: Packing) -> Tensor:
+    def attend_to(self, x_ND: Tensor, packing: Packing, keys_values_ME: Tensor, memory: Packing) -> Tensor:
         """The same, to a memory of which keys and values are known."""
         attention = self.attention
-        runs = zip(places.split(attention.queries(self.norm1(x_ND))), memory.split(keys_values_ME), strict=True)
+        runs = zip(packing.split(attention.queries(self.norm1(x_ND))), memory.split(keys_values_ME), strict=True)
         mixed = [
             attention.attend(*attention.by_head(q_RPD, 1), *attention.by_head(kv_RQE, 2)) for q_RPD, kv_RQE in runs
         ]
-        return self.add(x_ND, attention.out(places.join(mixed)))
+        return self.add(x_ND, attention.out(packing.join(mixed)))
 
 
 class FastTransformer(EchoTransformer):
@@ -58,9 +58,9 @@ class FastTransformer(EchoTransformer):
     def forward(self, tokens: Tokens, masked: Tokens, dropped: Tokens | None = None) -> dict[str, Tensor]:
         """As the dense model's; with "cross" zeros at positions of which every code is known."""
         asked_BL = torch.cat([masked[name][..., -1] for name in self.streams], 1)
-        asked_BS = (
-            F.pad(asked_BL, (1, 0)) if self.config.decoder == "cross" else torch.ones_like(F.pad(asked_BL, (1, 0)))
-        )
+        asked_BS = F.pad(asked_BL, (1, 0))
+        if self.config.decoder == "full":
+            asked_BS = torch.ones_like(asked_BS)
         return self.by_stream(self.run(tokens, masked, self.seen(masked, dropped), asked_BS))
 
     def score(self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor]) -> dict[Level, Tensor]:
@@ -80,8 +80,8 @@ class FastTransformer(EchoTransformer):
         """Logits of the levels at the positions that are asked for, zeros elsewhere, (B, P, K)."""
         found = {}
         for level, asked_BP in asked.items():
-            places = Packing(asked_BP)
-            found[level] = places.unpack(self.logits(level, places.pack(features[level[0]])).float())
+            packing = Packing(asked_BP)
+            found[level] = packing.unpack(self.logits(level, packing.pack(features[level[0]])).float())
         return found
 
     def encode(self, x_BSD: Tensor, seen_BS: Tensor | None = None, kept: Packing | None = None) -> Tensor:
@@ -228,11 +228,11 @@ class CachedScore:
 
 
 def _through_cache(
-    block: FastBlock, kept_BSE: Tensor, new_MD: Tensor, new: Packing, x_ND: Tensor, places: Packing, memory: Packing
+    block: FastBlock, kept_BSE: Tensor, new_MD: Tensor, new: Packing, x_ND: Tensor, packing: Packing, memory: Packing
 ) -> Tensor:
     """Positions after a block, which attend to what is kept once the new positions' keys and values are there."""
     new.write(block.attention.keys_values(block.norm1(new_MD)), kept_BSE)
-    return block.look(x_ND, places, memory.pack(kept_BSE), memory)
+    return block.attend_to(x_ND, packing, memory.pack(kept_BSE), memory)
 
 
 def scorer(model: ScoringModel, refresh_every: int) -> Callable[[], Score]:

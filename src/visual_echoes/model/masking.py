@@ -9,45 +9,17 @@ Shapes: B batch, P positions of one stream, Q codes a position holds.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializationInfo,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor
 
+from visual_echoes.model.upgrade import LaterFields
 from visual_echoes.streams import Stream
 
 # Taken off before rounding up, so that 0.5 of 16 positions are 8 and 0.14 of 50 are 7 whatever the float product.
 ROUNDING = 1e-9
-
-EVERYTHING = "everything"
-
-
-class LaterFields(BaseModel):
-    """Settings whose `LATER` fields are written down only where they differ from their defaults.
-
-    A recipe that does not use them keeps the fingerprint it had before there were any, and so its runs go on; a model
-    folder that does not use them is read by versions that do not know them. `EVERYTHING` as the context of
-    `model_dump` writes them all.
-    """
-
-    LATER: ClassVar[tuple[str, ...]]
-
-    @model_serializer(mode="wrap")
-    def _without_unused(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        if info.context == EVERYTHING:
-            return handler(self)
-        fields = type(self).model_fields
-        unused = [name for name in self.LATER if getattr(self, name) == fields[name].default]
-        return {name: value for name, value in handler(self).items() if name not in unused}
 
 
 class MaskRatio(LaterFields):
@@ -55,20 +27,22 @@ class MaskRatio(LaterFields):
 
     The paper's is a Gaussian, of which it studies means of 0.55 and 0.7; deviation and bounds are MAGE's. The others
     have neither mean nor deviation: "uniform", and "arccos" with the density 2 / (pi sqrt(1 - r^2)) of the shares that
-    a cosine schedule leaves masked (MaskGIT, Chang et al. 2022). `full_share` of the samples are masked whole instead,
-    which shows the model the empty condition that guidance uses (0 in the paper).
+    a cosine schedule leaves masked (MaskGIT, Chang et al. 2022). With the probability `condition_drop` a sample is
+    masked whole instead, which shows the model the empty condition that guidance uses (0 in the paper).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    LATER = ("distribution", "first_level_share")
+    LATER = ("distribution", "first_level_share", "shown_share")
+    STORED_AS: ClassVar[dict[str, str]] = {"condition_drop": "full_share"}
 
     mean: float = 0.7
     deviation: float = Field(default=0.25, gt=0)
     low: float = Field(default=0.5, ge=0, le=1)
     high: float = Field(default=1.0, ge=0, le=1)
-    full_share: float = Field(default=0.0, ge=0, le=1)
+    condition_drop: float = Field(default=0.0, ge=0, le=1)
     distribution: Literal["gaussian", "uniform", "arccos"] = "gaussian"
     first_level_share: float = Field(default=0.5, gt=0, lt=1)  # of the samples, where positions hold residual codes
+    shown_share: float = Field(default=0.0, ge=0, le=1)  # of the samples show the whole stream
 
     @model_validator(mode="after")
     def _ordered(self) -> MaskRatio:
@@ -82,8 +56,10 @@ class MaskRatio(LaterFields):
         below, above = (self._cumulative(bound) for bound in (self.low, self.high))
         quantile_B = below + uniform_B * (above - below)
         ratio_B = self._ratio(quantile_B).clamp(self.low, self.high)
-        # Drawn even when unused, so that the share does not shift the other draws.
-        whole_B = torch.rand(count, generator=generator, dtype=torch.float64) < self.full_share
+        # Drawn even when unused, so that the probability does not shift the other draws.
+        whole_B = torch.rand(count, generator=generator, dtype=torch.float64) < self.condition_drop
+        if self.shown_share:
+            ratio_B = ratio_B.masked_fill(torch.rand(count, generator=generator) < self.shown_share, 0.0)
         return torch.where(whole_B, 1.0, ratio_B)
 
     def _cumulative(self, ratio: float) -> float:

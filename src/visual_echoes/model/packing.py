@@ -1,13 +1,13 @@
 """Sequences of different lengths in one tensor, without padding.
 
 Dense layers take all tokens of a batch at once; only attention has to know which of them belong together. So the kept
-places of a batch are laid end to end, samples that keep equally many next to each other: a run of them is a dense
+positions of a batch are laid end to end, samples that keep equally many next to each other: a run of them is a dense
 batch.
 
 A CPU's kernels in bfloat16 are compiled for each number of rows, which takes longer than the product; so there the
 packed rows are rounded up to a multiple of `ROWS`, by spare rows at the end that nothing is read from.
 
-Shapes: B batch, S places of a sample, N kept places of the whole batch and spare rows, R samples of a run, P places
+Shapes: B batch, S positions of a sample, N kept positions of the batch and spare rows, R samples of a run, P positions
 each of them has.
 """
 
@@ -25,7 +25,7 @@ ROWS = 64
 
 
 class Run(NamedTuple):
-    """Samples that keep equally many places."""
+    """Samples that keep equally many positions."""
 
     samples: int
     length: int
@@ -36,19 +36,19 @@ class Run(NamedTuple):
 
 
 class Packing:
-    """Which places of a batch are kept, and how they lie in the packed tensor.
+    """Which positions of a batch are kept, and how they lie in the packed tensor.
 
     Args:
-        kept_BS: bool, True where a place is kept.
+        kept_BS: bool, True where a position is kept.
         groups: samples of one group, which must keep equally many, make a run; None: all that keep equally many do.
 
     Attributes:
         runs: samples and length of each run, in packed order.
-        tokens: how many places are kept; rows beyond them are spare.
+        tokens: how many positions are kept; rows beyond them are spare.
     """
 
     def __init__(self, kept_BS: Tensor, groups: Sequence[tuple[int, ...]] | None = None) -> None:
-        batch, places = self.shape = tuple(kept_BS.shape)
+        batch, length = self.shape = tuple(kept_BS.shape)
         counts = kept_BS.sum(1).tolist()
         samples_of: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for sample, count in enumerate(counts):
@@ -58,31 +58,31 @@ class Packing:
         self.tokens = sum(run.tokens for run in self.runs)
         self.spare = 0
         self._index_N: Tensor | None = None  # None: everything is kept, in its own order
-        if self.runs != [Run(batch, places)]:
+        if self.runs != [Run(batch, length)]:
             self.spare = -self.tokens % ROWS if _compiles_each_shape(kept_BS.device) else 0
             self._index_N = torch.cat([self._indices(kept_BS, samples, count) for samples, count in found])
 
     @classmethod
     def pair(cls, first_BS: Tensor, second_BS: Tensor) -> tuple[Packing, Packing]:
-        """Two choices of places of the same samples, whose runs are of the same samples."""
+        """Two choices of positions of the same samples, whose runs are of the same samples."""
         groups = list(zip(first_BS.sum(1).tolist(), second_BS.sum(1).tolist(), strict=True))
         return cls(first_BS, groups), cls(second_BS, groups)
 
     def pack(self, x_BSD: Tensor) -> Tensor:
-        """The kept places end to end, (N, ...); what stands in spare rows means nothing."""
+        """The kept positions end to end, (N, ...); what stands in spare rows means nothing."""
         x_MD = x_BSD.flatten(0, 1)
         return x_MD if self._index_N is None else x_MD.index_select(0, F.pad(self._index_N, (0, self.spare)))
 
     def unpack(self, x_ND: Tensor) -> Tensor:
-        """The kept places back where they were, zeros elsewhere, (B, S, ...)."""
+        """The kept positions back where they were, zeros elsewhere, (B, S, ...)."""
         if self._index_N is not None:
-            batch, places = self.shape
-            zeros_MD = x_ND.new_zeros(batch * places, *x_ND.shape[1:])
+            batch, length = self.shape
+            zeros_MD = x_ND.new_zeros(batch * length, *x_ND.shape[1:])
             x_ND = zeros_MD.index_copy(0, self._index_N, x_ND[: self.tokens])
         return x_ND.unflatten(0, self.shape)
 
     def write(self, x_ND: Tensor, target_BSD: Tensor) -> None:
-        """Write the kept places where they belong, in place; the others stay as they are."""
+        """Write the kept positions where they belong, in place; the others stay as they are."""
         index_N = torch.arange(self.tokens, device=x_ND.device) if self._index_N is None else self._index_N
         target_BSD.view(-1, *x_ND.shape[1:]).index_copy_(0, index_N, x_ND[: self.tokens])
 
@@ -100,11 +100,11 @@ class Packing:
 
     @staticmethod
     def _indices(kept_BS: Tensor, samples: list[int], count: int) -> Tensor:
-        """Places of some samples in the flattened batch, in their order, (R * P,)."""
+        """Positions of some samples in the flattened batch, in their order, (R * P,)."""
         rows_R1 = torch.tensor(samples, device=kept_BS.device)[:, None]
         # Sorting has a result of a known shape, so that a device need not be waited for.
-        places_RP = kept_BS[rows_R1[:, 0]].to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :count]
-        return (rows_R1 * kept_BS.shape[1] + places_RP).flatten()
+        positions_RP = kept_BS[rows_R1[:, 0]].to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :count]
+        return (rows_R1 * kept_BS.shape[1] + positions_RP).flatten()
 
 
 def _compiles_each_shape(device: torch.device) -> bool:

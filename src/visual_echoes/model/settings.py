@@ -1,48 +1,63 @@
-"""How to sample: settings, presets, and the plan that follows from them."""
+"""How to sample: settings, presets, and the plan that follows from them.
+
+The command's options, the HTTP API's fields and the page's widgets derive from the fields of `SamplingSettings`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from visual_echoes.errors import EchoesError
-from visual_echoes.model.interface import Order
-from visual_echoes.model.sampling import ConfidenceOrder, HaltonOrder, Stage
-from visual_echoes.streams import Stream
+from visual_echoes.errors import EchoesError, note
+
+if TYPE_CHECKING:  # at runtime where it is used: whoever wants the fields alone needs no torch
+    from visual_echoes.model.interface import Order
+    from visual_echoes.model.sampling import Stage
+    from visual_echoes.streams import Stream
 
 GUIDED_STRETCH = (0.25, 0.75)  # shares of the steps between which the guidance schedule "interval" guides
+RENAMED = {"settled_every": "kv_refresh_every", "schedule": "guidance_schedule"}  # settings, by their former name
 
+PRESET_HELP = "Settings by how long it may take; those that are named go before it."
 Preset = Literal["quality", "balanced", "fast"]
 
 
 class SamplingSettings(BaseModel):
     """How to sample; the defaults are the paper's.
 
-    Attributes:
-        steps: N, iterations of every stage of first codes.
-        temperature: T, scale of the Gumbel noise on the confidence, falling linearly to 0.
-        guidance: s, strength of classifier-free guidance: u + s (c - u) of conditional and unconditional logits (as
-            Im2Wav); 1 is none.
-        guidance_schedule: "constant" s at every step (the paper); "rising" linearly from none at the first step to s at
-            the last (as Besnier et al.'s sampler by confidence does); "interval", s in the middle of the steps, none
-            elsewhere (after Kynkäänniemi et al. 2024).
-        order: "confidence" (the paper) or "halton" (Besnier et al. 2025), which spreads the positions evenly.
-        residual_steps: iterations of every further level of residual codes.
-        kv_refresh_every: keys and values of unmasked tokens are computed anew every so many steps and kept in between
-            (`fast.py`); 1 computes them at every step (the paper).
+    Guidance mixes conditional and unconditional logits as Im2Wav does: u + s (c - u). Its schedule is "constant" (the
+    paper); "rising" linearly from none at the first step to s at the last (as Besnier et al.'s sampler by confidence);
+    or "interval", s in the middle of the steps and none elsewhere (after Kynkäänniemi et al. 2024). The order is
+    by "confidence" (the paper), or "halton" (Besnier et al. 2025), which spreads the positions evenly.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(default=30, ge=1, le=1000)
-    temperature: float = Field(default=9.0, ge=0, le=1000)
-    guidance: float = Field(default=3.0, ge=0, le=100)
-    guidance_schedule: Literal["constant", "rising", "interval"] = "constant"
-    order: Literal["confidence", "halton"] = "confidence"
-    residual_steps: int = Field(default=1, ge=1, le=1000)
-    kv_refresh_every: int = Field(default=1, ge=1, le=1000)
+    steps: int = Field(default=30, ge=1, le=1000, title="Steps", description="Sampling steps; more are slower.")
+    temperature: float = Field(
+        default=9.0, ge=0, le=1000, allow_inf_nan=False, title="Temperature",
+        description="Noise in the order of unmasking, which falls to 0 over the steps; more varies the results.",
+    )  # fmt: skip
+    guidance: float = Field(
+        default=3.0, ge=0, le=100, allow_inf_nan=False, title="Guidance",
+        description="How strictly to follow what is given; 1 is no guidance.",
+    )  # fmt: skip
+    guidance_schedule: Literal["constant", "rising", "interval"] = Field(
+        default="constant", title="Guidance schedule", description="How guidance changes over the steps."
+    )
+    order: Literal["confidence", "halton"] = Field(
+        default="confidence", title="Order", description="Which positions are unmasked first."
+    )
+    residual_steps: int = Field(
+        default=1, ge=1, le=1000, title="Residual steps", description="Steps of every further level of residual codes."
+    )
+    kv_refresh_every: int = Field(
+        default=1, ge=1, le=1000, title="Refresh of keys and values",
+        description="Steps between two computations of all keys and values; more are faster and less exact.",
+    )  # fmt: skip
 
     def scale(self, step: int, steps: int) -> float:
         """How far from the unconditional logits towards the conditional ones a step from 0 goes; 1 is no guidance."""
@@ -56,6 +71,8 @@ class SamplingSettings(BaseModel):
 
     def order_of(self, shape: tuple[int, ...]) -> Order:
         """The order in which the positions of a grid are unmasked."""
+        from visual_echoes.model.sampling import ConfidenceOrder, HaltonOrder
+
         return HaltonOrder(shape) if self.order == "halton" else ConfidenceOrder(self.temperature)
 
     def plan(self, streams: Sequence[Stream], *groups: Sequence[str]) -> list[Stage]:
@@ -66,6 +83,8 @@ class SamplingSettings(BaseModel):
         Args:
             groups: sources that are filled together, one group after the other.
         """
+        from visual_echoes.model.sampling import Stage
+
         stages = []
         for group in groups:
             chosen = [stream for stream in streams if stream.source in group]
@@ -86,13 +105,39 @@ PRESETS: dict[Preset, dict[str, Any]] = {
 }
 
 
+def limits(name: str) -> tuple[float | None, float | None]:
+    """Lowest and highest value of a sampling setting; None where it is no number."""
+    found = {type(bound): bound for bound in SamplingSettings.model_fields[name].metadata}
+    return getattr(found.get(Ge), "ge", None), getattr(found.get(Le), "le", None)
+
+
+def optional_fields(**most: int) -> dict[str, Any]:
+    """A preset and every sampling setting as fields that may be left out, for `pydantic.create_model`.
+
+    Args:
+        most: upper bounds that are narrower than the setting's own, by its name.
+    """
+    fields: dict[str, Any] = {"preset": (Preset | None, Field(default=None, title="Preset", description=PRESET_HELP))}
+    for name, field in SamplingSettings.model_fields.items():
+        bounds = [Le(most[name]) if name in most and isinstance(bound, Le) else bound for bound in field.metadata]
+        kind: Any = Annotated[(field.annotation, *bounds)] if bounds else field.annotation
+        fields[name] = (kind | None, Field(default=None, title=field.title, description=field.description))
+    return fields
+
+
 def with_changes(own: SamplingSettings, changes: Mapping[str, Any]) -> SamplingSettings:
     """A model's own settings with some changed; "preset" changes several, under those that are named.
+
+    Former names of settings are read, with a note.
 
     Raises:
         EchoesError: an unknown preset or an impossible setting.
     """
     changes = dict(changes)
+    for old, new in RENAMED.items():
+        if old in changes:
+            note(f"The sampling setting {old!r} is now called {new!r}; use that name.")
+            changes[new] = changes.pop(old)
     preset = changes.pop("preset", None)
     if preset is not None and preset not in PRESETS:
         raise EchoesError(f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}.")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,12 +37,12 @@ class Positions(nn.Module):
 
     def __init__(self, config: SequenceConfig) -> None:
         super().__init__()
-        places = coordinates(config.streams)
+        found = coordinates(config.streams)
         scale = EMBEDDING_STD * math.sqrt(2.0)
-        for name, place_PA in places.items():
-            self.register_parameter(name, nn.Parameter(sine_cosine(place_PA, config.width) * scale))
-        self._names = tuple(places)
-        self.modality = nn.Parameter(torch.randn(len(places), config.width) * EMBEDDING_STD)
+        for name, coordinates_PA in found.items():
+            self.register_parameter(name, nn.Parameter(sine_cosine(coordinates_PA, config.width) * scale))
+        self._names = tuple(found)
+        self.modality = nn.Parameter(torch.randn(len(found), config.width) * EMBEDDING_STD)
 
     def forward(self) -> Tensor:
         """All positions of the sequence but the CLS token's, (L, D)."""
@@ -83,6 +83,7 @@ class EchoTransformer(nn.Module):
     first ones are known and the rest masked: a position is masked where its first code is.
     """
 
+    kind: ClassVar[str] = "transformer"
     block: type[Block] = Block
 
     def __init__(self, config: TransformerConfig) -> None:

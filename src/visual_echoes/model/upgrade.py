@@ -1,14 +1,19 @@
-"""Configs, sampling settings and weights of models of before there were streams, as today's.
+"""What older versions wrote, read as today's, and what is written so that they read it.
 
-They had two grids, `image` and `audio`, and other names for some parts; the tensors are the same.
+Models of before there were streams had two grids, `image` and `audio`, and other names for some parts; the tensors are
+the same.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+from pydantic import BaseModel, SerializationInfo, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor
 
+from visual_echoes.model.settings import RENAMED
+
+EVERYTHING = "everything"
 _GRIDS = {"image_grid", "image_codes", "audio_grid", "audio_codes"}
 _PIECES = {
     "class_slot": "cls_token",
@@ -17,6 +22,35 @@ _PIECES = {
     "places_embedding": "positions",
     "decoder_class_position": "decoder_cls_position",
 }
+
+
+class LaterFields(BaseModel):
+    """Settings whose `LATER` fields are written down only where they differ from their defaults.
+
+    A recipe that does not use them keeps the fingerprint it had before there were any, and so its runs go on; a model
+    folder that does not use them is read by versions that do not know them. `EVERYTHING` as the context of
+    `model_dump` writes them all, under their names of today; otherwise `STORED_AS` has older ones, which are read, too.
+    """
+
+    LATER: ClassVar[tuple[str, ...]]
+    STORED_AS: ClassVar[dict[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _under_new_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        new_names = {old: new for new, old in cls.STORED_AS.items()}
+        old = {new_names[name]: value for name, value in values.items() if name in new_names}
+        return old | {name: value for name, value in values.items() if name not in new_names}
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        if info.context == EVERYTHING:
+            return handler(self)
+        fields = type(self).model_fields
+        unused = [name for name in self.LATER if getattr(self, name) == fields[name].default]
+        return {self.STORED_AS.get(name, name): value for name, value in handler(self).items() if name not in unused}
 
 
 def upgraded_config(values: Any) -> Any:
@@ -44,8 +78,7 @@ def upgraded_sampling(values: Any) -> Any:
     values = {name: value for name, value in values.items() if name not in ("guidance_every", "confidence")}
     if values.pop("convention") == "extrapolate" and isinstance(values.get("guidance"), int | float):
         values["guidance"] += 1.0
-    renamed = {"settled_every": "kv_refresh_every", "schedule": "guidance_schedule"}
-    return {renamed.get(name, name): value for name, value in values.items()}
+    return {RENAMED.get(name, name): value for name, value in values.items()}
 
 
 def upgraded_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -112,22 +112,11 @@ def _write(planned: Plan, path: Path, quantised: bool, reduce_range: bool) -> st
     return hashlib.sha256(content).hexdigest()
 
 
-class _AnyInputs(nn.Module):
-    """A network whose inputs are one tuple to the exporter, however many there are."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        return self.network(*inputs)
-
-
 def _program(planned: Plan, path: Path) -> torch.onnx.ONNXProgram:
     batch = torch.export.Dim("batch")
     try:
         program = torch.onnx.export(
-            _AnyInputs(planned.network), tuple(_example(planned, 2)), dynamo=True, opset_version=OPSET, verbose=False,
+            planned.network, tuple(_example(planned, 2)), dynamo=True, opset_version=OPSET, verbose=False,
             dynamic_shapes=(tuple({0: batch} for _ in planned.inputs),),
             input_names=[value.name for value in planned.inputs],
             output_names=[value.name for value in planned.outputs],

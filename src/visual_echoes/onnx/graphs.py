@@ -8,7 +8,6 @@ M mel bands, T mel frames, N samples, E = 2 F of F STFT bins.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -19,11 +18,12 @@ from torch import Tensor, nn
 
 from visual_echoes.checkpoints.model import PartName, reason
 from visual_echoes.errors import EchoesError
+from visual_echoes.files import read_limited
 from visual_echoes.layout import Layout
 from visual_echoes.model.fast import dense
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.streams import Tokens
-from visual_echoes.tokenizers.base import Tokenizer, TokenizerName
+from visual_echoes.tokenizers.base import TokenizerName
 from visual_echoes.vocoders import GriffinLim, Vocoder, Vocos
 
 GRAPHS_FOLDER, MANIFEST_FILE = "onnx", "manifest.json"
@@ -69,11 +69,9 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / GRAPHS_FOLDER / MANIFEST_FILE
     if not path.is_file():
         return None
-    if path.stat().st_size > MAX_MANIFEST_BYTES:
-        raise EchoesError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes; this is no manifest of graphs.")
     try:
-        return Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, RecursionError) as error:
+        return Manifest.model_validate_json(read_limited(path, MAX_MANIFEST_BYTES))
+    except (OSError, ValueError) as error:
         raise EchoesError(
             f"{path} is no valid manifest of graphs ({reason(error)}); export the model again."
         ) from error
@@ -113,18 +111,16 @@ def plan(name: GraphName, part: nn.Module, layout: Layout) -> Plan | None:
         return _plan_transformer(cast(EchoTransformer, part))
     if name == "vocoder":
         return _plan_vocoder(cast(Vocoder, part), layout)
-    tokenizer = cast(Tokenizer, part)
     kind, way = name.split("_")
     if kind == "image":
-        picture = Value("image_BCHW", torch.float32, (layout.image_channels, layout.image_size, layout.image_size))
+        image = Value("image_BCHW", torch.float32, (layout.image_channels, layout.image_size, layout.image_size))
         grid = Value("tokens_Bhw", torch.int64, layout.image_grid, layout.image_codes)
     else:
-        picture = Value("image_BCHW", torch.float32, (1, layout.n_mels, layout.mel_frames))
+        image = Value("image_BCHW", torch.float32, (1, layout.n_mels, layout.mel_frames))
         grid = Value("tokens_Bhw", torch.int64, layout.audio_grid, layout.audio_codes)
-    return (
-        Plan(_Encoder(tokenizer), (picture,), (grid,)) if way == "encoder"
-        else Plan(_Decoder(tokenizer), (grid,), (picture,))
-    )  # fmt: skip
+    if way == "encoder":
+        return Plan(_Calls(part, "encode_unit"), (image,), (grid,))
+    return Plan(_Calls(part, "decode_unit"), (grid,), (image,))
 
 
 def tokenizer_graphs(name: TokenizerName) -> tuple[GraphName, GraphName]:
@@ -142,31 +138,15 @@ def notes(part: nn.Module) -> list[str]:
     return []
 
 
-class _Encoder(nn.Module):
-    def __init__(self, tokenizer: Tokenizer) -> None:
+class _Calls(nn.Module):
+    """A method of a network as a network of its own, whose inputs are one tuple to the exporter."""
+
+    def __init__(self, network: nn.Module, method: str = "forward") -> None:
         super().__init__()
-        self.tokenizer = tokenizer
+        self.network, self.method = network, method
 
-    def forward(self, image_BCHW: Tensor) -> Tensor:
-        return self.tokenizer.encode_unit(image_BCHW)
-
-
-class _Decoder(nn.Module):
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        super().__init__()
-        self.tokenizer = tokenizer
-
-    def forward(self, tokens_Bhw: Tensor) -> Tensor:
-        return self.tokenizer.decode_unit(tokens_Bhw)
-
-
-class _Predictor(nn.Module):
-    def __init__(self, vocos: Vocos) -> None:
-        super().__init__()
-        self.vocos = vocos
-
-    def forward(self, mel_BMT: Tensor, start_BET: Tensor | None = None) -> Tensor:
-        return self.vocos.predict(mel_BMT, start_BET)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return getattr(self.network, self.method)(*inputs)
 
 
 class _Logits(nn.Module):
@@ -207,7 +187,8 @@ def _plan_vocoder(vocoder: Vocoder, layout: Layout) -> Plan | None:
     frames = layout.mel_frames
     mel = Value("mel_BMT", torch.float32, (layout.n_mels, frames))
     if not isinstance(vocoder, Vocos):
-        return Plan(vocoder, (mel,), (Value("wave_BN", torch.float32, (frames * layout.hop,)),))
+        return Plan(_Calls(vocoder), (mel,), (Value("wave_BN", torch.float32, (frames * layout.hop,)),))
     start = Value("start_BET", torch.float32, (vocoder.n_fft + 2, frames + 1))
     predicted = Value("predicted_BET", torch.float32, start.shape)
-    return Plan(_Predictor(vocoder), (mel,) if vocoder.griffin_lim is None else (mel, start), (predicted,))
+    inputs = (mel,) if vocoder.griffin_lim is None else (mel, start)
+    return Plan(_Calls(vocoder, "predict"), inputs, (predicted,))

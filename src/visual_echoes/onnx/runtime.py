@@ -6,7 +6,6 @@ M mel bands, T mel frames, N samples.
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from visual_echoes.checkpoints.model import Model, reason
 from visual_echoes.errors import EchoesError
+from visual_echoes.files import read_checked
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.onnx.graphs import (
@@ -204,13 +204,7 @@ def _load(folder: Path, manifest: Manifest, name: GraphName, model: Model) -> Gr
     wanted = plan(name, model.parts[part], model.layout) if part in model.parts else None
     if wanted is None:
         raise EchoesError(f"{path} belongs to no network of this model; export the model again.")
-    if not path.is_file():
-        raise EchoesError(f"{path} is missing; export the model again.")
-    if path.stat().st_size > MAX_GRAPH_BYTES:
-        raise EchoesError(f"{path} is larger than {MAX_GRAPH_BYTES} bytes; this is no graph of this model.")
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != manifest.graphs[name]:
-        raise EchoesError(f"{path} does not match its checksum, so it is damaged or altered; export the model again.")
+    content = read_checked(path, MAX_GRAPH_BYTES, manifest.graphs[name], "export the model again")
     return Graph(content, wanted, path)
 
 

@@ -74,8 +74,9 @@ def measure_mislead(exam: Exam, work: Mislead, seed: int) -> tuple[Figures, floa
         exam.pictures_BHWC = misleading_pictures(work.pictures, len(exam.pictures_BHWC), layout, seed)
     start = time.perf_counter()
     result = exam.echoes.image_to_audio(
-        list(exam.pictures_BHWC), seed=seed * SEED_STRIDE, batch_size=exam.batch_size, **work.settings.model_dump()
-    )
+        list(exam.pictures_BHWC), seed=seed * SEED_STRIDE, batch_size=exam.batch_size, confidence=True,
+        **work.settings.model_dump(),
+    )  # fmt: skip
     seconds = (time.perf_counter() - start) / len(result.seeds)
     assert result.audio is not None
     features_BD, probabilities_BG = exam.audio_judge.look(torch.from_numpy(exam.clips(result.audio)))

@@ -129,7 +129,6 @@ def with_transformer(echoes: VisualEchoes, folder: Path) -> VisualEchoes:
     """The model with the transformer of another folder, which must have been trained on its tokens."""
     model = copy.copy(echoes.model)
     # The calibration was fitted to the transformer that goes.
-    model.parts, model.kinds, model.configs = dict(model.parts), dict(model.kinds), dict(model.configs)
-    model.files, model.calibration = dict(model.files), {}
+    model.parts, model.files, model.calibration = dict(model.parts), dict(model.files), {}
     model.take("transformer", load_model(folder, wanted=["transformer"]))
     return VisualEchoes(model, echoes.device)

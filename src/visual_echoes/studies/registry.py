@@ -43,8 +43,8 @@ TRAININGS: dict[str, Training] = {
             "objective": {
                 "contrast_weight": 0.0,
                 "shown_share": 0.0,
-                "image": {"full_share": 0.0},
-                "audio": {"full_share": 0.0},
+                "image": {"condition_drop": 0.0},
+                "audio": {"condition_drop": 0.0},
             }
         }
     ),

@@ -50,7 +50,7 @@ class Quantizer(nn.Module):
         nn.init.uniform_(self.embedding.weight, -1.0 / codes, 1.0 / codes)
 
     def indices(self, z_BDhw: Tensor) -> Tensor:
-        """Index of the nearest code at each place, shape (B, h, w), int64."""
+        """Index of the nearest code at each position, shape (B, h, w), int64."""
         z_BhwD = z_BDhw.movedim(1, -1)
         codes_KD = self.embedding.weight
         # |z|^2 is the same for every code, so it can be left out of the comparison.

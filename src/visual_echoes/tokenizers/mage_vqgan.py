@@ -1,8 +1,8 @@
-"""MAGE's VQGAN (Li et al. 2023): MaskGIT's tokenizer, a network of its own beside taming's.
+"""MAGE's VQGAN (Li et al. 2023): MaskGIT's tokenizer, the outline of taming's with other parts.
 
-It differs from `vqgan.py` in everything but the outline: no attention, most convolutions without bias, average pooling
-on the way down, one convolution fewer at each end of the codebook, two blocks per decoder level too, and a shortcut
-that reads the block's own output. Images lie in [0, 1]. Tensor names are those of MAGE's published checkpoint.
+No attention, most convolutions without bias, average pooling on the way down, one convolution fewer at each end of the
+codebook, as many blocks per decoder level as per encoder level, and a shortcut that reads the block's own output.
+Images lie in [0, 1]. Tensor names are those of MAGE's published checkpoint.
 
 Shapes: B batch, C channels, H rows, W columns, h x w token grid, D code dimension.
 """
@@ -13,10 +13,8 @@ from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visual_echoes.tokenizers.base import GROUP_NORM_EPS, Quantizer, Tokenizer, TokenizerConfig
-from visual_echoes.tokenizers.vqgan import Upsample
-
-HALF = (2, 2)  # every level but the last halves rows and columns
+from visual_echoes.tokenizers.base import Quantizer, Tokenizer, TokenizerConfig
+from visual_echoes.tokenizers.vqgan import Decoder, Encoder, group_norm
 
 
 class MageVQGANConfig(TokenizerConfig):
@@ -35,27 +33,36 @@ class MageVQGANConfig(TokenizerConfig):
             raise ValueError("norm_groups must divide the width of every level")
         return self
 
-    @property
-    def factor(self) -> tuple[int, int]:
-        side = 2 ** (len(self.multipliers) - 1)
-        return side, side
-
     def level_width(self, level: int) -> int:
         return self.width * self.multipliers[level]
 
+    # What `Encoder` and `Decoder` ask of a config, which MAGE's has no choice in.
 
-def _norm(width: int, config: MageVQGANConfig) -> nn.GroupNorm:
-    return nn.GroupNorm(config.norm_groups, width, eps=GROUP_NORM_EPS)
+    @property
+    def factor(self) -> tuple[int, int]:
+        return 2 ** len(self.strides), 2 ** len(self.strides)
+
+    @property
+    def strides(self) -> tuple[tuple[int, int], ...]:
+        return ((2, 2),) * (len(self.multipliers) - 1)
+
+    @property
+    def attention_levels(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def latent_width(self) -> int:
+        return self.code_dim
 
 
-class ResBlock(nn.Module):
+class MageBlock(nn.Module):
     """Norm, swish, 3x3 convolution, twice, around a skip connection."""
 
     def __init__(self, width_in: int, width_out: int, config: MageVQGANConfig) -> None:
         super().__init__()
-        self.norm1 = _norm(width_in, config)
+        self.norm1 = group_norm(width_in, config)
         self.conv1 = nn.Conv2d(width_in, width_out, 3, padding=1, bias=False)
-        self.norm2 = _norm(width_out, config)
+        self.norm2 = group_norm(width_out, config)
         self.conv2 = nn.Conv2d(width_out, width_out, 3, padding=1, bias=False)
         self.nin_shortcut = nn.Conv2d(width_out, width_out, 1, bias=False) if width_in != width_out else None
 
@@ -66,80 +73,24 @@ class ResBlock(nn.Module):
         return h_BCHW + (x_BCHW if self.nin_shortcut is None else self.nin_shortcut(h_BCHW))
 
 
-class Level(nn.Module):
-    """The blocks of one resolution, then the way to the next."""
-
-    def __init__(self, width_in: int, width_out: int, config: MageVQGANConfig) -> None:
-        super().__init__()
-        widths = [width_in] + [width_out] * (config.blocks - 1)
-        self.block = nn.ModuleList(ResBlock(width, width_out, config) for width in widths)
-        self.upsample: nn.Module | None = None
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        for block in self.block:
-            x_BCHW = block(x_BCHW)
-        return x_BCHW if self.upsample is None else self.upsample(x_BCHW)
-
-
-class Middle(nn.Module):
-    """Two blocks at the lowest resolution."""
-
-    def __init__(self, width: int, config: MageVQGANConfig) -> None:
-        super().__init__()
-        self.block_1 = ResBlock(width, width, config)
-        self.block_2 = ResBlock(width, width, config)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return self.block_2(self.block_1(x_BCHW))
-
-
-class Encoder(nn.Module):
+class MageEncoder(Encoder):
     """Image (B, channels, H, W) to features (B, D, h, w)."""
 
+    block, attention = MageBlock, nn.Identity
+
     def __init__(self, config: MageVQGANConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.conv_in = nn.Conv2d(config.channels, config.width, 3, padding=1, bias=False)
-        self.down = nn.ModuleList()
-        width = config.width
-        for level in range(len(config.multipliers)):
-            self.down.append(Level(width, config.level_width(level), config))
-            width = config.level_width(level)
-        self.mid = Middle(width, config)
-        self.norm_out = _norm(width, config)
-        self.conv_out = nn.Conv2d(width, config.code_dim, 1)
+        self.conv_out = nn.Conv2d(config.level_width(-1), config.code_dim, 1)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        x_BCHW = self.conv_in(x_BCHW)
-        for index, level in enumerate(self.down):
-            x_BCHW = level(x_BCHW if index == 0 else F.avg_pool2d(x_BCHW, HALF))
-        return self.conv_out(F.silu(self.norm_out(self.mid(x_BCHW))))
+    def downsample(self, width: int, stride: tuple[int, int]) -> nn.Module:
+        return nn.AvgPool2d(stride)
 
 
-class Decoder(nn.Module):
+class MageDecoder(Decoder):
     """Features (B, D, h, w) to image (B, channels, H, W)."""
 
-    def __init__(self, config: MageVQGANConfig) -> None:
-        super().__init__()
-        last = len(config.multipliers) - 1
-        width = config.level_width(last)
-        self.conv_in = nn.Conv2d(config.code_dim, width, 3, padding=1)
-        self.mid = Middle(width, config)
-        levels: list[nn.Module] = []
-        for index in range(last, -1, -1):
-            level = Level(width, config.level_width(index), config)
-            width = config.level_width(index)
-            if index > 0:
-                level.upsample = Upsample(width, HALF)
-            levels.insert(0, level)
-        self.up = nn.ModuleList(levels)  # up[0] is the full resolution, as in the reference
-        self.norm_out = _norm(width, config)
-        self.conv_out = nn.Conv2d(width, config.channels, 3, padding=1)
-
-    def forward(self, z_BDhw: Tensor) -> Tensor:
-        x_BCHW = self.mid(self.conv_in(z_BDhw))
-        for level in reversed(self.up):
-            x_BCHW = level(x_BCHW)
-        return self.conv_out(F.silu(self.norm_out(x_BCHW)))
+    block, attention, more_blocks = MageBlock, nn.Identity, 0
 
 
 class MageVQGAN(Tokenizer):
@@ -152,8 +103,8 @@ class MageVQGAN(Tokenizer):
     def __init__(self, config: MageVQGANConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        self.encoder = MageEncoder(config)
+        self.decoder = MageDecoder(config)
         self.quantize = Quantizer(config.codes, config.code_dim)
 
     def features(self, x_BCHW: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class TAEFConfig(ResidualConfig):
 
 
 class Block(nn.Module):
-    """Three 3x3 convolutions around a skip connection; with `pool`, first a network at each place, normed over all."""
+    """Three 3x3 convolutions around a skip connection; with `pool`, first an MLP at each position, normed over all."""
 
     def __init__(self, pool: bool = False) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ Shapes: B batch, C channels, H rows, W columns, h x w token grid, D code dimensi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from pydantic import Field, PositiveInt, model_validator
@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visual_echoes.tokenizers.base import GROUP_NORM_EPS, Quantizer, Tokenizer, TokenizerConfig
+
+if TYPE_CHECKING:
+    from visual_echoes.tokenizers.mage_vqgan import MageVQGANConfig
 
 
 class VQGANConfig(TokenizerConfig):
@@ -54,10 +57,12 @@ class VQGANConfig(TokenizerConfig):
         return self.width * self.multipliers[level]
 
 
+LevelConfig: TypeAlias = "VQGANConfig | MageVQGANConfig"
+
 # Building blocks. Their attribute names are the published checkpoints' tensor names.
 
 
-def _norm(width: int, config: VQGANConfig) -> nn.GroupNorm:
+def group_norm(width: int, config: LevelConfig) -> nn.GroupNorm:
     return nn.GroupNorm(config.norm_groups, width, eps=GROUP_NORM_EPS)
 
 
@@ -66,9 +71,9 @@ class ResnetBlock(nn.Module):
 
     def __init__(self, width_in: int, width_out: int, config: VQGANConfig) -> None:
         super().__init__()
-        self.norm1 = _norm(width_in, config)
+        self.norm1 = group_norm(width_in, config)
         self.conv1 = nn.Conv2d(width_in, width_out, 3, padding=1)
-        self.norm2 = _norm(width_out, config)
+        self.norm2 = group_norm(width_out, config)
         self.dropout = nn.Dropout(config.dropout)
         self.conv2 = nn.Conv2d(width_out, width_out, 3, padding=1)
         self.nin_shortcut = nn.Conv2d(width_in, width_out, 1) if width_in != width_out else nn.Identity()
@@ -80,11 +85,11 @@ class ResnetBlock(nn.Module):
 
 
 class AttnBlock(nn.Module):
-    """Single-head self-attention over all places of the grid."""
+    """Single-head self-attention over all positions of the grid."""
 
-    def __init__(self, width: int, config: VQGANConfig) -> None:
+    def __init__(self, width: int, config: LevelConfig) -> None:
         super().__init__()
-        self.norm = _norm(width, config)
+        self.norm = group_norm(width, config)
         self.q = nn.Conv2d(width, width, 1)
         self.k = nn.Conv2d(width, width, 1)
         self.v = nn.Conv2d(width, width, 1)
@@ -126,10 +131,12 @@ class Upsample(nn.Module):
 class Level(nn.Module):
     """The blocks of one resolution, each followed by attention where the config asks for it."""
 
-    def __init__(self, width_in: int, width_out: int, blocks: int, attention: bool, config: VQGANConfig) -> None:
+    def __init__(
+        self, block: type[Any], width_in: int, width_out: int, blocks: int, attention: bool, config: LevelConfig
+    ) -> None:
         super().__init__()
         widths = [width_in] + [width_out] * (blocks - 1)
-        self.block = nn.ModuleList(ResnetBlock(width, width_out, config) for width in widths)
+        self.block = nn.ModuleList(block(width, width_out, config) for width in widths)
         self.attn = nn.ModuleList(AttnBlock(width_out, config) for _ in range(blocks if attention else 0))
         self.downsample: nn.Module | None = None
         self.upsample: nn.Module | None = None
@@ -146,13 +153,13 @@ class Level(nn.Module):
 
 
 class Middle(nn.Module):
-    """Block, attention, block at the lowest resolution."""
+    """Block, attention if there is any, block at the lowest resolution."""
 
-    def __init__(self, width: int, config: VQGANConfig) -> None:
+    def __init__(self, block: type[Any], attention: type[Any], width: int, config: LevelConfig) -> None:
         super().__init__()
-        self.block_1 = ResnetBlock(width, width, config)
-        self.attn_1 = AttnBlock(width, config)
-        self.block_2 = ResnetBlock(width, width, config)
+        self.block_1 = block(width, width, config)
+        self.attn_1 = attention(width, config)
+        self.block_2 = block(width, width, config)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return self.block_2(self.attn_1(self.block_1(x_BCHW)))
@@ -161,20 +168,26 @@ class Middle(nn.Module):
 class Encoder(nn.Module):
     """Image (B, channels, H, W) to features (B, latent_width, h, w)."""
 
-    def __init__(self, config: VQGANConfig) -> None:
+    block: ClassVar[type[Any]] = ResnetBlock
+    attention: ClassVar[type[Any]] = AttnBlock  # in the middle
+
+    def downsample(self, width: int, stride: tuple[int, int]) -> nn.Module:
+        return Downsample(width, stride)
+
+    def __init__(self, config: LevelConfig) -> None:
         super().__init__()
         self.conv_in = nn.Conv2d(config.channels, config.width, 3, padding=1)
         self.down = nn.ModuleList()
         width = config.width
         for level in range(len(config.multipliers)):
             attention = level in config.attention_levels
-            stage = Level(width, config.level_width(level), config.blocks, attention, config)
+            stage = Level(self.block, width, config.level_width(level), config.blocks, attention, config)
             width = config.level_width(level)
             if level < len(config.strides):
-                stage.downsample = Downsample(width, config.strides[level])
+                stage.downsample = self.downsample(width, config.strides[level])
             self.down.append(stage)
-        self.mid = Middle(width, config)
-        self.norm_out = _norm(width, config)
+        self.mid = Middle(self.block, self.attention, width, config)
+        self.norm_out = group_norm(width, config)
         self.conv_out = nn.Conv2d(width, config.latent_width, 3, padding=1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -187,22 +200,27 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Features (B, latent_width, h, w) to image (B, channels, H, W)."""
 
-    def __init__(self, config: VQGANConfig) -> None:
+    block: ClassVar[type[Any]] = ResnetBlock
+    attention: ClassVar[type[Any]] = AttnBlock
+    more_blocks = 1  # a level than the encoder's
+
+    def __init__(self, config: LevelConfig) -> None:
         super().__init__()
         last = len(config.multipliers) - 1
         width = config.level_width(last)
         self.conv_in = nn.Conv2d(config.latent_width, width, 3, padding=1)
-        self.mid = Middle(width, config)
+        self.mid = Middle(self.block, self.attention, width, config)
         stages: list[nn.Module] = []
         for level in range(last, -1, -1):
             attention = level in config.attention_levels
-            stage = Level(width, config.level_width(level), config.blocks + 1, attention, config)
+            blocks = config.blocks + self.more_blocks
+            stage = Level(self.block, width, config.level_width(level), blocks, attention, config)
             width = config.level_width(level)
             if level > 0:
                 stage.upsample = Upsample(width, config.strides[level - 1])
             stages.insert(0, stage)
         self.up = nn.ModuleList(stages)  # up[0] is the full resolution, as in the reference
-        self.norm_out = _norm(width, config)
+        self.norm_out = group_norm(width, config)
         self.conv_out = nn.Conv2d(width, config.channels, 3, padding=1)
 
     @property

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from visual_echoes.checkpoints.loading import load_model
-from visual_echoes.checkpoints.model import PartName
+from visual_echoes.checkpoints.model import PartName, check_stream
 from visual_echoes.data.manifest import is_clip_folder
 from visual_echoes.data.pairs import Wanted, read_split
 from visual_echoes.data.sources import ImageSource, Items, MelSource, Source, WaveSource, open_split
@@ -20,6 +23,8 @@ from visual_echoes.layout import Layout
 from visual_echoes.model.autoregressive import AutoregressiveConfig
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.tokenizers.base import Tokenizer, TokenizerName, check_fits
+from visual_echoes.tokenizers.residual import ResidualQuantizer
+from visual_echoes.tokenizers.semantic import SemanticName, SemanticTokenizer
 from visual_echoes.tokenizers.vqgan import VQGANConfig
 from visual_echoes.training.autoregressive import AutoregressiveTask
 from visual_echoes.training.classifier import ClassifierTask
@@ -38,7 +43,7 @@ from visual_echoes.training.recipe import (
 )
 from visual_echoes.training.residual import ResidualDecoderTask
 from visual_echoes.training.task import Task
-from visual_echoes.training.tokenizing import cached_tokens
+from visual_echoes.training.tokenizing import AnyTokenizer, cached_tokens
 from visual_echoes.training.transformer import TransformerTask
 from visual_echoes.training.vocoder import VocoderTask
 from visual_echoes.training.vqgan import VQGANTask
@@ -162,24 +167,44 @@ def _load_tokenizer(folder: Path, name: TokenizerName, layout: Layout) -> Tokeni
 
 def _token_task(recipe: TokensRecipe) -> TransformerTask | AutoregressiveTask:
     layout = recipe.get_layout()
-    image = _load_tokenizer(recipe.image_vqgan, "image_vqgan", layout)
-    audio = _load_tokenizer(recipe.audio_vqgan, "audio_vqgan", layout)
-    train, valid = (_open_tokens(recipe, layout, image, audio, name) for name in ("train", "valid"))
+    sources = tokenizer_sources(recipe)
+    image = _load_tokenizer(sources["image_vqgan"], "image_vqgan", layout)
+    audio = _load_tokenizer(sources["audio_vqgan"], "audio_vqgan", layout)
     layout = replace(layout, image_codes=image.config.codes, audio_codes=audio.config.codes)
+    tokenizers: dict[str, AnyTokenizer] = {"image": image, "audio": audio}
+    for name in get_args(SemanticName):
+        if name in sources:
+            part = load_model(sources[name], wanted=[name]).parts[name]
+            assert isinstance(part, SemanticTokenizer)
+            check_stream(part, layout, sources[name])
+            tokenizers[name] = part
+    for stream in layout.streams:
+        if stream.source != "label" and stream.name not in tokenizers:
+            raise EchoesError(f"Layout {layout.name!r} has a stream {stream.name!r}; say in the recipe what makes it.")
+    train, valid = (_open_tokens(recipe, layout, tokenizers, name) for name in ("train", "valid"))
     if isinstance(recipe, AutoregressiveRecipe):
         sizes = AutoregressiveConfig.for_layout(layout, **recipe.model.model_dump())
         return AutoregressiveTask(sizes, train, valid)
     config = TransformerConfig.for_layout(layout, **recipe.model.model_dump())
     codebooks = {
-        ("image", 0): image.quantize.embedding.weight.detach(), ("audio", 0): audio.quantize.embedding.weight.detach(),
-    }  # fmt: skip
-    start = codebooks if recipe.start_from_codebook else None
-    return TransformerTask(config, recipe.objective, train, valid, start)
+        level: codebook(tokenizers[stream.name], level[1])
+        for stream in layout.streams
+        if recipe.start_from_codebook and stream.name in tokenizers
+        for level in stream.levels
+    }
+    return TransformerTask(config, recipe.objective, train, valid, codebooks)
 
 
-def _open_tokens(recipe: TokensRecipe, layout: Layout, image: Tokenizer, audio: Tokenizer, name: str) -> TokenData:
+def codebook(tokenizer: AnyTokenizer, level: int) -> Tensor:
+    """The code vectors of a level, (K, C)."""
+    quantizer = tokenizer.quantize
+    found = quantizer.level(level) if isinstance(quantizer, ResidualQuantizer) else quantizer.embedding.weight
+    return found.detach()
+
+
+def _open_tokens(recipe: TokensRecipe, layout: Layout, tokenizers: Mapping[str, AnyTokenizer], name: str) -> TokenData:
     if not is_clip_folder(recipe.data):
-        return cached_tokens(recipe, layout, image, audio, name, read_split(recipe.data, name, layout))
+        return cached_tokens(recipe, layout, tokenizers, name, read_split(recipe.data, name, layout))
     if (recipe.image_copies, recipe.audio_copies) != (1, 1):
         raise EchoesError(
             f"{recipe.data} brings its own tokens, several a clip; leave image_copies and audio_copies out."
@@ -188,6 +213,6 @@ def _open_tokens(recipe: TokensRecipe, layout: Layout, image: Tokenizer, audio: 
     return TokenStore.open(recipe.data, name, {part: _checksum(folder, part) for part, folder in sources.items()})
 
 
-def _checksum(folder: Path, part: TokenizerName) -> str:
+def _checksum(folder: Path, part: PartName) -> str:
     """SHA-256 of the file a part's weights are in; `EchoesError` if the folder has none."""
     return load_model(folder, wanted=[part]).files[part].sha256

@@ -39,8 +39,7 @@ def open_codes(recipe: ResidualRecipe, layout: Layout, train: Source) -> Residua
         tokenizer = round_to_half(_fit(recipe, config, train))
         model = Model(
             name=recipe.codes.name, version=__version__, layout=layout, parts={name: tokenizer},
-            sampling=SamplingSettings(), kinds={name: tokenizer.kind},
-            configs={name: tokenizer.config.model_dump(mode="json")},
+            sampling=SamplingSettings(),
         )  # fmt: skip
         save_model(recipe.codes, model, half=False)
     part = load_model(recipe.codes, wanted=[name]).parts[name]

@@ -6,18 +6,22 @@ import hashlib
 from pathlib import Path
 
 from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model import PartName
 from visual_echoes.data.manifest import MANIFEST, is_clip_folder
 from visual_echoes.data.token_store import DESCRIPTION as TOKENS_DESCRIPTION
 from visual_echoes.data.token_store import TOKENS_FOLDER
 from visual_echoes.files import file_digest
-from visual_echoes.tokenizers.base import TokenizerName
-from visual_echoes.training.recipe import Recipe, TokensRecipe, VocoderRecipe
+from visual_echoes.training.recipe import Recipe, TokensRecipe, TransformerRecipe, VocoderRecipe
 
 
-def tokenizer_sources(recipe: Recipe) -> dict[TokenizerName, Path]:
+def tokenizer_sources(recipe: Recipe) -> dict[PartName, Path]:
     """The tokenizers that a recipe trains with, by part."""
     if isinstance(recipe, TokensRecipe):
-        return {"image_vqgan": recipe.image_vqgan, "audio_vqgan": recipe.audio_vqgan}
+        found: dict[PartName, Path] = {"image_vqgan": recipe.image_vqgan, "audio_vqgan": recipe.audio_vqgan}
+        if isinstance(recipe, TransformerRecipe):
+            found |= {"image_semantic": recipe.image_semantic} if recipe.image_semantic else {}
+            found |= {"audio_semantic": recipe.audio_semantic} if recipe.audio_semantic else {}
+        return found
     if isinstance(recipe, VocoderRecipe) and recipe.audio_vqgan is not None:
         return {"audio_vqgan": recipe.audio_vqgan}
     return {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
@@ -18,7 +18,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS, Layout
 from visual_echoes.metrics.classifiers import JudgeConfig
 from visual_echoes.model.blocks import NORM_EPS
-from visual_echoes.model.masking import LaterFields
+from visual_echoes.model.upgrade import LaterFields
 from visual_echoes.tokenizers.cells import RefinerConfig
 from visual_echoes.training.residual import DecoderLoss
 from visual_echoes.training.settings import FREE_TO_CHANGE, TrainSettings
@@ -30,10 +30,11 @@ PACKAGED = Path(__file__).parents[1] / "recipes"
 MAX_RECIPE_BYTES = 1 << 20
 
 
-class _Recipe(BaseModel):
+class _Recipe(LaterFields):
     """What every recipe has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    LATER: ClassVar[tuple[str, ...]] = ()
 
     layout: str
     data: Path  # folder of prepared data
@@ -175,11 +176,15 @@ class TransformerModel(LaterFields):
 
 
 class TransformerRecipe(_PartRecipe):
-    """Trains the transformer on the tokens of two trained tokenizers."""
+    """Trains the transformer on the tokens of trained tokenizers."""
+
+    LATER = ("image_semantic", "audio_semantic")
 
     kind: Literal["transformer"]
     image_vqgan: Path
     audio_vqgan: Path
+    image_semantic: Path | None = None  # where the layout has streams of these names
+    audio_semantic: Path | None = None
     model: TransformerModel
     objective: MaskingObjective = MaskingObjective()
     image_copies: int = Field(default=1, ge=1)  # varied versions of each image in the token cache

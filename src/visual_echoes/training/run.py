@@ -72,10 +72,9 @@ def train(
     if isinstance(task, AutoregressiveTask):
         save_autoregressive(folder, trained, task.config)
         return folder
-    name, kind = PARTS[recipe.kind], _part_kind(recipe)
     model = Model(
-        name=recipe.output.name, version=__version__, layout=run_layout(recipe, task), parts={name: trained},
-        sampling=SamplingSettings(), kinds={name: kind}, configs={name: task.export_config()},
+        name=recipe.output.name, version=__version__, layout=run_layout(recipe, task),
+        parts={PARTS[recipe.kind]: trained}, sampling=SamplingSettings(),
     )  # fmt: skip
     save_model(folder, model, half=False)
     return folder

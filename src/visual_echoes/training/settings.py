@@ -12,7 +12,7 @@ import torch
 from pydantic import ConfigDict, Field
 from torch import nn
 
-from visual_echoes.model.masking import LaterFields
+from visual_echoes.model.upgrade import LaterFields
 
 # What may change between one half of a run and the other: it alters no result beyond rounding.
 FREE_TO_CHANGE = frozenset(

@@ -21,9 +21,10 @@ from visual_echoes.data.tokens import TokenData
 from visual_echoes.layout import MODALITIES
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.fast import FastTransformer
-from visual_echoes.model.masking import LaterFields, Mask, MaskRatio, draw_mask
+from visual_echoes.model.masking import Mask, MaskRatio, draw_mask
 from visual_echoes.model.packing import Packing
 from visual_echoes.model.transformer import EchoTransformer
+from visual_echoes.model.upgrade import LaterFields
 from visual_echoes.streams import Level, Stream, Tokens
 from visual_echoes.training.task import Phase, Task, Validation
 

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visual_echoes.layout import Layout
-from visual_echoes.vocoders.base import Vocoder
-from visual_echoes.vocoders.weight_norm import WeightNormConv
+from visual_echoes.vocoders.base import Vocoder, WeightNormConv
 
 LEAKY_SLOPE = 0.1
 EDGE_KERNEL = 7

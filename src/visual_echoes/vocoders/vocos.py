@@ -113,7 +113,7 @@ class Vocos(Vocoder):
         compressed = compress_magnitudes(start_BFT)
         return torch.cat([compressed.real, compressed.imag], 1)
 
-    def predict(self, mel_BMT: Tensor, start_BET: Tensor | None) -> Tensor:
+    def predict(self, mel_BMT: Tensor, start_BET: Tensor | None = None) -> Tensor:
         """The network: log-magnitudes, then phases in radians, or how a start's are to change, (B, 2 F, T + 1)."""
         x_BTC = self.embed(repeat_last_frame(mel_BMT)).mT
         if start_BET is not None:

@@ -11,7 +11,7 @@ import torch
 
 from checkpoints.convert.published import Tensors, tensors
 from visual_echoes.checkpoints.convert.contents import choose
-from visual_echoes.checkpoints.convert.files import read_checkpoint, read_tensors
+from visual_echoes.checkpoints.convert.reading import read_checkpoint, read_tensors
 from visual_echoes.errors import EchoesError
 
 NETWORKS = ("taming_vqgan_tiny", "mage_vqgan_tiny", "spec_vqgan_tiny", "hifigan_tiny", "melgan_tiny")

@@ -202,7 +202,6 @@ def test_converted_parts_make_a_model_with_the_codes_of_each(tmp_path: Path) -> 
         folders[3],
         Model(
             name="t", version="1", layout=layout, parts={"transformer": transformer}, sampling=SamplingSettings(),
-            kinds={"transformer": "transformer"}, configs={"transformer": transformer.config.model_dump(mode="json")},
         ),
         half=False,
     )  # fmt: skip

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from visual_echoes.checkpoints.convert import settings
-from visual_echoes.checkpoints.convert.settings import as_tuples, check_agreement, find_settings, read_settings
+from visual_echoes.checkpoints.convert import sizes
+from visual_echoes.checkpoints.convert.sizes import as_tuples, check_agreement, find_settings, read_settings
 from visual_echoes.errors import EchoesError
 
 TAMING = """
@@ -56,8 +56,8 @@ def test_binary_missing_and_large_files_are_refused(tmp_path: Path, monkeypatch:
     for name in ("config.yaml", "gone.yaml"):
         with pytest.raises(EchoesError, match=f"{name} cannot be read"):
             read_settings(tmp_path / name, "ddconfig")
-    monkeypatch.setattr(settings, "MAX_SETTINGS_BYTES", 2)
-    with pytest.raises(EchoesError, match="is larger than"):
+    monkeypatch.setattr(sizes, "MAX_SETTINGS_BYTES", 2)
+    with pytest.raises(EchoesError, match="more than"):
         read_settings(tmp_path / "config.yaml", "ddconfig")
 
 

@@ -12,8 +12,7 @@ from safetensors.torch import save_file
 
 from checkpoints.convert.published import Tensors, tensors
 from visual_echoes.checkpoints.convert import convert_checkpoint, read_melgan
-from visual_echoes.checkpoints.convert.files import read_tensors
-from visual_echoes.checkpoints.convert.shards import checkpoint_files
+from visual_echoes.checkpoints.convert.reading import checkpoint_files, read_tensors
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from evaluation.files.material import write_sounds
 from metrics.networks.reference import EXPECTED, SHOWN, picture, ruled, ruled_state, sound
-from visual_echoes.checkpoints.convert.files import read_tensors
+from visual_echoes.checkpoints.convert.reading import read_tensors
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import file_digest
 from visual_echoes.metrics.networks import clip, inception, judges, lpips, panns, published, vggish, wav2clip

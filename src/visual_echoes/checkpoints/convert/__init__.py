@@ -5,6 +5,6 @@ untrusted: nothing in them is run, and whatever does not fit is refused before a
 """
 
 from visual_echoes.checkpoints.convert.folder import Converted, MelChoice, convert_checkpoint
-from visual_echoes.checkpoints.convert.readers import read_hifigan, read_melgan, read_vqgan
+from visual_echoes.checkpoints.convert.networks import read_hifigan, read_melgan, read_vqgan
 
 __all__ = ["Converted", "MelChoice", "convert_checkpoint", "read_hifigan", "read_melgan", "read_vqgan"]

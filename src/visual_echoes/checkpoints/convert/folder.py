@@ -6,15 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 from pydantic import ValidationError
-from torch import nn
 
 from visual_echoes import __version__
-from visual_echoes.checkpoints.convert.files import read_checkpoint
-from visual_echoes.checkpoints.convert.readers import TITLES, recognise
-from visual_echoes.checkpoints.convert.shards import checkpoint_files
-from visual_echoes.checkpoints.convert.vocoders import build_hifigan, build_melgan, read_own_mel
-from visual_echoes.checkpoints.convert.vqgans import build_mage_vqgan, build_vqgan
+from visual_echoes.checkpoints.convert.generators import read_own_mel
+from visual_echoes.checkpoints.convert.networks import NETWORKS, recognise
+from visual_echoes.checkpoints.convert.reading import checkpoint_files, read_checkpoint
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath, file_digest
@@ -22,7 +20,7 @@ from visual_echoes.layout import Layout
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.tokenizers.base import Tokenizer, TokenizerName, check_fits
 from visual_echoes.vocoders import HiFiGAN, RemappedHiFiGAN, Vocoder, build_vocoder
-from visual_echoes.vocoders.own_mel import OwnMel
+from visual_echoes.vocoders.remapped import OwnMel
 
 MelChoice = Literal["own", "layout"]
 ConvertedPart = Literal["image_vqgan", "audio_vqgan", "vocoder"]
@@ -64,34 +62,27 @@ def convert_checkpoint(
     Raises:
         EchoesError: the file is unusable, or what it holds does not fit the layout or the part.
     """
-    chosen: ConvertedPart = "vocoder"
     tensors, note = read_checkpoint(path)
-    architecture = recognise(tensors, path)
-    if architecture in ("vqgan", "mage-vqgan"):
-        build = build_vqgan if architecture == "vqgan" else build_mage_vqgan
-        tokenizer: Tokenizer = build(tensors, path, config)
-        chosen, layout = _tokenizer_layout(tokenizer, layout, part, path)
-        network: nn.Module = tokenizer
-        summary = _describe_tokenizer(tokenizer)
+    title, build = NETWORKS[recognise(tensors, path)]
+    network: Tokenizer | Vocoder = build(tensors, path, config)
+    chosen: ConvertedPart = "vocoder"
+    if isinstance(network, Tokenizer):
+        chosen, layout = _tokenizer_layout(network, layout, part, path)
+        summary = _describe_tokenizer(network)
+    elif part not in (None, chosen):
+        raise EchoesError(f"{path} holds a {title}, which is no {part}; leave --part out.")
     else:
-        if part not in (None, chosen):
-            raise EchoesError(f"{path} holds a {TITLES[architecture]}, which is no {part}; leave --part out.")
-        if architecture == "melgan":
-            vocoder: Vocoder = build_melgan(tensors, path, config)
-            _check_vocoder(vocoder, layout)
-        else:
-            generator = build_hifigan(tensors, path, config)
+        if isinstance(network, HiFiGAN):
             stated = None if config is None else read_own_mel(config)
-            vocoder = _remapped(generator, layout, stated) if mel == "own" else _direct(generator, layout, stated)
-        network, summary = vocoder, _describe_vocoder(vocoder, layout)
+            network = _remapped(network, layout, stated) if mel == "own" else _direct(network, layout, stated)
+        else:
+            _check_vocoder(network, layout)
+        summary = _describe_vocoder(network, layout)
     if note:
         summary = (note, *summary)
-    kind, values = _identity(network)
-    title = TITLES[architecture]
     model = Model(
         name=name or Path(path).stem, version=__version__, layout=layout, parts={chosen: network},
-        sampling=SamplingSettings(), card=_card(Path(path), title, summary), kinds={chosen: kind},
-        configs={chosen: values},
+        sampling=SamplingSettings(), card=_card(Path(path), title, summary),
     )  # fmt: skip
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Converted(model, (f"{title}, {parameters:,} parameters, as {chosen} of layout {layout.name}.", *summary))
@@ -144,15 +135,8 @@ def _direct(generator: HiFiGAN, layout: Layout, stated: OwnMel | None) -> HiFiGA
 
 def _check_vocoder(vocoder: Vocoder, layout: Layout) -> None:
     """Refuse one whose hop or bands are not the layout's, without building it again."""
-    import torch
-
     with torch.device("meta"):
         build_vocoder(vocoder.kind, vocoder.config.model_dump(), layout)
-
-
-def _identity(network: nn.Module) -> tuple[str, dict[str, object]]:
-    assert isinstance(network, Tokenizer | Vocoder)
-    return network.kind, network.config.model_dump(mode="json")
 
 
 def _describe_tokenizer(tokenizer: Tokenizer) -> tuple[str, ...]:

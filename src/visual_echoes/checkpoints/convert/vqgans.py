@@ -7,8 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from visual_echoes.checkpoints.convert.settings import Settings, as_tuples, check_agreement, read_settings
-from visual_echoes.checkpoints.convert.shapes import Shapes, fit
+from visual_echoes.checkpoints.convert.sizes import (
+    Settings,
+    Shapes,
+    as_tuples,
+    check_agreement,
+    fit,
+    read_settings,
+)
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
 from visual_echoes.tokenizers.mage_vqgan import MageVQGAN, MageVQGANConfig

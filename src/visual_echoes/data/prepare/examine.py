@@ -112,14 +112,14 @@ def _length(candidate: Candidate) -> float:
         return 0.0
     with collected() as notes:
         tracks = read_tracks(candidate.sound)
-    if candidate.picture == candidate.sound and not tracks.picture:
+    if candidate.picture == candidate.sound and not tracks.image:
         raise _Dropped(Reason.NO_PICTURE, " ".join(notes))
     if not tracks.sound:
         raise _Dropped(Reason.NO_SOUND, " ".join(notes))
     for sentence in notes:
         note(sentence)
-    if candidate.picture == candidate.sound and tracks.picture is not None:
-        return min(tracks.picture, tracks.sound)
+    if candidate.picture == candidate.sound and tracks.image is not None:
+        return min(tracks.image, tracks.sound)
     return tracks.sound
 
 

@@ -1,28 +1,32 @@
 """The token step: what a model's tokenizers make of the clips of a prepared folder, into its token store.
 
-Shapes: F frames and W sound windows of several clips, C channels, H rows, N samples, A and I token places.
+Shapes: F frames and W sound windows of a clip, C channels, H rows, S pixels of a view's side, N samples.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.loading import find_model, load_model, part_names
 from visual_echoes.checkpoints.model import PartName
 from visual_echoes.codec import Codec
-from visual_echoes.data.clips import read_clip_images, read_clip_sound, window_offsets
+from visual_echoes.data.clips import read_clip_frames, read_clip_sound, window_offsets
 from visual_echoes.data.manifest import MANIFEST, SPLITS, Clip, Description, read_description, read_manifest
 from visual_echoes.data.token_store import FORMAT, StoreDescription, TokenStoreWriter, read_store_description
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
+from visual_echoes.media.images import fit_image, whole_image
+from visual_echoes.request import label_stream
+from visual_echoes.tokenizers.semantic import SemanticName
 
 SOUND_WINDOWS = 3  # of each clip
 CLIPS_AT_ONCE = 8  # between commits; their files are read while the ones before are encoded
@@ -40,10 +44,11 @@ class Tokenizers:
     @classmethod
     def load(cls, source: str, device: torch.device) -> Tokenizers:
         """Those of anything that `load_model` takes; `EchoesError` if it has not both."""
-        model = load_model(source, wanted=TOKENIZERS)
+        found = part_names(find_model(source))
+        model = load_model(source, wanted=[*TOKENIZERS, *(name for name in get_args(SemanticName) if name in found)])
         for part in model.parts.values():
             part.to(device)
-        return cls(Codec(model, device), {name: model.files[name].sha256 for name in TOKENIZERS})
+        return cls(Codec(model, device), {name: model.files[name].sha256 for name in model.parts})
 
     @property
     def layout(self) -> Layout:
@@ -69,15 +74,16 @@ def write_tokens(
     """
     prepared = read_description(folder)
     clips = read_manifest(folder)
+    _check_labels(folder, clips, tokenizers.layout)
     plan = _plan(folder, prepared, clips, tokenizers)
     if _is_finished(folder, plan):
         return
     writer = TokenStoreWriter(folder, plan)
     try:
         batches = [clips[first : first + CLIPS_AT_ONCE] for first in range(writer.done, len(clips), CLIPS_AT_ONCE)]
-        for batch in _read_ahead(batches, prepared, threads):
-            for image_rows, audio_rows in _encode(tokenizers.codec, batch):
-                writer.append(image_rows, audio_rows)
+        for batch in _read_ahead(batches, prepared, tokenizers.codec, threads):
+            for tokens in _encode(tokenizers.codec, batch):
+                writer.append(tokens)
             writer.commit()
             if report is not None:
                 report(writer.done, len(clips))
@@ -91,14 +97,24 @@ def write_tokens(
         writer.close()
 
 
+def _check_labels(folder: Path, clips: Sequence[Clip], layout: Layout) -> None:
+    """Refuse clips of which the model has no label, where it has labels."""
+    stream = label_stream(layout)
+    strange = [clip for clip in clips if stream is not None and clip.label not in stream.names]
+    if stream is not None and strange:
+        raise EchoesError(
+            f"{folder} has {len(strange)} clips with another label than the model's, the first {strange[0].id} "
+            f"({strange[0].label or 'none'}); give each one of {', '.join(stream.names)}."
+        )
+
+
 def _plan(folder: Path, prepared: Description, clips: Sequence[Clip], tokenizers: Tokenizers) -> StoreDescription:
     layout = tokenizers.layout
     by_class = prepared.settings.get("pairing") == "class"
     return StoreDescription(
         format=FORMAT,
         tokenizers=tokenizers.checksums,
-        places={"image": layout.image_tokens, "audio": layout.audio_tokens},
-        codes={"image": layout.image_codes, "audio": layout.audio_codes},
+        streams=layout.streams,
         pairing="class" if by_class else "clip",
         clips=len(clips),
         manifest=hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest(),
@@ -124,17 +140,30 @@ def _groups(clips: Sequence[Clip], plan: StoreDescription) -> list[int]:
     return groups
 
 
-_Item = tuple[np.ndarray, np.ndarray]  # uint8 (F, H, H, C) and float32 (W, N) of one clip
+class _Item(NamedTuple):
+    """The arrays of one clip."""
+
+    images_FHWC: np.ndarray  # uint8, fitted
+    views_FSSC: np.ndarray | None  # uint8, whole
+    waves_WN: np.ndarray  # float32
+    label: int | None  # its code
 
 
-def _read_ahead(batches: Sequence[Sequence[Clip]], prepared: Description, threads: int) -> Iterator[list[_Item]]:
+def _read_ahead(
+    batches: Sequence[Sequence[Clip]], prepared: Description, codec: Codec, threads: int
+) -> Iterator[list[_Item]]:
     """The arrays of each batch; the next one is read while the caller is at work."""
+    layout, side, label = prepared.layout, codec.layout.view_side, label_stream(codec.layout)
 
     def read(clip: Clip) -> _Item:
-        pixels = read_clip_images(clip, prepared.root, range(len(clip.frames)), prepared.layout)
-        offsets = window_offsets(clip, prepared.layout, SOUND_WINDOWS)
-        waves = [read_clip_sound(clip, prepared.root, prepared.layout, offset).numpy() for offset in offsets]
-        return pixels.movedim(1, -1).numpy(), np.stack(waves)
+        frames = read_clip_frames(clip, prepared.root, range(len(clip.frames)))
+        offsets = window_offsets(clip, layout, SOUND_WINDOWS)
+        return _Item(
+            np.stack([fit_image(frame, layout.image_size, layout.image_channels) for frame in frames]),
+            None if side is None else np.stack([whole_image(frame, side) for frame in frames]),
+            np.stack([read_clip_sound(clip, prepared.root, layout, offset).numpy() for offset in offsets]),
+            None if label is None else label.names.index(clip.label or ""),
+        )
 
     with ThreadPoolExecutor(threads) as pool:
         coming: list[Any] = []
@@ -147,15 +176,31 @@ def _read_ahead(batches: Sequence[Sequence[Clip]], prepared: Description, thread
             yield [item.result() for item in coming]
 
 
-def _encode(codec: Codec, items: Sequence[_Item]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The token rows of each clip."""
-    pixels = np.concatenate([pixels for pixels, _ in items])
-    waves = np.concatenate([waves for _, waves in items])
-    image_tokens = torch.cat([codec.encode_images(part) for part in _parts(pixels)]).cpu().numpy()[..., 0]
-    audio_tokens = torch.cat([codec.encode_mels(codec.mels(part)) for part in _parts(waves)]).cpu().numpy()[..., 0]
-    image_ends = np.cumsum([len(pixels) for pixels, _ in items])[:-1]
-    audio_ends = np.cumsum([len(waves) for _, waves in items])[:-1]
-    yield from zip(np.split(image_tokens, image_ends), np.split(audio_tokens, audio_ends), strict=True)
+def _encode(codec: Codec, items: Sequence[_Item]) -> Iterator[dict[str, np.ndarray]]:
+    """The tokens of each clip, (rows, P, Q) by stream."""
+    names = {stream.name for stream in codec.layout.streams}
+    mels = [codec.mels(part) for part in _parts(np.concatenate([item.waves_WN for item in items]))]
+    found = {
+        "image": _joined(codec.encode_images(part) for part in _parts(np.concatenate([i.images_FHWC for i in items]))),
+        "audio": _joined(codec.encode_mels(mel_BMT) for mel_BMT in mels),
+    }
+    views = [item.views_FSSC for item in items if item.views_FSSC is not None]
+    if views:
+        found["image_semantic"] = _joined(codec.encode_views(part) for part in _parts(np.concatenate(views)))
+    if "audio_semantic" in names:
+        found["audio_semantic"] = _joined(codec.encode_meaning(mel_BMT) for mel_BMT in mels)
+    frames = np.cumsum([len(item.images_FHWC) for item in items])[:-1]
+    windows = np.cumsum([len(item.waves_WN) for item in items])[:-1]
+    by_clip = {name: np.split(rows, windows if name.startswith("audio") else frames) for name, rows in found.items()}
+    label = label_stream(codec.layout)
+    if label is not None:
+        by_clip[label.name] = [np.full((1, 1, 1), item.label) for item in items]
+    for number in range(len(items)):
+        yield {name: rows[number] for name, rows in by_clip.items()}
+
+
+def _joined(parts: Iterable[Tensor]) -> np.ndarray:
+    return torch.cat(list(parts)).cpu().numpy()
 
 
 def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:

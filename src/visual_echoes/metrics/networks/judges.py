@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visual_echoes.checkpoints.convert.files import read_tensors
-from visual_echoes.checkpoints.convert.shapes import fit
+from visual_echoes.checkpoints.convert.reading import read_tensors
+from visual_echoes.checkpoints.convert.sizes import fit
 from visual_echoes.errors import EchoesError
 from visual_echoes.media import read_audio, read_image
 from visual_echoes.metrics.networks import clip, inception, lpips, panns, vggish, wav2clip

@@ -101,13 +101,22 @@ class YAMNetJudge(FileJudge):
     def look(self, items: Sequence[Tensor]) -> list[Look]:
         return [self._look(wave_N) for wave_N in items]
 
+    def patches(self, wave_N: Tensor) -> Tensor:
+        """Embeddings of the patches of a waveform at 16 kHz, float32 (P, D)."""
+        return torch.from_numpy(self._answers(wave_N)[1] * FEATURE_SCALE)
+
     def _look(self, wave_N: Tensor) -> Look:
+        scores_PK, features_PD = self._answers(wave_N)
+        logits_K = (scores_PK.mean(0) - known.SCORE_ZERO) * known.SCORE_SCALE
+        return Look(torch.from_numpy(features_PD.mean(0, keepdims=True) * FEATURE_SCALE), torch.from_numpy(logits_K))
+
+    def _answers(self, wave_N: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Scores (P, K) and embeddings (P, D) of the patches, in the network's own steps, float32."""
         patches_PTM = known.yamnet_patches(wave_N[None])[0]
         input_PTM = (patches_PTM / known.INPUT_SCALE + known.INPUT_ZERO).round().clamp(0, 255).to(torch.uint8).numpy()
         answers = [self.session.run(None, {"audio": patch_TM[None, None]}) for patch_TM in input_PTM]
         scores_PK, features_PD = (np.concatenate(part).astype(np.float32) for part in zip(*answers, strict=True))
-        logits_K = (scores_PK.mean(0) - known.SCORE_ZERO) * known.SCORE_SCALE
-        return Look(torch.from_numpy(features_PD.mean(0, keepdims=True) * FEATURE_SCALE), torch.from_numpy(logits_K))
+        return scores_PK, features_PD
 
 
 def as_output(tensor: str) -> bytes:

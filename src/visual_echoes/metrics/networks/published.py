@@ -15,8 +15,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from visual_echoes.checkpoints.convert.files import read_tensors
-from visual_echoes.checkpoints.convert.shapes import fit
+from visual_echoes.checkpoints.convert.reading import read_tensors
+from visual_echoes.checkpoints.convert.sizes import fit
 from visual_echoes.errors import EchoesError, first_line
 from visual_echoes.files import file_digest
 

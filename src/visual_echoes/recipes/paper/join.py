@@ -15,8 +15,6 @@ def main(image: str, audio: str, output: str) -> None:
     model, sounds = load_model(image, wanted=["image_vqgan"]), load_model(audio, wanted=["audio_vqgan"])
     model.name, model.layout = "tokenizers", model.layout.joined(sounds.layout)
     model.parts |= sounds.parts
-    model.kinds |= sounds.kinds
-    model.configs |= sounds.configs
     save_model(Path(output), model, half=False)
 
 

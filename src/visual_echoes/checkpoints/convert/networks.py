@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from visual_echoes.checkpoints.convert.files import read_tensors
-from visual_echoes.checkpoints.convert.vocoders import build_hifigan, build_melgan
+from visual_echoes.checkpoints.convert.generators import build_hifigan, build_melgan
+from visual_echoes.checkpoints.convert.reading import read_tensors
 from visual_echoes.checkpoints.convert.vqgans import build_mage_vqgan, build_vqgan
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
@@ -17,13 +17,22 @@ from visual_echoes.tokenizers.base import Tokenizer
 from visual_echoes.vocoders import HiFiGAN, MelGAN
 
 Architecture = Literal["vqgan", "mage-vqgan", "hifigan", "melgan"]
-TITLES: dict[Architecture, str] = {
-    "vqgan": "taming or SpecVQGAN VQGAN",
-    "mage-vqgan": "MAGE VQGAN",
-    "hifigan": "HiFi-GAN generator",
-    "melgan": "MelGAN generator",
-}
 SHOWN_NAMES = 3
+
+
+class Known(NamedTuple):
+    """A network of which published checkpoints are read."""
+
+    title: str
+    build: Callable[[Mapping[str, Tensor], StrPath, StrPath | None], Tokenizer | HiFiGAN | MelGAN]
+
+
+NETWORKS: dict[Architecture, Known] = {
+    "vqgan": Known("taming or SpecVQGAN VQGAN", build_vqgan),
+    "mage-vqgan": Known("MAGE VQGAN", build_mage_vqgan),
+    "hifigan": Known("HiFi-GAN generator", build_hifigan),
+    "melgan": Known("MelGAN generator", build_melgan),
+}
 
 
 def read_vqgan(path: StrPath, config: StrPath | None = None) -> Tokenizer:
@@ -39,13 +48,9 @@ def read_vqgan(path: StrPath, config: StrPath | None = None) -> Tokenizer:
     Raises:
         EchoesError: the file is unusable or holds another network; every tensor that does not fit is named.
     """
-    tensors = read_tensors(path)
-    architecture = recognise(tensors, path)
-    if architecture == "vqgan":
-        return build_vqgan(tensors, path, config)
-    if architecture == "mage-vqgan":
-        return build_mage_vqgan(tensors, path, config)
-    raise _other(path, architecture, "VQGAN")
+    network = _read(path, config, "VQGAN", "vqgan", "mage-vqgan")
+    assert isinstance(network, Tokenizer)
+    return network
 
 
 def read_hifigan(path: StrPath, config: StrPath | None = None) -> HiFiGAN:
@@ -59,37 +64,41 @@ def read_hifigan(path: StrPath, config: StrPath | None = None) -> HiFiGAN:
     Raises:
         EchoesError: as for `read_vqgan`.
     """
-    tensors = read_tensors(path)
-    if (architecture := recognise(tensors, path)) != "hifigan":
-        raise _other(path, architecture, TITLES["hifigan"])
-    return build_hifigan(tensors, path, config)
+    network = _read(path, config, NETWORKS["hifigan"].title, "hifigan")
+    assert isinstance(network, HiFiGAN)
+    return network
 
 
 def read_melgan(path: StrPath, config: StrPath | None = None) -> MelGAN:
     """A MelGAN generator in eval mode, otherwise as `read_hifigan`; SpecVQGAN's takes that project's mel in [0, 1]."""
+    network = _read(path, config, NETWORKS["melgan"].title, "melgan")
+    assert isinstance(network, MelGAN)
+    return network
+
+
+def _read(
+    path: StrPath, config: StrPath | None, wanted: str, *architectures: Architecture
+) -> Tokenizer | HiFiGAN | MelGAN:
     tensors = read_tensors(path)
-    if (architecture := recognise(tensors, path)) != "melgan":
-        raise _other(path, architecture, TITLES["melgan"])
-    return build_melgan(tensors, path, config)
+    found = recognise(tensors, path)
+    if found not in architectures:
+        raise EchoesError(f"{path} holds a {NETWORKS[found].title}, not a {wanted}; read it as what it is.")
+    return NETWORKS[found].build(tensors, path, config)
 
 
 def recognise(tensors: Mapping[str, Tensor], source: StrPath) -> Architecture:
     """What network the tensors belong to; `EchoesError` if to none that is known."""
-    if _has(tensors, "encoder.down.") and _has(tensors, "decoder.up."):
-        attends = _has(tensors, "quant_conv.", "post_quant_conv.", "encoder.mid.attn_1.", "decoder.mid.attn_1.")
+
+    def has(*prefixes: str) -> bool:
+        return any(name.startswith(prefixes) for name in tensors)
+
+    if has("encoder.down.") and has("decoder.up."):
+        attends = has("quant_conv.", "post_quant_conv.", "encoder.mid.attn_1.", "decoder.mid.attn_1.")
         return "vqgan" if attends else "mage-vqgan"
-    if _has(tensors, "ups.") and _has(tensors, "resblocks."):
+    if has("ups.") and has("resblocks."):
         return "hifigan"
     if any(re.match(r"model\.\d+\.shortcut\.", name) for name in tensors):
         return "melgan"
     names = ", ".join(sorted(tensors)[:SHOWN_NAMES])
-    known = ", ".join(TITLES.values())
+    known = ", ".join(network.title for network in NETWORKS.values())
     raise EchoesError(f"{source} holds none of the known networks ({known}); its tensors are {names}, ...")
-
-
-def _has(tensors: Mapping[str, Tensor], *prefixes: str) -> bool:
-    return any(name.startswith(prefixes) for name in tensors)
-
-
-def _other(source: StrPath, found: Architecture, wanted: str) -> EchoesError:
-    return EchoesError(f"{source} holds a {TITLES[found]}, not a {wanted}; read it as what it is.")

@@ -1,4 +1,4 @@
-"""Sizes of a network read from its tensors, and whether all tensors fit the network of that size.
+"""Sizes of a network, read from its tensors and the reference's own config, and whether all tensors fit them.
 
 A size stands in several tensors; the one most of them agree on is taken, so that a misshapen tensor is found out
 instead of believed.
@@ -6,20 +6,26 @@ instead of believed.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from visual_echoes.errors import EchoesError
-from visual_echoes.files import StrPath
+from visual_echoes.errors import EchoesError, first_line
+from visual_echoes.files import StrPath, read_limited
 
 Network = TypeVar("Network", bound=nn.Module)
 ABSENT = 1
+MAX_SETTINGS_BYTES = 1 << 20
+DEEPEST = 6
+
+Settings = Mapping[str, Any]
 
 
 class Shapes:
@@ -89,3 +95,53 @@ def _bad_values(tensors: Mapping[str, Tensor]) -> list[str]:
         return [f"no floating-point numbers: {', '.join(odd)}"]
     infinite = sorted(name for name, value in tensors.items() if not value.float().isfinite().all())
     return [f"values that are not finite: {', '.join(infinite)}"] if infinite else []
+
+
+def read_settings(source: StrPath, key: str) -> Settings:
+    """The table of a YAML or JSON file that has `key`, at whatever depth the reference keeps it.
+
+    Raises:
+        EchoesError: the file is missing, too large, neither YAML nor JSON, or has no such table.
+    """
+    found = find_settings(source, key)
+    if found is None:
+        raise EchoesError(f"{source} has no {key!r}; give the config that belongs to the checkpoint, or leave it out.")
+    return found
+
+
+def find_settings(source: StrPath, key: str) -> Settings | None:
+    """As `read_settings`, but None where there is no such table."""
+    import yaml
+
+    path = Path(source)
+    try:
+        text = read_limited(path, MAX_SETTINGS_BYTES).decode("utf-8")
+        content = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise EchoesError(
+            f"{path} cannot be read as YAML or JSON ({first_line(error)}); give the checkpoint's config."
+        ) from error
+    return _find(content, key, DEEPEST)
+
+
+def _find(content: object, key: str, depth: int) -> Settings | None:
+    if not isinstance(content, Mapping) or depth == 0:
+        return None
+    if key in content:
+        return content
+    return next((found for value in content.values() if (found := _find(value, key, depth - 1)) is not None), None)
+
+
+def check_agreement(stated: Settings, found: Settings, config: StrPath, source: StrPath) -> None:
+    """Refuse a config that says something else than the tensors, key by key where both know."""
+    for key, value in stated.items():
+        if key in found and found[key] != value:
+            raise EchoesError(
+                f"{config} gives {key} as {value}, but the tensors of {source} have {found[key]}; give the config that "
+                "belongs to the checkpoint, or leave it out."
+            )
+
+
+def as_tuples(value: object) -> Any:
+    """Lists as tuples, at any depth, so that a config's values compare equal to a network's."""
+    return tuple(as_tuples(item) for item in value) if isinstance(value, list | tuple) else value

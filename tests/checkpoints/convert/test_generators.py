@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from checkpoints.convert.test_vqgans import of_shape
-from visual_echoes.checkpoints.convert.vocoders import build_hifigan, build_melgan
+from visual_echoes.checkpoints.convert.generators import build_hifigan, build_melgan
 from visual_echoes.errors import EchoesError
 from visual_echoes.vocoders import HiFiGAN, HiFiGANConfig, MelGAN, MelGANConfig
 

@@ -10,18 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from visual_echoes.checkpoints.convert.settings import (
+from visual_echoes.checkpoints.convert.sizes import (
     Settings,
+    Shapes,
     as_tuples,
     check_agreement,
     find_settings,
+    fit,
     read_settings,
 )
-from visual_echoes.checkpoints.convert.shapes import Shapes, fit
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
 from visual_echoes.vocoders import HiFiGAN, HiFiGANConfig, MelGAN, MelGANConfig
-from visual_echoes.vocoders.own_mel import OwnMel
+from visual_echoes.vocoders.remapped import OwnMel
 
 # Dilations leave no trace in the tensors. These are the published ones (HiFi-GAN, config_v1 to v3), by the kind of
 # block and its number of convolutions.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from visual_echoes.checkpoints.convert.shapes import Shapes, fit
+from visual_echoes.checkpoints.convert.sizes import Shapes, fit
 from visual_echoes.errors import EchoesError
 
 SHAPES = Shapes(

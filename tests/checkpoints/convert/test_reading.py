@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checkpoints.convert.published import WRAPPINGS, Tensors, write
-from visual_echoes.checkpoints.convert import files
-from visual_echoes.checkpoints.convert.files import read_tensors
+from visual_echoes.checkpoints.convert import reading
+from visual_echoes.checkpoints.convert.reading import read_tensors
 from visual_echoes.errors import EchoesError
 
 STATE: Tensors = {"encoder.conv_in.weight": torch.arange(6.0).reshape(2, 3), "quantize.embedding.weight": torch.ones(4)}
@@ -142,7 +142,7 @@ def test_tensors_larger_than_their_file_are_refused(tmp_path: Path) -> None:
 
 def test_there_is_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, STATE)
-    monkeypatch.setattr(files, "MAX_CHECKPOINT_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr(reading, "MAX_CHECKPOINT_BYTES", path.stat().st_size - 1)
     with pytest.raises(EchoesError, match="is larger than"):
         read_tensors(path)
 

@@ -2,11 +2,12 @@
 
 torch's restricted unpickler (`weights_only=True`) builds tensors and plain containers only. Training frameworks leave
 names of their own classes in a checkpoint beside the weights; those are replaced by an inert stand-in. Any other name
-is refused.
+is refused. A divided checkpoint is `NAME-00001-of-00003.safetensors` and its like, perhaps with an index beside them.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 import zipfile
@@ -20,11 +21,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from visual_echoes.checkpoints.convert.contents import Chosen, choose
-from visual_echoes.checkpoints.convert.shards import checkpoint_files
 from visual_echoes.errors import EchoesError, first_line
-from visual_echoes.files import StrPath
+from visual_echoes.files import StrPath, read_limited
 
 MAX_CHECKPOINT_BYTES = 4 << 30
+INDEX_SUFFIX = ".index.json"
+MAX_INDEX_BYTES = 64 << 20
+MAX_SHARDS = 1000
+_SHARD = re.compile(r"(?P<start>.*[-_.])(?P<number>\d{2,6})(?P<of>-of-)(?P<total>\d{2,6})(?P<end>\.\w+)?")
+_SHOWN_FILES = 3
 # Packages whose objects stand in checkpoints beside the weights and may be left out.
 BOOKKEEPING = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "omegaconf.", "numpy.", "argparse.", "pathlib.")
 
@@ -161,3 +166,46 @@ def _unreadable(path: Path, error: Exception) -> EchoesError:
             "safetensors."
         )
     return EchoesError(f"{path} is cut short or damaged ({first_line(error)}); {_ADVICE}.")
+
+
+def checkpoint_files(path: Path) -> list[Path]:
+    """All files of the checkpoint that `path` is, or is a part or the index of.
+
+    Raises:
+        EchoesError: a part is not there, or the index cannot be read.
+    """
+    if path.name.endswith(INDEX_SUFFIX):
+        names = _indexed(path)
+    elif shard := _SHARD.fullmatch(path.name):
+        total, digits = int(shard["total"]), len(shard["number"])
+        if not 0 < int(shard["number"]) <= total <= MAX_SHARDS:
+            return [path]
+        end = f"{shard['of']}{shard['total']}{shard['end'] or ''}"
+        names = [f"{shard['start']}{number:0{digits}d}{end}" for number in range(1, total + 1)]
+    else:
+        return [path]
+    _check_there(path, names)
+    return [path.with_name(name) for name in names]
+
+
+def _indexed(path: Path) -> list[str]:
+    """The files that an index names."""
+    try:
+        names = sorted({str(name) for name in json.loads(read_limited(path, MAX_INDEX_BYTES))["weight_map"].values()})
+        if not 0 < len(names) <= MAX_SHARDS or any(Path(name).name != name for name in names):
+            raise ValueError("it names no files beside it")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise EchoesError(
+            f"{path} is no index of a checkpoint ({first_line(error)}); give one of the checkpoint's files."
+        ) from error
+    return names
+
+
+def _check_there(path: Path, names: list[str]) -> None:
+    missing = [name for name in names if not path.with_name(name).is_file()]
+    if missing:
+        more = f" and {len(missing) - _SHOWN_FILES} more" if len(missing) > _SHOWN_FILES else ""
+        raise EchoesError(
+            f"{path} belongs to a checkpoint of {len(names)} files, of which {', '.join(missing[:_SHOWN_FILES])}{more} "
+            f"{'are' if len(missing) > 1 else 'is'} missing; put all of them into one folder."
+        )

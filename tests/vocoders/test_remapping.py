@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from visual_echoes.audio import full_mel, mel_edges
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS, Layout
-from visual_echoes.vocoders.own_mel import MelRemap, OwnMel, own_mel
+from visual_echoes.vocoders.remapped import MelRemap, OwnMel, own_mel
 
 PAPER = LAYOUTS["paper"]
 PUBLISHED = OwnMel()

@@ -1,0 +1,84 @@
+"""The page's images and sounds on their way in: from Gradio's upload to what the model sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visual_echoes.app.forms import PageFile, read_file
+from visual_echoes.app.service import Service
+from visual_echoes.app.views import coloured_png, problem
+from visual_echoes.demo.page import View, image_tag
+from visual_echoes.errors import EchoesError, collected
+from visual_echoes.inputs import heard_array, image_array
+from visual_echoes.pipeline import VisualEchoes
+
+
+class Inbox:
+    """Takes what Gradio has stored.
+
+    Args:
+        folder: where Gradio stores what visitors send; nothing else is read.
+    """
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        self._service, self._folder = service, folder.resolve()
+
+    def file(self, sent: Any) -> PageFile | None:
+        """The file in a widget; None if it is empty."""
+        if sent is None:
+            return None
+        path = Path(str(sent.get("path"))) if isinstance(sent, Mapping) else Path()
+        if not path.resolve().is_relative_to(self._folder):
+            raise EchoesError("This is no file that was sent to this page; send it again.")
+        return PageFile(path, str(sent.get("orig_name") or path.name))
+
+    def need(self, sent: Any, what: str) -> PageFile:
+        """The file in a widget that must not be empty."""
+        file = self.file(sent)
+        if file is None:
+            raise EchoesError(f"Give {what} first.")
+        return file
+
+    def fitted_image(self, model: str, sent: Any) -> np.ndarray | None:
+        """The image as the model takes it, uint8 (H, W, C); None if the widget is empty."""
+        return self._read(model, sent, lambda echoes: partial(image_array, layout=echoes.layout))
+
+    def see_image(self, model: str, sent: Any) -> str:
+        """What the model sees of an image, or what is wrong with it, as HTML."""
+        try:
+            pixels = self.fitted_image(model, sent)
+        except EchoesError as error:
+            return problem(str(error))
+        name = "what the model sees"
+        return "" if pixels is None else _seen(image_tag(View(name, True, coloured_png(pixels))), name)
+
+    def see_sound(self, model: str, sent: Any, stretch: tuple[float, float] = (0, 0)) -> str:
+        """What the model hears of a sound, with a stretch marked in seconds, or what is wrong with it, as HTML."""
+        try:
+            with collected() as notes:
+                wave = self._read(model, sent, lambda echoes: partial(heard_array, layout=echoes.layout))
+        except EchoesError as error:
+            return problem(str(error))
+        if wave is None:
+            return ""
+        echoes = self._service.model(model)
+        mel_MT, seconds = echoes.codec.mels(wave[np.newaxis])[0].cpu().numpy(), echoes.layout.seconds
+        left, right = (100 * min(max(edge, 0.0), seconds) / seconds for edge in stretch)
+        mark = f'<div class="mark" style="left:{left:.1f}%;width:{right - left:.1f}%"></div>' if left < right else ""
+        view = f'<div class="stretch">{image_tag(View("what the model hears", True, b"", mel_MT))}{mark}</div>'
+        return "".join(map(problem, notes)) + _seen(view, f"the {seconds:g} seconds that the model hears")
+
+    def _read(
+        self, model: str, sent: Any, reader: Callable[[VisualEchoes], Callable[[Path], np.ndarray]]
+    ) -> np.ndarray | None:
+        file = self.file(sent)
+        return None if file is None else self._service.read(model, lambda echoes: read_file(file, reader(echoes)))
+
+
+def _seen(view: str, caption: str) -> str:
+    return f'<figure class="seen">{view}<figcaption>{caption}</figcaption></figure>'
