@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
@@ -30,10 +30,11 @@ PACKAGED = Path(__file__).parents[1] / "recipes"
 MAX_RECIPE_BYTES = 1 << 20
 
 
-class _Recipe(BaseModel):
+class _Recipe(LaterFields):
     """What every recipe has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    LATER: ClassVar[tuple[str, ...]] = ()
 
     layout: str
     data: Path  # folder of prepared data
@@ -176,6 +177,8 @@ class TransformerModel(LaterFields):
 
 class TransformerRecipe(_PartRecipe):
     """Trains the transformer on the tokens of trained tokenizers."""
+
+    LATER = ("image_semantic", "audio_semantic")
 
     kind: Literal["transformer"]
     image_vqgan: Path
