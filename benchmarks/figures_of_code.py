@@ -14,7 +14,7 @@ from visual_echoes.data.prepare import run as prepare
 from visual_echoes.data.prepare.workers import MAX_BYTES
 from visual_echoes.evaluation.measurement import ONLY, Cell, Measurement, Table
 from visual_echoes.layout import get_layout
-from visual_echoes.media import images, sounds, sources, videos
+from visual_echoes.media import images, opening, sounds, videos
 from visual_echoes.metrics.scores import SILENT_DB
 from visual_echoes.model.confidence import FAMILIAR_SHARE
 from visual_echoes.model.masking import MaskRatio
@@ -36,7 +36,7 @@ FIGURES: dict[str, Cell] = {
     "sound, minutes": sounds.MAX_AUDIO_SECONDS / 60,
     "sound, channels": sounds.MAX_AUDIO_CHANNELS,
     "sound, kHz": sounds.MAX_SAMPLE_RATE / 1e3,
-    "video, GB": sources.MAX_VIDEO_BYTES / GB,
+    "video, GB": opening.MAX_VIDEO_BYTES / GB,
     "video, million frames": videos.MAX_FRAMES / 1e6,
     "video, megapixels": videos.MAX_FRAME_PIXELS / 1e6,
     "model config, MB": weights.MAX_CONFIG_BYTES / MB,

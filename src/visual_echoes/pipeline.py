@@ -144,7 +144,7 @@ class VisualEchoes:
         """
         pictures, views = self._images(images)
         labels = label_codes(self.layout, label, len(images))
-        given = Given(len(images), pictures=pictures, views=views, labels=labels)
+        given = Given(len(images), images=pictures, views=views, labels=labels)
         seeds = _item_seeds(seed, given.count) if seeds is None else seeds
         return self._run(given, (("label", "audio"),), seeds, batch_size, progress, settings, confidence)
 
@@ -229,7 +229,7 @@ class VisualEchoes:
         pictures, views = (None, None) if image is None else self._images([image])
         given = Given(
             count,
-            pictures=None if pictures is None else np.repeat(pictures, count, 0),
+            images=None if pictures is None else np.repeat(pictures, count, 0),
             views=None if views is None else np.repeat(views, count, 0),
             waves=None if audio is None else np.repeat(self._sounds([audio]), count, 0),
             image_mask=image_positions(image_mask, self.layout),
@@ -336,8 +336,8 @@ class VisualEchoes:
             return None
         condition = other(target)
         if target == "audio":
-            assert given.pictures is not None
-            error_B = self.codec.image_error(given.pictures[rows], tokens[condition])
+            assert given.images is not None
+            error_B = self.codec.image_error(given.images[rows], tokens[condition])
         else:
             assert heard_BMT is not None
             error_B = self.codec.mel_error(heard_BMT, tokens[condition])

@@ -29,7 +29,7 @@ class Given:
     """
 
     count: int
-    pictures: np.ndarray | None = None  # uint8 (n, H, W, C)
+    images: np.ndarray | None = None  # uint8 (n, H, W, C)
     waves: np.ndarray | None = None  # float32 (n, clip_samples)
     image_mask: Tensor | None = None  # bool (P,) of the stream "image"
     audio_mask: Tensor | None = None  # bool (P,) of the stream "audio"
@@ -39,9 +39,9 @@ class Given:
     @property
     def target(self) -> Modality | None:
         """What is made wholly from a wholly given other modality; None for other requests."""
-        if self.waves is None and self.pictures is not None and self.image_mask is None:
+        if self.waves is None and self.images is not None and self.image_mask is None:
             return "audio"
-        if self.pictures is None and self.waves is not None and self.audio_mask is None:
+        if self.images is None and self.waves is not None and self.audio_mask is None:
             return "image"
         return None
 
@@ -60,8 +60,8 @@ def start(codec: Codec, given: Given, rows: slice, heard_BMT: Tensor | None) -> 
         hidden_P = torch.zeros(given_BPQ.shape[1], dtype=torch.bool) if region_P is None else region_P
         masked[name] = hidden_P.to(codec.device)[None, :, None].expand_as(given_BPQ)
 
-    if given.pictures is not None:
-        give("image", codec.encode_images(given.pictures[rows]), given.image_mask)
+    if given.images is not None:
+        give("image", codec.encode_images(given.images[rows]), given.image_mask)
         if given.views is not None and not _any(given.image_mask):
             give("image_semantic", codec.encode_views(given.views[rows]))
     if heard_BMT is not None:
@@ -76,13 +76,13 @@ def start(codec: Codec, given: Given, rows: slice, heard_BMT: Tensor | None) -> 
 
 def finish_images(codec: Codec, given: Given, rows: slice, tokens_BPQ: Tensor, masked_BPQ: Tensor) -> np.ndarray:
     """Decoded images where anything is new, the given pixels elsewhere; uint8 (B, H, W, C)."""
-    if given.pictures is not None and not masked_BPQ.any():
-        return given.pictures[rows]
+    if given.images is not None and not masked_BPQ.any():
+        return given.images[rows]
     images_BHWC = codec.decode_images(tokens_BPQ)
-    if given.pictures is None:
+    if given.images is None:
         return images_BHWC
     new_BHW = enlarge(masked_BPQ.any(-1).unflatten(1, codec.layout.image_grid), (codec.layout.image_factor,) * 2)
-    return np.where(new_BHW.cpu().numpy()[..., None], images_BHWC, given.pictures[rows])
+    return np.where(new_BHW.cpu().numpy()[..., None], images_BHWC, given.images[rows])
 
 
 def finish_sounds(

@@ -116,14 +116,14 @@ def long_sound(
     joiner = _Joiner(echoes.layout, samples)
     before: dict[str, Tensor] = {}
     named = label_stream(echoes.layout)
-    pictures = iter(images)
+    coming = iter(images)
     for number, window in enumerate(windows):
-        image = next(pictures, None)
+        image = next(coming, None)
         if image is None:
             raise EchoesError(f"There are {len(windows)} windows but only {number} images; give one for each.")
         fitted = fitted_image(image, echoes.layout)
         views = None if fitted.view is None else fitted.view[None]
-        given = Given(1, pictures=fitted.pixels[None], views=views, labels=labels)
+        given = Given(1, images=fitted.pixels[None], views=views, labels=labels)
         tokens, masked = (dict(by_stream) for by_stream in start(echoes.codec, given, slice(0, 1), None))
         if window.continues:
             tokens["audio"], masked["audio"] = _continued(echoes.layout, before["audio"], masked["audio"])

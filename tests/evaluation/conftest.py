@@ -8,7 +8,7 @@ import pytest
 
 import tiny
 from evaluation import toys
-from visual_echoes.evaluation.model import evaluate_model
+from visual_echoes.evaluation.generated import evaluate_model
 from visual_echoes.evaluation.records import Report
 from visual_echoes.evaluation.targets import DIGITS, SCENES
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from evaluation import toys
+from visual_echoes.evaluation.generated import evaluate_model
 from visual_echoes.evaluation.making import over_seeds, pair_figures
-from visual_echoes.evaluation.model import evaluate_model
 from visual_echoes.pipeline import VisualEchoes
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.material import Blocks, write_images, write_sounds
 from visual_echoes.evaluation.case import Case
-from visual_echoes.evaluation.files import NO_ROW, evaluate_files
+from visual_echoes.evaluation.file_sets import NO_ROW, evaluate_files
 from visual_echoes.evaluation.listing import list_folder
 from visual_echoes.evaluation.measuring import FEWEST_HALVES
 from visual_echoes.evaluation.page import page

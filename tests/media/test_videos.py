@@ -13,7 +13,7 @@ import soundfile
 from PIL import Image
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.media import read_audio, read_frames, read_frames_at, sources, videos
+from visual_echoes.media import opening, read_audio, read_frames, read_frames_at, videos
 
 MakeVideo = Callable[..., Path]
 
@@ -141,7 +141,7 @@ def test_too_many_frames_or_bytes(make_video: MakeVideo, monkeypatch: pytest.Mon
 
 def test_nothing_beyond_the_file_is_opened() -> None:
     with pytest.raises(PermissionError, match="other"):
-        sources._refuse("other", 1, {})
+        opening._refuse("other", 1, {})
 
 
 def test_the_count_must_be_positive(tmp_path: Path) -> None:

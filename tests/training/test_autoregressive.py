@@ -25,8 +25,8 @@ from visual_echoes.streams import Tokens
 from visual_echoes.training import run
 from visual_echoes.training.autoregressive import AutoregressiveTask
 from visual_echoes.training.build import build_task
+from visual_echoes.training.digests import inputs_digest
 from visual_echoes.training.dry_run import dry_run
-from visual_echoes.training.inputs import inputs_digest
 from visual_echoes.training.loop import fit
 from visual_echoes.training.recipe import AutoregressiveRecipe, Recipe
 from visual_echoes.training.runs import summarise

@@ -119,8 +119,8 @@ def _evaluate(
     **options: Any,
 ) -> None:  # fmt: skip
     """Measure, print and write the report."""
+    from visual_echoes.evaluation.generated import evaluate_model
     from visual_echoes.evaluation.measurement import MEASUREMENT_FILE, measured_here, write_measurement
-    from visual_echoes.evaluation.model import evaluate_model
     from visual_echoes.evaluation.page import write_reports
     from visual_echoes.evaluation.tables import print_report, report_tables
 

@@ -198,7 +198,7 @@ def _evaluate(
 ) -> None:
     from visual_echoes.evaluation.case import Case, UnusableFiles
     from visual_echoes.evaluation.choose import choose
-    from visual_echoes.evaluation.files import evaluate_files
+    from visual_echoes.evaluation.file_sets import evaluate_files
     from visual_echoes.evaluation.page import write_reports
     from visual_echoes.evaluation.tables import print_report
 

@@ -71,7 +71,7 @@ def sound(
 ) -> None:
     """Make the sound of each image or video: NAME.wav, and NAME.mp4 with the image or the whole video.
 
-    A video's sound is as long as the video, whose picture is copied as it is.
+    A video's sound is as long as the video, whose frames are copied as they are.
     """
 
     def read(path: Path, layout: Layout, _: Callable[[str], None]) -> Any:

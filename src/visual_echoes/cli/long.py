@@ -59,7 +59,7 @@ def make_long(
     """
     from visual_echoes.inputs import fitted_image
     from visual_echoes.media import listed_kind
-    from visual_echoes.videos import sound_for_still, sound_for_video, write_still
+    from visual_echoes.soundtrack import sound_for_still, sound_for_video, write_still
 
     for number, item in enumerate(items, start=before):
 

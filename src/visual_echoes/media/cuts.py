@@ -1,4 +1,4 @@
-"""Where the picture of a video changes from one frame to the next, as editors cut."""
+"""Where a video changes from one frame to the next, as editors cut."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 
 from visual_echoes.files import StrPath
-from visual_echoes.media.sources import MAX_VIDEO_BYTES, open_container, open_source, seconds_in_file
+from visual_echoes.media.opening import MAX_VIDEO_BYTES, open_container, open_source, seconds_in_file
 from visual_echoes.media.tracks import frames_of, video_track
 
 SIDE = 32  # pixels that frames are compared at

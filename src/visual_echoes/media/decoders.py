@@ -22,7 +22,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
 from visual_echoes.media import tracks
 from visual_echoes.media.ogg import MAGIC, read_links
-from visual_echoes.media.sources import (
+from visual_echoes.media.opening import (
     MAX_VIDEO_BYTES,
     check_length,
     open_container,

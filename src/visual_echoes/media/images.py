@@ -21,8 +21,8 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError, features
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath, write_bytes
 from visual_echoes.media.kinds import image_format, media_kind
+from visual_echoes.media.opening import open_source
 from visual_echoes.media.pixels import flat_image
-from visual_echoes.media.sources import open_source
 from visual_echoes.media.videos import read_frames
 
 MAX_IMAGE_PIXELS = 50_000_000

@@ -12,7 +12,7 @@ from av.stream import Disposition
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
-from visual_echoes.media.sources import MAX_VIDEO_BYTES, VIDEO_SUFFIXES, open_container, open_source
+from visual_echoes.media.opening import MAX_VIDEO_BYTES, VIDEO_SUFFIXES, open_container, open_source
 
 Kind = Literal["image", "audio", "video"]
 

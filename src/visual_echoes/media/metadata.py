@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from visual_echoes.files import StrPath
 from visual_echoes.media.images import read_png_metadata
-from visual_echoes.media.sources import MAX_VIDEO_BYTES, open_container, open_source
+from visual_echoes.media.opening import MAX_VIDEO_BYTES, open_container, open_source
 
 SOFTWARE = "Visual Echoes"
 _KIND = "a media file"

@@ -1,4 +1,4 @@
-"""A video with another sound: its picture's packets are copied as they are, the sound is encoded beside them."""
+"""A video with another sound: the packets of its video track are copied, the sound is encoded beside them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath, atomic_path
 from visual_echoes.media.metadata import encode_comment
-from visual_echoes.media.sources import MAX_VIDEO_BYTES, open_container, open_source, seconds_in_file
+from visual_echoes.media.opening import MAX_VIDEO_BYTES, open_container, open_source, seconds_in_file
 from visual_echoes.media.tracks import end_of, frames_of, sound_track, video_track
 
 SOUND_RATE = 48_000  # Hz, one that every AAC decoder takes
@@ -30,7 +30,7 @@ _BLOCK = 1 << 15  # samples
 
 
 def video_seconds(path: StrPath) -> tuple[float, float]:
-    """When the picture of a video begins, after the start of the file, and how long it is shown; both in seconds.
+    """When the video track of a file begins, after the start of the file, and how long it is shown; both in seconds.
 
     Read from the packets, so that no header is trusted.
 
@@ -60,10 +60,10 @@ def write_with_sound(
     metadata: Mapping[str, str],
     mix_db: float | None = None,
 ) -> Path:
-    """Write a video with another sound, which begins with its picture; returns the file.
+    """Write a video with another sound, which begins with its video track; returns the file.
 
-    The picture's packets are copied, its rotation and the file's metadata with them. The file is MP4, or Matroska (with
-    the suffix .mkv) where MP4 cannot hold the picture's codec.
+    The track's packets are copied, its rotation and the file's metadata with them. The file is MP4, or Matroska (with
+    the suffix .mkv) where MP4 cannot hold the track's codec.
 
     Args:
         target: with the suffix .mp4.
@@ -78,14 +78,14 @@ def write_with_sound(
     with ExitStack() as stack:
         file = stack.enter_context(open_source(source, MAX_VIDEO_BYTES, _KIND))
         container = stack.enter_context(open_container(file))
-        picture = video_track(source, file, container)
-        name, suffix = _container_for(source, picture)
+        track = video_track(source, file, container)
+        name, suffix = _container_for(source, track)
         path = target.with_suffix(suffix)
         temporary = stack.enter_context(atomic_path(path))
         # The edit list that says how long the sound is counts in this unit, else in milliseconds.
         options = {"movie_timescale": str(SOUND_RATE)} if name == "mp4" else {}
         output = stack.enter_context(av.open(str(temporary), "w", format=name, options=options))
-        copied = output.add_stream_from_template(picture)
+        copied = output.add_stream_from_template(track)
         for key, value in container.metadata.items():
             output.metadata[key] = value
         output.metadata["comment"] = encode_comment(metadata)
@@ -97,27 +97,27 @@ def write_with_sound(
         if mix_db is not None:
             own = _own_sound(source, first, stack)
             at_rate = _mixed(at_rate, own, 10.0 ** (mix_db / 20.0))
-        pictures = _copies(container, picture, copied)
+        copies = _copies(container, track, copied)
         begins = Fraction(first).limit_denominator(SOUND_RATE)
         output.start_encoding()
-        for packet in merge(pictures, _encoded(sound, at_rate, begins), key=_decoding_time):
+        for packet in merge(copies, _encoded(sound, at_rate, begins), key=_decoding_time):
             output.mux(packet)
     return path
 
 
-def _container_for(source: StrPath, picture: VideoStream) -> tuple[str, str]:
-    """The format that holds the picture's packets as they are, and its suffix."""
+def _container_for(source: StrPath, track: VideoStream) -> tuple[str, str]:
+    """The format that holds the track's packets as they are, and its suffix."""
     for name, suffix in (("mp4", ".mp4"), ("matroska", ".mkv")):
         with suppress(ValueError, av.FFmpegError), av.open(io.BytesIO(), "w", format=name) as trial:
-            trial.add_stream_from_template(picture)
+            trial.add_stream_from_template(track)
             return name, suffix
-    codec = picture.codec_context.name
-    raise EchoesError(f"{source} has a picture in {codec}, which cannot be copied; convert it to H.264.")
+    codec = track.codec_context.name
+    raise EchoesError(f"{source} has video in {codec}, which cannot be copied; convert it to H.264.")
 
 
-def _copies(container: InputContainer, picture: VideoStream, copied: VideoStream) -> Iterator[Packet[Any]]:
-    """The picture's packets, for the stream that they are copied into."""
-    for packet in container.demux(picture):
+def _copies(container: InputContainer, track: VideoStream, copied: VideoStream) -> Iterator[Packet[Any]]:
+    """The track's packets, for the stream that they are copied into."""
+    for packet in container.demux(track):
         if packet.size == 0:
             continue
         if packet.pts is None:

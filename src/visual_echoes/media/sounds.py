@@ -22,7 +22,7 @@ from visual_echoes.errors import EchoesError, note
 from visual_echoes.files import StrPath, write_bytes
 from visual_echoes.media.decoders import Sound, open_sound
 from visual_echoes.media.metadata import SOFTWARE, encode_comment
-from visual_echoes.media.sources import KEPT, MAX_VIDEO_BYTES, VIDEO_SUFFIXES, open_source
+from visual_echoes.media.opening import KEPT, MAX_VIDEO_BYTES, VIDEO_SUFFIXES, open_source
 
 MAX_AUDIO_BYTES = 512 * 1024**2
 MAX_AUDIO_SECONDS = 600

@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from visual_echoes.errors import EchoesError, note
 from visual_echoes.files import StrPath
-from visual_echoes.media.sources import check_length, open_container, seconds_in_file
+from visual_echoes.media.opening import check_length, open_container, seconds_in_file
 
 # Formats whose header says how long each track is, counted by whoever wrote it; Matroska says it of the whole file.
 # Of bare AAC, MP3 and WAV libav guesses it from the bit rate, which is no promise.

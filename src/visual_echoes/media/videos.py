@@ -26,8 +26,8 @@ from PIL import Image
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
+from visual_echoes.media.opening import MAX_VIDEO_BYTES, open_container, open_source, time_in_stream
 from visual_echoes.media.pixels import flat_image
-from visual_echoes.media.sources import MAX_VIDEO_BYTES, open_container, open_source, time_in_stream
 from visual_echoes.media.tracks import frames_of, video_track
 
 MAX_FRAME_PIXELS = 40_000_000  # a little more than 8K

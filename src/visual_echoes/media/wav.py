@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from visual_echoes.files import StrPath
-from visual_echoes.media.sources import check_length, part_of
+from visual_echoes.media.opening import check_length, part_of
 
 _STREAMED = 0x7FFF0000  # programs that write to a pipe promise this size or more
 _MAX_CHUNKS = 1000

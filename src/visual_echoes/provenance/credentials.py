@@ -17,7 +17,7 @@ from visual_echoes import __version__
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath, write_bytes
 from visual_echoes.media.metadata import media_type, read_metadata
-from visual_echoes.media.sources import MAX_VIDEO_BYTES, open_source
+from visual_echoes.media.opening import MAX_VIDEO_BYTES, open_source
 from visual_echoes.provenance.mark import DIGITAL_SOURCE_TYPE, says_synthetic
 
 CERTIFICATE_FILE = "certificate.pem"

@@ -20,8 +20,8 @@ from visual_echoes.data.manifest import DESCRIPTION
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.baselines import Baseline, retrieval_baselines
 from visual_echoes.evaluation.evaluation_set import EvaluationSet
+from visual_echoes.evaluation.generated import model_facts
 from visual_echoes.evaluation.making import SEED_STRIDE
-from visual_echoes.evaluation.model import model_facts
 from visual_echoes.files import file_digest
 from visual_echoes.layout import Modality
 from visual_echoes.metrics.classifiers import Classifier

@@ -19,7 +19,7 @@ from visual_echoes.evaluation.round_trip import measure_round_trip
 from visual_echoes.metrics import scores
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import VisualEchoes
-from visual_echoes.studies.images import misleading_images
+from visual_echoes.studies.misleading import misleading_images
 from visual_echoes.studies.plan import Generate, Mislead, Reconstruct
 
 Figures = dict[str, float]

@@ -30,7 +30,7 @@ from visual_echoes.studies.plots import write_plot
 from visual_echoes.studies.registry import TRAININGS
 from visual_echoes.studies.report import Cell, ExperimentReport, Row, over_seeds, read_cell
 from visual_echoes.studies.trainings import changed_recipe, run_training, training_figures
-from visual_echoes.training.inputs import inputs_digest
+from visual_echoes.training.digests import inputs_digest
 from visual_echoes.training.recipe import Recipe
 
 CELLS, RUNS = "cells", "runs"

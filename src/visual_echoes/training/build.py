@@ -29,8 +29,8 @@ from visual_echoes.tokenizers.vqgan import VQGANConfig
 from visual_echoes.training.autoregressive import AutoregressiveTask
 from visual_echoes.training.classifier import ClassifierTask
 from visual_echoes.training.codes import open_codes, with_decoder
+from visual_echoes.training.digests import tokenizer_sources
 from visual_echoes.training.fine_tuning import freeze, start_from
-from visual_echoes.training.inputs import tokenizer_sources
 from visual_echoes.training.recipe import (
     AudioVQGANRecipe,
     AutoregressiveRecipe,

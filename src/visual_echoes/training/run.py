@@ -18,7 +18,7 @@ from visual_echoes.tokenizers.taef import TAEFTokenizer
 from visual_echoes.training.autoregressive import AutoregressiveTask
 from visual_echoes.training.build import PARTS, build_task, run_layout
 from visual_echoes.training.devices import Device, on_gpu
-from visual_echoes.training.inputs import inputs_digest, tokenizer_sources
+from visual_echoes.training.digests import inputs_digest, tokenizer_sources
 from visual_echoes.training.log import import_wandb
 from visual_echoes.training.loop import fit
 from visual_echoes.training.recipe import ClassifierRecipe, ImageResidualRecipe, Recipe, ResidualRecipe, VocoderRecipe

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from metrics.networks.reference import ruled, ruled_state
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.case import Case
-from visual_echoes.evaluation.files import evaluate_files
+from visual_echoes.evaluation.file_sets import evaluate_files
 from visual_echoes.evaluation.listing import list_folder
 from visual_echoes.files import file_digest
 from visual_echoes.metrics.networks import clip, panns, published, wav2clip, weights

@@ -18,7 +18,7 @@ from visual_echoes.data.pairs import PairSplit
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.evaluation_set import EvaluationSet
 from visual_echoes.evaluation.features import see_items
-from visual_echoes.evaluation.model import evaluate_model
+from visual_echoes.evaluation.generated import evaluate_model
 from visual_echoes.evaluation.records import Report
 from visual_echoes.evaluation.targets import DIGITS
 from visual_echoes.layout import get_layout

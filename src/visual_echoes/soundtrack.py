@@ -39,10 +39,10 @@ def sound_for_video(
     report: Report | None = None,
     **settings: Any,
 ) -> list[Path]:
-    """Make a sound as long as a video's picture: STEM.wav, and STEM.mp4 (or .mkv), the video with it.
+    """Make a sound as long as a video: STEM.wav, and STEM.mp4 (or .mkv), the video with it.
 
     Args:
-        video: its picture is copied, not encoded again.
+        video: its frames are copied, not encoded again.
         stem: of the files; its folder must exist.
         keep_video: also write the video.
         mix_db: level at which the video's own sound stays beneath in the video; None leaves it out.

@@ -12,9 +12,9 @@ import pytest
 
 from evaluation.material import Blocks, write_images, write_nan, write_silence, write_sounds
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation import files as module
+from visual_echoes.evaluation import file_sets as module
 from visual_echoes.evaluation.case import Case, UnusableFiles
-from visual_echoes.evaluation.files import evaluate_files
+from visual_echoes.evaluation.file_sets import evaluate_files
 from visual_echoes.evaluation.listing import Listing, list_folder
 from visual_echoes.evaluation.model_files import reconstruct_files
 from visual_echoes.evaluation.page import page, write_reports

@@ -13,7 +13,7 @@ import soundfile
 import tiny
 from visual_echoes import EchoesError, VisualEchoes
 from visual_echoes.media import read_metadata
-from visual_echoes.videos import sound_for_still, sound_for_video, write_long, write_still
+from visual_echoes.soundtrack import sound_for_still, sound_for_video, write_long, write_still
 
 RATE = tiny.LAYOUT.sample_rate
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from visual_echoes.layout import get_layout
-from visual_echoes.studies.images import misleading_images
+from visual_echoes.studies.misleading import misleading_images
 from visual_echoes.studies.plan import Kind
 
 KINDS = [kind for kind in get_args(Kind) if kind != "real"]

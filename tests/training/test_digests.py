@@ -13,7 +13,7 @@ from visual_echoes.checkpoints.model import Model, PartName
 from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.checkpoints.run_folder import PART_FILE, TrainedPart
 from visual_echoes.data.pairs import write_description, write_split
-from visual_echoes.training.inputs import inputs_digest
+from visual_echoes.training.digests import inputs_digest
 from visual_echoes.training.loop import fit
 from visual_echoes.training.recipe import TransformerRecipe
 
