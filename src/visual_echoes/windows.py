@@ -155,7 +155,7 @@ class _Joiner:
         self._first, self._waiting = 0, np.zeros(0, np.float32)  # what the next window may still fade into
 
     def add(self, window: Window, wave_N: np.ndarray) -> Iterator[np.ndarray]:
-        """What is settled once a window is there."""
+        """What can be given out once a window is there."""
         at = window.first - self._first
         overlap = len(self._waiting) - at
         if not window.continues:
