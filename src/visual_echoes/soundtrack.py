@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from visual_echoes.files import atomic_path
 from visual_echoes.inputs import ImageLike
 from visual_echoes.media import read_frames_at, write_mp4
 from visual_echoes.media.cuts import read_cuts
-from visual_echoes.media.metadata import SOFTWARE, encode_comment
 from visual_echoes.media.remux import video_seconds, write_with_sound
+from visual_echoes.media.sounds import open_wav, to_pcm
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.provenance.mark import provenance
 from visual_echoes.windows import Report, Window, long_sound, plan_windows
@@ -100,10 +99,10 @@ def write_long(
     wav = stem.with_name(stem.name + ".wav")
     rate = echoes.layout.sample_rate
     paths = [wav]
-    with _wav_writer(wav, rate, metadata) as (temporary, file):
-        for block in blocks:
-            file.write(np.clip(np.rint(block.astype(np.float64) * 32768), -32768, 32767).astype(np.int16))
-        file.close()
+    with atomic_path(wav) as temporary:
+        with open_wav(temporary, rate, metadata) as file:
+            for block in blocks:
+                file.write(to_pcm(block))
         if video is not None:
             target = stem.with_name(stem.name + ".mp4")
             paths.append(write_with_sound(target, video, _blocks_of(temporary), rate, metadata, mix_db))
@@ -124,17 +123,6 @@ def write_still(
         paths.append(stem.with_name(stem.name + ".mp4"))
         write_mp4(paths[1], pixels, wave_N, rate, provenance(echoes.model, **details))
     return paths
-
-
-@contextmanager
-def _wav_writer(path: Path, rate: int, metadata: dict[str, str]) -> Iterator[tuple[Path, soundfile.SoundFile]]:
-    """A WAV file that becomes `path` when the block ends well."""
-    with (
-        atomic_path(path) as temporary,
-        soundfile.SoundFile(temporary, "w", rate, channels=1, format="WAV", subtype="PCM_16") as file,
-    ):
-        file.software, file.comment = SOFTWARE, encode_comment(metadata)
-        yield temporary, file
 
 
 def _blocks_of(path: Path) -> Iterator[np.ndarray]:

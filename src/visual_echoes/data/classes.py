@@ -22,6 +22,7 @@ from visual_echoes.data.pairs import PairSplit, write_description, write_split
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 from visual_echoes.media import fit_audio, fit_image, read_audio, read_image, why_silent
+from visual_echoes.media.sounds import to_pcm
 
 WINDOWS = 8  # most windows of one training sound
 LOUD_SHARE = 0.1  # of the loudest window's energy (-10 dB): what is fainter is mostly the silence around the sound
@@ -136,8 +137,7 @@ def _stacked(items: Iterable[tuple[int, np.ndarray]], shape: tuple[int, ...], ki
 
 def fit_sound(wave_N: np.ndarray, layout: Layout) -> np.ndarray:
     """A sound of the layout's length and level, int16 (clip_samples,)."""
-    fitted = set_peak(fit_audio(wave_N, layout.clip_samples), layout.peak)
-    return (fitted * 32768.0).round().clip(-32768, 32767).astype(np.int16)
+    return to_pcm(set_peak(fit_audio(wave_N, layout.clip_samples), layout.peak))
 
 
 def loud_windows(wave_N: np.ndarray, samples: int, count: int) -> list[int]:

@@ -7,14 +7,13 @@ from statistics import median
 import numpy as np
 
 from visual_echoes.files import StrPath
-from visual_echoes.media.opening import MAX_VIDEO_BYTES, open_container, open_source, seconds_in_file
+from visual_echoes.media.opening import MAX_VIDEO_BYTES, VIDEO_KIND, open_container, open_source, seconds_in_file
 from visual_echoes.media.tracks import frames_of, video_track
 
 SIDE = 32  # pixels that frames are compared at
 NEAR = 8  # changes on either side that one is compared with
 LEAST = 0.06  # mean change of a pixel, of full scale, that a cut has at least
 TIMES = 4.0  # how much stronger than those near it a cut is
-_KIND = "a video (MP4, MOV, MKV, WebM or AVI)"
 
 
 def read_cuts(path: StrPath) -> list[float]:
@@ -26,7 +25,7 @@ def read_cuts(path: StrPath) -> list[float]:
     times: list[float] = []
     changes: list[float] = []
     before: np.ndarray | None = None
-    with open_source(path, MAX_VIDEO_BYTES, _KIND) as file, open_container(file) as container:
+    with open_source(path, MAX_VIDEO_BYTES, VIDEO_KIND) as file, open_container(file) as container:
         stream = video_track(path, file, container)
         for frame in frames_of(container, stream):
             small = frame.reformat(width=SIDE, height=SIDE, format="rgb24").to_ndarray().astype(np.float32) / 255.0

@@ -21,8 +21,8 @@ from visual_echoes.media.sounds import check_wave
 
 _MIN_SIDE = 256  # pixels
 _FRAME_RATE = 25  # Hz
-_SAMPLE_RATE = 48_000  # Hz, one that every AAC decoder takes
-_SOUND_BITS = 192_000  # a second; with libav's usual 128,000 plain tones are audibly rough
+SOUND_RATE = 48_000  # Hz, one that every AAC decoder takes
+SOUND_BITS = 192_000  # a second; with libav's usual 128,000 plain tones are audibly rough
 
 
 def write_mp4(
@@ -49,11 +49,11 @@ def write_mp4(
         assert isinstance(video, VideoStream)
         video.height, video.width = image.shape[:2]
         video.pix_fmt = "yuv420p"
-        audio = container.add_stream("aac", rate=_SAMPLE_RATE, layout="mono")
-        audio.bit_rate = _SOUND_BITS
+        audio = container.add_stream("aac", rate=SOUND_RATE, layout="mono")
+        audio.bit_rate = SOUND_BITS
         frames = math.ceil(len(wave) / sample_rate * _FRAME_RATE)
         packets = [*_still(video, image, frames), *_sound(audio, wave, sample_rate)]
-        container.mux(sorted(packets, key=_decoding_time))
+        container.mux(sorted(packets, key=decoding_time))
     write_bytes(path, buffer.getvalue())
 
 
@@ -86,6 +86,6 @@ def _sound(stream: AudioStream, wave: np.ndarray, sample_rate: int) -> Iterator[
     yield from stream.encode(None)
 
 
-def _decoding_time(packet: Packet[Any]) -> Fraction:
+def decoding_time(packet: Packet[Any]) -> Fraction:
     """Seconds; the order in which a container stores its streams' packets."""
     return (packet.dts or 0) * packet.time_base

@@ -35,6 +35,8 @@ _ROUNDING = 1e-6  # of a tick: what was meant to fall on one must not fall befor
 _LENIENT: dict[str, Any] = {} if av.__version__ >= "19" else {"metadata_errors": "surrogateescape"}
 _CONTAINER_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mp3,aac,ogg,flac,wav"
 
+VIDEO_KIND = "a video (MP4, MOV, MKV, WebM or AVI)"  # as messages name it
+
 
 @contextmanager
 def open_source(path: StrPath, max_bytes: int, kind: str) -> Iterator[BinaryIO]:

@@ -20,12 +20,10 @@ from av.video.stream import VideoStream
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath, atomic_path
 from visual_echoes.media.metadata import encode_comment
-from visual_echoes.media.opening import MAX_VIDEO_BYTES, open_container, open_source, seconds_in_file
+from visual_echoes.media.mp4 import SOUND_BITS, SOUND_RATE, decoding_time
+from visual_echoes.media.opening import MAX_VIDEO_BYTES, VIDEO_KIND, open_container, open_source, seconds_in_file
 from visual_echoes.media.tracks import end_of, frames_of, sound_track, video_track
 
-SOUND_RATE = 48_000  # Hz, one that every AAC decoder takes
-SOUND_BITS = 192_000  # a second
-_KIND = "a video (MP4, MOV, MKV, WebM or AVI)"
 _BLOCK = 1 << 15  # samples
 
 
@@ -37,7 +35,7 @@ def video_seconds(path: StrPath) -> tuple[float, float]:
     Raises:
         EchoesError: no video, or one without a frame.
     """
-    with open_source(path, MAX_VIDEO_BYTES, _KIND) as file, open_container(file) as container:
+    with open_source(path, MAX_VIDEO_BYTES, VIDEO_KIND) as file, open_container(file) as container:
         stream = video_track(path, file, container)
         first, last = None, 0.0
         for packet in container.demux(stream):
@@ -76,7 +74,7 @@ def write_with_sound(
         EchoesError: the video cannot be read or its codec not copied, or the file cannot be written.
     """
     with ExitStack() as stack:
-        file = stack.enter_context(open_source(source, MAX_VIDEO_BYTES, _KIND))
+        file = stack.enter_context(open_source(source, MAX_VIDEO_BYTES, VIDEO_KIND))
         container = stack.enter_context(open_container(file))
         track = video_track(source, file, container)
         name, suffix = _container_for(source, track)
@@ -100,7 +98,7 @@ def write_with_sound(
         copies = _copies(container, track, copied)
         begins = Fraction(first).limit_denominator(SOUND_RATE)
         output.start_encoding()
-        for packet in merge(copies, _encoded(sound, at_rate, begins), key=_decoding_time):
+        for packet in merge(copies, _encoded(sound, at_rate, begins), key=decoding_time):
             output.mux(packet)
     return path
 
@@ -153,7 +151,7 @@ def _frames(blocks: Iterable[np.ndarray], rate: int) -> Iterator[av.AudioFrame |
 
 def _own_sound(source: StrPath, first: float, stack: ExitStack) -> Iterator[np.ndarray]:
     """The video's own sound at `SOUND_RATE` from a time of the file on, silence where it has none."""
-    file = stack.enter_context(open_source(source, MAX_VIDEO_BYTES, _KIND))
+    file = stack.enter_context(open_source(source, MAX_VIDEO_BYTES, VIDEO_KIND))
     container = stack.enter_context(open_container(file))
     track = sound_track(source, file, container)
     resampler = av.AudioResampler(format="fltp", layout="mono", rate=SOUND_RATE)
@@ -196,8 +194,3 @@ def _encoded(stream: AudioStream, blocks: Iterable[np.ndarray], begins: Fraction
         done += len(block)
         yield from stream.encode(frame)
     yield from stream.encode(None)
-
-
-def _decoding_time(packet: Packet[Any]) -> Fraction:
-    """Seconds; the order in which a container stores its streams' packets."""
-    return (packet.dts or 0) * packet.time_base

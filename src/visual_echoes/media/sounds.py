@@ -163,16 +163,30 @@ def write_wav(path: StrPath, wave: np.ndarray, sample_rate: int, metadata: Mappi
         EchoesError: the file cannot be written.
     """
     check_wave(wave)
+    buffer = io.BytesIO()
+    with open_wav(buffer, sample_rate, metadata) as file:
+        file.write(to_pcm(wave))
+    write_bytes(path, buffer.getvalue())
+
+
+def open_wav(target: Path | io.BytesIO, sample_rate: int, metadata: Mapping[str, str]) -> soundfile.SoundFile:
+    """A mono WAV file to be written block by block, as `to_pcm` gives them; its comment is the metadata as JSON.
+
+    Raises:
+        ValueError: the metadata is longer than a WAV header should be.
+    """
     comment = encode_comment(metadata)
     if len(comment) > _MAX_COMMENT:
         raise ValueError(f"{len(comment)} characters of metadata are too many for a WAV file")
-    pcm = np.clip(np.rint(wave.astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
-    buffer = io.BytesIO()
-    with soundfile.SoundFile(buffer, "w", sample_rate, channels=1, format="WAV", subtype="PCM_16") as file:
-        file.software = SOFTWARE
-        file.comment = comment
-        file.write(pcm)
-    write_bytes(path, buffer.getvalue())
+    file = soundfile.SoundFile(target, "w", sample_rate, channels=1, format="WAV", subtype="PCM_16")
+    file.software = SOFTWARE
+    file.comment = comment
+    return file
+
+
+def to_pcm(wave: np.ndarray) -> np.ndarray:
+    """A waveform in [-1, 1] as 16-bit samples, rounded, clipped to full scale."""
+    return np.clip(np.rint(wave.astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
 
 
 def check_wave(wave: np.ndarray) -> None:

@@ -26,7 +26,7 @@ from PIL import Image
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath
-from visual_echoes.media.opening import MAX_VIDEO_BYTES, open_container, open_source, time_in_stream
+from visual_echoes.media.opening import MAX_VIDEO_BYTES, VIDEO_KIND, open_container, open_source, time_in_stream
 from visual_echoes.media.pixels import flat_image
 from visual_echoes.media.tracks import frames_of, video_track
 
@@ -47,8 +47,6 @@ _TURNS = {
     (True, False, True): _Turn.ROTATE_90,
     (True, True, True): _Turn.TRANSVERSE,
 }  # what a matrix does: rows become columns, then left and right, top and bottom are exchanged
-
-_KIND = "a video (MP4, MOV, MKV, WebM or AVI)"
 
 
 class _Timeline(NamedTuple):
@@ -103,7 +101,7 @@ def read_frames_at(path: StrPath, seconds: Sequence[float]) -> list[Image.Image]
 
 @contextmanager
 def _open_video(path: StrPath) -> Iterator[tuple[InputContainer, VideoStream]]:
-    with open_source(path, MAX_VIDEO_BYTES, _KIND) as file, open_container(file) as container:
+    with open_source(path, MAX_VIDEO_BYTES, VIDEO_KIND) as file, open_container(file) as container:
         stream = video_track(path, file, container)
         _check_pixels(path, stream.width * stream.height)
         stream.codec_context.thread_count = 1  # whoever reads many files reads them side by side

@@ -22,6 +22,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 from visual_echoes.model.autoregressive import AutoregressiveConfig
 from visual_echoes.model.config import TransformerConfig
+from visual_echoes.request import LABEL
 from visual_echoes.tokenizers.base import Tokenizer, TokenizerName, check_fits
 from visual_echoes.tokenizers.residual import ResidualQuantizer
 from visual_echoes.tokenizers.semantic import SemanticName, SemanticTokenizer
@@ -179,7 +180,7 @@ def _token_task(recipe: TokensRecipe) -> TransformerTask | AutoregressiveTask:
             check_stream(part, layout, sources[name])
             tokenizers[name] = part
     for stream in layout.streams:
-        if stream.source != "label" and stream.name not in tokenizers:
+        if stream.source != LABEL and stream.name not in tokenizers:
             raise EchoesError(f"Layout {layout.name!r} has a stream {stream.name!r}; say in the recipe what makes it.")
     train, valid = (_open_tokens(recipe, layout, tokenizers, name) for name in ("train", "valid"))
     if isinstance(recipe, AutoregressiveRecipe):

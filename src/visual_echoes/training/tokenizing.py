@@ -15,6 +15,7 @@ from visual_echoes.data.pairs import PairSplit
 from visual_echoes.data.sources import ImageSource, MelSource, Source, WaveSource
 from visual_echoes.data.tokens import Encode, TokenCache, encode_all, grid_encoder
 from visual_echoes.layout import Layout
+from visual_echoes.request import LABEL, label_stream
 from visual_echoes.streams import Stream
 from visual_echoes.tokenizers.base import Tokenizer
 from visual_echoes.tokenizers.semantic import SemanticTokenizer
@@ -60,10 +61,10 @@ def cached_tokens(
             report = lambda count: progress.advance(bar, count)  # noqa: E731
             tokens[kind] = encode_all(encoders, source, times, recipe.train.seed, report)
             groups[kind] = group.repeat(times)
-    for stream in layout.streams:
-        if stream.source == "label":
-            groups["label"] = torch.arange(stream.codes)
-            tokens["label"] = {stream.name: groups["label"][:, None, None].to(torch.int16)}
+    label = label_stream(layout)
+    if label is not None:
+        groups[LABEL] = torch.arange(label.codes)
+        tokens[LABEL] = {label.name: groups[LABEL][:, None, None].to(torch.int16)}
     cache = TokenCache(tokens, groups)
     path.parent.mkdir(parents=True, exist_ok=True)
     cache.save(path)
