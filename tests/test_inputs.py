@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import soundfile
 from PIL import Image
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.inputs import heard_array, image_array, read_heard, sound_array
+from visual_echoes.inputs import fitted_image, heard_array, image_array, read_heard, sound_array
 from visual_echoes.layout import get_layout
+from visual_echoes.media import write_mp4
 
 GREY, COLOUR = get_layout("debug"), get_layout("scenes")
 
@@ -197,3 +199,38 @@ def test_a_part_is_silent_where_the_whole_is_not(tmp_path: Path) -> None:
     assert len(read_heard(path, GREY, 0.5, 0.75)) == 6_000
     with pytest.raises(EchoesError, match=r"a\.wav from 1\.25 s on is silent all along"):
         read_heard(path, GREY, 1.25, 0.5)
+
+
+VIDEO = replace(GREY, name="video", frames=4)
+
+
+def test_a_video_gives_the_frames_at_the_layouts_times(tmp_path: Path) -> None:
+    levels = np.array([20, 90, 160, 230], np.uint8)
+    frames = np.broadcast_to(levels[:, None, None, None], (4, 16, 16, 1))
+    seconds = VIDEO.sound_start * 2 + 4 * VIDEO.frame_seconds
+    write_mp4(tmp_path / "a.mp4", frames, np.zeros(round(8000 * seconds), np.float32), 8000, {})
+    fitted = fitted_image(tmp_path / "a.mp4", VIDEO)
+    assert fitted.pixels.shape == (4, 16, 16, 1)
+    np.testing.assert_allclose(fitted.pixels.mean((1, 2, 3)), levels, atol=6)
+    np.testing.assert_array_equal(fitted_image(list(frames), VIDEO).pixels, frames)
+    np.testing.assert_array_equal(fitted_image(np.array(frames), VIDEO).pixels, frames)
+    assert fitted_image(fitted, VIDEO) is fitted
+
+
+def test_a_still_stays_and_another_number_of_frames_is_refused() -> None:
+    still = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
+    np.testing.assert_array_equal(fitted_image(still, VIDEO).pixels, image_array(still, GREY)[None].repeat(4, 0))
+    with pytest.raises(EchoesError, match="4 frames of a video, not 3"):
+        fitted_image([still] * 3, VIDEO)
+    with pytest.raises(EchoesError, match="still images"):
+        fitted_image([still] * 4, GREY)
+
+
+def test_a_sound_beside_frames_keeps_its_time() -> None:
+    wave = np.zeros(500, np.float32)
+    wave[100] = 0.5
+    assert int(sound_array((wave, 8000), VIDEO).argmax()) == 100
+    long = np.pad(wave, (0, VIDEO.clip_samples))
+    long[-1] = 0.6
+    assert int(sound_array((long, 8000), VIDEO).argmax()) == 100
+    assert int(sound_array((wave, 8000), GREY).argmax()) > 100

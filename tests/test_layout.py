@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS, Layout, get_layout
+from visual_echoes.streams import coordinates
 
 PAPER = LAYOUTS["paper"]
 
@@ -130,3 +131,30 @@ def test_joined_takes_images_from_one_and_sounds_from_the_other() -> None:
     assert joined.agrees(PAPER, "image")
     assert joined.agrees(digits, "audio")
     assert joined.name == "paper"
+
+
+def test_frames_have_their_times_in_the_middle_of_equal_parts() -> None:
+    layout = get_layout("digits-in-time")
+    image, audio = layout.streams
+    assert image.shape == (16, 4, 4)
+    assert audio.shape == (4, 24)
+    assert layout.frame_times == pytest.approx([3.0 * (number + 0.5) / 16 for number in range(16)])
+    where = coordinates(layout.streams)
+    seconds = {name: where_PA[:, 0] * 0.125 for name, where_PA in where.items()}
+    assert seconds["image"].unique().tolist() == pytest.approx(list(layout.frame_times))
+    assert seconds["audio"].unique().tolist() == pytest.approx([0.0625 + 0.125 * column for column in range(24)])
+
+
+def test_a_layout_of_one_frame_is_stored_as_it_was_before_there_were_videos() -> None:
+    assert "frames" not in get_layout("digits").to_dict()
+    stored = get_layout("digits-in-time").to_dict()
+    assert stored["frames"] == 16
+    assert Layout.from_dict(stored) == get_layout("digits-in-time")
+
+
+def test_the_length_of_sounds_matters_to_models_and_not_to_their_tokenizers() -> None:
+    still, video = get_layout("digits"), get_layout("digits-in-time")
+    for about in ("image", "mel", "cells"):
+        assert still.agrees(video, about)
+    for about in ("audio", "all"):
+        assert not still.agrees(video, about)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,3 +105,33 @@ def test_enlarge(batch: int, rows: int, columns: int, down: int, across: int) ->
     for row in range(rows * down):
         for column in range(columns * across):
             assert torch.equal(large[:, row, column], mask[:, row // down, column // across])
+
+
+VIDEO = replace(DEBUG, name="video", frames=4)
+
+
+def test_a_mask_of_a_video_is_that_of_every_frame() -> None:
+    mask = np.zeros((16, 16), bool)
+    mask[0, 0] = True
+    positions = image_positions(mask, VIDEO).unflatten(0, (4, 4, 4))
+    assert positions.nonzero().tolist() == [[frame, 0, 0] for frame in range(4)]
+    assert not image_positions(None, VIDEO).any()
+
+
+def test_stretches_touch_the_frames_shown_then_as_far_as_the_mask_reaches() -> None:
+    first = VIDEO.sound_start
+    step = VIDEO.frame_seconds
+    second = [(first + step, first + 2 * step)]
+    assert image_positions(None, VIDEO, second).unflatten(0, (4, 16)).any(1).tolist() == [False, True, False, False]
+    late = [(first + 2.5 * step, math.inf)]
+    assert image_positions(None, VIDEO, late).unflatten(0, (4, 16)).all(1).tolist() == [False, False, True, True]
+    mask = np.zeros((16, 16), bool)
+    mask[15, 15] = True
+    assert image_positions(mask, VIDEO, second).nonzero()[:, 0].tolist() == [31]
+
+
+def test_a_still_image_has_no_stretches_and_no_stretch_is_empty() -> None:
+    with pytest.raises(EchoesError, match="still images"):
+        image_positions(None, DEBUG, [(0.0, 0.1)])
+    with pytest.raises(EchoesError, match="empty"):
+        image_positions(None, VIDEO, [(0.1, 0.1)])

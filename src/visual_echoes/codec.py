@@ -1,6 +1,6 @@
 """Arrays to tokens and back: both tokenizers and the vocoder of a model, behind one small face.
 
-Shapes: B batch, C channels, H rows, W columns, N samples, M mel bands, T mel frames, I and A token positions.
+Shapes: B batch, F frames, C channels, H rows, W columns, N samples, M mel bands, T mel frames, I and A token positions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from visual_echoes.vocoders import Vocoder, vocode_in_stretches
 class Codec:
     """Encodes and decodes fitted images and sounds; every method works on a batch, without gradients.
 
-    A batch goes through the networks item by item, so that an item is the same to the bit in any batch.
+    A batch goes through the networks item by item, so that an item is the same to the bit in any batch. Where the
+    layout has several frames, images are videos, (B, F, H, W, C), and go through frame by frame.
 
     Args:
         graphs: what runs in place of the model's parts.
@@ -83,15 +84,15 @@ class Codec:
         return copy.deepcopy(self.audio_vqgan).to(self._vocoder_device).double()
 
     @torch.inference_mode()
-    def encode_images(self, pictures_BHWC: np.ndarray) -> Tensor:
+    def encode_images(self, pictures: np.ndarray) -> Tensor:
         """uint8 images to tokens of the stream "image", int64 (B, P, Q)."""
-        grid = one_by_one(self._tokenizer("image_vqgan").encode_unit, self._unit(pictures_BHWC))
-        return to_sequence(grid, self.layout.image_depth)
+        grid = one_by_one(self._tokenizer("image_vqgan").encode_unit, self._unit(pictures))
+        return self._by_item(to_sequence(grid, self.layout.image_depth)).flatten(1, 2)
 
     @torch.inference_mode()
-    def encode_views(self, views_BHWC: np.ndarray) -> Tensor:
+    def encode_views(self, views: np.ndarray) -> Tensor:
         """uint8 images, as large as they are had, to tokens of the stream "image_semantic", int64 (B, P, Q)."""
-        return one_by_one(self.image_semantic.encode, self._unit(views_BHWC))
+        return self._by_item(one_by_one(self.image_semantic.encode, self._unit(views))).flatten(1, 2)
 
     @torch.inference_mode()
     def encode_meaning(self, mel_BMT: Tensor) -> Tensor:
@@ -101,19 +102,28 @@ class Codec:
     @torch.inference_mode()
     def decode_images(self, tokens_BPQ: Tensor) -> np.ndarray:
         """Tokens to uint8 images (B, H, W, C)."""
-        return unit_to_pixels(self._decoded_images(tokens_BPQ)).movedim(1, -1).cpu().numpy()
+        images = unit_to_pixels(self._decoded_images(tokens_BPQ)).movedim(1, -1)
+        return (images if self.layout.frames == 1 else self._by_item(images)).cpu().numpy()
 
     @torch.inference_mode()
-    def image_error(self, pictures_BHWC: np.ndarray, tokens_BPQ: Tensor) -> Tensor:
+    def image_error(self, pictures: np.ndarray, tokens_BPQ: Tensor) -> Tensor:
         """What the tokens lose of uint8 images: root mean square on the scale of [-1, 1], float64 (B,)."""
-        return _root_mean_square(self._decoded_images(tokens_BPQ).clamp(-1.0, 1.0) - self._unit(pictures_BHWC))
+        lost = self._decoded_images(tokens_BPQ).clamp(-1.0, 1.0) - self._unit(pictures)
+        return _root_mean_square(self._by_item(lost))
 
-    def _unit(self, pictures_BHWC: np.ndarray) -> Tensor:
-        """uint8 images as a tokenizer's, (B, C, H, W) in [-1, 1]."""
-        return pixels_to_unit(torch.from_numpy(pictures_BHWC).movedim(-1, 1).to(self.device))
+    def _unit(self, pictures: np.ndarray) -> Tensor:
+        """uint8 images, or all frames of videos, as a tokenizer's, (n, C, H, W) in [-1, 1]."""
+        frames_nHWC = pictures.reshape(-1, *pictures.shape[-3:])
+        return pixels_to_unit(torch.from_numpy(frames_nHWC).movedim(-1, 1).to(self.device))
+
+    def _by_item(self, rows_n: Tensor) -> Tensor:
+        """Rows of frames as those of items, (B, F, ...)."""
+        return rows_n.unflatten(0, (len(rows_n) // self.layout.frames, self.layout.frames))
 
     def _decoded_images(self, tokens_BPQ: Tensor) -> Tensor:
-        grid = self._grid("image_vqgan", tokens_BPQ, self.layout.image_grid)
+        """All frames, about in [-1, 1], (n, C, H, W)."""
+        frames_nPQ = tokens_BPQ.unflatten(1, (self.layout.frames, -1)).flatten(0, 1)
+        grid = self._grid("image_vqgan", frames_nPQ, self.layout.image_grid)
         return one_by_one(self._tokenizer("image_vqgan").decode_unit, grid)
 
     def _grid(self, name: TokenizerName, tokens_BPQ: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -185,5 +195,5 @@ def to_sequence(grid: Tensor, depth: int) -> Tensor:
     return grid_BhwL.flatten(1, 2)[..., :depth]
 
 
-def _root_mean_square(difference_BCHW: Tensor) -> Tensor:
-    return in_float64(difference_BCHW).square().mean((1, 2, 3)).sqrt()
+def _root_mean_square(difference_B: Tensor) -> Tensor:
+    return in_float64(difference_B).square().flatten(1).mean(1).sqrt()

@@ -1,8 +1,12 @@
-"""What a person hands in, as the arrays a layout expects: files, Pillow images, numpy arrays."""
+"""What a person hands in, as the arrays a layout expects: files, Pillow images, numpy arrays.
+
+Shapes: F frames, H rows, W columns, C channels, S pixels of a view's side.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,19 +15,30 @@ from PIL import Image
 from visual_echoes.audio import set_peak
 from visual_echoes.errors import EchoesError, first_line
 from visual_echoes.layout import Layout
-from visual_echoes.media import fit_audio, fit_image, read_audio, read_audio_window, read_image, why_silent
+from visual_echoes.media import (
+    fit_audio,
+    fit_image,
+    media_kind,
+    read_audio,
+    read_audio_window,
+    read_frames_at,
+    read_image,
+    why_silent,
+)
 from visual_echoes.media.images import whole_image
 from visual_echoes.media.pixels import eight_bits, flat_image
 
 
 class FittedImage(NamedTuple):
-    """An image as a model of a layout takes it."""
+    """An image as a model of a layout takes it; where the layout has several frames, a video, (F, ...)."""
 
-    pixels: np.ndarray  # uint8 (size, size, channels): its centre square
+    pixels: np.ndarray  # uint8 (H, W, C): its centre square
     view: np.ndarray | None  # uint8 (S, S, 3): the whole of it, squeezed; None for layouts that have no use for it
 
 
-ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray | FittedImage
+StillLike = str | os.PathLike[str] | Image.Image | np.ndarray
+# A still image, the frames of a video in order, or what was fitted already.
+ImageLike = StillLike | Sequence[StillLike] | FittedImage
 # A file, or samples in [-1, 1] with their rate in Hz.
 AudioLike = str | os.PathLike[str] | tuple[np.ndarray, int]
 
@@ -41,13 +56,39 @@ def fitted_image(image: ImageLike, layout: Layout) -> FittedImage:
 
     Args:
         image: a file (for a video its middle frame), a Pillow image of any mode up to 16 bits, or uint8 or uint16,
-            0 for black up to the type's maximum, (H, W) or (H, W, 1 | 3 | 4), the fourth channel being alpha.
+            0 for black up to the type's maximum, (H, W) or (H, W, 1 | 3 | 4), the fourth channel being alpha. Where the
+            layout has several frames: a video, of which the frames at the layout's times are taken; as many
+            images in order; or a still image, which stays.
 
     Raises:
-        EchoesError: an unusable file, image or array.
+        EchoesError: an unusable file, image or array, or another number of frames.
     """
     if isinstance(image, FittedImage):
         return image
+    if layout.frames == 1:
+        return _fitted_still(image, layout)
+    frames = [_fitted_still(frame, layout) for frame in _frames(image, layout)]
+    if len(frames) not in (1, layout.frames):
+        raise EchoesError(f"This model takes {layout.frames} frames of a video, not {len(frames)}; give that many.")
+    frames = frames * (layout.frames // len(frames))
+    views = [frame.view for frame in frames if frame.view is not None]
+    return FittedImage(np.stack([frame.pixels for frame in frames]), np.stack(views) if views else None)
+
+
+def _frames(image: StillLike | Sequence[StillLike], layout: Layout) -> Sequence[StillLike]:
+    """The frames of a video, or the one of a still image."""
+    if isinstance(image, np.ndarray) and image.ndim == 4:
+        return list(image)
+    if isinstance(image, list | tuple):
+        return image
+    if isinstance(image, str | os.PathLike) and media_kind(image) == "video":
+        return read_frames_at(image, [layout.sound_start + time for time in layout.frame_times])
+    return [image]  # type: ignore[list-item]
+
+
+def _fitted_still(image: StillLike | Sequence[StillLike], layout: Layout) -> FittedImage:
+    if isinstance(image, list | tuple):
+        raise EchoesError("This model takes still images; give one of the frames.")
     if isinstance(image, np.ndarray):
         image = _from_array(image)
     if isinstance(image, Image.Image):
@@ -60,7 +101,7 @@ def fitted_image(image: ImageLike, layout: Layout) -> FittedImage:
         except Exception as error:  # what is opened but not loaded may still be damaged, or its file gone
             raise EchoesError(f"The image cannot be decoded ({first_line(error)}); use another one.") from error
     else:
-        image = read_image(image)
+        image = read_image(image)  # type: ignore[arg-type]
     side = layout.view_side
     pixels = fit_image(image, layout.image_size, layout.image_channels)
     return FittedImage(pixels, None if side is None else whole_image(image, side))
@@ -82,7 +123,8 @@ def _from_array(pixels: np.ndarray) -> Image.Image:
 def sound_array(sound: AudioLike, layout: Layout) -> np.ndarray:
     """A sound fitted to the layout: float32 (clip_samples,), mono, at the layout's rate and level.
 
-    Shorter sounds are centred in silence, of longer ones the loudest stretch is taken.
+    Shorter sounds are centred in silence, of longer ones the loudest stretch is taken; where the layout has several
+    frames, which have their times, a sound is followed by silence or cut.
 
     Raises:
         EchoesError: an unusable file or array.
@@ -98,7 +140,14 @@ def sound_array(sound: AudioLike, layout: Layout) -> np.ndarray:
             raise EchoesError(f"A sound array must be at the model's {layout.sample_rate} Hz, not {rate}; resample it.")
     else:
         wave = read_audio(sound, layout.sample_rate)
-    return set_peak(fit_audio(wave, layout.clip_samples), layout.peak)
+    return set_peak(fit_length(wave, layout), layout.peak)
+
+
+def fit_length(wave_N: np.ndarray, layout: Layout) -> np.ndarray:
+    """A sound of the layout's length, as `sound_array` says; float32 (clip_samples,)."""
+    if layout.frames == 1:
+        return fit_audio(wave_N, layout.clip_samples)
+    return np.pad(wave_N, (0, max(0, layout.clip_samples - len(wave_N))))[: layout.clip_samples]
 
 
 def heard_array(sound: AudioLike, layout: Layout) -> np.ndarray:

@@ -15,7 +15,8 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.streams import Stream, TimeAxis, by_name
 
 VIEW_SIDE = 256  # pixels; as much as the networks that look at whole images need
-Concern = Literal["image", "mel", "audio", "all"]  # what of a layout matters to a part of a model
+# What of a layout matters to a part of a model; "cells" is all of sounds but their length.
+Concern = Literal["image", "mel", "cells", "audio", "all"]
 Modality = Literal["image", "audio"]
 MODALITIES: tuple[Modality, Modality] = ("image", "audio")
 
@@ -51,6 +52,7 @@ class Layout:
     mel_floor: float = 1e-4  # mel magnitude that maps to 0
     mel_ceiling: float = 10.0  # mel magnitude that maps to 1
     peak: float | None = None  # level every sound is brought to before its mel; None leaves it as it is
+    frames: int = 1  # of a video, shown for equal parts of the sound; 1 for a still image
     image_depth: int = 1  # residual codes a position of the image holds
     audio_depth: int = 1  # and a position of the mel
     extra_streams: tuple[Stream, ...] = ()  # beside the image's and the mel's
@@ -58,7 +60,7 @@ class Layout:
     def __post_init__(self) -> None:
         counts = (
             self.image_size, self.image_factor, self.image_codes, self.sample_rate, self.n_fft, self.hop, self.n_mels,
-            self.trim_frames, *self.audio_factor, self.audio_codes, self.image_depth, self.audio_depth,
+            self.trim_frames, *self.audio_factor, self.audio_codes, self.frames, self.image_depth, self.audio_depth,
         )  # fmt: skip
         if not all(isinstance(count, int) and count > 0 for count in counts):
             raise ValueError(f"layout {self.name}: sizes, rates, factors and codes must be whole numbers above 0")
@@ -97,7 +99,23 @@ class Layout:
 
     @property
     def image_tokens(self) -> int:
+        """Of one frame."""
         return math.prod(self.image_grid)
+
+    @property
+    def frame_seconds(self) -> float:
+        """How long a frame is shown."""
+        return self.samples / self.sample_rate / self.frames
+
+    @property
+    def frame_times(self) -> tuple[float, ...]:
+        """When to look for the frames: in the middle of their time, in seconds of the generated sound."""
+        return tuple((number + 0.5) * self.frame_seconds for number in range(self.frames))
+
+    @property
+    def sound_start(self) -> float:
+        """Where in a fitted clip the generated sound begins, in seconds: after the mel frames that are cropped."""
+        return self.mel_offset * self.hop / self.sample_rate
 
     # Sounds
 
@@ -139,12 +157,24 @@ class Layout:
 
     @property
     def streams(self) -> tuple[Stream, ...]:
-        """What a model's sequence is made of; in the paper images and mels."""
-        return (
-            Stream(name="image", source="image", shape=self.image_grid, codes=self.image_codes, depth=self.image_depth),
-            Stream(name="audio", source="audio", shape=self.audio_grid, codes=self.audio_codes, depth=self.audio_depth),
-            *self.extra_streams,
+        """What a model's sequence is made of; in the paper images and mels.
+
+        With several frames the image's positions are (frames, rows, columns), and its frames and the mel's columns
+        have times in seconds.
+        """
+        image = Stream(
+            name="image", source="image", shape=self.image_grid, codes=self.image_codes, depth=self.image_depth
         )
+        audio = Stream(
+            name="audio", source="audio", shape=self.audio_grid, codes=self.audio_codes, depth=self.audio_depth
+        )
+        if self.frames > 1:
+            column = self.audio_factor[1] * self.hop / self.sample_rate
+            shown = TimeAxis(axis=0, start=self.frame_times[0], step=self.frame_seconds)
+            heard = TimeAxis(axis=1, start=column / 2, step=column)
+            image = image.model_copy(update={"shape": (self.frames, *self.image_grid), "time": shown})
+            audio = audio.model_copy(update={"time": heard})
+        return image, audio, *self.extra_streams
 
     @property
     def tokens(self) -> int:
@@ -173,14 +203,17 @@ class Layout:
         return cls(**{**values, "audio_factor": (int(frequency), int(time)), "extra_streams": extra})
 
 
-_LATER = ("image_depth", "audio_depth", "extra_streams")  # which older versions do not know
+_LATER = ("frames", "image_depth", "audio_depth", "extra_streams")  # which older versions do not know
 _IMAGE = ("image_size", "image_channels", "image_factor", "image_codes")
-_STREAMS = ("image_depth", "audio_depth", "extra_streams")  # the transformer's alone: how much of the tokens it takes
+# The transformer's alone: how much of the tokens it takes.
+_STREAMS = ("frames", "image_depth", "audio_depth", "extra_streams")
 _AUDIO = tuple(field.name for field in fields(Layout) if field.name not in ("name", *_STREAMS, *_IMAGE))
-_AUDIO_TOKENIZER = ("seconds", "trim_frames", "audio_factor", "audio_codes")  # no vocoder asks for them
+_LENGTH = ("seconds", "trim_frames")  # tokenizers are convolutional: they take sounds of any length
+_CELLS = ("audio_factor", "audio_codes")  # no vocoder asks for them
 _FIELDS: dict[Concern, tuple[str, ...]] = {
     "image": _IMAGE,
-    "mel": tuple(field for field in _AUDIO if field not in _AUDIO_TOKENIZER),
+    "mel": tuple(field for field in _AUDIO if field not in (*_LENGTH, *_CELLS)),
+    "cells": tuple(field for field in _AUDIO if field not in _LENGTH),
     "audio": _AUDIO,
     "all": (*_IMAGE, *_AUDIO, *_STREAMS),
 }
@@ -221,6 +254,11 @@ LAYOUTS: dict[str, Layout] = {
             name="digits", image_size=32, image_channels=1, image_factor=8, image_codes=256,
             sample_rate=8_000, seconds=1.0, n_fft=512, hop=125, n_mels=64, fmin=40.0, fmax=3950.0,
             trim_frames=1, audio_factor=(16, 8), audio_codes=256, mel_floor=1e-3, peak=0.7,
+        ),
+        Layout(
+            name="digits-in-time", image_size=32, image_channels=1, image_factor=8, image_codes=256,
+            sample_rate=8_000, seconds=3.0, n_fft=512, hop=125, n_mels=64, fmin=40.0, fmax=3950.0,
+            trim_frames=1, audio_factor=(16, 8), audio_codes=256, mel_floor=1e-3, peak=0.7, frames=16,
         ),
         Layout(
             name="debug", image_size=16, image_channels=1, image_factor=4, image_codes=32,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.media import write_mp4, write_png, write_wav
 from visual_echoes.pipeline import Result
@@ -20,7 +22,7 @@ def export_item(
         model: what made it.
         row: which item of the result.
         stem: path of the files without their suffix; its folder must exist.
-        suffixes: any of ".png" (the image), ".wav" (the sound) and ".mp4" (both).
+        suffixes: any of ".png" (the image, or a video's frames side by side), ".wav" (the sound) and ".mp4" (both).
         details: metadata beyond model, seed and sampling settings.
 
     Returns:
@@ -40,7 +42,8 @@ def export_item(
 def _write(result: Result, row: int, target: Path, suffix: str, metadata: dict[str, str]) -> Path:
     if suffix == ".png":
         assert result.images is not None
-        write_png(target, result.images[row], metadata)
+        image = result.images[row]
+        write_png(target, image if image.ndim == 3 else np.concatenate(image, axis=1), metadata)  # frames side by side
     elif suffix == ".wav":
         assert result.audio is not None
         write_wav(target, result.audio[row], result.sample_rate, metadata)

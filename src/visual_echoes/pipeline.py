@@ -1,6 +1,6 @@
 """The model as a person uses it: images to sounds, sounds to images, pairs, inpainting.
 
-Shapes: B batch, C channels, H rows, W columns, M mel bands, T mel frames, I and A token places.
+Shapes: B batch, F frames, C channels, H rows, W columns, M mel bands, T mel frames, P positions.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Result:
     """Images and sounds, given or generated, item by item.
 
     Attributes:
-        images: uint8 (n, H, W, C); None if the task has none.
+        images: uint8 (n, H, W, C), of a model of videos (n, F, H, W, C); None if the task has none.
         audio: float32 (n, samples) in [-1, 1]; None if the task has none.
         mels: float32 (n, M, T) in [0, 1], what `audio` was made from.
         sample_rate: Hz.
@@ -204,6 +204,7 @@ class VisualEchoes:
         audio: AudioLike | None = None,
         *,
         image_mask: np.ndarray | None = None,
+        image_times: Sequence[tuple[float, float]] = (),
         audio_mask: Sequence[tuple[float, float]] = (),
         count: int = 1,
         seed: int = 0,
@@ -219,12 +220,15 @@ class VisualEchoes:
             image: None for an image made from nothing.
             audio: None for a sound made from nothing.
             image_mask: bool, any shape (H, W), fitted as the image is; True where it is to be made anew.
+            image_times: of a video: stretches (from, to) in seconds of the fitted clip whose frames are to be made
+                anew, as far as the mask reaches if there is one.
             audio_mask: stretches (from, to) in seconds of the fitted sound that are to be made anew.
             count: how many variants.
         """
         if count < 1:
             raise EchoesError("There must be at least one item.")
-        if (image is None and image_mask is not None) or (audio is None and len(audio_mask)):
+        masked = image_mask is not None or len(image_times)
+        if (image is None and masked) or (audio is None and len(audio_mask)):
             raise EchoesError("A mask needs the image or sound it belongs to; give both or neither.")
         pictures, views = (None, None) if image is None else self._images([image])
         given = Given(
@@ -232,7 +236,7 @@ class VisualEchoes:
             images=None if pictures is None else np.repeat(pictures, count, 0),
             views=None if views is None else np.repeat(views, count, 0),
             waves=None if audio is None else np.repeat(self._sounds([audio]), count, 0),
-            image_mask=image_positions(image_mask, self.layout),
+            image_mask=image_positions(image_mask, self.layout, image_times),
             audio_mask=audio_positions(audio_mask, self.layout),
         )
         return self._run(given, PAIR_ORDERS["together"], _item_seeds(seed, count), batch_size, progress, settings)
@@ -267,11 +271,12 @@ class VisualEchoes:
         _refuse_single(images)
         layout, side = self.layout, self.layout.view_side
         fitted = [fitted_image(image, layout) for image in images]
-        shape = layout.image_size, layout.image_size, layout.image_channels
+        frames = () if layout.frames == 1 else (layout.frames,)
+        shape = *frames, layout.image_size, layout.image_size, layout.image_channels
         pixels = _stacked([image.pixels for image in fitted], shape)
         if side is None:
             return pixels, None
-        return pixels, _stacked([image.view for image in fitted if image.view is not None], (side, side, 3))
+        return pixels, _stacked([image.view for image in fitted if image.view is not None], (*frames, side, side, 3))
 
     def _sounds(self, sounds: Sequence[AudioLike]) -> np.ndarray:
         _refuse_single(sounds)
@@ -365,8 +370,8 @@ def _item_seeds(first: int, count: int) -> range:
     return range(first, first + count)
 
 
-def _stacked(rows: list[np.ndarray], shape: tuple[int, int, int]) -> np.ndarray:
-    """Images of one shape, uint8 (n, H, W, C), also where there are none."""
+def _stacked(rows: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """Images of one shape, uint8 (n, H, W, C) or (n, F, H, W, C), also where there are none."""
     return np.stack(rows) if rows else np.zeros((0, *shape), np.uint8)
 
 

@@ -1,6 +1,7 @@
 """What a request to a model starts from, as tokens, and what is made of the tokens that came out.
 
-Shapes: B batch, P positions of a stream, Q codes a position, H rows, W columns, C channels, M mel bands, T mel frames.
+Shapes: B batch, F frames, P positions of a stream, Q codes a position, H rows, W columns, C channels, M mel bands, T
+mel frames.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ LABEL = "label"  # the source of a stream whose codes have names
 class Given:
     """What a request starts from, fitted to the layout, one row an item; None where there is nothing.
 
-    The masks are over token positions, True where they are to be inpainted.
+    Where the layout has several frames, an image is a video, (F, H, W, C), and a view likewise. The masks are over
+    token positions, True where they are to be inpainted.
     """
 
     count: int
@@ -75,14 +77,15 @@ def start(codec: Codec, given: Given, rows: slice, heard_BMT: Tensor | None) -> 
 
 
 def finish_images(codec: Codec, given: Given, rows: slice, tokens_BPQ: Tensor, masked_BPQ: Tensor) -> np.ndarray:
-    """Decoded images where anything is new, the given pixels elsewhere; uint8 (B, H, W, C)."""
+    """Decoded images where anything is new, the given pixels elsewhere; uint8 (B, H, W, C) or (B, F, H, W, C)."""
     if given.images is not None and not masked_BPQ.any():
         return given.images[rows]
-    images_BHWC = codec.decode_images(tokens_BPQ)
+    images = codec.decode_images(tokens_BPQ)
     if given.images is None:
-        return images_BHWC
-    new_BHW = enlarge(masked_BPQ.any(-1).unflatten(1, codec.layout.image_grid), (codec.layout.image_factor,) * 2)
-    return np.where(new_BHW.cpu().numpy()[..., None], images_BHWC, given.images[rows])
+        return images
+    new_nhw = masked_BPQ.any(-1).reshape(-1, *codec.layout.image_grid)
+    new_nHW = enlarge(new_nhw, (codec.layout.image_factor,) * 2)
+    return np.where(new_nHW.cpu().numpy().reshape(*images.shape[:-1], 1), images, given.images[rows])
 
 
 def finish_sounds(

@@ -56,7 +56,8 @@ def sound_for_video(
         raise EchoesError(f"{video} is {seconds / 3600:.1f} hours long, more than {LONGEST / 3600:g}; cut it.")
     rate = echoes.layout.sample_rate
     samples = round(seconds * rate)
-    windows = plan_windows(echoes.layout, samples, [cut - first for cut in read_cuts(video)])
+    cuts = read_cuts(video) if echoes.layout.frames == 1 else []  # a model that sees frames sees what changes
+    windows = plan_windows(echoes.layout, samples, [cut - first for cut in cuts])
     blocks = long_sound(
         echoes, windows, _frames(video, echoes, windows, first), samples, seed=seed, label=label, report=report,
         **settings,
@@ -130,8 +131,16 @@ def _blocks_of(path: Path) -> Iterator[np.ndarray]:
         yield from file.blocks(_BLOCK, dtype="float32")
 
 
-def _frames(video: Path, echoes: VisualEchoes, windows: Sequence[Window], first: float) -> Iterator[Image.Image]:
-    """The frame that each window is made for, some at a time."""
+def _frames(
+    video: Path, echoes: VisualEchoes, windows: Sequence[Window], first: float
+) -> Iterator[Image.Image | list[Image.Image]]:
+    """The frame that each window is made for, some at a time; all of its frames where the layout has several."""
+    layout = echoes.layout
+    if layout.frames > 1:
+        for window in windows:
+            begin = first + window.first / layout.sample_rate
+            yield read_frames_at(video, [begin + time for time in layout.frame_times])
+        return
     times = [first + window.middle(echoes.layout) for window in windows]
     for start in range(0, len(times), FRAMES_AT_ONCE):
         yield from read_frames_at(video, times[start : start + FRAMES_AT_ONCE])

@@ -41,7 +41,7 @@ def test_tokens_bring_the_layout_of_their_model(
     assert len(TokenStore.open(tmp_path / "out", "train", None)) == 3
     result = command(*arguments, "--layout", "paper")
     assert result.exit_code == 1
-    assert "has the layout 'debug', not 'paper'" in result.stderr
+    assert "was made for layout 'debug', not 'paper'" in result.stderr
 
 
 def test_what_went_wrong_is_one_line(command: Command, source: Path, tmp_path: Path) -> None:

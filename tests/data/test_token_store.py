@@ -23,7 +23,7 @@ from visual_echoes.data.token_store import (
     read_store_description,
 )
 from visual_echoes.errors import EchoesError
-from visual_echoes.streams import Stream
+from visual_echoes.streams import Stream, TimeAxis
 
 # Two streams of one source, one of them of residual codes, and one of another.
 STREAMS = (
@@ -218,3 +218,18 @@ def test_a_store_of_before_there_were_streams_is_read(tmp_path: Path) -> None:
     tokens, _ = TokenStore.open(tmp_path, "train", CHECKSUMS).draw(20, tiny.generator())
     assert sorted({tuple(row) for row in tokens["image"][..., 0].tolist()}) == [(1, 2, 3), (4, 5, 6)]
     assert tokens["audio"][0].tolist() == [[7], [8]]
+
+
+def test_the_frames_of_a_video_and_its_sound_are_of_the_same_seconds(tmp_path: Path) -> None:
+    streams = tuple(
+        Stream(name=name, source=name, shape=(2,), codes=1 << 16, time=TimeAxis(axis=0, step=1.0))
+        for name in ("image", "audio")
+    )
+    writer = TokenStoreWriter(tmp_path, plan(2).model_copy(update={"streams": streams}))
+    for clip in range(2):
+        rows = np.arange(5)[:, None, None].repeat(2, 1) + 100 * clip
+        writer.append({"image": rows, "audio": rows})
+    writer.finish(np.zeros(2), np.arange(2))
+    tokens, _ = TokenStore.open(tmp_path, "train", None).draw(200, tiny.generator(0))
+    assert torch.equal(tokens["image"], tokens["audio"])
+    assert len(tokens["image"].unique()) == 10

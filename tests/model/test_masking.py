@@ -14,7 +14,7 @@ from pydantic import ValidationError
 import tiny
 from visual_echoes.model.masking import Mask, MaskRatio, draw_mask
 from visual_echoes.model.upgrade import EVERYTHING
-from visual_echoes.streams import Stream
+from visual_echoes.streams import Stream, TimeAxis
 
 # Ratio bounds as a recipe would write them.
 bounds = st.integers(0, 99).map(lambda percent: percent / 100)
@@ -183,3 +183,29 @@ def test_recipes_keep_the_older_name_of_the_condition_drop() -> None:
 def test_refuses_unfit_distributions(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         MaskRatio.model_validate(changes)
+
+
+@pytest.mark.parametrize(("unit", "units"), [("frame", 5), ("tube", 6)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_frames_and_tubes_are_masked_whole(unit: str, units: int, axis: int) -> None:
+    shape = (5, 6) if axis == 0 else (6, 5)
+    stream = Stream(name="image", source="image", shape=shape, codes=4, time=TimeAxis(axis=axis, step=1.0))
+    ratio = MaskRatio.model_validate({"unit": unit, "low": 0.2})
+    ratio_B = torch.tensor([0.0, 0.3, 0.5, 1.0])
+    mask = draw_mask(ratio, ratio_B, stream, tiny.generator(0))
+    by_time = mask.masked_BPQ[..., 0].unflatten(1, shape).movedim(axis + 1, 1)  # (B, times, others)
+    whole = by_time if unit == "frame" else by_time.mT
+    assert torch.equal(whole.all(2), whole.any(2))
+    assert whole.all(2).sum(1).tolist() == [math.ceil(float(share) * units - 1e-9) for share in ratio_B]
+    dropped = mask.dropped_BP.unflatten(1, shape).movedim(axis + 1, 1)
+    dropped = dropped if unit == "frame" else dropped.mT
+    assert dropped.all(2).sum(1).tolist() == [0, *[math.ceil(0.2 * units - 1e-9)] * 3]
+
+
+def test_without_time_there_are_neither_frames_nor_tubes() -> None:
+    stream = Stream(name="image", source="image", shape=(3, 4), codes=4)
+    drawn = [
+        draw_mask(MaskRatio.model_validate({"unit": unit}), torch.full((8,), 0.5), stream, tiny.generator(0))
+        for unit in ("position", "frame", "tube")
+    ]
+    assert all(torch.equal(drawn[0].masked_BPQ, other.masked_BPQ) for other in drawn[1:])

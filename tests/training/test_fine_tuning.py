@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,19 @@ def test_freezing_everything_is_refused() -> None:
     model = VQGAN(tiny.vqgan_config())
     with pytest.raises(EchoesError, match="nothing to train"):
         freeze(model, ["encoder", "decoder", "quantize", "quant_conv", "post_quant_conv"])
+
+
+def test_a_model_of_videos_starts_from_one_of_stills(model_folder: Path) -> None:
+    """Every frame has the still's positions; what differs between times is what it was in the fresh model of videos."""
+    video = replace(tiny.LAYOUT, name="video", frames=3)
+    model, before = started(model_folder, streams=video.streams)
+    was = trained(model_folder)
+    for table in ("positions", "decoder_positions"):
+        frames_FPD = model.get_parameter(f"{table}.image").unflatten(0, (3, -1))
+        fresh_FPD = before[f"{table}.image"].unflatten(0, (3, -1))
+        torch.testing.assert_close(frames_FPD.mean(0), was.get_parameter(f"{table}.image"))
+        torch.testing.assert_close(frames_FPD[2] - frames_FPD[0], fresh_FPD[2] - fresh_FPD[0])
+        columns = tuple(video.audio_grid)
+        bands = model.get_parameter(f"{table}.audio").unflatten(0, columns).mean(1)
+        torch.testing.assert_close(bands, was.get_parameter(f"{table}.audio").unflatten(0, columns).mean(1))
+    assert torch.equal(model.encoder_norm.weight, was.encoder_norm.weight)

@@ -8,22 +8,13 @@ from typing import get_args
 
 from visual_echoes import __version__
 from visual_echoes.checkpoints.loading import load_model
-from visual_echoes.checkpoints.model import PART_NAMES, Model, PartName, check_stream
+from visual_echoes.checkpoints.model import PART_NAMES, Model, PartName, check_made_for, check_stream
 from visual_echoes.checkpoints.run_folder import is_run_folder, trained_part
 from visual_echoes.errors import EchoesError
-from visual_echoes.layout import Concern, Layout
+from visual_echoes.layout import Layout
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.tokenizers.semantic import SemanticName, SemanticTokenizer
 from visual_echoes.vocoders import GriffinLim
-
-# The part of a layout that each part depends on.
-_CONCERNS: dict[PartName, Concern] = {
-    "image_vqgan": "image",
-    "audio_vqgan": "audio",
-    "audio_semantic": "mel",
-    "transformer": "all",
-    "vocoder": "mel",
-}
 
 
 def assemble(folders: Sequence[Path], name: str, card: str, sampling: SamplingSettings) -> Model:
@@ -68,9 +59,5 @@ def _common_layout(folders: Sequence[Path], models: Sequence[Model]) -> Layout:
         for part, network in model.parts.items():
             if isinstance(network, SemanticTokenizer):
                 check_stream(network, layout, folder)
-            if part in _CONCERNS and not model.layout.agrees(layout, _CONCERNS[part]):
-                raise EchoesError(
-                    f"The {part} of {folder} was made for layout {model.layout.name!r}, but the other parts for "
-                    f"{layout.name!r} or another version of it; take parts of one layout."
-                )
+            check_made_for(part, model.layout, layout, folder)
     return layout

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from visual_echoes.errors import EchoesError
-from visual_echoes.layout import Layout, Modality
+from visual_echoes.layout import Concern, Layout, Modality
 from visual_echoes.model.confidence import Calibration
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.fast import FastTransformer
@@ -35,6 +35,14 @@ from visual_echoes.vocoders import build_vocoder
 PartName = Literal["image_vqgan", "audio_vqgan", "image_semantic", "audio_semantic", "transformer", "vocoder"]
 
 PART_NAMES: tuple[PartName, ...] = get_args(PartName)
+# What of a layout each part depends on.
+_CONCERNS: dict[PartName, Concern] = {
+    "image_vqgan": "image",
+    "audio_vqgan": "cells",
+    "audio_semantic": "mel",
+    "transformer": "all",
+    "vocoder": "mel",
+}
 _NETWORKS: dict[str, tuple[Callable[..., nn.Module], type[BaseModel]]] = {
     VQGAN.kind: (VQGAN, VQGANConfig),
     MageVQGAN.kind: (MageVQGAN, MageVQGANConfig),
@@ -109,6 +117,15 @@ def check_layout(folder: Path, name: PartName, part: nn.Module, layout: Layout) 
         check_stream(part, layout, folder)
     elif isinstance(part, EchoTransformer):
         part.config.check_fits(layout, folder)
+
+
+def check_made_for(name: PartName, made_for: Layout, layout: Layout, source: object) -> None:
+    """Refuse with `EchoesError` a part that was made for a layout which differs where it matters to the part."""
+    if name in _CONCERNS and not made_for.agrees(layout, _CONCERNS[name]):
+        raise EchoesError(
+            f"The {name} of {source} was made for layout {made_for.name!r}, not {layout.name!r} or not the same version "
+            "of it; take parts of one layout."
+        )
 
 
 def check_stream(part: SemanticTokenizer, layout: Layout, source: object) -> None:

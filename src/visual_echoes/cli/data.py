@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 DIGITS_SOURCE = Path("data/digits")
 DIGITS_DATA = Path("data/prepared/digits")
+DIGITS_CLIPS = Path("data/digits-in-time")
 SCENES_LISTS = Path("data/scenes")
 SCENES_DATA = Path("data/prepared/scenes")
 SCENES64_DATA = Path("data/prepared/scenes64")
@@ -38,6 +39,32 @@ def prepare_digits(
     with working("Preparing digits"):
         counts = digits.prepare_digits(source, output, get_layout(layout))
     _say_counts({output: counts})
+
+
+@data.command("digits-in-time")
+def make_digits_in_time(
+    source: SourceOption = DIGITS_SOURCE,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")] = DIGITS_CLIPS,
+    layout: Annotated[
+        str, typer.Option("--layout", help="Layout whose image size, rate and length the clips have.")
+    ] = "digits-in-time",
+    train: Annotated[int, typer.Option("--train", min=1, help="Clips for training.")] = 6000,
+    valid: Annotated[int, typer.Option("--valid", min=1, help="Clips for validation.")] = 200,
+    test: Annotated[int, typer.Option("--test", min=1, help="Clips for testing, by a speaker of their own.")] = 500,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="What the clips are drawn with.")] = 0,
+) -> None:
+    """Make videos of digits that appear one after another and are spoken as they appear, with the time of each.
+
+    Writes clips/, truth.jsonl and splits.csv; `echoes prepare OUTPUT/clips --split-list OUTPUT/splits.csv` goes on.
+    """
+    from visual_echoes.data import digits_in_time
+    from visual_echoes.layout import get_layout
+
+    with progress_bar("Making clips", 1) as bar:
+        digits_in_time.make_digits_in_time(
+            source, output, get_layout(layout), {"train": train, "valid": valid, "test": test}, seed, bar.show
+        )
+    say(str(output))
 
 
 @data.command("scenes")

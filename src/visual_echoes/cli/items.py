@@ -184,8 +184,7 @@ def read_clip(path: Path, layout: Layout, start: float | None, note: Callable[[s
 
     Args:
         start: where the clip begins, in seconds after the start of the file, which in a video is where the first of
-            its tracks begins; None takes the loudest part of a longer sound, and centres a shorter
-            one in silence.
+            its tracks begins; None fits the sound as `inputs.fit_length` does.
         note: called with a sentence if the sound is longer or shorter than the clip.
 
     Raises:
@@ -193,15 +192,16 @@ def read_clip(path: Path, layout: Layout, start: float | None, note: Callable[[s
     """
     import numpy as np
 
-    from visual_echoes.inputs import read_heard
-    from visual_echoes.media import fit_audio, read_tracks
+    from visual_echoes.inputs import fit_length, read_heard
+    from visual_echoes.media import read_tracks
 
     rate, samples = layout.sample_rate, layout.clip_samples
     end = None if start is None else read_tracks(path).sound
     if start is None or end is None:
         used = read_heard(path, layout)
-        length, left, part = len(used) / rate, len(used) / rate, "the loudest"
-        fitted = fit_audio(used, samples)
+        length, left = len(used) / rate, len(used) / rate
+        part = "the loudest" if layout.frames == 1 else "the first"
+        fitted = fit_length(used, layout)
     else:
         length, left, part = end, end - start, f"from {start:g} s on,"
         if not left * rate >= 1:

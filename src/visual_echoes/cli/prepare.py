@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from visual_echoes.data.prepare.run import Summary
-    from visual_echoes.data.prepare.tokens import Tokenizers
-    from visual_echoes.layout import Layout
 
 FormName = Literal["folder", "classes", "list", "vggsound"]  # as in the library, whose import costs time
 DEFAULT_LAYOUT = "paper"
@@ -72,16 +70,18 @@ def prepare(
     from rich.console import Console
 
     from visual_echoes.data.prepare import run as library
+    from visual_echoes.layout import get_layout
 
-    tokenizers = None
+    tokenizers, chosen = None, get_layout(layout or DEFAULT_LAYOUT)
     if tokens is not None:
         from visual_echoes.data.prepare.tokens import Tokenizers, write_tokens
         from visual_echoes.pipeline import resolve_device
 
         with working("Loading the tokenizers"):
-            tokenizers = Tokenizers.load(tokens, resolve_device(device))
+            tokenizers = Tokenizers.load(tokens, resolve_device(device), chosen if layout else None)
+        chosen = tokenizers.layout
     settings = library.Settings(
-        source, _layout(layout, tokenizers), form, listing, window, shortest, frames, split_list,
+        source, chosen, form, listing, window, shortest, frames, split_list,
         valid_share, test_share,
     )  # fmt: skip
     try:
@@ -115,16 +115,3 @@ def summary_table(summary: Summary) -> Table:
         table.add_row(reason.value, reason.meaning, f"{count:,}")
     table.add_row("left out", "in all", f"{summary.reasons.total():,}")
     return table
-
-
-def _layout(name: str | None, tokenizers: Tokenizers | None) -> Layout:
-    from visual_echoes.errors import EchoesError
-    from visual_echoes.layout import get_layout
-
-    if tokenizers is None:
-        return get_layout(name or DEFAULT_LAYOUT)
-    if name is not None and name != tokenizers.layout.name:
-        raise EchoesError(
-            f"The tokens' model has the layout {tokenizers.layout.name!r}, not {name!r}; leave out --layout."
-        )
-    return tokenizers.layout

@@ -19,8 +19,9 @@ from torch import Tensor
 from visual_echoes.audio import set_peak
 from visual_echoes.data.manifest import Clip, files_root, read_manifest, resolve
 from visual_echoes.errors import EchoesError, collected
+from visual_echoes.inputs import fit_length
 from visual_echoes.layout import Layout
-from visual_echoes.media import fit_audio, fit_image, media_kind, read_audio_window, read_frames_at, read_image
+from visual_echoes.media import fit_image, media_kind, read_audio_window, read_frames_at, read_image
 
 MAX_READERS = 8
 
@@ -97,14 +98,31 @@ def read_clip_frames(clip: Clip, root: Path, frames: Sequence[int]) -> list[Imag
         return [read_image(path)] * len(frames)
 
 
+def read_clip_video(clip: Clip, root: Path, layout: Layout, offset_seconds: float) -> list[Image]:
+    """The frames of a clip at the layout's times, in one pass over its file, as they are.
+
+    Args:
+        offset_seconds: where the window begins that `read_clip_sound` reads, after the clip's start.
+
+    What a window shows beside the clip are the clip's first and last frames.
+    """
+    path = _file(clip.picture, root)
+    first = offset_seconds + layout.sound_start
+    with collected():
+        if media_kind(path) != "video":
+            return [read_image(path)] * layout.frames
+        times = [clip.start + min(max(first + time, 0.0), clip.seconds) for time in layout.frame_times]
+        return read_frames_at(path, times)
+
+
 def read_clip_sound(clip: Clip, root: Path, layout: Layout, offset_seconds: float = 0.0) -> Tensor:
     """A window of a clip's sound as long as the layout's, float32 (clip_samples,), at the layout's rate and level.
 
     Args:
         offset_seconds: where the window begins, after the clip's start; see `window_offsets`.
 
-    A window that leaves the clip on either side has silence there; a clip too short for the layout is centred in
-    silence, as sounds given to a model are (`fit_audio`), whatever the offset.
+    A window that leaves the clip on either side has silence there; a clip too short for the layout is put into silence
+    as sounds given to a model are (`fit_length`), whatever the offset.
     """
     rate, samples = layout.sample_rate, layout.clip_samples
     path = _file(clip.sound, root)
@@ -115,7 +133,7 @@ def read_clip_sound(clip: Clip, root: Path, layout: Layout, offset_seconds: floa
     with collected():
         wave = read_audio_window(path, rate, clip.start + first, last - first)
     if _is_short(clip, layout):
-        fitted = fit_audio(wave[:samples], samples)
+        fitted = fit_length(wave[:samples], layout)
     else:
         before = round((first - offset_seconds) * rate)
         fitted = np.pad(wave, (before, samples))[:samples]

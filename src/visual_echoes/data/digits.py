@@ -10,6 +10,7 @@ import io
 import re
 import tarfile
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,18 @@ _CLIP_NAME = re.compile(r"spoken/(\d)_([a-z]+)_(\d+)\.wav")
 _Fitted = dict[Split, list[tuple[int, np.ndarray]]]  # by split, each with its digit
 
 
+@dataclass(frozen=True)
+class Recording:
+    """A spoken digit: float32 samples in [-1, 1], at the layout's rate."""
+
+    digit: int
+    speaker: str
+    wave: np.ndarray
+
+
+Recordings = dict[Split, list[Recording]]
+
+
 def prepare_digits(source: Path, target: Path, layout: Layout) -> Counts:
     """Fit all digits to a layout and write the three splits.
 
@@ -50,6 +63,14 @@ def prepare_digits(source: Path, target: Path, layout: Layout) -> Counts:
     Raises:
         EchoesError: a source is missing, damaged or at another rate than the layout's.
     """
+    images, recordings = read_digits(source, layout)
+    sounds = {name: [(one.digit, fit_sound(one.wave, layout)) for one in recordings[name]] for name in SPLITS}
+    classes = Classes(GROUPS, {name: pair_split(images[name], sounds[name], layout) for name in SPLITS})
+    return classes.write(target, layout, {name: file_digest(source / name) for name in (IMAGES_FILE, SOUNDS_FILE)})
+
+
+def read_digits(source: Path, layout: Layout) -> tuple[_Fitted, Recordings]:
+    """All images, fitted to a layout, uint8 (H, W, 1), and all recordings; arguments and errors as `prepare_digits`."""
     paths = [source / name for name in (IMAGES_FILE, SOUNDS_FILE)]
     for path in paths:
         if not path.is_file():
@@ -57,9 +78,7 @@ def prepare_digits(source: Path, target: Path, layout: Layout) -> Counts:
     with blamed(paths[0]):
         images = _read_images(paths[0], layout)
     with blamed(paths[1]):
-        sounds = _read_sounds(paths[1], layout)
-    classes = Classes(GROUPS, {name: pair_split(images[name], sounds[name], layout) for name in SPLITS})
-    return classes.write(target, layout, {path.name: file_digest(path) for path in paths})
+        return images, _read_sounds(paths[1], layout)
 
 
 def _split(rank: int, tested: int, validated: int) -> Split:
@@ -78,8 +97,8 @@ def _read_images(path: Path, layout: Layout) -> _Fitted:
     return fitted
 
 
-def _read_sounds(path: Path, layout: Layout) -> _Fitted:
-    fitted: _Fitted = {name: [] for name in SPLITS}
+def _read_sounds(path: Path, layout: Layout) -> Recordings:
+    found: Recordings = {name: [] for name in SPLITS}
     with tarfile.open(path) as archive:
         members = sorted((member for member in archive if member.isfile()), key=lambda member: member.name)
         for member in members:
@@ -93,5 +112,5 @@ def _read_sounds(path: Path, layout: Layout) -> _Fitted:
                     f"{member.name} in {path} is at {rate} Hz, but the layout wants {layout.sample_rate}."
                 )
             split = _split(int(match[3]), TEST_TAKES, VALID_TAKES)
-            fitted[split].append((int(match[1]), fit_sound(wave, layout)))
-    return fitted
+            found[split].append(Recording(int(match[1]), match[2], wave))
+    return found

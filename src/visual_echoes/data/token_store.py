@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, Self
@@ -89,6 +89,11 @@ class StoreDescription(BaseModel):
     def sources(self) -> list[str]:
         return list(dict.fromkeys(stream.source for stream in self.streams))
 
+    @property
+    def timed(self) -> frozenset[str]:
+        """Sources of which a row belongs to the row of the same number of the others: of the same seconds."""
+        return frozenset(stream.source for stream in self.streams if stream.time is not None)
+
 
 @dataclass(frozen=True)
 class _Rows:
@@ -98,9 +103,8 @@ class _Rows:
     start: Tensor  # int64 (n,)
     count: Tensor
 
-    def draw(self, clip_B: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """A random row of each of the clips, int64 (B, P, Q) by stream."""
-        share_B = torch.rand(len(clip_B), generator=generator, dtype=torch.float64)
+    def take(self, clip_B: Tensor, share_B: Tensor) -> dict[str, Tensor]:
+        """The row of each of the clips that a share in [0, 1) of them precedes, int64 (B, P, Q) by stream."""
         row_B = (self.start[clip_B] + (share_B * self.count[clip_B]).long()).numpy()
         return {name: torch.from_numpy(rows[row_B].astype(np.int64)) for name, rows in self.data.items()}
 
@@ -108,8 +112,8 @@ class _Rows:
 class TokenStore:
     """The tokens of one split; see `open`."""
 
-    def __init__(self, rows: dict[str, _Rows], groups: Tensor, by_class: bool) -> None:
-        self._rows, self.groups, self._by_class = rows, groups, by_class
+    def __init__(self, rows: dict[str, _Rows], groups: Tensor, by_class: bool, timed: Collection[str]) -> None:
+        self._rows, self.groups, self._by_class, self._timed = rows, groups, by_class, timed
         order = groups.argsort(stable=True)
         counts = torch.bincount(groups)
         self._order, self._counts, self._starts = order, counts, counts.cumsum(0) - counts
@@ -134,7 +138,8 @@ class TokenStore:
         if not chosen.any():
             raise EchoesError(f"{tokens} has no clip of the split {split!r}; prepare more clips or other splits.")
         rows = {source: _map_rows(tokens, source, description, index, chosen) for source in description.sources}
-        return cls(rows, torch.from_numpy(index["group"])[chosen], description.pairing == "class")
+        groups = torch.from_numpy(index["group"])[chosen]
+        return cls(rows, groups, description.pairing == "class", description.timed)
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -143,13 +148,18 @@ class TokenStore:
         """Random pairs: tokens int64 (B, P, Q) by stream, and their groups (B,).
 
         A random clip, one of its frames, and one of the sound windows of the clip or, where the data is paired by
-        class, of any clip of its label. A group is the clip's index in its split, or the label's.
+        class, of any clip of its label. Of videos the frames are those of the sound window. A group is the clip's index
+        in its split, or the label's.
         """
         clip_B = torch.randint(len(self), (size,), generator=generator)
         partner_B = self._partners(clip_B, generator) if self._by_class else clip_B
         tokens: dict[str, Tensor] = {}
-        for number, rows in enumerate(self._rows.values()):
-            tokens |= rows.draw(partner_B if number else clip_B, generator)
+        shares: dict[str, Tensor] = {}
+        for number, (source, rows) in enumerate(self._rows.items()):
+            together = "time" if source in self._timed else source
+            if together not in shares:
+                shares[together] = torch.rand(size, generator=generator, dtype=torch.float64)
+            tokens |= rows.take(partner_B if number else clip_B, shares[together])
         return tokens, self.groups[clip_B] if self._by_class else clip_B
 
     def _partners(self, clip_B: Tensor, generator: torch.Generator) -> Tensor:

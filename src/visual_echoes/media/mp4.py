@@ -1,4 +1,4 @@
-"""MP4 files of a still image with its sound: H.264 and AAC, which players and browsers take everywhere."""
+"""MP4 files of images with their sound: H.264 and AAC, which players and browsers take everywhere."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from visual_echoes.media.sounds import check_wave
 
 _MIN_SIDE = 256  # pixels
 _FRAME_RATE = 25  # Hz
+_ROUNDING = 1e-6  # of a frame: one that begins with a frame of the file must not begin with the next
 SOUND_RATE = 48_000  # Hz, one that every AAC decoder takes
 SOUND_BITS = 192_000  # a second; with libav's usual 128,000 plain tones are audibly rough
 
@@ -28,49 +29,52 @@ SOUND_BITS = 192_000  # a second; with libav's usual 128,000 plain tones are aud
 def write_mp4(
     path: StrPath, pixels: np.ndarray, wave: np.ndarray, sample_rate: int, metadata: Mapping[str, str]
 ) -> None:
-    """Write uint8 pixels (H, W, 1 or 3) shown while the waveform (samples,), clipped to [-1, 1], plays.
+    """Write uint8 pixels shown while the waveform (samples,), clipped to [-1, 1], plays.
 
-    The image is enlarged by a whole factor, without smoothing, until its shorter side has 256 pixels and
-    both sides are even. The metadata is stored as JSON in the container's comment. Without libx264 the video
-    is MPEG-4 part 2.
+    The pixels are a still image (H, W, 1 or 3), or frames (F, H, W, 1 or 3), each shown for an equal part of the time.
+    They are enlarged by a whole factor, without smoothing, until the shorter side has 256 pixels and both sides
+    are even. The metadata is stored as JSON in the container's comment. Without libx264 the video is MPEG-4 part 2.
 
     Raises:
         ValueError: pixels or waveform of the wrong shape or type, or values that are no finite numbers.
         EchoesError: the file cannot be written.
     """
-    check_pixels(pixels)
+    frames = pixels if pixels.ndim == 4 and len(pixels) else pixels[np.newaxis]
+    for frame in frames:
+        check_pixels(frame)
     check_wave(wave)
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         container.metadata["comment"] = encode_comment(metadata)
-        image = _enlarged(pixels)
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         video = container.add_stream(codec, rate=_FRAME_RATE)
         assert isinstance(video, VideoStream)
-        video.height, video.width = image.shape[:2]
+        factor = _factor(*frames.shape[1:3])
+        video.height, video.width = factor * frames.shape[1], factor * frames.shape[2]
         video.pix_fmt = "yuv420p"
         audio = container.add_stream("aac", rate=SOUND_RATE, layout="mono")
         audio.bit_rate = SOUND_BITS
-        frames = math.ceil(len(wave) / sample_rate * _FRAME_RATE)
-        packets = [*_still(video, image, frames), *_sound(audio, wave, sample_rate)]
+        packets = [*_frames(video, frames, factor, len(wave) / sample_rate), *_sound(audio, wave, sample_rate)]
         container.mux(sorted(packets, key=decoding_time))
     write_bytes(path, buffer.getvalue())
 
 
-def _enlarged(pixels: np.ndarray) -> np.ndarray:
-    """RGB pixels, each repeated as often as makes both sides even and the shorter one at least 256."""
-    height, width = pixels.shape[:2]
+def _factor(height: int, width: int) -> int:
+    """How often each pixel is repeated along each side."""
     factor = math.ceil(_MIN_SIDE / min(height, width))
-    if factor % 2 and (height % 2 or width % 2):
-        factor += 1
-    rgb = np.broadcast_to(pixels, (height, width, 3))
-    return np.ascontiguousarray(rgb.repeat(factor, axis=0).repeat(factor, axis=1))
+    return factor + 1 if factor % 2 and (height % 2 or width % 2) else factor
 
 
-def _still(stream: VideoStream, image: np.ndarray, frames: int) -> Iterator[Packet[Any]]:
-    frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
-    frame.time_base = Fraction(1, _FRAME_RATE)
-    for index in range(frames):
+def _frames(stream: VideoStream, frames_FHWC: np.ndarray, factor: int, seconds: float) -> Iterator[Packet[Any]]:
+    shown = -1
+    for index in range(math.ceil(seconds * _FRAME_RATE)):
+        number = min(int(index * len(frames_FHWC) / (seconds * _FRAME_RATE) + _ROUNDING), len(frames_FHWC) - 1)
+        if number != shown:
+            shown = number
+            image_HWC = np.broadcast_to(frames_FHWC[number], (*frames_FHWC.shape[1:3], 3))
+            enlarged = np.ascontiguousarray(image_HWC.repeat(factor, axis=0).repeat(factor, axis=1))
+            frame = av.VideoFrame.from_ndarray(enlarged, format="rgb24").reformat(format="yuv420p")
+            frame.time_base = Fraction(1, _FRAME_RATE)
         frame.pts = index
         yield from stream.encode(frame)
     yield from stream.encode(None)

@@ -14,9 +14,16 @@ from visual_echoes.streams import Stream, by_name
 
 
 class SequenceConfig(BlockSize):
-    """What every network over token streams has: the streams, and the size of a block."""
+    """What every network over token streams has: the streams, and the size of a block.
+
+    Attributes:
+        streams: in the order of the sequence.
+        positions: what learned positions start as: sines and cosines of the "coordinates" that streams share, time in
+            seconds among them; or "random", each position on its own.
+    """
 
     streams: tuple[Stream, ...] = Field(min_length=1)
+    positions: Literal["coordinates", "random"] = "coordinates"
 
     @model_validator(mode="before")
     @classmethod

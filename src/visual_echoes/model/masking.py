@@ -32,7 +32,7 @@ class MaskRatio(LaterFields):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    LATER = ("distribution", "first_level_share", "shown_share")
+    LATER = ("distribution", "first_level_share", "shown_share", "unit")
     STORED_AS: ClassVar[dict[str, str]] = {"condition_drop": "full_share"}
 
     mean: float = 0.7
@@ -43,6 +43,9 @@ class MaskRatio(LaterFields):
     distribution: Literal["gaussian", "uniform", "arccos"] = "gaussian"
     first_level_share: float = Field(default=0.5, gt=0, lt=1)  # of the samples, where positions hold residual codes
     shown_share: float = Field(default=0.0, ge=0, le=1)  # of the samples show the whole stream
+    # What is masked together: single positions; all positions of a time ("frame"); or a position at all times ("tube",
+    # as VideoMAE, Tong et al. 2022). Streams without a time axis are masked by positions.
+    unit: Literal["position", "frame", "tube"] = "position"
 
     @model_validator(mode="after")
     def _ordered(self) -> MaskRatio:
@@ -87,7 +90,8 @@ class Mask(NamedTuple):
 
 
 def draw_mask(ratio: MaskRatio, ratio_B: Tensor, stream: Stream, generator: torch.Generator) -> Mask:
-    """Random masks of a stream: ceil(ratio * P) positions of each sample.
+    """Random masks of a stream: ceil(ratio * U) of its U units of each sample, which are its positions or as
+    `MaskRatio.unit` says.
 
     The first of them, at random, are dropped: as many as the lowest ratio masks, so that batches keep one length; a
     sample with fewer drops only those. With residual codes every sample learns one level, drawn at random: the levels
@@ -97,10 +101,11 @@ def draw_mask(ratio: MaskRatio, ratio_B: Tensor, stream: Stream, generator: torc
     Args:
         ratio_B: share of masked positions of each sample.
     """
-    size = len(ratio_B), stream.positions
-    rank_BP = torch.rand(size, generator=generator).argsort(-1).argsort(-1)
-    masked_BP = rank_BP < torch.ceil(ratio_B * stream.positions - ROUNDING)[:, None]
-    dropped = math.ceil(stream.positions * ratio.low - ROUNDING)
+    unit_P = _units(ratio, stream)
+    units = int(unit_P.max()) + 1
+    rank_BP = torch.rand((len(ratio_B), units), generator=generator).argsort(-1).argsort(-1)[:, unit_P]
+    masked_BP = rank_BP < torch.ceil(ratio_B * units - ROUNDING)[:, None]
+    dropped = math.ceil(units * ratio.low - ROUNDING)
     level_B = torch.zeros(len(ratio_B), dtype=torch.int64)
     if stream.depth > 1:
         level_B = _draw_levels(ratio.first_level_share, stream.depth, len(ratio_B), generator)
@@ -111,6 +116,16 @@ def draw_mask(ratio: MaskRatio, ratio_B: Tensor, stream: Stream, generator: torc
     scored_BPQ = own_B1Q & masked_BP[..., None]
     masked_BPQ = scored_BPQ | later_B1Q.expand_as(scored_BPQ)
     return Mask(masked_BPQ, scored_BPQ, masked_BPQ[..., 0] & (rank_BP < dropped))
+
+
+def _units(ratio: MaskRatio, stream: Stream) -> Tensor:
+    """The unit that each position is masked with, int64 (P,), counted from 0."""
+    positions_P = torch.arange(stream.positions)
+    if ratio.unit == "position" or stream.time is None:
+        return positions_P
+    grid = positions_P.unflatten(0, stream.shape).movedim(stream.time.axis, 0).flatten(1)  # (times, others)
+    numbers = torch.arange(len(grid))[:, None] if ratio.unit == "frame" else torch.arange(grid.shape[1])
+    return torch.zeros_like(positions_P).scatter(0, grid.flatten(), numbers.expand_as(grid).flatten())
 
 
 def _draw_levels(first_share: float, depth: int, count: int, generator: torch.Generator) -> Tensor:

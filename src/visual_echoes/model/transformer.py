@@ -33,14 +33,17 @@ EMBEDDING_STD = 0.02  # of every embedding at the start, so that tokens and posi
 
 
 class Positions(nn.Module):
-    """Learned positions and one modality embedding per stream; positions start as sines and cosines of coordinates."""
+    """Learned positions and one modality embedding per stream; see `SequenceConfig.positions` for their start."""
 
     def __init__(self, config: SequenceConfig) -> None:
         super().__init__()
         found = coordinates(config.streams)
         scale = EMBEDDING_STD * math.sqrt(2.0)
         for name, coordinates_PA in found.items():
-            self.register_parameter(name, nn.Parameter(sine_cosine(coordinates_PA, config.width) * scale))
+            start_PD = sine_cosine(coordinates_PA, config.width) * scale
+            if config.positions == "random":
+                start_PD = torch.randn_like(start_PD) * EMBEDDING_STD
+            self.register_parameter(name, nn.Parameter(start_PD))
         self._names = tuple(found)
         self.modality = nn.Parameter(torch.randn(len(found), config.width) * EMBEDDING_STD)
 

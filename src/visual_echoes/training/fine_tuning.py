@@ -1,7 +1,8 @@
 """Fine-tuning: first weights from a trained part, and pieces of the network that stay as they are.
 
 A transformer may start from one of another layout. Its positions are interpolated over the grid, and codes that the
-trained one does not know are added at the start that the recipe gives them. All else must be equal.
+trained one does not know are added at the start that the recipe gives them. A model of videos may start from one of
+still images, which are videos of one frame. All else must be equal.
 
 Shapes: P positions of a stream in row-major order, Q codes a position, D width, K codes.
 """
@@ -90,6 +91,23 @@ def interpolate_positions(positions_PD: Tensor, old: tuple[int, ...], new: tuple
     return F.interpolate(grid_1D, new, mode=mode, align_corners=False)[0].flatten(1).mT.contiguous()
 
 
+def positions_in_time(still_PD: Tensor, fresh_PD: Tensor, old: Stream, new: Stream) -> Tensor:
+    """Positions of a stream with a time axis, from those of one without: at every time the still ones, with the time
+    component of fresh ones.
+
+    Where the old stream has as many axes, the one that becomes time is averaged away.
+    """
+    assert new.time is not None
+    axis = new.time.axis
+    still = still_PD.unflatten(0, old.shape)
+    if len(old.shape) == len(new.shape):
+        still = still.mean(axis)
+    shape = new.shape[:axis] + new.shape[axis + 1 :]
+    fitted = interpolate_positions(still.flatten(0, -2), tuple(still.shape[:-1]), shape).unflatten(0, shape)
+    fresh = fresh_PD.unflatten(0, new.shape)
+    return (fitted.unsqueeze(axis) + fresh - fresh.mean(axis, keepdim=True)).flatten(0, -2)
+
+
 def _misfits(part: nn.Module, model: nn.Module) -> list[str]:
     assert isinstance(part.config, BaseModel)
     assert isinstance(model.config, BaseModel)
@@ -110,7 +128,9 @@ def _stream_misfits(trained: Sequence[Stream], wanted: Sequence[Stream]) -> list
         return ["the streams are {} there and {} here".format(*names)]
     found = []
     for there, here in zip(trained, wanted, strict=True):
-        if len(there.shape) != len(here.shape) or there.depth != here.depth:
+        gains_time = here.time is not None and there.time is None
+        ranks = {len(there.shape), len(there.shape) + gains_time}
+        if len(here.shape) not in ranks or there.depth != here.depth:
             found.append(f"{there.name} is {there.shape} x {there.depth} there and {here.shape} x {here.depth} here")
         elif there.codes > here.codes:
             found.append(f"{there.name}_codes is {there.codes} there and {here.codes} here")
@@ -124,7 +144,11 @@ def _fit_layout(part: EchoTransformer, model: EchoTransformer) -> dict[str, Tens
     for stream in model.config.streams:
         for table in ("positions", "decoder_positions"):
             key = f"{table}.{stream.name}"
-            state[key] = interpolate_positions(state[key], old[stream.name].shape, stream.shape)
+            was = old[stream.name]
+            if stream.time is not None and was.time is None:
+                state[key] = positions_in_time(state[key], start[key], was, stream)
+            else:
+                state[key] = interpolate_positions(state[key], was.shape, stream.shape)
         codes = old[stream.name].codes
         rows = f"token_embedding.{stream.name}.weight"
         trained_QKD, fresh_QKD = (table[rows].unflatten(0, (stream.depth, -1)) for table in (state, start))

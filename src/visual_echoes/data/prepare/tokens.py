@@ -1,6 +1,7 @@
 """The token step: what a model's tokenizers make of the clips of a prepared folder, into its token store.
 
-Shapes: F frames and W sound windows of a clip, C channels, H rows, S pixels of a view's side, N samples.
+Shapes: n images or videos, F frames and W sound windows of a clip, C channels, H rows, S pixels of a view's side, N
+samples.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -17,14 +18,14 @@ import torch
 from torch import Tensor
 
 from visual_echoes.checkpoints.loading import find_model, load_model, part_names
-from visual_echoes.checkpoints.model import PartName
+from visual_echoes.checkpoints.model import PartName, check_made_for
 from visual_echoes.codec import Codec
-from visual_echoes.data.clips import read_clip_frames, read_clip_sound, window_offsets
+from visual_echoes.data.clips import read_clip_frames, read_clip_sound, read_clip_video, window_offsets
 from visual_echoes.data.manifest import MANIFEST, SPLITS, Clip, Description, read_description, read_manifest
 from visual_echoes.data.token_store import FORMAT, StoreDescription, TokenStoreWriter, read_store_description
 from visual_echoes.errors import EchoesError
+from visual_echoes.inputs import ImageLike, fitted_image
 from visual_echoes.layout import Layout
-from visual_echoes.media.images import fit_image, whole_image
 from visual_echoes.request import label_stream
 from visual_echoes.tokenizers.semantic import SemanticName
 
@@ -42,10 +43,21 @@ class Tokenizers:
     checksums: dict[str, str]
 
     @classmethod
-    def load(cls, source: str, device: torch.device) -> Tokenizers:
-        """Those of anything that `load_model` takes; `EchoesError` if it has not both."""
+    def load(cls, source: str, device: torch.device, layout: Layout | None = None) -> Tokenizers:
+        """Those of anything that `load_model` takes.
+
+        Args:
+            layout: what they are used for; None for what they were made for.
+
+        Raises:
+            EchoesError: the model has not both, or they do not fit the layout.
+        """
         found = part_names(find_model(source))
         model = load_model(source, wanted=[*TOKENIZERS, *(name for name in get_args(SemanticName) if name in found)])
+        if layout is not None:
+            for name in model.parts:
+                check_made_for(name, model.layout, layout, source)
+            model = replace(model, layout=layout)
         for part in model.parts.values():
             part.to(device)
         return cls(Codec(model, device), {name: model.files[name].sha256 for name in model.parts})
@@ -143,8 +155,8 @@ def _groups(clips: Sequence[Clip], plan: StoreDescription) -> list[int]:
 class _Item(NamedTuple):
     """The arrays of one clip."""
 
-    images_FHWC: np.ndarray  # uint8, fitted
-    views_FSSC: np.ndarray | None  # uint8, whole
+    images: np.ndarray  # uint8, fitted: frames (n, H, W, C), or a video for every sound window, (n, F, H, W, C)
+    views: np.ndarray | None  # uint8, whole, (n, S, S, C) or (n, F, S, S, C)
     waves_WN: np.ndarray  # float32
     label: int | None  # its code
 
@@ -153,14 +165,19 @@ def _read_ahead(
     batches: Sequence[Sequence[Clip]], prepared: Description, codec: Codec, threads: int
 ) -> Iterator[list[_Item]]:
     """The arrays of each batch; the next one is read while the caller is at work."""
-    layout, side, label = prepared.layout, codec.layout.view_side, label_stream(codec.layout)
+    layout, side, label = codec.layout, codec.layout.view_side, label_stream(codec.layout)
 
     def read(clip: Clip) -> _Item:
-        frames = read_clip_frames(clip, prepared.root, range(len(clip.frames)))
         offsets = window_offsets(clip, layout, SOUND_WINDOWS)
+        frames: Sequence[ImageLike]
+        if layout.frames == 1:
+            frames = read_clip_frames(clip, prepared.root, range(len(clip.frames)))
+        else:
+            frames = [read_clip_video(clip, prepared.root, layout, offset) for offset in offsets]
+        fitted = [fitted_image(frame, layout) for frame in frames]
         return _Item(
-            np.stack([fit_image(frame, layout.image_size, layout.image_channels) for frame in frames]),
-            None if side is None else np.stack([whole_image(frame, side) for frame in frames]),
+            np.stack([image.pixels for image in fitted]),
+            None if side is None else np.stack([image.view for image in fitted if image.view is not None]),
             np.stack([read_clip_sound(clip, prepared.root, layout, offset).numpy() for offset in offsets]),
             None if label is None else label.names.index(clip.label or ""),
         )
@@ -181,15 +198,15 @@ def _encode(codec: Codec, items: Sequence[_Item]) -> Iterator[dict[str, np.ndarr
     names = {stream.name for stream in codec.layout.streams}
     mels = [codec.mels(part) for part in _parts(np.concatenate([item.waves_WN for item in items]))]
     found = {
-        "image": _joined(codec.encode_images(part) for part in _parts(np.concatenate([i.images_FHWC for i in items]))),
+        "image": _joined(codec.encode_images(part) for part in _parts(np.concatenate([i.images for i in items]))),
         "audio": _joined(codec.encode_mels(mel_BMT) for mel_BMT in mels),
     }
-    views = [item.views_FSSC for item in items if item.views_FSSC is not None]
+    views = [item.views for item in items if item.views is not None]
     if views:
         found["image_semantic"] = _joined(codec.encode_views(part) for part in _parts(np.concatenate(views)))
     if "audio_semantic" in names:
         found["audio_semantic"] = _joined(codec.encode_meaning(mel_BMT) for mel_BMT in mels)
-    frames = np.cumsum([len(item.images_FHWC) for item in items])[:-1]
+    frames = np.cumsum([len(item.images) for item in items])[:-1]
     windows = np.cumsum([len(item.waves_WN) for item in items])[:-1]
     by_clip = {name: np.split(rows, windows if name.startswith("audio") else frames) for name, rows in found.items()}
     label = label_stream(codec.layout)

@@ -1,0 +1,195 @@
+"""Videos of digits that appear one after another and are spoken as they appear: the time of every event is known.
+
+Each clip shows one to three handwritten digits, each until the next, and one speaker says each as it appears. The
+images and recordings are those of `digits`. The speaker of the test clips is heard in no other clip; images and
+recordings are split as `digits` splits them. In training clips both are varied at random.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from visual_echoes.audio import set_peak
+from visual_echoes.data.augmentation import Augmentation, vary_images, vary_sounds
+from visual_echoes.data.digits import read_digits
+from visual_echoes.data.manifest import SPLITS, Split
+from visual_echoes.errors import EchoesError
+from visual_echoes.files import write_text
+from visual_echoes.layout import Layout
+from visual_echoes.media import write_mp4
+from visual_echoes.media.tensors import pixels_to_unit, unit_to_pixels
+
+CLIPS_FOLDER, TRUTH, SPLIT_LIST = "clips", "truth.jsonl", "splits.csv"
+TEST_SPEAKER = "yweweler"
+
+FRAME_RATE = 25  # Hz; digits appear with a frame
+MOST_EVENTS = 3
+FIRST = 0.2  # seconds before which nothing appears
+GAP = 0.7  # seconds from one digit to the next, at least
+LAST = 0.6  # seconds that are left for the last one, at least
+PAUSE = 0.05  # seconds of silence between two words, at least
+
+WORD_PEAK = 0.7  # of every word as it is put into a clip: recordings of one speaker differ tenfold in level
+ONSET = 0.05  # share of the highest level (10 ms each) at which a word begins
+_LEVEL = 0.01  # seconds
+VARIED = Augmentation(rotation=8, scale=0.1, shear=6, shift=0.04, speed=0.15, gain_db=3)
+
+T = TypeVar("T")
+WRITERS = 8  # threads: most of the time they wait for the disk
+CLIPS_AT_ONCE = 64  # in memory
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Event:
+    """A digit that appears and is spoken at a time, in seconds after the clip's start."""
+
+    time: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the clips of a split are made of, by digit.
+
+    Attributes:
+        images: uint8 (n, 1, H, W).
+        words: by speaker; float32, beginning with the word's onset, all of one peak.
+    """
+
+    images: Mapping[int, torch.Tensor]
+    words: Mapping[str, Mapping[int, list[np.ndarray]]]
+
+
+def make_digits_in_time(
+    source: Path, target: Path, layout: Layout, counts: Mapping[Split, int], seed: int, report: Report | None = None
+) -> None:
+    """Write clips of every split as MP4 files, `truth.jsonl`, and last `splits.csv`.
+
+    Args:
+        source: folder with the images and recordings of `digits`.
+        target: folder to write, made if needed; one that was begun is made anew.
+        layout: size of the images, sample rate, and length of the clips.
+        report: called with the clips that are done, and with all.
+
+    Raises:
+        EchoesError: a source is missing or damaged, or the target is finished already.
+    """
+    if (target / SPLIT_LIST).exists():
+        raise EchoesError(f"{target} is made already; remove it, or choose another folder with -o.")
+    material = _material(source, layout)
+    (target / CLIPS_FOLDER).mkdir(parents=True, exist_ok=True)
+    truth, splits = [], ["id,split"]
+    with ThreadPoolExecutor(WRITERS) as threads:
+        for number, split in enumerate(SPLITS):
+            generator = torch.Generator().manual_seed(seed * len(SPLITS) + number)
+            for first in range(0, counts[split], CLIPS_AT_ONCE):
+                writing = []
+                for clip in range(first, min(first + CLIPS_AT_ONCE, counts[split])):
+                    name = f"{split}-{clip:05d}"
+                    events, frames_FHWC, wave_N = make_clip(material[split], layout, split == "train", generator)
+                    path = target / CLIPS_FOLDER / f"{name}.mp4"
+                    writing.append(threads.submit(write_mp4, path, frames_FHWC, wave_N, layout.sample_rate, {}))
+                    marked = [asdict(event) for event in events]
+                    truth.append(json.dumps({"id": name, "seconds": layout.seconds, "events": marked}))
+                    splits.append(f"{name},{split}")
+                for written in writing:
+                    written.result()
+                if report is not None:
+                    report(len(truth), sum(counts.values()))
+    write_text(target / TRUTH, "\n".join(truth) + "\n")
+    write_text(target / SPLIT_LIST, "\n".join(splits) + "\n")
+
+
+def make_clip(
+    material: Material, layout: Layout, varied: bool, generator: torch.Generator
+) -> tuple[list[Event], np.ndarray, np.ndarray]:
+    """A random clip: its events, frames uint8 (F, H, W, 1) at `FRAME_RATE`, and sound float32 (clip_samples,)."""
+    times = draw_times(layout.seconds, generator)
+    speaker = _choose(sorted(material.words), generator)
+    frames_FHWC = np.zeros((round(layout.seconds * FRAME_RATE), layout.image_size, layout.image_size, 1), np.uint8)
+    wave_N = np.zeros(layout.clip_samples, np.float32)
+    events = []
+    for time, until in zip(times, [*times[1:], layout.seconds], strict=True):
+        room = round((until - time - PAUSE) * layout.sample_rate)
+        fitting = {
+            digit: short
+            for digit, words in material.words[speaker].items()
+            if (short := [word for word in words if len(word) <= room])
+        }
+        digit = _choose(sorted(fitting), generator)
+        image_HWC, word_N = _image(material, digit, varied, generator), _choose(fitting[digit], generator)
+        if varied:
+            word_N = _vary(word_N, layout.sample_rate, generator)[:room]
+        frames_FHWC[round(time * FRAME_RATE) :] = image_HWC
+        first = round(time * layout.sample_rate)
+        wave_N[first : first + len(word_N)] = word_N
+        events.append(Event(time, str(digit)))
+    return events, frames_FHWC, set_peak(wave_N, layout.peak)
+
+
+def draw_times(seconds: float, generator: torch.Generator) -> list[float]:
+    """When the digits of a clip appear: one to `MOST_EVENTS` times of frames, at least `GAP` apart."""
+    count = int(torch.randint(1, MOST_EVENTS + 1, (1,), generator=generator))
+    free = seconds - FIRST - LAST - (count - 1) * GAP
+    if free < 0:
+        raise EchoesError(f"Clips of {seconds:g} s are too short for {count} digits; use a layout of longer ones.")
+    shares = torch.rand(count, generator=generator, dtype=torch.float64).sort().values.tolist()
+    exact = [FIRST + share * free + number * GAP for number, share in enumerate(shares)]
+    return [round(time * FRAME_RATE) / FRAME_RATE for time in exact]
+
+
+def _choose(items: list[T], generator: torch.Generator) -> T:
+    return items[int(torch.randint(len(items), (1,), generator=generator))]
+
+
+def _image(material: Material, digit: int, varied: bool, generator: torch.Generator) -> np.ndarray:
+    """A random image of a digit, uint8 (H, W, 1)."""
+    images_nCHW = material.images[digit]
+    image_1CHW = images_nCHW[torch.randint(len(images_nCHW), (1,), generator=generator)]
+    if varied:
+        image_1CHW = unit_to_pixels(vary_images(pixels_to_unit(image_1CHW), VARIED, generator))
+    return image_1CHW[0].movedim(0, -1).numpy()
+
+
+def _vary(word_N: np.ndarray, rate: int, generator: torch.Generator) -> np.ndarray:
+    """A word at another speed and level that still begins with its onset."""
+    room = round(len(word_N) * VARIED.speed)
+    padded_1N = torch.from_numpy(np.pad(word_N, room))[None]
+    return from_onset(vary_sounds(padded_1N, None, rate, VARIED, generator)[0].numpy(), rate)
+
+
+def from_onset(wave_N: np.ndarray, rate: int) -> np.ndarray:
+    """A recording from where its level first reaches `ONSET` of the highest to where it last does."""
+    step = max(1, round(_LEVEL * rate))
+    blocks = np.pad(wave_N, (0, -len(wave_N) % step)).reshape(-1, step)
+    level = np.sqrt(np.square(blocks, dtype=np.float64).mean(1))
+    loud = np.flatnonzero(level >= ONSET * level.max())
+    return wave_N[loud[0] * step : (loud[-1] + 1) * step]
+
+
+def _material(source: Path, layout: Layout) -> dict[Split, Material]:
+    images, recordings = read_digits(source, layout)
+    found = {}
+    for split in SPLITS:
+        pixels: dict[int, list[np.ndarray]] = defaultdict(list)
+        for digit, image_HWC in images[split]:
+            pixels[digit].append(image_HWC)
+        words: dict[str, dict[int, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
+        for recording in recordings[split]:
+            if (recording.speaker == TEST_SPEAKER) == (split == "test"):
+                word_N = set_peak(from_onset(recording.wave, layout.sample_rate), WORD_PEAK)
+                words[recording.speaker][recording.digit].append(word_N)
+        stacked = {digit: torch.from_numpy(np.stack(rows)).movedim(-1, 1) for digit, rows in pixels.items()}
+        found[split] = Material(stacked, words)
+    return found
