@@ -117,6 +117,16 @@ MEANING_LAYOUT = replace(
 )  # fmt: skip
 
 
+VIDEO_LAYOUT = replace(LAYOUT, name="video", frames=3)
+
+
+def video_model() -> Model:
+    """A whole model whose images are videos of three frames."""
+    whole = whole_model()
+    network = transformer(transformer_config(streams=VIDEO_LAYOUT.streams), 3)
+    return replace(whole, name="video", layout=VIDEO_LAYOUT, parts={**whole.parts, "transformer": network})
+
+
 def model_with_meaning() -> Model:
     """A whole model with labels and semantic streams."""
     whole = whole_model()

@@ -123,7 +123,7 @@ def check_made_for(name: PartName, made_for: Layout, layout: Layout, source: obj
     """Refuse with `EchoesError` a part that was made for a layout which differs where it matters to the part."""
     if name in _CONCERNS and not made_for.agrees(layout, _CONCERNS[name]):
         raise EchoesError(
-            f"The {name} of {source} was made for layout {made_for.name!r}, not {layout.name!r} or not the same version "
+            f"The {name} of {source} was made for layout {made_for.name!r}, not {layout.name!r} or this version "
             "of it; take parts of one layout."
         )
 
