@@ -256,17 +256,23 @@ LAYOUTS: dict[str, Layout] = {
             trim_frames=1, audio_factor=(16, 8), audio_codes=256, mel_floor=1e-3, peak=0.7,
         ),
         Layout(
-            name="digits-in-time", image_size=32, image_channels=1, image_factor=8, image_codes=256,
-            sample_rate=8_000, seconds=3.0, n_fft=512, hop=125, n_mels=64, fmin=40.0, fmax=3950.0,
-            trim_frames=1, audio_factor=(16, 8), audio_codes=256, mel_floor=1e-3, peak=0.7, frames=16,
-        ),
-        Layout(
             name="debug", image_size=16, image_channels=1, image_factor=4, image_codes=32,
             sample_rate=8_000, seconds=0.256, n_fft=256, hop=64, n_mels=16, fmin=40.0, fmax=3950.0,
             trim_frames=1, audio_factor=(4, 8), audio_codes=32, mel_floor=1e-3, peak=0.7,
         ),
     )
 }  # fmt: skip
+
+# Layouts of videos: those of still images with several frames.
+LAYOUTS |= {
+    name: replace(LAYOUTS[still], name=name, **changes)
+    for name, still, changes in (
+        ("paper-video", "paper", {"image_size": 128, "frames": 32}),
+        ("digits-in-time", "digits", {"seconds": 3.0, "frames": 16}),
+        ("digits-in-time-8", "digits", {"seconds": 3.0, "frames": 8}),
+        ("digits-in-time-4", "digits", {"seconds": 3.0, "frames": 4}),
+    )
+}
 
 
 def get_layout(name: str) -> Layout:

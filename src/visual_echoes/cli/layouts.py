@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def layout_lengths(layout: Layout) -> dict[str, str]:
     """What a layout fixes and what follows from it, by name."""
     return {
+        "frames": "1" if layout.frames == 1 else f"{layout.frames}, each {layout.frame_seconds:.3g} s",
         "image side": str(layout.image_size),
         "image channels": str(layout.image_channels),
         "image grid": _grid(layout.image_grid),
