@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.media import write_mp4, write_png, write_wav
+from visual_echoes.media.drawing import filmstrip
 from visual_echoes.pipeline import Result
 from visual_echoes.provenance.mark import provenance
 
@@ -42,8 +41,7 @@ def export_item(
 def _write(result: Result, row: int, target: Path, suffix: str, metadata: dict[str, str]) -> Path:
     if suffix == ".png":
         assert result.images is not None
-        image = result.images[row]
-        write_png(target, image if image.ndim == 3 else np.concatenate(image, axis=1), metadata)  # frames side by side
+        write_png(target, filmstrip(result.images[row]), metadata)
     elif suffix == ".wav":
         assert result.audio is not None
         write_wav(target, result.audio[row], result.sample_rate, metadata)

@@ -15,6 +15,7 @@ from visual_echoes.app.api import API
 from visual_echoes.app.jobs import MASKED, Frame, Job, JobStatus
 from visual_echoes.demo.page import Card, View, card, data_uri, png_bytes
 from visual_echoes.layout import MODALITIES, Modality
+from visual_echoes.media.drawing import filmstrip
 from visual_echoes.model.confidence import in_words
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.pipeline import VisualEchoes
@@ -60,8 +61,9 @@ def cards(job: Job) -> str:
 
 
 def coloured_png(pixels: np.ndarray) -> bytes:
-    """uint8 pixels (H, W, 1 or 3) as a PNG file."""
-    return png_bytes(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+    """uint8 pixels (H, W, 1 or 3), or a video's frames side by side, as a PNG file."""
+    strip_HWC = filmstrip(pixels)
+    return png_bytes(np.broadcast_to(strip_HWC, (*strip_HWC.shape[:2], 3)))
 
 
 def _card(job: Job, status: JobStatus, row: int) -> str:

@@ -1,6 +1,6 @@
 """Mels as coloured images, and many images as one.
 
-Shapes: M mel bands, T mel frames, B cells, H rows, W columns, C colour channels.
+Shapes: F frames, M mel bands, T mel frames, B cells, H rows, W columns, C colour channels.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ def spectrogram(mel_MT: np.ndarray) -> np.ndarray:
     level_MT = np.clip(mel_MT[::-1], 0.0, 1.0) * (len(_COLOURS) - 1)
     channels = [np.interp(level_MT, np.arange(len(_COLOURS)), _COLOURS[:, channel]) for channel in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)
+
+
+def filmstrip(image: np.ndarray) -> np.ndarray:
+    """An image (H, W, C) as it is, or a video's frames (F, H, W, C) side by side, (H, F W, C)."""
+    return image if image.ndim == 3 else np.concatenate(image, axis=1)
 
 
 def tile(cells_BHWC: np.ndarray, rows: int) -> np.ndarray:
