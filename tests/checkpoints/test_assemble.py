@@ -145,3 +145,14 @@ def test_a_semantic_tokenizer_of_other_codes_is_refused(tmp_path: Path) -> None:
     save_model(tmp_path, model, half=False)
     with pytest.raises(EchoesError, match="1 x 8 codes a position, but layout 'with meaning' has 1 x 4"):
         load_model(tmp_path)
+
+
+def test_a_base_brings_what_the_folders_do_not(whole_model: Model, model_folder: Path, tmp_path: Path) -> None:
+    """A transformer of videos beside the tokenizers and the vocoder of a model of stills."""
+    own = save_parts(tmp_path / "own", tiny.video_model(), ["transformer"], tiny.VIDEO_LAYOUT)
+    merged = assemble([own], "merged", "", SamplingSettings(), str(model_folder))
+    assert merged.layout == tiny.VIDEO_LAYOUT
+    assert set(merged.parts) == set(whole_model.parts)
+    for name, part in merged.parts.items():
+        expected = (tiny.video_model() if name == "transformer" else whole_model).parts[name].state_dict()
+        assert all(torch.equal(value, expected[key]) for key, value in part.state_dict().items())

@@ -117,9 +117,10 @@ class TokenGrids:
         key = id(echoes), name
         if key not in self._colours:
             self._colours[key] = code_colours(echoes, name)
-        tokens_hw = tokens_P.reshape(echoes.layout.image_grid if name == "image" else echoes.layout.audio_grid)
         if name == "audio":
-            tokens_hw = tokens_hw[::-1]  # low frequencies at the bottom, as in spectrograms
+            tokens_hw = tokens_P.reshape(echoes.layout.audio_grid)[::-1]  # low frequencies at the bottom
+        else:
+            tokens_hw = np.concatenate(tokens_P.reshape(-1, *echoes.layout.image_grid), axis=1)  # frames side by side
         return data_uri("image/png", png_bytes(draw_grid(tokens_hw, self._colours[key])))
 
 

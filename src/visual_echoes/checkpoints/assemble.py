@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from visual_echoes import __version__
-from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.loading import find_model, load_model, part_names
 from visual_echoes.checkpoints.model import PART_NAMES, Model, PartName, check_made_for, check_stream
 from visual_echoes.checkpoints.run_folder import is_run_folder, trained_part
 from visual_echoes.errors import EchoesError
@@ -17,7 +17,9 @@ from visual_echoes.tokenizers.semantic import SemanticName, SemanticTokenizer
 from visual_echoes.vocoders import GriffinLim
 
 
-def assemble(folders: Sequence[Path], name: str, card: str, sampling: SamplingSettings) -> Model:
+def assemble(
+    folders: Sequence[Path], name: str, card: str, sampling: SamplingSettings, base: str | None = None
+) -> Model:
     """Merge models of one or more parts each. Without a vocoder among them, Griffin-Lim takes its place.
 
     Args:
@@ -25,6 +27,7 @@ def assemble(folders: Sequence[Path], name: str, card: str, sampling: SamplingSe
         name: the model's name.
         card: the model card's text, Markdown.
         sampling: the model's own sampling settings.
+        base: a model that brings what the folders do not.
 
     Raises:
         EchoesError: a folder is unusable, the layouts of parts do not fit together, a part comes twice or is missing.
@@ -33,6 +36,10 @@ def assemble(folders: Sequence[Path], name: str, card: str, sampling: SamplingSe
         raise EchoesError("A model needs parts; name the folders they were trained in.")
     wanted = [[trained_part(folder)] if is_run_folder(folder) else None for folder in folders]
     models = [load_model(folder, wanted=names) for folder, names in zip(folders, wanted, strict=True)]
+    if base is not None:
+        brought = {part for model in models for part in model.parts}
+        left = [part for part in part_names(find_model(base)) if part not in brought]
+        folders, models = [*folders, Path(base)], [*models, load_model(base, wanted=left)]
     layout = _common_layout(folders, models)
     merged = Model(name=name, version=__version__, layout=layout, parts={}, sampling=sampling, card=card)
     for folder, model in zip(folders, models, strict=True):

@@ -95,6 +95,9 @@ def assemble(
     part: Annotated[
         list[Path], typer.Option("--part", help="A trained part's model or run folder; name as many as needed.")
     ],
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="MODEL", help="A model that brings the parts that no --part does.")
+    ] = None,
     card: Annotated[Path | None, typer.Option("--card", help="Markdown file with the model card.")] = None,
     overwrite: ReplaceOption = False,
 ) -> None:
@@ -104,7 +107,7 @@ def assemble(
     from visual_echoes.model.settings import SamplingSettings, with_changes
 
     _claim(output, overwrite)
-    model = merge(part, name, _read_card(card), with_changes(SamplingSettings(), sampling_of(context)))
+    model = merge(part, name, _read_card(card), with_changes(SamplingSettings(), sampling_of(context)), base)
     save_model(output, model, half=True)
     say(str(output))
 
