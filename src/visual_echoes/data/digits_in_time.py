@@ -28,7 +28,7 @@ from visual_echoes.layout import Layout
 from visual_echoes.media import write_mp4
 from visual_echoes.media.tensors import pixels_to_unit, unit_to_pixels
 
-CLIPS_FOLDER, TRUTH, SPLIT_LIST = "clips", "truth.jsonl", "splits.csv"
+CLIPS_FOLDER, TRUTH, SPLIT_LIST = "clips", "truth-{split}.jsonl", "splits.csv"
 TEST_SPEAKER = "yweweler"
 
 FRAME_RATE = 25  # Hz; digits appear with a frame
@@ -74,7 +74,7 @@ class Material:
 def make_digits_in_time(
     source: Path, target: Path, layout: Layout, counts: Mapping[Split, int], seed: int, report: Report | None = None
 ) -> None:
-    """Write clips of every split as MP4 files, `truth.jsonl`, and last `splits.csv`.
+    """Write clips of every split as MP4 files, the truth of each split (`truth-test.jsonl`), and last `splits.csv`.
 
     Args:
         source: folder with the images and recordings of `digits`.
@@ -89,10 +89,11 @@ def make_digits_in_time(
         raise EchoesError(f"{target} is made already; remove it, or choose another folder with -o.")
     material = _material(source, layout)
     (target / CLIPS_FOLDER).mkdir(parents=True, exist_ok=True)
-    truth, splits = [], ["id,split"]
+    splits, total = ["id,split"], sum(counts.values())
     with ThreadPoolExecutor(WRITERS) as threads:
         for number, split in enumerate(SPLITS):
             generator = torch.Generator().manual_seed(seed * len(SPLITS) + number)
+            truth = []
             for first in range(0, counts[split], CLIPS_AT_ONCE):
                 writing = []
                 for clip in range(first, min(first + CLIPS_AT_ONCE, counts[split])):
@@ -106,8 +107,8 @@ def make_digits_in_time(
                 for written in writing:
                     written.result()
                 if report is not None:
-                    report(len(truth), sum(counts.values()))
-    write_text(target / TRUTH, "\n".join(truth) + "\n")
+                    report(len(splits) - 1, total)
+            write_text(target / TRUTH.format(split=split), "\n".join(truth) + "\n")
     write_text(target / SPLIT_LIST, "\n".join(splits) + "\n")
 
 
