@@ -25,7 +25,7 @@ from visual_echoes.streams import Stream, by_name
 
 # Settings that change no tensor; and those for which tensors are fitted.
 _CHOICES = {
-    "dropout", "activation_dropout", "encoder_input", "decoder", "mask_fill", "head_norm_eps", "strides",
+    "dropout", "activation_dropout", "encoder_input", "decoder", "mask_fill", "head_norm_eps", "positions", "strides",
     "griffin_lim_iterations",
 }  # fmt: skip
 
