@@ -75,7 +75,7 @@ def find_onsets(wave_N: np.ndarray, rate: int) -> list[float]:
 
 
 def gather(times: Iterable[float], gap: float = GAP) -> list[float]:
-    """The first of every group of times, ascending: what lies nearer than `gap` seconds to it is of one event with it."""
+    """The first time of each event, ascending: what lies nearer than `gap` seconds to it belongs to the same event."""
     events: list[float] = []
     for time in sorted(times):
         if not events or time - events[-1] >= gap:
