@@ -11,6 +11,7 @@ import typer
 from visual_echoes.cli.console import progress_bar, say, working
 from visual_echoes.cli.data import DIGITS_DATA, DIGITS_SOURCE, SCENES_DATA, SourceOption
 from visual_echoes.cli.evaluate_files import evaluate_images, evaluate_pairs, evaluate_sounds
+from visual_echoes.cli.evaluate_timing import evaluate_timing
 from visual_echoes.cli.options import BatchSizeOption, DeviceOption, ModelOption, load
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ evaluate = typer.Typer(no_args_is_help=True, help="Measure a model, or the files
 evaluate.command("sounds")(evaluate_sounds)
 evaluate.command("pictures")(evaluate_images)
 evaluate.command("pairs")(evaluate_pairs)
+evaluate.command("timing")(evaluate_timing)
 
 ImageClassifierOption = Annotated[
     Path | None,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from visual_echoes.evaluation.case import Case, Reconstruction, RowName
     from visual_echoes.evaluation.features import Progress
     from visual_echoes.evaluation.listing import Listing
+    from visual_echoes.evaluation.records import Report
     from visual_echoes.layout import Modality
 
 FILES_REPORT = Path("reports/files")
@@ -196,7 +198,7 @@ def _evaluate(
     given: dict[Modality, Listing],
     options: Options,
 ) -> None:
-    from visual_echoes.evaluation.case import Case, UnusableFiles
+    from visual_echoes.evaluation.case import Case
     from visual_echoes.evaluation.choose import choose
     from visual_echoes.evaluation.file_sets import evaluate_files
     from visual_echoes.evaluation.page import write_reports
@@ -211,23 +213,37 @@ def _evaluate(
     with TemporaryDirectory() as folder, progress_bar("Evaluating", 1) as bar:
         if options.round_trip is not None:
             case = _with_model(case, options.round_trip, options, Path(folder))
-        try:
+        with explained():
             report, case = evaluate_files(
                 case, chosen.backbones, lpips=chosen.lpips, allowed=options.allow_missing or (), cache=options.cache,
                 progress=bar.show,
             )  # fmt: skip
-        except UnusableFiles as error:
-            for problem in error.problems:
-                complain(problem.detail)
-            raise
         files = write_reports(report, options.output, case)
     print_report(report)
+    remark(report)
+    for file in files:
+        say(str(file))
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Name every file that cannot be used before the error that says so."""
+    from visual_echoes.evaluation.case import UnusableFiles
+
+    try:
+        yield
+    except UnusableFiles as error:
+        for problem in error.problems:
+            complain(problem.detail)
+        raise
+
+
+def remark(report: Report) -> None:
+    """Say what must be known of a report, beside its figures."""
     for problem in report.problems:
         complain(f"Allowed: {problem.detail}")
     for warning in report.warnings:
         complain(f"Note: {warning}")
-    for file in files:
-        say(str(file))
 
 
 def _with_model(case: Case, model: str, options: Options, folder: Path) -> Case:

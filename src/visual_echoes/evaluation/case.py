@@ -88,11 +88,14 @@ class UnusableFiles(EchoesError):
         )
 
 
-def find_problems(case: Case, allowed: Collection[str], progress: Progress) -> tuple[Problem, ...]:
+def find_problems(
+    case: Case, allowed: Collection[str], progress: Progress, wanted_in_all: Listing | None = None
+) -> tuple[Problem, ...]:
     """Everything that is wrong with the files of a case, in the order of rows and ids.
 
     Args:
         allowed: ids or file names that may be missing, unusable or silent.
+        wanted_in_all: whose ids each row must have, instead of those of the real one.
 
     Raises:
         EchoesError: two rows that have no id in common.
@@ -110,7 +113,7 @@ def find_problems(case: Case, allowed: Collection[str], progress: Progress) -> t
             )
         )  # fmt: skip
 
-    for row, modality, wanted, listing in _expectations(case):
+    for row, modality, wanted, listing in _expectations(case, wanted_in_all):
         check_overlap(wanted, listing)
         for id in sorted(wanted.files.keys() - listing.files):
             note(row, modality, id, "missing", f"{listing.source} has no file for {id} of {wanted.source}")
@@ -125,8 +128,11 @@ def find_problems(case: Case, allowed: Collection[str], progress: Progress) -> t
     return tuple(found)
 
 
-def _expectations(case: Case) -> Iterator[tuple[RowName, Modality, Listing, Listing]]:
+def _expectations(case: Case, wanted: Listing | None) -> Iterator[tuple[RowName, Modality, Listing, Listing]]:
     """Row and modality of a set, the set whose ids it must have, and itself."""
+    if wanted is not None:
+        yield from ((row, m, wanted, sides[m]) for row, sides in case.rows.items() for m in case.measured)
+        return
     real = case.rows.get("real", {})
     for row, sides in case.rows.items():
         if case.of_pairs:

@@ -65,7 +65,7 @@ def evaluate_files(
         UnusableFiles: files that were not allowed to be so.
         EchoesError: fewer than two files left to measure in a row, or a stale cache.
     """
-    steps, start = _Steps(_work(case, backbones), progress), time.perf_counter()
+    steps, start = Steps(_work(case, backbones), progress), time.perf_counter()
     problems = find_problems(case, allowed, steps)
     notes = dict.fromkeys(note for _, _, listing in case.listings() for note in listing.notes)
     if refused := [problem for problem in problems if not problem.allowed]:
@@ -98,7 +98,7 @@ def evaluate_files(
     return report, case
 
 
-class _Steps:
+class Steps:
     """Counts what is done; called with how much was done since."""
 
     def __init__(self, total: int, report: ReportProgress) -> None:
@@ -112,7 +112,7 @@ class _Steps:
 class _Eyes:
     """What each backbone says of each set of files, looked at once."""
 
-    def __init__(self, backbones: Sequence[Backbone], cache: Path | None, steps: _Steps) -> None:
+    def __init__(self, backbones: Sequence[Backbone], cache: Path | None, steps: Steps) -> None:
         self.backbones, self.cache, self.steps = backbones, cache, steps
         self.known: dict[tuple[str, int], Seen] = {}
 
@@ -138,7 +138,7 @@ def _work(case: Case, backbones: Sequence[Backbone]) -> int:
     return total + sum(files for (modality, files), b in product(shown, backbones) if b.modality == modality)
 
 
-def _with_round_trips(case: Case, steps: _Steps) -> tuple[Case, dict[Modality, Reconstruction]]:
+def _with_round_trips(case: Case, steps: Steps) -> tuple[Case, dict[Modality, Reconstruction]]:
     """The case with a round trip if one is wanted, and what went into it."""
     real, rows = case.rows.get("real", {}), dict(case.rows)
     if case.reconstruct is not None:
@@ -159,7 +159,7 @@ def _described(case: Case, row: RowName, eyes: _Eyes) -> Column:
 
 
 def _fidelity(
-    case: Case, round_trips: Mapping[Modality, Reconstruction], lpips: ImageDistance | None, steps: _Steps
+    case: Case, round_trips: Mapping[Modality, Reconstruction], lpips: ImageDistance | None, steps: Steps
 ) -> Column:
     figures: dict[str, Figure] = {}
     for modality, each in round_trips.items():

@@ -73,27 +73,32 @@ def file_id(name: str) -> str:
     return shown(composed(name))
 
 
-def list_folder(folder: Path, modality: Modality) -> Listing:
+def list_folder(folder: Path, modality: Modality, videos: bool = False) -> Listing:
     """All images or sounds in a folder and below it, linked folders too, hidden ones left out.
 
     What `echoes sound`, `picture` and `pair` write lies there twice: as a sound or image, and in a video. The video
     is then left out; that it holds the same item is known by its mark.
 
+    Args:
+        videos: take videos alone, not what they were made of.
+
     Raises:
         EchoesError: no folder, fewer than two files, or two files of one name that are not one item of ours.
     """
+    word = "video" if videos else WORDS[modality]
     if not folder.is_dir():
-        raise EchoesError(f"{folder} is no folder; name a folder of {WORDS[modality]}s, or give a --manifest.")
+        raise EchoesError(f"{folder} is no folder; name a folder of {word}s, or give a --manifest.")
+    kinds: Collection[Kind] = ("video",) if videos else KINDS[modality]
     found: dict[str, list[Path]] = {}
     contents = contents_of(folder)
     for path in sorted(contents.files):
-        if _may_be(path, modality):
+        if _may_be(path, kinds):
             found.setdefault(file_id(path.relative_to(folder).with_suffix("").as_posix()), []).append(path)
     files = {id: _one_of(paths, folder, id) for id, paths in sorted(found.items())}
     notes = [f"{shown(path)} was not entered: {reason}" for path, reason in contents.passed]
     if twice := sum(len(paths) > 1 for paths in found.values()):
         notes.append(f"{shown(folder)} holds {twice} of its items as videos, too, which were left out")
-    return _enough(Listing(shown(folder), modality, files, tuple(notes)))
+    return _enough(Listing(shown(folder), modality, files, tuple(notes)), word)
 
 
 def _one_of(paths: Sequence[Path], folder: Path, id: str) -> Path:
@@ -118,10 +123,10 @@ def _is_same_item(first: Path, second: Path) -> bool:
         return False
 
 
-def _may_be(path: Path, modality: Modality) -> bool:
+def _may_be(path: Path, kinds: Collection[Kind]) -> bool:
     """Whether a file is one to measure, or one that cannot be opened, which shows when it is read."""
     try:
-        return listed_kind(path) in KINDS[modality]
+        return listed_kind(path) in kinds
     except EchoesError:
         return True
 
@@ -151,7 +156,7 @@ def read_manifest(manifest: Path, columns: Mapping[str, Modality]) -> dict[str, 
         return {row[ID]: as_stored(manifest.parent / row[column]) for row in rows if row[column]}
 
     return {
-        name: _enough(Listing(f"{shown(manifest)}, column {name}", modality, files(name)))
+        name: _enough(Listing(f"{shown(manifest)}, column {name}", modality, files(name)), WORDS[modality])
         for name, modality in columns.items()
         if name in rows[0]
     }
@@ -171,12 +176,10 @@ def _rows(manifest: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _enough(listing: Listing) -> Listing:
+def _enough(listing: Listing, word: str) -> Listing:
     if len(listing.files) < FEWEST:
         found = "only one file" if listing.files else "no files"
-        raise EchoesError(
-            f"{listing.source} holds {found} to measure as {WORDS[listing.modality]}s; a figure needs {FEWEST} or more."
-        )
+        raise EchoesError(f"{listing.source} holds {found} to measure as {word}s; a figure needs {FEWEST} or more.")
     return listing
 
 

@@ -17,6 +17,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import write_text
 from visual_echoes.layout import Layout, Modality
+from visual_echoes.metrics.timing import Event
 
 REPORT_FILE = "report.json"
 
@@ -104,6 +105,13 @@ class Source(Record):
     content_sha256: str
 
 
+class ClipEvents(Record):
+    """What was found to happen in a file, and what should."""
+
+    found: tuple[Event, ...] = ()
+    true: tuple[Event, ...] = ()
+
+
 class Column(Record):
     """Figures of one kind of items: real ones, their round trip, or what was made in one way."""
 
@@ -111,6 +119,7 @@ class Column(Record):
     matrices: dict[str, Confusion] = Field(default_factory=dict)
     scatter: dict[str, tuple[tuple[float, float], ...]] = Field(default_factory=dict)  # by backbone: some items
     sources: dict[Modality, Source] = Field(default_factory=dict)
+    events: dict[str, ClipEvents] = Field(default_factory=dict)  # by id
     notes: tuple[str, ...] = ()  # why a figure is left out
     settings: dict[str, Any] = Field(default_factory=dict)  # of the sampling
 
@@ -122,7 +131,7 @@ class Column(Record):
         return Column(
             figures=self.figures | other.figures, matrices=self.matrices | other.matrices,
             scatter=self.scatter | other.scatter, sources=self.sources | other.sources,
-            notes=self.notes + other.notes, settings=self.settings | other.settings,
+            events=self.events | other.events, notes=self.notes + other.notes, settings=self.settings | other.settings,
         )  # fmt: skip
 
 

@@ -82,6 +82,16 @@ def read_audio_window(path: StrPath, sample_rate: int, start: float, seconds: fl
     return np.pad(wave, (0, samples - len(wave)))
 
 
+def sound_start(path: StrPath) -> float:
+    """When the first sample of `read_audio` is heard, in seconds after the start of the file: in a video maybe late.
+
+    Raises:
+        EchoesError: as `read_audio`.
+    """
+    with open_source(path, _max_bytes(path), _KIND) as file, open_sound(path, file) as sound:
+        return sound.start
+
+
 def why_silent(path: StrPath, wave: np.ndarray, start: float = 0.0, seconds: float | None = None) -> str | None:
     """Why nothing is heard in a waveform (samples,) that was read from a file; None if something is.
 

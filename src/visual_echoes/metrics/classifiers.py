@@ -97,6 +97,7 @@ class Classifier(Backbone):
         self.labels: Sequence[str] = list(labels)
         self.name, self.modality, self.sha256 = name, config.modality, sha256
         self.title = f"own classifier {name}"
+        self.seconds = layout.seconds if config.modality == "audio" else None
         self.frechet, self.kernel = f"Fréchet distance ({name})", f"kernel distance ({name})"
         self.preprocessing = f"fitted to the layout {layout.name}, as a model's inputs are"
 

@@ -75,8 +75,8 @@ def kernel_distance(features_AD: Tensor, features_BD: Tensor, paired: bool = Fal
     ones_A, ones_B = (torch.ones(1, len(items), dtype=torch.float64) for items in (first_AD, second_BD))
     value = float(_discrepancy(*kernels, ones_A, ones_B, paired))
     generator = torch.Generator().manual_seed(BOOTSTRAP_SEED)
-    drawn_RA = _draws(len(first_AD), generator)
-    drawn_RB = drawn_RA if paired else _draws(len(second_BD), generator)
+    drawn_RA = resamples(len(first_AD), generator)
+    drawn_RB = drawn_RA if paired else resamples(len(second_BD), generator)
     # Of two items a draw may hold one alone, which says nothing: that is NaN, and left out.
     drawn_R = _discrepancy(*kernels, drawn_RA, drawn_RB, paired)
     low, high = torch.nanquantile(drawn_R, torch.tensor(INTERVAL, dtype=torch.float64)).tolist()
@@ -98,7 +98,7 @@ def _kernel(first_AD: Tensor, second_BD: Tensor) -> Tensor:
     return (first_AD @ second_BD.T / first_AD.shape[1] + 1.0) ** KERNEL_DEGREE
 
 
-def _draws(items: int, generator: torch.Generator) -> Tensor:
+def resamples(items: int, generator: torch.Generator) -> Tensor:
     """How often each item is in a resample of its set, float64 (R, items)."""
     index = torch.randint(items, (BOOTSTRAP_DRAWS, items), generator=generator)
     counts = torch.zeros(BOOTSTRAP_DRAWS, items, dtype=torch.float64)

@@ -38,6 +38,7 @@ class Backbone(ABC):
         unit: what one row of its features is.
         labels: its classes; None of a backbone that tells none.
         batch: how many items it is shown at once.
+        seconds: of a sound that it looks at; None for all of it.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Backbone(ABC):
     unit: str = "file"
     labels: Sequence[str] | None = None
     batch: int = 1
+    seconds: float | None = None
 
     @abstractmethod
     def read(self, path: Path) -> Any:
