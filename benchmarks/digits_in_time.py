@@ -19,16 +19,17 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from measuring import add_output, of_records, show
-from visual_echoes.evaluation.timing import EventScorer, evaluate_timing
-from visual_echoes.evaluation.truth import Truth, read_truth
-from visual_echoes.metrics.onsets import GAP
 
 from visual_echoes import VisualEchoes
 from visual_echoes.data.digits_in_time import CLIPS_FOLDER, TRUTH
 from visual_echoes.evaluation.choose import choose
 from visual_echoes.evaluation.listing import Listing
-from visual_echoes.evaluation.measurement import ONLY
+from visual_echoes.evaluation.measurement import ONLY, Cell
+from visual_echoes.evaluation.timing import EventScorer, evaluate_timing
+from visual_echoes.evaluation.truth import Truth, read_truth
 from visual_echoes.layout import Modality
+from visual_echoes.metrics.networks.base import Backbone
+from visual_echoes.metrics.onsets import GAP
 from visual_echoes.outputs import export_item
 from visual_echoes.soundtrack import sound_for_video
 
@@ -49,7 +50,7 @@ class Bench:
 
     data: Path
     count: int
-    backbones: Mapping[Modality, object] = field(init=False)
+    backbones: Mapping[Modality, Backbone] = field(init=False)
 
     def __post_init__(self) -> None:
         self.backbones = {each.modality: each for each in choose(["digits"], (), ("audio", "image")).backbones}
@@ -132,7 +133,7 @@ def main() -> None:
     clips = {id: bench.clip(id) for id in bench.ids}
     model = VisualEchoes.from_pretrained(options.model, device="cpu")
     real = of_sounds(bench, clips) | of_videos(bench, clips, model.layout.frame_seconds)
-    rows = [{"sounds and videos": "real", "seeds": 1, **real}]
+    rows: list[dict[str, Cell]] = [{"sounds and videos": "real", "seeds": 1, **real}]
     for name in (options.model, options.still):
         echoes = model if name == options.model else VisualEchoes.from_pretrained(name, device="cpu")
         words = f"{echoes.model.name}, by windows" if echoes.layout.frames == 1 else echoes.model.name
