@@ -19,9 +19,8 @@ from visual_echoes.media.remux import video_seconds, write_with_sound
 from visual_echoes.media.sounds import open_wav, to_pcm
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.provenance.mark import provenance
-from visual_echoes.windows import Report, Window, long_sound, plan_windows
+from visual_echoes.windows import LONGEST, Report, Window, long_sound, plan_windows
 
-LONGEST = 6 * 3600.0  # seconds
 FRAMES_AT_ONCE = 4  # decoded before they are needed
 _BLOCK = 1 << 16  # samples
 

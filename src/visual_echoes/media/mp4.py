@@ -19,8 +19,8 @@ from visual_echoes.media.images import check_pixels
 from visual_echoes.media.metadata import encode_comment
 from visual_echoes.media.sounds import check_wave
 
-_MIN_SIDE = 256  # pixels
-_FRAME_RATE = 25  # Hz
+MIN_SIDE = 256  # pixels
+FRAME_RATE = 25  # Hz
 SOUND_RATE = 48_000  # Hz, one that every AAC decoder takes
 SOUND_BITS = 192_000  # a second; with libav's usual 128,000 plain tones are audibly rough
 
@@ -45,13 +45,13 @@ def write_mp4(
         container.metadata["comment"] = encode_comment(metadata)
         image = _enlarged(pixels)
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        video = container.add_stream(codec, rate=_FRAME_RATE)
+        video = container.add_stream(codec, rate=FRAME_RATE)
         assert isinstance(video, VideoStream)
         video.height, video.width = image.shape[:2]
         video.pix_fmt = "yuv420p"
         audio = container.add_stream("aac", rate=SOUND_RATE, layout="mono")
         audio.bit_rate = SOUND_BITS
-        frames = math.ceil(len(wave) / sample_rate * _FRAME_RATE)
+        frames = math.ceil(len(wave) / sample_rate * FRAME_RATE)
         packets = [*_still(video, image, frames), *_sound(audio, wave, sample_rate)]
         container.mux(sorted(packets, key=decoding_time))
     write_bytes(path, buffer.getvalue())
@@ -60,7 +60,7 @@ def write_mp4(
 def _enlarged(pixels: np.ndarray) -> np.ndarray:
     """RGB pixels, each repeated as often as makes both sides even and the shorter one at least 256."""
     height, width = pixels.shape[:2]
-    factor = math.ceil(_MIN_SIDE / min(height, width))
+    factor = math.ceil(MIN_SIDE / min(height, width))
     if factor % 2 and (height % 2 or width % 2):
         factor += 1
     rgb = np.broadcast_to(pixels, (height, width, 3))
@@ -69,7 +69,7 @@ def _enlarged(pixels: np.ndarray) -> np.ndarray:
 
 def _still(stream: VideoStream, image: np.ndarray, frames: int) -> Iterator[Packet[Any]]:
     frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
-    frame.time_base = Fraction(1, _FRAME_RATE)
+    frame.time_base = Fraction(1, FRAME_RATE)
     for index in range(frames):
         frame.pts = index
         yield from stream.encode(frame)

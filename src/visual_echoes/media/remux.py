@@ -17,7 +17,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, note
 from visual_echoes.files import StrPath, atomic_path
 from visual_echoes.media.metadata import encode_comment
 from visual_echoes.media.mp4 import SOUND_BITS, SOUND_RATE, decoding_time
@@ -50,6 +50,16 @@ def video_seconds(path: StrPath) -> tuple[float, float]:
     return first, last - first
 
 
+def suffix_of_copy(path: StrPath) -> str:
+    """What a copy of a video by `write_with_sound` is called: ".mp4", or ".mkv" where MP4 cannot hold its codec.
+
+    Raises:
+        EchoesError: the video cannot be read, or its codec not copied.
+    """
+    with open_source(path, MAX_VIDEO_BYTES, VIDEO_KIND) as file, open_container(file) as container:
+        return _container_for(path, video_track(path, file, container))[1]
+
+
 def write_with_sound(
     target: Path,
     source: StrPath,
@@ -79,6 +89,9 @@ def write_with_sound(
         track = video_track(source, file, container)
         name, suffix = _container_for(source, track)
         path = target.with_suffix(suffix)
+        if suffix != target.suffix:
+            codec = track.codec_context.name
+            note(f"{source} has video in {codec}, which MP4 cannot hold; {path.name} is written instead.")
         temporary = stack.enter_context(atomic_path(path))
         # The edit list that says how long the sound is counts in this unit, else in milliseconds.
         options = {"movie_timescale": str(SOUND_RATE)} if name == "mp4" else {}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -54,7 +55,7 @@ def read_audio(path: StrPath, sample_rate: int) -> np.ndarray:
         wave = _resample(_bounded(path, sound), sound.sample_rate, sample_rate)
         _note_lost(path, sound, sound.start, sound.start + len(wave) / sample_rate)
     if wave.size == 0:
-        raise EchoesError(f"{path} holds no sound, or less than one sample; use a longer one.")
+        raise _no_sample(path)
     return wave
 
 
@@ -80,6 +81,48 @@ def read_audio_window(path: StrPath, sample_rate: int, start: float, seconds: fl
         wave = _resample(_window(path, sound, blocks, start, seconds), sound.sample_rate, sample_rate)[:samples]
         _note_lost(path, sound, start, start + seconds)
     return np.pad(wave, (0, samples - len(wave)))
+
+
+class Stretch(NamedTuple):
+    """A part of a sound.
+
+    Attributes:
+        sample_rate: of the file, in Hz.
+        samples: float32 (samples, channels) as in the file.
+        mono: float32 (samples,) at the rate that was asked for.
+    """
+
+    sample_rate: int
+    samples: np.ndarray
+    mono: np.ndarray
+
+
+def read_stretches(path: StrPath, sample_rate: int, seconds: float, longest: float) -> Iterator[Stretch]:
+    """Read a sound of any length in stretches of so many seconds, of which the last may be shorter; only one is held.
+
+    Raises:
+        EchoesError: as `read_audio`, where `longest` stands for the limit on seconds.
+    """
+    with open_source(path, MAX_VIDEO_BYTES, _KIND) as file, open_sound(path, file) as sound:
+        _check_header(path, sound, longest)
+        rate, done, waiting = sound.sample_rate, 0, np.zeros((0, sound.channels), np.float32)
+        number = 1
+        for block in sound.blocks:
+            waiting = np.concatenate([waiting, block])
+            while len(waiting) >= (needed := round(number * seconds * rate) - done):
+                yield _stretch(path, waiting[:needed], rate, sample_rate)
+                waiting, done, number = waiting[needed:], done + needed, number + 1
+                _check_seconds(path, done / rate, longest)
+        if len(waiting):
+            yield _stretch(path, waiting, rate, sample_rate)
+        done += len(waiting)
+        _note_lost(path, sound, sound.start, sound.start + done / rate)
+    if not done:
+        raise _no_sample(path)
+
+
+def _stretch(path: StrPath, samples_NC: np.ndarray, rate: int, sample_rate: int) -> Stretch:
+    return Stretch(rate, samples_NC, _resample([_mono(path, samples_NC)], rate, sample_rate))
 
 
 def why_silent(path: StrPath, wave: np.ndarray, start: float = 0.0, seconds: float | None = None) -> str | None:
@@ -246,14 +289,18 @@ def _loudest_start(wave: np.ndarray, samples: int) -> int:
     return int(np.argmax(running[samples:] - running[:-samples]))
 
 
-def _check_header(path: StrPath, sound: Sound) -> None:
+def _no_sample(path: StrPath) -> EchoesError:
+    return EchoesError(f"{path} holds no sound, or less than one sample; use a longer one.")
+
+
+def _check_header(path: StrPath, sound: Sound, longest: float = MAX_AUDIO_SECONDS) -> None:
     if not 1 <= sound.sample_rate <= MAX_SAMPLE_RATE:
         raise EchoesError(f"{path} claims {sound.sample_rate} Hz, outside 1 to {MAX_SAMPLE_RATE}; convert it.")
     if not 1 <= sound.channels <= MAX_AUDIO_CHANNELS:
         raise EchoesError(f"{path} claims {sound.channels} channels, outside 1 to {MAX_AUDIO_CHANNELS}; convert it.")
-    _check_seconds(path, sound.seconds)
+    _check_seconds(path, sound.seconds, longest)
 
 
-def _check_seconds(path: StrPath, seconds: float) -> None:
-    if seconds > MAX_AUDIO_SECONDS:
-        raise EchoesError(f"{path} lasts longer than {MAX_AUDIO_SECONDS} s; cut it into shorter pieces.")
+def _check_seconds(path: StrPath, seconds: float, longest: float = MAX_AUDIO_SECONDS) -> None:
+    if seconds > longest:
+        raise EchoesError(f"{path} lasts longer than {longest:g} s; cut it into shorter pieces.")
