@@ -68,9 +68,10 @@ def read_image(path: StrPath) -> Image.Image:
         return frame
     _check_format(path)
     with _open_image(path, _FORMATS) as image:
-        if _is_animated(image):
-            note(f"{path} is animated; its first frame is used: make it a video (MP4) for the whole of it.")
-        return flat_image(image, path)
+        animated, first = _is_animated(image), flat_image(image, path)
+    if animated:
+        note(f"{path} is animated, of which the first frame is used; make it a video (MP4) to use all of it.")
+    return first
 
 
 def _is_animated(image: Image.Image) -> bool:

@@ -135,6 +135,8 @@ def write_with_sound(
 
 def _container_for(source: StrPath, track: VideoStream) -> tuple[str, str]:
     """The format that holds the track's packets as they are, and its suffix."""
+    if track.codec_context.has_b_frames and track.container.format.name == "avi":
+        raise EchoesError(f"{source} holds frames out of order without their times (AVI); convert it to MP4.")
     for name, suffix in (("mp4", ".mp4"), ("matroska", ".mkv")):
         with suppress(ValueError, av.FFmpegError), av.open(io.BytesIO(), "w", format=name) as trial:
             _add_copy(trial, track)

@@ -51,7 +51,7 @@ def read_audio(path: StrPath, sample_rate: int) -> np.ndarray:
     if sample_rate < 1:
         raise ValueError(f"sample_rate must be positive, not {sample_rate}")
     with open_source(path, _max_bytes(path), _KIND) as file, open_sound(path, file) as sound:
-        _check_header(path, sound)
+        _check_header(path, sound, MAX_AUDIO_SECONDS)
         wave = _resample(_bounded(path, sound), sound.sample_rate, sample_rate)
         _note_lost(path, sound, sound.start, sound.start + len(wave) / sample_rate)
     if wave.size == 0:
@@ -74,9 +74,9 @@ def read_audio_window(path: StrPath, sample_rate: int, start: float, seconds: fl
     samples = round(seconds * sample_rate)
     if sample_rate < 1 or start < 0 or samples < 1:
         raise ValueError(f"no part of a sound: {seconds} s from {start} s at {sample_rate} Hz")
-    _check_seconds(path, seconds)
+    _check_seconds(path, seconds, MAX_AUDIO_SECONDS)
     with open_source(path, _max_bytes(path), _KIND) as file, open_sound(path, file, start) as sound:
-        _check_header(path, sound)
+        _check_header(path, sound, MAX_AUDIO_SECONDS)
         blocks = (_mono(path, block) for block in sound.blocks)
         wave = _resample(_window(path, sound, blocks, start, seconds), sound.sample_rate, sample_rate)[:samples]
         _note_lost(path, sound, start, start + seconds)
@@ -253,7 +253,7 @@ def _bounded(path: StrPath, sound: Sound) -> Iterator[np.ndarray]:
     samples = 0
     for block in sound.blocks:
         samples += len(block)
-        _check_seconds(path, samples / sound.sample_rate)
+        _check_seconds(path, samples / sound.sample_rate, MAX_AUDIO_SECONDS)
         yield _mono(path, block)
 
 
@@ -293,7 +293,7 @@ def _no_sample(path: StrPath) -> EchoesError:
     return EchoesError(f"{path} holds no sound, or less than one sample; use a longer one.")
 
 
-def _check_header(path: StrPath, sound: Sound, longest: float = MAX_AUDIO_SECONDS) -> None:
+def _check_header(path: StrPath, sound: Sound, longest: float) -> None:
     if not 1 <= sound.sample_rate <= MAX_SAMPLE_RATE:
         raise EchoesError(f"{path} claims {sound.sample_rate} Hz, outside 1 to {MAX_SAMPLE_RATE}; convert it.")
     if not 1 <= sound.channels <= MAX_AUDIO_CHANNELS:
@@ -301,6 +301,6 @@ def _check_header(path: StrPath, sound: Sound, longest: float = MAX_AUDIO_SECOND
     _check_seconds(path, sound.seconds, longest)
 
 
-def _check_seconds(path: StrPath, seconds: float, longest: float = MAX_AUDIO_SECONDS) -> None:
+def _check_seconds(path: StrPath, seconds: float, longest: float) -> None:
     if seconds > longest:
         raise EchoesError(f"{path} lasts longer than {longest:g} s; cut it into shorter pieces.")
