@@ -10,8 +10,11 @@ that makes a real promise, or less than nine tenths can be decoded, is refused.
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -212,19 +215,24 @@ def write_wav(path: StrPath, wave: np.ndarray, sample_rate: int, metadata: Mappi
     write_bytes(path, buffer.getvalue())
 
 
-def open_wav(target: Path | io.BytesIO, sample_rate: int, metadata: Mapping[str, str]) -> soundfile.SoundFile:
-    """A mono WAV file to be written block by block, as `to_pcm` gives them; its comment is the metadata as JSON.
+@contextmanager
+def open_wav(target: Path | io.BytesIO, sample_rate: int, metadata: Mapping[str, str]) -> Iterator[soundfile.SoundFile]:
+    """Yield a mono WAV file to be written block by block, as `to_pcm` gives them; its comment is the metadata as JSON.
 
     Raises:
         ValueError: the metadata is longer than a WAV header should be.
+        OSError: the disk is full.
     """
     comment = encode_comment(metadata)
     if len(comment) > _MAX_COMMENT:
         raise ValueError(f"{len(comment)} characters of metadata are too many for a WAV file")
-    file = soundfile.SoundFile(target, "w", sample_rate, channels=1, format="WAV", subtype="PCM_16")
-    file.software = SOFTWARE
-    file.comment = comment
-    return file
+    try:
+        with soundfile.SoundFile(target, "w", sample_rate, channels=1, format="WAV", subtype="PCM_16") as file:
+            file.software = SOFTWARE
+            file.comment = comment
+            yield file
+    except soundfile.LibsndfileError as error:  # it keeps the cause to itself; of an open file there is hardly another
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
 def to_pcm(wave: np.ndarray) -> np.ndarray:
