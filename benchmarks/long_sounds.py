@@ -110,7 +110,8 @@ def main() -> None:
         "model": options.model, "preset": options.preset, "joins": len(steps), "jump at joins": float(np.median(jumps)),
         "worse than around": float(np.mean(np.array(jumps) > 1.0)), "level step at joins, dB": float(np.mean(steps)),
         "elsewhere, dB": float(np.mean(elsewhere)), "excess, dB": float(np.mean(steps) - np.mean(elsewhere)),
-        "decodings, dB": float(np.mean(decodings)), "kind kept": float(np.mean(kept)), "kind alone": float(np.mean(alone)),
+        "decodings, dB": float(np.mean(decodings)), "kind kept": float(np.mean(kept)),
+        "kind alone": float(np.mean(alone)),
         "seconds a second": seconds / (options.sounds * samples / layout.sample_rate),
     }  # fmt: skip
     show({ONLY: of_records([row], FORMATS)}, options.output)

@@ -124,7 +124,7 @@ def _cut_short(path: Path) -> None:
                 container.mux(packet)
     whole.unlink()
     with av.open(str(path)) as container:
-        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+        places = [packet.pos or 0 for packet in container.demux(video=0) if packet.size]
     path.write_bytes(path.read_bytes()[: sorted(places)[30]])
 
 
