@@ -3,8 +3,10 @@
 For the images that come with the package, each with several seeds, a sound of many windows is made. A join is where one
 window goes into the next. Its *jump* is the largest step from one sample to the next there, against the largest within
 half a second on either side. Its *level step* is the difference of the RMS level of the half seconds before and after,
-beside the same where nothing is joined. The kind of each window is what the classifier says of it. Run from the
-repository's root:
+beside the same where nothing is joined: sounds vary by themselves, so what a join adds is the *excess* of one over the
+other. The *decodings* differ by the level of the tokens that two windows share, as each of them decodes them. The kind
+of each window is what the classifier says of it; *kind alone* is how often sounds made for the image with other seeds,
+without joins, are of the first one's kind: what the model itself leaves open. Run from the repository's root:
 
     python benchmarks/long_sounds.py -o docs/measurements/long-sounds.json
 """
@@ -13,22 +15,25 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from measuring import add_output, of_records, show
+from torch import Tensor
 
 from visual_echoes import VisualEchoes
+from visual_echoes import windows as windows_module
 from visual_echoes.evaluation.measurement import ONLY
 from visual_echoes.evaluation.samples import sample_material
 from visual_echoes.metrics.classifiers import packaged_classifier
-from visual_echoes.windows import column, known_columns, long_sound, plan_windows
+from visual_echoes.windows import column, crossfade, known_columns, long_sound, plan_windows
 
 HALF = 0.5  # seconds on either side of a join
 NEAR = 0.02  # seconds around a join in which a jump counts as its own
 FORMATS = {
     "jump at joins": ".2f", "worse than around": ".3f", "level step at joins, dB": ".2f", "elsewhere, dB": ".2f",
-    "kind kept": ".3f", "seconds a second": ".2f",
+    "excess, dB": ".2f", "decodings, dB": ".2f", "kind kept": ".3f", "kind alone": ".3f", "seconds a second": ".2f",
 }  # fmt: skip
 
 
@@ -59,6 +64,19 @@ def main() -> None:
     steps: list[float] = []
     elsewhere: list[float] = []
     kept: list[bool] = []
+    alone: list[bool] = []
+    decodings: list[float] = []
+
+    def watched(old_N: np.ndarray, new_N: np.ndarray) -> np.ndarray:
+        decodings.append(abs(level(old_N) - level(new_N)))
+        return crossfade(old_N, new_N)
+
+    windows_module.crossfade = watched
+
+    def kinds_of(parts: Sequence[np.ndarray]) -> Tensor:
+        clips = torch.from_numpy(np.stack([np.pad(part, (0, layout.clip_samples - len(part))) for part in parts]))
+        return torch.stack([look.logits_K for look in classifier.look(clips) if look.logits_K is not None]).argmax(-1)
+
     began = time.perf_counter()
     for number in range(options.sounds):
         windows = plan_windows(layout, samples)
@@ -74,18 +92,26 @@ def main() -> None:
             inside = window.first - step // 2
             elsewhere.append(abs(level(wave_N[inside - half : inside]) - level(wave_N[inside : inside + half])))
         parts = [wave_N[window.first : window.first + layout.samples] for window in windows]
-        clips = torch.from_numpy(np.stack([np.pad(part, (0, layout.clip_samples - len(part))) for part in parts]))
-        kinds = torch.stack([look.logits_K for look in classifier.look(clips) if look.logits_K is not None]).argmax(-1)
+        kinds = kinds_of(parts)
         kept += (kinds[1:] == kinds[0]).tolist()
         print(
             f"{number + 1} of {options.sounds}: level step {np.mean(steps):.2f} dB, kind kept {np.mean(kept):.3f}",
             flush=True,
         )
     seconds = time.perf_counter() - began
+    for number in range(options.sounds):
+        image = images_BHWC[number % len(images_BHWC)]
+        seeds = range(number * options.windows, (number + 1) * options.windows)
+        made = echoes.image_to_audio([image] * options.windows, seeds=seeds, preset=options.preset).audio
+        assert made is not None
+        kinds = kinds_of(list(made))
+        alone += (kinds[1:] == kinds[0]).tolist()
     row = {
         "model": options.model, "preset": options.preset, "joins": len(steps), "jump at joins": float(np.median(jumps)),
         "worse than around": float(np.mean(np.array(jumps) > 1.0)), "level step at joins, dB": float(np.mean(steps)),
-        "elsewhere, dB": float(np.mean(elsewhere)), "kind kept": float(np.mean(kept)),
+        "elsewhere, dB": float(np.mean(elsewhere)), "excess, dB": float(np.mean(steps) - np.mean(elsewhere)),
+        "decodings, dB": float(np.mean(decodings)), "kind kept": float(np.mean(kept)),
+        "kind alone": float(np.mean(alone)),
         "seconds a second": seconds / (options.sounds * samples / layout.sample_rate),
     }  # fmt: skip
     show({ONLY: of_records([row], FORMATS)}, options.output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -85,3 +86,97 @@ def test_the_sound_goes_with_the_video_that_fails(echoes: VisualEchoes, tmp_path
     with pytest.raises(EchoesError, match=r"out\.mp4"):
         write_long(echoes, tmp_path / "out", blocks, {}, source)
     assert (tmp_path / "out.wav").read_bytes() == b"precious"
+
+
+def test_a_full_disk_is_said_wherever_it_strikes(echoes: VisualEchoes, tmp_path: Path) -> None:
+    """A limit on the size of files stands for it: writes fail in the middle."""
+    resource = pytest.importorskip("resource")
+    source = video(tmp_path / "in.mp4")
+    wav, _ = sound_for_video(echoes, source, tmp_path / "fine", steps=1)
+    (tmp_path / "out").mkdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit, name in ((1000, "a.wav"), (wav.stat().st_size + 100, "a.mp4")):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with pytest.raises(EchoesError, match=rf"{name} cannot be written"):
+                sound_for_video(echoes, source, tmp_path / "out" / "a", steps=1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list((tmp_path / "out").iterdir())
+
+
+def _audio_only(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16_000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+
+
+def _cut_short(path: Path) -> None:
+    whole = video(path.with_name("whole.mp4"), 60)
+    with av.open(str(whole)) as source, av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        track = source.streams.video[0]
+        copy = container.add_stream_from_template(track)
+        for packet in source.demux(track):
+            if packet.size:
+                packet.stream = copy
+                container.mux(packet)
+    whole.unlink()
+    with av.open(str(path)) as container:
+        places = [packet.pos or 0 for packet in container.demux(video=0) if packet.size]
+    path.write_bytes(path.read_bytes()[: sorted(places)[30]])
+
+
+def _a_day(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for seconds in (0, 86_400):
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))
+            frame.pts, frame.time_base = seconds * 10, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _without_frame(path: Path) -> None:
+    path.write_bytes(video(path).read_bytes().replace(b"mdat", b"free")[:900])
+
+
+def _out_of_order(path: Path) -> None:
+    with av.open(str(path), "w", format="avi") as container:
+        stream = container.add_stream("libx264", rate=10, options={"bf": "2", "b-adapt": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(20):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * number, np.uint8))
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_audio_only, "has no video in it"),
+        (_cut_short, "ends before the length its header promises"),
+        (_a_day, "24.0 hours long"),
+        (_without_frame, "damaged, incomplete or not a video"),
+        (_out_of_order, "out of order"),
+    ],
+)
+def test_what_is_no_whole_video_is_named_and_leaves_nothing(
+    echoes: VisualEchoes, tmp_path: Path, make: Callable[[Path], None], message: str
+) -> None:
+    source = tmp_path / ("in.avi" if make is _out_of_order else "in.mp4")
+    make(source)
+    with pytest.raises(EchoesError, match=message):
+        sound_for_video(echoes, source, tmp_path / "out", steps=1)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_no_sound_to_keep_is_said_before_the_work(echoes: VisualEchoes, tmp_path: Path) -> None:
+    def never(done: int, windows: int) -> None:
+        raise AssertionError
+
+    with pytest.raises(EchoesError, match="no sound to keep beneath"):
+        sound_for_video(echoes, video(tmp_path / "in.mp4"), tmp_path / "out", mix_db=0.0, steps=1, report=never)

@@ -13,15 +13,14 @@ from PIL import Image
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path
 from visual_echoes.inputs import ImageLike
-from visual_echoes.media import read_frames_at, write_mp4
+from visual_echoes.media import read_frames_at, read_tracks, write_mp4
 from visual_echoes.media.cuts import read_cuts
-from visual_echoes.media.remux import video_seconds, write_with_sound
+from visual_echoes.media.remux import suffix_of_copy, video_seconds, write_with_sound
 from visual_echoes.media.sounds import open_wav, to_pcm
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.provenance.mark import provenance
-from visual_echoes.windows import Report, Window, long_sound, plan_windows
+from visual_echoes.windows import LONGEST, Report, Window, long_sound, plan_windows
 
-LONGEST = 6 * 3600.0  # seconds
 FRAMES_AT_ONCE = 4  # decoded before they are needed
 _BLOCK = 1 << 16  # samples
 
@@ -54,6 +53,10 @@ def sound_for_video(
     first, seconds = video_seconds(video)
     if seconds > LONGEST:
         raise EchoesError(f"{video} is {seconds / 3600:.1f} hours long, more than {LONGEST / 3600:g}; cut it.")
+    if keep_video:  # what cannot be written is known before the work
+        suffix_of_copy(video)
+        if mix_db is not None and read_tracks(video).sound is None:
+            raise EchoesError(f"{video} has no sound to keep beneath; leave out the mix.")
     rate = echoes.layout.sample_rate
     samples = round(seconds * rate)
     cuts = read_cuts(video) if echoes.layout.frames == 1 else []  # a model that sees frames sees what changes

@@ -28,6 +28,7 @@ from visual_echoes.request import Given, label_codes, label_stream, start
 OVERLAP = 0.25  # of a window, known to the next one
 FADE = 0.01  # seconds from one sound to the next at a cut
 SHORTEST = 1.0  # seconds between cuts that start a window each
+LONGEST = 6 * 3600.0  # seconds that are made at most
 _WINDOW_SEEDS = 1 << 40  # from a window's seed to the next one's, so that items' seeds never meet them
 
 # Called with the windows that are done and with all of them.
@@ -62,6 +63,11 @@ def column(layout: Layout) -> int:
 def known_columns(layout: Layout) -> int:
     """Columns of a window that the next one is given."""
     return max(1, round(OVERLAP * layout.audio_grid[1]))
+
+
+def window_seed(seed: int, number: int) -> int:
+    """What a window is drawn with, of a whole that is made with a seed."""
+    return (seed + number * _WINDOW_SEEDS) % MAX_SEED
 
 
 def plan_windows(layout: Layout, samples: int, cuts: Sequence[float] = ()) -> list[Window]:
@@ -129,7 +135,7 @@ def long_sound(
             tokens["audio"], masked["audio"] = _continued(echoes.layout, before["audio"], masked["audio"])
             if named is not None:  # what was heard goes on
                 tokens[named.name], masked[named.name] = before[named.name], torch.zeros_like(masked[named.name])
-        generator = torch.Generator().manual_seed((seed + number * _WINDOW_SEEDS) % MAX_SEED)
+        generator = torch.Generator().manual_seed(window_seed(seed, number))
         before = generate(score, echoes.layout.streams, tokens, masked, plan, changed, [generator], None)
         wave_N = echoes.codec.vocode(echoes.codec.decode_mels(before["audio"]))[0]
         yield from joiner.add(window, wave_N)

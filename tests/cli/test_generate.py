@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -395,3 +396,31 @@ def test_a_label_that_the_model_does_not_know_is_refused(
         assert result.exit_code == 1
         assert message in result.stderr
         assert not list(tmp_path.glob("*.wav"))
+
+
+def test_a_storyboard_is_a_sheet_and_a_video(
+    command: Command, model_folder: Path, sounds: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = ("picture", *sounds[:2], "-o", out, "--model", model_folder, "--storyboard", "--steps", 1)
+    assert command(*arguments).exit_code == 0
+    assert names(out) == ["sound-0.mp4", "sound-0.png", "sound-1.mp4", "sound-1.png"]
+    assert command(*arguments).exit_code == 1
+    assert "leave out --start" in command(*arguments, "--overwrite", "--start", 0).stderr
+
+
+def test_a_video_that_becomes_matroska_does_not_replace_what_it_is_made_of(
+    command: Command, model_folder: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "clip.mkv"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("libvpx", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))))
+        container.mux(stream.encode(None))
+    whole = source.read_bytes()
+    result = command("sound", source, "-o", tmp_path, "--model", model_folder, "--overwrite", "--steps", 1)
+    assert result.exit_code == 1
+    assert "is one of the inputs" in result.stderr
+    assert source.read_bytes() == whole

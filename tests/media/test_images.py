@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import tiny
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, collected
 from visual_echoes.media import fit_image, images, read_image, read_metadata, write_png
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -358,3 +358,16 @@ def test_png_refuses_impossible_keys(tmp_path: Path, key: str) -> None:
     with pytest.raises(ValueError, match="no PNG keyword"):
         write_png(tmp_path / "a.png", np.zeros((8, 8, 1), np.uint8), {key: "x"})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
+def test_an_animation_says_that_its_first_frame_is_used(tmp_path: Path, name: str) -> None:
+    first, second = (Image.new("RGB", (16, 16), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / name, save_all=True, append_images=[second], duration=100)
+    with collected() as notes:
+        read_image(tmp_path / name)
+    first.save(tmp_path / name)
+    with collected() as still:
+        read_image(tmp_path / name)
+    assert [note for note in notes if "is animated" in note]
+    assert not still

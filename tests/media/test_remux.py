@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, collected
 from visual_echoes.media import read_audio, read_frames, read_metadata, write_png
-from visual_echoes.media.remux import video_seconds, write_with_sound
+from visual_echoes.media.remux import suffix_of_copy, video_seconds, write_with_sound
 
 RATE = 16_000
 Make = Callable[..., Path]
@@ -35,7 +35,7 @@ def noise(seconds: float, level: float = 0.1) -> Iterator[np.ndarray]:
         yield wave[first : first + 3000]
 
 
-@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4", *sorted({"libsvtav1", "libx265"} & av.codecs_available)])
 @pytest.mark.parametrize("frames", [1, 7, 20])
 def test_the_picture_is_copied_and_the_sound_as_long(make_video: Make, tmp_path: Path, codec: str, frames: int) -> None:
     source = make_video(frames=frames, codec=codec, sound="aac")
@@ -66,8 +66,11 @@ def test_a_rotated_video_stays_rotated(make_video: Make, tmp_path: Path) -> None
 
 def test_what_mp4_cannot_hold_goes_into_matroska(make_video: Make, tmp_path: Path) -> None:
     source = make_video("clip.webm", codec="libvpx")
-    path = write_with_sound(tmp_path / "out.mp4", source, noise(2.0), RATE, {})
+    with collected() as notes:
+        path = write_with_sound(tmp_path / "out.mp4", source, noise(2.0), RATE, {})
     assert path == tmp_path / "out.mkv"
+    assert suffix_of_copy(source) == ".mkv"
+    assert notes == [f"{source} has video in vp8, which MP4 cannot hold; out.mkv is written instead."]
     assert picture_packets(path) == picture_packets(source)
     assert not (tmp_path / "out.mp4").exists()
 

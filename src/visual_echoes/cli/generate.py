@@ -18,7 +18,7 @@ from visual_echoes.cli.items import (
     read_batches,
     read_clip,
 )
-from visual_echoes.cli.long import Long, make_long
+from visual_echoes.cli.long import Long, LongSound, Storyboard, make_long
 from visual_echoes.cli.options import (
     BatchSizeOption,
     ConfidenceOption,
@@ -36,6 +36,7 @@ from visual_echoes.cli.options import (
     sampling_of,
     signer_of,
 )
+from visual_echoes.errors import EchoesError
 from visual_echoes.provenance.mark import source_name
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def sound(
         return fitted_image(path, layout)
 
     items = as_items(find_files(images, ("image", "video"), "images or videos"))
-    long = Long(seconds, mix, video)
+    long = LongSound(seconds, mix, video)
     _answer(
         "sound", items, read, context, output, video, label, confidence, seed, batch_size, model, device, sign,
         overwrite, long,
@@ -94,6 +95,9 @@ def picture(
     ],
     output: OutputOption,
     start: StartOption = None,
+    storyboard: Annotated[
+        bool, typer.Option("--storyboard", help="An image for every stretch of a sound of any length, on one sheet.")
+    ] = False,
     video: VideoOption = True,
     label: LabelOption = None,
     confidence: ConfidenceOption = False,
@@ -104,7 +108,12 @@ def picture(
     sign: SignOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Make the image of each sound: NAME.png, and NAME.mp4 with the sound."""
+    """Make the image of each sound: NAME.png, and NAME.mp4 with the sound.
+
+    With --storyboard, NAME.png shows an image for every window of the whole sound, and NAME.mp4 each while it plays.
+    """
+    if storyboard and (start is not None or confidence):
+        raise EchoesError("A storyboard is of the whole sound; leave out --start and --confidence.")
 
     def read(path: Path, layout: Layout, note: Callable[[str], None]) -> Any:
         return read_clip(path, layout, start, note)
@@ -112,7 +121,7 @@ def picture(
     items = as_items(find_files(sounds, ("audio", "video"), "sounds or videos"))
     _answer(
         "picture", items, read, context, output, video, label, confidence, seed, batch_size, model, device, sign,
-        overwrite,
+        overwrite, Storyboard(video) if storyboard else None,
     )  # fmt: skip
 
 
@@ -191,10 +200,11 @@ def _answer(
     What is to be made window by window follows, file after file.
     """
     suffixes = [".wav" if task == "sound" else ".png", *([".mp4"] if video else [])]
-    names = [item.stem + suffix for item in items for suffix in suffixes]
+    longer = [item for item in items if long is not None and long.takes(item.path)]
+    made_of = {item: long.suffixes(item.path) if long is not None and item in longer else suffixes for item in items}
+    names = [item.stem + suffix for item in items for suffix in made_of[item]]
     claim_outputs(output, names, (item.path for item in items), overwrite)
     signer, echoes = signer_of(sign), load(model, device)
-    longer = [item for item in items if long is not None and long.takes(item.path)]
     items = [item for item in items if item not in longer]
 
     from visual_echoes.model.confidence import in_words

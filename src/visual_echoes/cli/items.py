@@ -155,7 +155,7 @@ def read_batches(
     for item in items:
         try:
             if output is not None:
-                _check_names(item, output, suffixes)
+                check_names(item, output, suffixes)
             batch.append((item, read(item.path)))
         except EchoesError as error:
             failures.append(failure(item.path, error))
@@ -167,7 +167,7 @@ def read_batches(
         yield batch
 
 
-def _check_names(item: Item, output: Path, suffixes: Sequence[str]) -> None:
+def check_names(item: Item, output: Path, suffixes: Sequence[str]) -> None:
     """Refuse an item whose results could have no name here, before the work of making them."""
     for path in (output / (item.stem + suffix) for suffix in suffixes):
         try:

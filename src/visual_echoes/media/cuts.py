@@ -7,6 +7,7 @@ from statistics import median
 from typing import NamedTuple
 
 import numpy as np
+from av.video.reformatter import Interpolation
 
 from visual_echoes.files import StrPath
 from visual_echoes.media.opening import MAX_VIDEO_BYTES, VIDEO_KIND, open_container, open_source, seconds_in_file
@@ -62,8 +63,11 @@ def _compare(path: StrPath, side: int, block: int) -> Iterator[tuple[float, floa
     before: np.ndarray | None = None
     with open_source(path, MAX_VIDEO_BYTES, VIDEO_KIND) as file, open_container(file) as container:
         stream = video_track(path, file, container)
+        stream.codec_context.options = {"skip_loop_filter": "all"}  # what it smooths is too fine to matter here
         for frame in frames_of(container, stream):
-            small = frame.reformat(width=side, height=side, format="rgb24").to_ndarray().astype(np.float32) / 255.0
+            # Means over areas: half of what libswscale's usual way takes.
+            thumbnail = frame.reformat(width=side, height=side, format="rgb24", interpolation=Interpolation.AREA)
+            small = thumbnail.to_ndarray().astype(np.float32) / 255.0
             if frame.pts is not None:
                 change = None if before is None else _largest(np.abs(small - before), block)
                 yield seconds_in_file(container, stream, frame.pts), change

@@ -18,7 +18,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError, features
 
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, note
 from visual_echoes.files import StrPath, write_bytes
 from visual_echoes.media.kinds import image_format, media_kind
 from visual_echoes.media.opening import open_source
@@ -38,6 +38,7 @@ _XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <?xpacket end="r"?>"""
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
+_ANIMATED = ("PNG", "WEBP", "AVIF", "GIF")  # a TIFF has pages
 _KIND = "an image (PNG, JPEG, WebP, AVIF, BMP, GIF or TIFF)"
 
 # What Pillow refuses a whole PNG for: texts of more than a megabyte.
@@ -67,7 +68,17 @@ def read_image(path: StrPath) -> Image.Image:
         return frame
     _check_format(path)
     with _open_image(path, _FORMATS) as image:
-        return flat_image(image, path)
+        animated, first = _is_animated(image), flat_image(image, path)
+    if animated:
+        note(f"{path} is animated, of which the first frame is used; make it a video (MP4) to use all of it.")
+    return first
+
+
+def _is_animated(image: Image.Image) -> bool:
+    try:
+        return image.format in _ANIMATED and bool(getattr(image, "is_animated", False))
+    except Exception:  # decoders raise nearly every type on damaged files; the first frame may be whole
+        return False
 
 
 def fit_image(image: Image.Image, size: int, channels: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from visual_echoes.media.metadata import encode_comment
 from visual_echoes.media.sounds import check_wave
 
 _MIN_SIDE = 256  # pixels
-_FRAME_RATE = 25  # Hz
+FRAME_RATE = 25  # Hz
 _ROUNDING = 1e-6  # of a frame: one that begins with a frame of the file must not begin with the next
 SOUND_RATE = 48_000  # Hz, one that every AAC decoder takes
 SOUND_BITS = 192_000  # a second; with libav's usual 128,000 plain tones are audibly rough
@@ -47,9 +47,9 @@ def write_mp4(
     with av.open(buffer, "w", format="mp4") as container:
         container.metadata["comment"] = encode_comment(metadata)
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        video = container.add_stream(codec, rate=_FRAME_RATE)
+        video = container.add_stream(codec, rate=FRAME_RATE)
         assert isinstance(video, VideoStream)
-        factor = _factor(*frames.shape[1:3])
+        factor = enlarging(*frames.shape[1:3])
         video.height, video.width = factor * frames.shape[1], factor * frames.shape[2]
         video.pix_fmt = "yuv420p"
         audio = container.add_stream("aac", rate=SOUND_RATE, layout="mono")
@@ -59,7 +59,7 @@ def write_mp4(
     write_bytes(path, buffer.getvalue())
 
 
-def _factor(height: int, width: int) -> int:
+def enlarging(height: int, width: int) -> int:
     """How often each pixel is repeated along each side."""
     factor = math.ceil(_MIN_SIDE / min(height, width))
     return factor + 1 if factor % 2 and (height % 2 or width % 2) else factor
@@ -67,14 +67,14 @@ def _factor(height: int, width: int) -> int:
 
 def _frames(stream: VideoStream, frames_FHWC: np.ndarray, factor: int, seconds: float) -> Iterator[Packet[Any]]:
     shown = -1
-    for index in range(math.ceil(seconds * _FRAME_RATE)):
-        number = min(int(index * len(frames_FHWC) / (seconds * _FRAME_RATE) + _ROUNDING), len(frames_FHWC) - 1)
+    for index in range(math.ceil(seconds * FRAME_RATE)):
+        number = min(int(index * len(frames_FHWC) / (seconds * FRAME_RATE) + _ROUNDING), len(frames_FHWC) - 1)
         if number != shown:
             shown = number
             image_HWC = np.broadcast_to(frames_FHWC[number], (*frames_FHWC.shape[1:3], 3))
             enlarged = np.ascontiguousarray(image_HWC.repeat(factor, axis=0).repeat(factor, axis=1))
             frame = av.VideoFrame.from_ndarray(enlarged, format="rgb24").reformat(format="yuv420p")
-            frame.time_base = Fraction(1, _FRAME_RATE)
+            frame.time_base = Fraction(1, FRAME_RATE)
         frame.pts = index
         yield from stream.encode(frame)
     yield from stream.encode(None)

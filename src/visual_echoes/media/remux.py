@@ -13,16 +13,31 @@ from typing import Any
 import av
 import numpy as np
 from av.audio.stream import AudioStream
-from av.container import InputContainer
+from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, note
 from visual_echoes.files import StrPath, atomic_path
 from visual_echoes.media.metadata import encode_comment
 from visual_echoes.media.mp4 import SOUND_BITS, SOUND_RATE, decoding_time
-from visual_echoes.media.opening import MAX_VIDEO_BYTES, VIDEO_KIND, open_container, open_source, seconds_in_file
-from visual_echoes.media.tracks import end_of, frames_of, sound_track, video_track
+from visual_echoes.media.opening import (
+    MAX_VIDEO_BYTES,
+    VIDEO_KIND,
+    check_length,
+    open_container,
+    open_source,
+    seconds_in_file,
+)
+from visual_echoes.media.tracks import (
+    end_of,
+    frames_of,
+    is_matroska,
+    packets_of,
+    promised_end,
+    sound_track,
+    video_track,
+)
 
 _BLOCK = 1 << 15  # samples
 
@@ -33,21 +48,34 @@ def video_seconds(path: StrPath) -> tuple[float, float]:
     Read from the packets, so that no header is trusted.
 
     Raises:
-        EchoesError: no video, or one without a frame.
+        EchoesError: no video, one without a frame, or one that ends much sooner than its header promises.
     """
     with open_source(path, MAX_VIDEO_BYTES, VIDEO_KIND) as file, open_container(file) as container:
         stream = video_track(path, file, container)
-        first, last = None, 0.0
-        for packet in container.demux(stream):
+        first, last, there = None, 0.0, 0.0
+        whole = is_matroska(container)  # whose header speaks of all tracks
+        for packet in packets_of(container, *(() if whole else (stream,))):
+            there = max(there, end_of(container, packet))
             time = packet.pts if packet.pts is not None else packet.dts
-            if time is None or packet.size == 0 or packet.is_discard:
+            if packet.stream_index != stream.index or time is None or packet.size == 0 or packet.is_discard:
                 continue
             begins = seconds_in_file(container, stream, time)
             first = begins if first is None else min(first, begins)
             last = max(last, end_of(container, packet))
-    if first is None or last <= first:
-        raise EchoesError(f"{path} has no frame to be seen; use another video.")
+        if first is None or last <= first:
+            raise EchoesError(f"{path} has no frame to be seen; use another video.")
+        check_length(path, there, promised_end(file, container, stream))
     return first, last - first
+
+
+def suffix_of_copy(path: StrPath) -> str:
+    """What a copy of a video by `write_with_sound` is called: ".mp4", or ".mkv" where MP4 cannot hold its codec.
+
+    Raises:
+        EchoesError: the video cannot be read, or its codec not copied.
+    """
+    with open_source(path, MAX_VIDEO_BYTES, VIDEO_KIND) as file, open_container(file) as container:
+        return _container_for(path, video_track(path, file, container))[1]
 
 
 def write_with_sound(
@@ -79,11 +107,13 @@ def write_with_sound(
         track = video_track(source, file, container)
         name, suffix = _container_for(source, track)
         path = target.with_suffix(suffix)
+        if suffix != target.suffix:
+            note(f"{source} has video in {_codec(track)}, which MP4 cannot hold; {path.name} is written instead.")
         temporary = stack.enter_context(atomic_path(path))
         # The edit list that says how long the sound is counts in this unit, else in milliseconds.
         options = {"movie_timescale": str(SOUND_RATE)} if name == "mp4" else {}
         output = stack.enter_context(av.open(str(temporary), "w", format=name, options=options))
-        copied = output.add_stream_from_template(track)
+        copied = _add_copy(output, track)
         for key, value in container.metadata.items():
             output.metadata[key] = value
         output.metadata["comment"] = encode_comment(metadata)
@@ -105,12 +135,24 @@ def write_with_sound(
 
 def _container_for(source: StrPath, track: VideoStream) -> tuple[str, str]:
     """The format that holds the track's packets as they are, and its suffix."""
+    if track.codec_context.has_b_frames and track.container.format.name == "avi":
+        raise EchoesError(f"{source} holds frames out of order without their times (AVI); convert it to MP4.")
     for name, suffix in (("mp4", ".mp4"), ("matroska", ".mkv")):
         with suppress(ValueError, av.FFmpegError), av.open(io.BytesIO(), "w", format=name) as trial:
-            trial.add_stream_from_template(track)
+            _add_copy(trial, track)
+            trial.start_encoding()  # some formats refuse a codec only as they begin
             return name, suffix
-    codec = track.codec_context.name
-    raise EchoesError(f"{source} has video in {codec}, which cannot be copied; convert it to H.264.")
+    raise EchoesError(f"{source} has video in {_codec(track)}, which cannot be copied; convert it to H.264.")
+
+
+def _add_copy(container: OutputContainer, track: VideoStream) -> VideoStream:
+    """A track for the other's packets, whether or not its codec can be encoded here."""
+    return container.add_stream_from_template(track, opaque=True)
+
+
+def _codec(track: VideoStream) -> str:
+    """What a track's codec is called, whichever library decodes it."""
+    return track.codec_context.codec.canonical_name
 
 
 def _copies(container: InputContainer, track: VideoStream, copied: VideoStream) -> Iterator[Packet[Any]]:

@@ -10,9 +10,13 @@ that makes a real promise, or less than nine tenths can be decoded, is refused.
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -50,11 +54,11 @@ def read_audio(path: StrPath, sample_rate: int) -> np.ndarray:
     if sample_rate < 1:
         raise ValueError(f"sample_rate must be positive, not {sample_rate}")
     with open_source(path, _max_bytes(path), _KIND) as file, open_sound(path, file) as sound:
-        _check_header(path, sound)
+        _check_header(path, sound, MAX_AUDIO_SECONDS)
         wave = _resample(_bounded(path, sound), sound.sample_rate, sample_rate)
         _note_lost(path, sound, sound.start, sound.start + len(wave) / sample_rate)
     if wave.size == 0:
-        raise EchoesError(f"{path} holds no sound, or less than one sample; use a longer one.")
+        raise _no_sample(path)
     return wave
 
 
@@ -73,9 +77,9 @@ def read_audio_window(path: StrPath, sample_rate: int, start: float, seconds: fl
     samples = round(seconds * sample_rate)
     if sample_rate < 1 or start < 0 or samples < 1:
         raise ValueError(f"no part of a sound: {seconds} s from {start} s at {sample_rate} Hz")
-    _check_seconds(path, seconds)
+    _check_seconds(path, seconds, MAX_AUDIO_SECONDS)
     with open_source(path, _max_bytes(path), _KIND) as file, open_sound(path, file, start) as sound:
-        _check_header(path, sound)
+        _check_header(path, sound, MAX_AUDIO_SECONDS)
         blocks = (_mono(path, block) for block in sound.blocks)
         wave = _resample(_window(path, sound, blocks, start, seconds), sound.sample_rate, sample_rate)[:samples]
         _note_lost(path, sound, start, start + seconds)
@@ -90,6 +94,48 @@ def sound_start(path: StrPath) -> float:
     """
     with open_source(path, _max_bytes(path), _KIND) as file, open_sound(path, file) as sound:
         return sound.start
+
+
+class Stretch(NamedTuple):
+    """A part of a sound.
+
+    Attributes:
+        sample_rate: of the file, in Hz.
+        samples: float32 (samples, channels) as in the file.
+        mono: float32 (samples,) at the rate that was asked for.
+    """
+
+    sample_rate: int
+    samples: np.ndarray
+    mono: np.ndarray
+
+
+def read_stretches(path: StrPath, sample_rate: int, seconds: float, longest: float) -> Iterator[Stretch]:
+    """Read a sound of any length in stretches of so many seconds, of which the last may be shorter; only one is held.
+
+    Raises:
+        EchoesError: as `read_audio`, where `longest` stands for the limit on seconds.
+    """
+    with open_source(path, MAX_VIDEO_BYTES, _KIND) as file, open_sound(path, file) as sound:
+        _check_header(path, sound, longest)
+        rate, done, waiting = sound.sample_rate, 0, np.zeros((0, sound.channels), np.float32)
+        number = 1
+        for block in sound.blocks:
+            waiting = np.concatenate([waiting, block])
+            while len(waiting) >= (needed := round(number * seconds * rate) - done):
+                yield _stretch(path, waiting[:needed], rate, sample_rate)
+                waiting, done, number = waiting[needed:], done + needed, number + 1
+                _check_seconds(path, done / rate, longest)
+        if len(waiting):
+            yield _stretch(path, waiting, rate, sample_rate)
+        done += len(waiting)
+        _note_lost(path, sound, sound.start, sound.start + done / rate)
+    if not done:
+        raise _no_sample(path)
+
+
+def _stretch(path: StrPath, samples_NC: np.ndarray, rate: int, sample_rate: int) -> Stretch:
+    return Stretch(rate, samples_NC, _resample([_mono(path, samples_NC)], rate, sample_rate))
 
 
 def why_silent(path: StrPath, wave: np.ndarray, start: float = 0.0, seconds: float | None = None) -> str | None:
@@ -179,19 +225,24 @@ def write_wav(path: StrPath, wave: np.ndarray, sample_rate: int, metadata: Mappi
     write_bytes(path, buffer.getvalue())
 
 
-def open_wav(target: Path | io.BytesIO, sample_rate: int, metadata: Mapping[str, str]) -> soundfile.SoundFile:
-    """A mono WAV file to be written block by block, as `to_pcm` gives them; its comment is the metadata as JSON.
+@contextmanager
+def open_wav(target: Path | io.BytesIO, sample_rate: int, metadata: Mapping[str, str]) -> Iterator[soundfile.SoundFile]:
+    """Yield a mono WAV file to be written block by block, as `to_pcm` gives them; its comment is the metadata as JSON.
 
     Raises:
         ValueError: the metadata is longer than a WAV header should be.
+        OSError: the disk is full.
     """
     comment = encode_comment(metadata)
     if len(comment) > _MAX_COMMENT:
         raise ValueError(f"{len(comment)} characters of metadata are too many for a WAV file")
-    file = soundfile.SoundFile(target, "w", sample_rate, channels=1, format="WAV", subtype="PCM_16")
-    file.software = SOFTWARE
-    file.comment = comment
-    return file
+    try:
+        with soundfile.SoundFile(target, "w", sample_rate, channels=1, format="WAV", subtype="PCM_16") as file:
+            file.software = SOFTWARE
+            file.comment = comment
+            yield file
+    except soundfile.LibsndfileError as error:  # it keeps the cause to itself; of an open file there is hardly another
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
 def to_pcm(wave: np.ndarray) -> np.ndarray:
@@ -220,7 +271,7 @@ def _bounded(path: StrPath, sound: Sound) -> Iterator[np.ndarray]:
     samples = 0
     for block in sound.blocks:
         samples += len(block)
-        _check_seconds(path, samples / sound.sample_rate)
+        _check_seconds(path, samples / sound.sample_rate, MAX_AUDIO_SECONDS)
         yield _mono(path, block)
 
 
@@ -256,14 +307,18 @@ def _loudest_start(wave: np.ndarray, samples: int) -> int:
     return int(np.argmax(running[samples:] - running[:-samples]))
 
 
-def _check_header(path: StrPath, sound: Sound) -> None:
+def _no_sample(path: StrPath) -> EchoesError:
+    return EchoesError(f"{path} holds no sound, or less than one sample; use a longer one.")
+
+
+def _check_header(path: StrPath, sound: Sound, longest: float) -> None:
     if not 1 <= sound.sample_rate <= MAX_SAMPLE_RATE:
         raise EchoesError(f"{path} claims {sound.sample_rate} Hz, outside 1 to {MAX_SAMPLE_RATE}; convert it.")
     if not 1 <= sound.channels <= MAX_AUDIO_CHANNELS:
         raise EchoesError(f"{path} claims {sound.channels} channels, outside 1 to {MAX_AUDIO_CHANNELS}; convert it.")
-    _check_seconds(path, sound.seconds)
+    _check_seconds(path, sound.seconds, longest)
 
 
-def _check_seconds(path: StrPath, seconds: float) -> None:
-    if seconds > MAX_AUDIO_SECONDS:
-        raise EchoesError(f"{path} lasts longer than {MAX_AUDIO_SECONDS} s; cut it into shorter pieces.")
+def _check_seconds(path: StrPath, seconds: float, longest: float) -> None:
+    if seconds > longest:
+        raise EchoesError(f"{path} lasts longer than {longest:g} s; cut it into shorter pieces.")
