@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from visual_echoes.media.cuts import read_cuts
+from visual_echoes.media.cuts import read_changes, read_cuts
 
 RATE = 10
 
@@ -52,3 +52,37 @@ def test_motion_and_fades_are_no_cuts(tmp_path: Path) -> None:
 
 def test_a_single_frame_has_none(tmp_path: Path) -> None:
     assert read_cuts(write(tmp_path / "a.mp4", scene(1, 1))) == []
+
+
+def digits(names: Sequence[int], side: int, frame: int) -> list[np.ndarray]:
+    """White strokes of `side` pixels on black, ten frames of each; 0 is the empty frame."""
+    found = []
+    for name in names:
+        pixels = np.zeros((frame, frame, 3), np.uint8)
+        place = (frame - side) // 2
+        stroke = pixels[place : place + side, place : place + side]
+        if name:
+            stroke[:, side * name // 8 : side * name // 8 + side // 5] = 255
+        found += [pixels] * RATE
+    return found
+
+
+@pytest.mark.parametrize(("side", "frame"), [(32, 32), (32, 256)])
+def test_changes_of_what_is_shown_are_found(tmp_path: Path, side: int, frame: int) -> None:
+    """Even where it is a hundredth of the frame, which is no cut."""
+    changes = read_changes(write(tmp_path / "a.mp4", digits((0, 2, 5, 5), side, frame)))
+    assert changes.times == pytest.approx([1.0, 2.0], abs=1e-3)
+    assert (changes.step, changes.end) == pytest.approx((0.1, 4.0), abs=1e-3)
+
+
+def test_motion_fades_and_grain_are_no_changes(tmp_path: Path) -> None:
+    moving = scene(1, 20, drift=4, grain=10)
+    fading = [(pixels * (1 - number / 20)).astype(np.uint8) for number, pixels in enumerate(scene(1, 20))]
+    assert read_changes(write(tmp_path / "a.mp4", moving)).times == []
+    assert read_changes(write(tmp_path / "b.mp4", fading)).times == []
+    assert read_changes(write(tmp_path / "c.mp4", scene(1, 1))).times == []
+
+
+def test_cuts_are_changes(tmp_path: Path) -> None:
+    frames = [*scene(1, 12, 1, 10), *scene(2, 15, 1, 10)]
+    assert read_changes(write(tmp_path / "a.mp4", frames)).times == pytest.approx([1.2], abs=1e-3)

@@ -33,22 +33,23 @@ NEAR, AROUND = 0.03, 0.1  # seconds on either side in which a peak is the larges
 THRESHOLD = 0.13  # above that mean
 
 
-def onset_strength(wave_N: np.ndarray, rate: int) -> np.ndarray:
-    """Spectral flux of a waveform, float32 (T,), one value for each hop from its first sample on.
+def onset_strength(wave_N: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
+    """Spectral flux of a waveform, float32 (T,), a value for each hop, and which hop is the first.
 
-    What sounds from the first sample on has begun before, and has no onset.
+    Only frames that lie within the sound are compared, since it is not known what was before. So what sounds from the
+    first sample on has no onset, and one in the first 20 ms or so is found a little late.
     """
     window, hop = round(WINDOW * rate), _hop(rate)
-    lag = window // hop
-    before = math.ceil(window / 2 / hop)  # frames in front of the first sample, which sees a reflection, not silence
-    padded_1N = torch.from_numpy(np.pad(wave_N.astype(np.float32), (before * hop, 0), mode="reflect"))[None]
-    magnitude_FT = stft(padded_1N, window, hop).abs()[0, :, before:]
+    first, lag = math.ceil(window / 2 / hop), window // hop
+    frames = max(0, (len(wave_N) - (window + 1) // 2) // hop + 1 - first)
+    if frames <= lag:
+        return np.zeros(0, np.float32), 0
+    magnitude_FT = stft(torch.from_numpy(wave_N.astype(np.float32))[None], window, hop).abs()[0, :, first:][:, :frames]
     mel_MT = mel_filterbank(rate, window, BANDS, FMIN, min(FMAX, rate / 2)) @ magnitude_FT
     log_MT = torch.log1p(COMPRESSION * mel_MT / mel_MT.max().clamp_min(torch.finfo(mel_MT.dtype).tiny))
-    widest_MT = F.max_pool1d(log_MT.T, 2 * NEIGHBOURS + 1, 1, NEIGHBOURS).T
-    earlier_MT = torch.cat([widest_MT[:, :1].expand(-1, lag), widest_MT], 1)[:, : log_MT.shape[1]]
-    strength: np.ndarray = (log_MT - earlier_MT).clamp_min(0.0).mean(0).numpy()
-    return strength
+    earlier_MT = F.max_pool1d(log_MT.T, 2 * NEIGHBOURS + 1, 1, NEIGHBOURS).T[:, :-lag]
+    strength: np.ndarray = (log_MT[:, lag:] - earlier_MT).clamp_min(0.0).mean(0).numpy()
+    return strength, first + lag
 
 
 def find_onsets(wave_N: np.ndarray, rate: int) -> list[float]:
@@ -60,8 +61,10 @@ def find_onsets(wave_N: np.ndarray, rate: int) -> list[float]:
     """
     if np.abs(wave_N).max(initial=0.0) < SILENT_PEAK:
         return []
-    strength_T, hop = onset_strength(wave_N, rate), _hop(rate) / rate
-    values_1T = torch.from_numpy(strength_T)[None]
+    strength_T, first = onset_strength(wave_N, rate)
+    if not len(strength_T):
+        return []
+    hop, values_1T = _hop(rate) / rate, torch.from_numpy(strength_T)[None]
     near, around = round(NEAR / hop), round(AROUND / hop)
     largest_T = F.max_pool1d(values_1T, 2 * near + 1, 1, near)[0].numpy()
     mean_T = F.avg_pool1d(values_1T, 2 * around + 1, 1, around, count_include_pad=False)[0].numpy()
@@ -70,7 +73,7 @@ def find_onsets(wave_N: np.ndarray, rate: int) -> list[float]:
         rising = int(peak)
         while rising > 0 and strength_T[rising - 1] >= strength_T[peak] / 2:
             rising -= 1
-        times.append((rising + 1) * hop)
+        times.append((first + rising + 1) * hop)
     return sorted(set(times))
 
 
