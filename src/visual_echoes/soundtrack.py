@@ -15,11 +15,11 @@ from visual_echoes.files import atomic_path
 from visual_echoes.inputs import ImageLike
 from visual_echoes.media import read_frames_at, write_mp4
 from visual_echoes.media.cuts import read_cuts
-from visual_echoes.media.remux import video_seconds, write_with_sound
+from visual_echoes.media.remux import check_copy, video_seconds, write_with_sound
 from visual_echoes.media.sounds import open_wav, to_pcm
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.provenance.mark import provenance
-from visual_echoes.windows import Report, Window, long_sound, plan_windows
+from visual_echoes.windows import Hear, Report, Window, long_sound, plan_windows
 
 LONGEST = 6 * 3600.0  # seconds
 FRAMES_AT_ONCE = 4  # decoded before they are needed
@@ -33,9 +33,11 @@ def sound_for_video(
     *,
     keep_video: bool = True,
     mix_db: float | None = None,
+    source: str | None = None,
     seed: int = 0,
     label: str | None = None,
     report: Report | None = None,
+    hear: Hear | None = None,
     **settings: Any,
 ) -> list[Path]:
     """Make a sound as long as a video: STEM.wav, and STEM.mp4 (or .mkv), the video with it.
@@ -45,12 +47,16 @@ def sound_for_video(
         stem: of the files; its folder must exist.
         keep_video: also write the video.
         mix_db: level at which the video's own sound stays beneath in the video; None leaves it out.
+        source: what the files' metadata call the video; its name unless told otherwise.
         seed, label, **settings: as for `VisualEchoes.image_to_audio`.
-        report: called after each window with the windows that are done and all of them.
+        report: called before the first window and after each with the windows that are done and all of them.
+        hear: called with each window and its sound.
 
     Raises:
         EchoesError: an unusable video or setting, one longer than `LONGEST`, or a file that cannot be written.
     """
+    if keep_video:
+        check_copy(video, own_sound=mix_db is not None)
     first, seconds = video_seconds(video)
     if seconds > LONGEST:
         raise EchoesError(f"{video} is {seconds / 3600:.1f} hours long, more than {LONGEST / 3600:g}; cut it.")
@@ -59,9 +65,14 @@ def sound_for_video(
     windows = plan_windows(echoes.layout, samples, [cut - first for cut in read_cuts(video)])
     blocks = long_sound(
         echoes, windows, _frames(video, echoes, windows, first), samples, seed=seed, label=label, report=report,
-        **settings,
+        hear=hear, **settings,
     )  # fmt: skip
-    details = {"task": "sound", "source": video.name, "seed": seed, "label": label, "windows": len(windows), **settings}
+    details = {
+        "task": "sound", "source": source or video.name, "seed": seed, "label": label, "windows": len(windows),
+        **settings,
+    }  # fmt: skip
+    if report is not None:
+        report(0, len(windows))
     return write_long(echoes, stem, blocks, details, video if keep_video else None, mix_db)
 
 
@@ -73,9 +84,10 @@ def sound_for_still(
     seed: int = 0,
     label: str | None = None,
     report: Report | None = None,
+    hear: Hear | None = None,
     **settings: Any,
 ) -> Iterator[np.ndarray]:
-    """A sound of so many seconds for an image, as blocks of float32; arguments and errors as `long_sound`'s."""
+    """A sound of so many seconds for an image, as blocks of float32; arguments and errors as `sound_for_video`'s."""
     if not 0 < seconds <= LONGEST:
         raise EchoesError(
             f"A sound may be up to {LONGEST / 3600:g} hours long, not {seconds:g} s; ask for another length."
@@ -83,7 +95,9 @@ def sound_for_still(
     samples = round(seconds * echoes.layout.sample_rate)
     windows = plan_windows(echoes.layout, samples)
     images = [image] * len(windows)
-    return long_sound(echoes, windows, images, samples, seed=seed, label=label, report=report, **settings)
+    if report is not None:
+        report(0, len(windows))
+    return long_sound(echoes, windows, images, samples, seed=seed, label=label, report=report, hear=hear, **settings)
 
 
 def write_long(

@@ -11,6 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from visual_echoes.app.forms import STEP_LIMITS, JobForm
 from visual_echoes.app.jobs import Job
 from visual_echoes.app.limits import MAX_VARIANTS
+from visual_echoes.app.long import LongSound
+from visual_echoes.app.long_views import growing, long_cards
 from visual_echoes.app.service import Service, follow
 from visual_echoes.app.views import TokenGrids, cards, note, problem, words
 from visual_echoes.errors import EchoesError
@@ -127,9 +129,15 @@ class Panel:
 
     async def _updates(self, job: Job) -> AsyncIterator[dict[Any, Any]]:
         echoes = self._service.model(job.model)
+        made = job.task.make
         async for status in follow(job):
-            drawn = self._grids.show(echoes, job, status.done)
+            if isinstance(made, LongSound):
+                drawn = await run_in_threadpool(growing, job, made, echoes.layout)
+            else:
+                drawn = self._grids.show(echoes, job, status.done)
             yield {self.job: job.id, self._status: words(status), self._drawn: drawn}
+        if isinstance(made, LongSound) and job.files:
+            yield {self._cards: await run_in_threadpool(long_cards, job, made, echoes.layout)}
         if job.result is None:
             return
         numbers = list(range(1, len(job.result.seeds) + 1))

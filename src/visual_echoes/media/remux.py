@@ -50,6 +50,21 @@ def video_seconds(path: StrPath) -> tuple[float, float]:
     return first, last - first
 
 
+def check_copy(source: StrPath, own_sound: bool) -> None:
+    """Refuse a video that `write_with_sound` could not write, before a sound is made for it.
+
+    Args:
+        own_sound: whether the video's own sound is to stay.
+
+    Raises:
+        EchoesError: no video, one whose codec cannot be copied, or no sound of its own.
+    """
+    with open_source(source, MAX_VIDEO_BYTES, VIDEO_KIND) as file, open_container(file) as container:
+        _container_for(source, video_track(source, file, container))
+        if own_sound:
+            sound_track(source, file, container)
+
+
 def write_with_sound(
     target: Path,
     source: StrPath,
