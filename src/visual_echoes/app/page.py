@@ -111,10 +111,9 @@ def _video_tab(service: Service, inbox: Inbox, grids: TokenGrids, chosen: Settin
             gr.Markdown(f"The sound will be as long as the video, which comes back with it. {longest}")
             keep = gr.Checkbox(label="Keep the video's own sound beneath")
             level = gr.Slider(*MIX_DB, _BENEATH, step=1, label="Level of its own sound in dB", visible=False)
-    seen = gr.HTML()
     panel = Panel(service, grids, "Make the sound")
     keep.change(lambda kept: gr.Slider(visible=kept), keep, level, **QUIET)
-    gr.on([video.change, chosen.model.change], inbox.see_video, [chosen.model, video], seen, **QUIET)
+    gr.on([video.change, chosen.model.change], inbox.see_video, [chosen.model, video], panel.drawn, **QUIET)
 
     def build(asked: dict[str, Any], given: Sequence[Any]) -> WatchedForm:
         sent, kept, level = given
