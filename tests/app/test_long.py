@@ -222,15 +222,17 @@ def test_a_job_that_waits_or_fails_lets_go_of_its_video(
 def test_short_jobs_go_between_the_windows_and_change_nothing(service: Service) -> None:
     with held(service):
         long = submitted(service)
-        hear, others = long.hear, []
+        hear = long.hear
+        others: list[Job] = []
 
         def look(*heard: Any) -> None:
             hear(*heard)
             if not others:
                 others.append(PairForm.of(steps=1).submit(service))
 
-        long.hear = look  # type: ignore[method-assign]
-    (short,) = others if wait(long).state == "done" else ()
+        long.hear = look  # type: ignore[method-assign, assignment]
+    assert wait(long).state == "done"
+    (short,) = others
     assert wait(short).state == "done"
     assert short.ended is not None
     assert long.ended is not None

@@ -26,7 +26,8 @@ GAP, FOOT, TICK = 6, 24, 4  # between frames and spectrogram, below it, and of a
 LETTERS = 13
 LABELS = 12  # on the time axis at most
 
-_GROUND, _EMPTY, _INK = (28, 24, 38), (7, 7, 42), (226, 222, 234)
+_GROUND, _INK = (28, 24, 38), (226, 222, 234)
+_EMPTY = (58, 54, 70)  # what is not made yet; silence is darker
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60)  # seconds between labels
 _PITCHES = (500, 1000, 2000, 4000, 8000)  # Hz
 
