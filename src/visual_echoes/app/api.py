@@ -288,7 +288,7 @@ def _part(content: bytes, asked: str, media_type: str) -> Response:
     """The content, or the part of it that is asked for: players seek by that. Starlette serves parts of paths alone."""
     size, headers = len(content), {"cache-control": "private, no-store", "accept-ranges": "bytes"}
     edges = _RANGE.fullmatch(asked)
-    if edges is None or not any(edges.groups()) or int(edges[1] or 0) > int(edges[2] or size):
+    if edges is None or not any(edges.groups()) or (all(edges.groups()) and int(edges[1]) > int(edges[2])):
         return Response(content, media_type=media_type, headers=headers)  # what makes no sense is to be ignored
     if edges[1]:
         first, last = int(edges[1]), min(int(edges[2] or size), size - 1)
