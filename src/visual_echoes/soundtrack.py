@@ -48,9 +48,11 @@ def sound_for_video(
         keep_video: also write the video.
         mix_db: level at which the video's own sound stays beneath in the video; None leaves it out.
         source: what the files' metadata call the video; its name unless told otherwise.
-        seed, label, **settings: as for `VisualEchoes.image_to_audio`.
+        seed: of the whole; each window has one of its own that comes from it.
+        label: what all of it shows; None lets the model tell for each window that starts afresh.
         report: called before the first window and after each with the windows that are done and all of them.
         hear: called with each window and its sound.
+        **settings: as for `VisualEchoes.image_to_audio`.
 
     Raises:
         EchoesError: an unusable video or setting, one longer than `LONGEST`, or a file that cannot be written.
