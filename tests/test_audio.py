@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from visual_echoes.audio import full_mel, log_to_magnitude, magnitude_to_log, set_peak, wave_to_mel
+from visual_echoes.audio import full_mel, log_to_magnitude, long_mel, magnitude_to_log, set_peak, wave_to_mel
 from visual_echoes.layout import LAYOUTS, Layout, get_layout
 
 PARITY = Path(__file__).parent / "parity" / "specvqgan_mel.safetensors"
@@ -46,6 +46,15 @@ def test_a_tone_lands_in_its_band(layout: Layout) -> None:
         expected = (slaney_mel(frequency) - low) / (high - low) * (layout.n_mels + 1) - 1
         middle = mel[0, :, layout.mel_frames // 2]
         assert abs(float(middle.argmax()) - expected) <= 1.0, frequency
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_sound_of_any_length_has_the_same_mel(layout: Layout) -> None:
+    wave = tone(440.0, layout)
+    mel = long_mel(torch.cat([wave, wave], -1), layout)
+    assert mel.shape == (1, layout.n_mels, 2 * layout.clip_samples // layout.hop + 1)
+    inside = layout.raw_frames - layout.n_fft // layout.hop  # frames that see nothing of the second half
+    assert (mel[..., :inside] - full_mel(wave, layout)[..., :inside]).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)

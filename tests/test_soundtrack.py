@@ -65,6 +65,28 @@ def test_a_still_may_have_a_sound_of_any_length(echoes: VisualEchoes, tmp_path: 
         sound_for_still(echoes, pixels, 1e6)
 
 
+def test_whoever_looks_on_hears_each_window(echoes: VisualEchoes, tmp_path: Path) -> None:
+    source, seen = video(tmp_path / "in.mp4", cut=12), []
+    report = lambda *done: seen.append(done)  # noqa: E731
+    hear = lambda window, wave_N: seen.append((window.first, len(wave_N)))  # noqa: E731
+    wav, _ = sound_for_video(echoes, source, tmp_path / "out", steps=1, source="b.mp4", report=report, hear=hear)
+    windows = int(read_metadata(wav)["windows"])
+    assert read_metadata(wav)["source"] == "b.mp4"
+    assert seen[0] == (0, windows)
+    assert seen[2::2] == [(number + 1, windows) for number in range(windows)]
+    assert [first for first, _ in seen[1::2]] == sorted(first for first, _ in seen[1::2])
+    assert {length for _, length in seen[1::2]} == {tiny.LAYOUT.samples}
+
+
+def test_what_could_not_be_written_is_refused_before_a_sound_is_made(echoes: VisualEchoes, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    with pytest.raises(EchoesError, match=r"in\.mp4 has no sound to keep beneath"):
+        sound_for_video(
+            echoes, video(tmp_path / "in.mp4"), tmp_path / "out", mix_db=-6.0, report=lambda *done: seen.append(done)
+        )
+    assert seen == []
+
+
 def test_nothing_is_left_where_it_is_broken_off(echoes: VisualEchoes, tmp_path: Path) -> None:
     source = video(tmp_path / "in.mp4")
 

@@ -111,9 +111,16 @@ def full_mel(wave_BN: Tensor, layout: Layout) -> Tensor:
     """
     missing = layout.clip_samples - wave_BN.shape[-1]
     wave_BN = F.pad(wave_BN, (0, missing)) if missing > 0 else wave_BN[..., : layout.clip_samples]
-    magnitude_BFT = stft(wave_BN, layout.n_fft, layout.hop).abs()[..., : layout.raw_frames]
-    filters_MF = layout_filterbank(layout).to(wave_BN)
-    return magnitude_to_log(filters_MF @ magnitude_BFT, layout)
+    return _log_mel(stft(wave_BN, layout.n_fft, layout.hop).abs()[..., : layout.raw_frames], layout)
+
+
+def long_mel(wave_BN: Tensor, layout: Layout) -> Tensor:
+    """Log-mel of a waveform in [-1, 1] of any length, (B, n_mels, N // hop + 1) in [0, 1]; frame t is at t hop."""
+    return _log_mel(stft(wave_BN, layout.n_fft, layout.hop).abs(), layout)
+
+
+def _log_mel(magnitude_BFT: Tensor, layout: Layout) -> Tensor:
+    return magnitude_to_log(layout_filterbank(layout).to(magnitude_BFT) @ magnitude_BFT, layout)
 
 
 def crop_frames(mel_BMT: Tensor, layout: Layout) -> Tensor:

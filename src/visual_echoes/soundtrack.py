@@ -13,13 +13,13 @@ from PIL import Image
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path
 from visual_echoes.inputs import ImageLike
-from visual_echoes.media import read_frames_at, read_tracks, write_mp4
+from visual_echoes.media import read_frames_at, write_mp4
 from visual_echoes.media.cuts import read_cuts
-from visual_echoes.media.remux import suffix_of_copy, video_seconds, write_with_sound
+from visual_echoes.media.remux import check_copy, video_seconds, write_with_sound
 from visual_echoes.media.sounds import open_wav, to_pcm
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.provenance.mark import provenance
-from visual_echoes.windows import LONGEST, Report, Window, long_sound, plan_windows
+from visual_echoes.windows import LONGEST, Hear, Report, Window, long_sound, plan_windows
 
 FRAMES_AT_ONCE = 4  # decoded before they are needed
 _BLOCK = 1 << 16  # samples
@@ -32,9 +32,11 @@ def sound_for_video(
     *,
     keep_video: bool = True,
     mix_db: float | None = None,
+    source: str | None = None,
     seed: int = 0,
     label: str | None = None,
     report: Report | None = None,
+    hear: Hear | None = None,
     **settings: Any,
 ) -> list[Path]:
     """Make a sound as long as a video: STEM.wav, and STEM.mp4 (or .mkv), the video with it.
@@ -44,8 +46,12 @@ def sound_for_video(
         stem: of the files; its folder must exist.
         keep_video: also write the video.
         mix_db: level at which the video's own sound stays beneath in the video; None leaves it out.
-        seed, label, **settings: as for `VisualEchoes.image_to_audio`.
-        report: called after each window with the windows that are done and all of them.
+        source: what the files' metadata call the video; its name unless told otherwise.
+        seed: of the whole; each window has one of its own that comes from it.
+        label: what all of it shows; None lets the model tell for each window that starts afresh.
+        report: called before the first window and after each with the windows that are done and all of them.
+        hear: called with each window and its sound.
+        **settings: as for `VisualEchoes.image_to_audio`.
 
     Raises:
         EchoesError: an unusable video or setting, one longer than `LONGEST`, or a file that cannot be written.
@@ -54,18 +60,21 @@ def sound_for_video(
     if seconds > LONGEST:
         raise EchoesError(f"{video} is {seconds / 3600:.1f} hours long, more than {LONGEST / 3600:g}; cut it.")
     if keep_video:  # what cannot be written is known before the work
-        suffix_of_copy(video)
-        if mix_db is not None and read_tracks(video).sound is None:
-            raise EchoesError(f"{video} has no sound to keep beneath; leave out the mix.")
+        check_copy(video, own_sound=mix_db is not None)
     rate = echoes.layout.sample_rate
     samples = round(seconds * rate)
     cuts = read_cuts(video) if echoes.layout.frames == 1 else []  # a model that sees frames sees what changes
     windows = plan_windows(echoes.layout, samples, [cut - first for cut in cuts])
     blocks = long_sound(
         echoes, windows, _frames(video, echoes, windows, first), samples, seed=seed, label=label, report=report,
-        **settings,
+        hear=hear, **settings,
     )  # fmt: skip
-    details = {"task": "sound", "source": video.name, "seed": seed, "label": label, "windows": len(windows), **settings}
+    details = {
+        "task": "sound", "source": source or video.name, "seed": seed, "label": label, "windows": len(windows),
+        **settings,
+    }  # fmt: skip
+    if report is not None:
+        report(0, len(windows))
     return write_long(echoes, stem, blocks, details, video if keep_video else None, mix_db)
 
 
@@ -77,9 +86,10 @@ def sound_for_still(
     seed: int = 0,
     label: str | None = None,
     report: Report | None = None,
+    hear: Hear | None = None,
     **settings: Any,
 ) -> Iterator[np.ndarray]:
-    """A sound of so many seconds for an image, as blocks of float32; arguments and errors as `long_sound`'s."""
+    """A sound of so many seconds for an image, as blocks of float32; arguments and errors as `sound_for_video`'s."""
     if not 0 < seconds <= LONGEST:
         raise EchoesError(
             f"A sound may be up to {LONGEST / 3600:g} hours long, not {seconds:g} s; ask for another length."
@@ -87,7 +97,9 @@ def sound_for_still(
     samples = round(seconds * echoes.layout.sample_rate)
     windows = plan_windows(echoes.layout, samples)
     images = [image] * len(windows)
-    return long_sound(echoes, windows, images, samples, seed=seed, label=label, report=report, **settings)
+    if report is not None:
+        report(0, len(windows))
+    return long_sound(echoes, windows, images, samples, seed=seed, label=label, report=report, hear=hear, **settings)
 
 
 def write_long(

@@ -68,7 +68,7 @@ def storyboard(
         for pixels, stretch in _images(echoes, sound, stretches, seed, label, settings):
             frames = pixels if pixels.ndim == 4 else pixels[np.newaxis]
             for frame, part in zip(frames, np.array_split(stretch.samples, len(frames)), strict=True):
-                if slides is not None:
+                if slides is not None and len(part):
                     slides.show(frame, part, stretch.sample_rate)
             if len(stretch.mono) >= REST * layout.clip_samples or not cells:
                 cells.append(_small(frames[len(frames) // 2], side))

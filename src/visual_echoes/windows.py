@@ -33,6 +33,8 @@ _WINDOW_SEEDS = 1 << 40  # from a window's seed to the next one's, so that items
 
 # Called with the windows that are done and with all of them.
 Report = Callable[[int, int], None]
+# Called with each window and its sound, float32 (N,), before it is joined to the others.
+Hear = Callable[["Window", np.ndarray], None]
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def long_sound(
     seed: int = 0,
     label: str | None = None,
     report: Report | None = None,
+    hear: Hear | None = None,
     **settings: Any,
 ) -> Iterator[np.ndarray]:
     """Make a sound window by window, as blocks of float32 in [-1, 1], so many samples in all.
@@ -138,6 +141,8 @@ def long_sound(
         generator = torch.Generator().manual_seed(window_seed(seed, number))
         before = generate(score, echoes.layout.streams, tokens, masked, plan, changed, [generator], None)
         wave_N = echoes.codec.vocode(echoes.codec.decode_mels(before["audio"]))[0]
+        if hear is not None:
+            hear(window, wave_N)
         yield from joiner.add(window, wave_N)
         if report is not None:
             report(number + 1, len(windows))

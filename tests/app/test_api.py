@@ -281,6 +281,35 @@ def test_uploads_leave_nothing_on_the_disk(
     assert not [path for path in folder.iterdir() if path.name.startswith("echoes-upload")]
 
 
+@pytest.mark.parametrize(
+    ("asked", "status", "part"),
+    [
+        ("bytes=0-3", 206, slice(0, 4)),
+        ("bytes=10-", 206, slice(10, None)),
+        ("bytes=-4", 206, slice(-4, None)),
+        ("bytes=-999999999", 206, slice(None)),
+        ("bytes=8-999999999", 206, slice(8, None)),
+        ("bytes=999999999-", 416, slice(0, 0)),
+        ("bytes=-0", 416, slice(0, 0)),
+        ("bytes=5-3", 200, slice(None)),
+        ("bytes=-", 200, slice(None)),
+        ("bytes=0-1,4-5", 200, slice(None)),
+        ("lines=1-2", 200, slice(None)),
+        ("bytes=" + "9" * 5000 + "-", 200, slice(None)),
+    ],
+)
+def test_players_may_ask_for_a_part_of_a_file(client: TestClient, asked: str, status: int, part: slice) -> None:
+    job = made(client, "pair", data={"steps": 1})
+    place, whole = f"{JOBS}/{job['id']}/files/1.wav", fetched(client, job, "1.wav")
+    answer = client.get(place, headers={"range": asked})
+    assert (answer.status_code, answer.content) == (status, whole[part])
+    assert answer.headers["accept-ranges"] == "bytes"
+    if status == 206:
+        first = len(whole) - len(whole[part]) if asked[6] == "-" else part.start or 0
+        last = first + len(answer.content) - 1
+        assert answer.headers["content-range"] == f"bytes {first}-{last}/{len(whole)}"
+
+
 @pytest.mark.parametrize("name", ["2.wav", "%2e%2e%2f1.wav", "../../../etc/passwd", "1.wav/..", "1.wav%00"])
 def test_only_a_job_s_own_files_are_given_out(client: TestClient, name: str) -> None:
     status = made(client, "pair", data={"steps": 1})

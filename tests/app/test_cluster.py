@@ -18,6 +18,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from app.clips import clip
 from app.conftest import PATIENCE, TOKEN, png
 from visual_echoes.pipeline import VisualEchoes
 
@@ -112,14 +113,16 @@ def test_it_refuses_what_the_api_refuses(cluster: httpx.Client) -> None:
         cluster.post("/sound", files={"image": ("a.png", b"no picture")}),
         cluster.post("/sound", files=picture, data={"count": 9}),
         cluster.post("/sound", files=picture, data={"model": "other"}),
+        cluster.post("/sound", files={"image": ("a.mp4", clip(8))}),
         cluster.post("/sound", files=picture, headers={"authorization": ""}),
     ]
-    assert [answer.status_code for answer in refusals] == [422, 422, 422, 422, 401]
+    assert [answer.status_code for answer in refusals] == [422, 422, 422, 422, 422, 401]
     said = [
         "an image in the format SVG, which is not read",
         "damaged",
         "value of count",
         "no model 'other'",
+        "a.mp4 would be made window by window, which this deployment does not do",
         "A token is needed",
     ]
     for answer, part in zip(refusals, said, strict=True):

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from app.clips import clip
 from app.conftest import png
+from visual_echoes.model.settings import SamplingSettings
 
 
 def dependency(client: TestClient, labels: list[str]) -> dict[str, Any]:
@@ -20,6 +22,14 @@ def dependency(client: TestClient, labels: list[str]) -> dict[str, Any]:
     named = {component["id"]: component["props"].get("label") for component in config["components"]}
     found: dict[str, Any] = next(d for d in config["dependencies"] if [named[i] for i in d["inputs"]] == labels)
     return found
+
+
+def labels_with(client: TestClient, label: str) -> list[str]:
+    """The labels of the inputs of the first event that has one of this label."""
+    config = client.get("/config").json()
+    named = {component["id"]: component["props"].get("label") for component in config["components"]}
+    inputs = ([named[i] for i in d["inputs"]] for d in config["dependencies"])
+    return next(labels for labels in inputs if label in labels)
 
 
 def spoken(client: TestClient, data: list[Any], labels: list[str]) -> str:
@@ -89,6 +99,35 @@ def test_addresses_are_not_fetched(page: TestClient) -> None:
 def test_archives_are_no_images(page: TestClient) -> None:
     (path,) = page.post("/gradio_api/upload", files={"files": ("a.zip", b"PK\3\4")}).json()
     assert "a.zip is damaged, incomplete or not an image" in seen(page, sent(path, "a.zip"))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (clip(), "0.0 of 2.5 s are made"),
+        (clip(121, rate=1), "The sound for a.mp4 would be 121.0 s long, more than the 120 s that this server makes"),
+        (b"broken", "a.mp4 is damaged, incomplete or not a video"),
+        (b"", "a.mp4 is empty"),
+    ],
+)
+def test_a_video_is_seen_on_its_timeline(page: TestClient, content: bytes, said: str) -> None:
+    (path,) = page.post("/gradio_api/upload", files={"files": ("a.mp4", content)}).json()
+    answer = spoken(page, ["tiny", sent(path, "a.mp4")], ["Model", "Video"])
+    assert said in answer
+    assert path not in answer
+
+
+def test_a_video_gets_its_sound_on_the_page(page: TestClient) -> None:
+    (path,) = page.post("/gradio_api/upload", files={"files": ("a.mp4", clip(pitch=440.0))}).json()
+    labels = labels_with(page, "Level of its own sound in dB")
+    values = {"Model": "tiny", "Seed": 5, "Variants": 1, "Sampling settings": "My own", "Steps": 1, "Video": sent(path)}
+    values |= {"Keep the video's own sound beneath": True, "Level of its own sound in dB": -6}
+    own = SamplingSettings().model_dump()
+    titles = {field.title: own[name] for name, field in SamplingSettings.model_fields.items()}
+    answer = spoken(page, [values.get(label, titles.get(label)) for label in labels], labels)
+    assert "Reading what is given." in answer
+    (name,) = set(re.findall(r"/api/v1/jobs/[\w-]+/files/1\.mp4", answer))
+    assert page.get(name).headers["content-type"] == "video/mp4"
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "{uploads}/../secret.png", "/proc/self/environ"])

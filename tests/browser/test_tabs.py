@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from app.clips import clip, packets_of
 from browser.conftest import EXAMPLES, NEEDED, PHONE, Visit, send, serving, setting, tab
 from visual_echoes.media import read_audio, read_frames, read_metadata
 from visual_echoes.model.settings import PRESETS
@@ -210,6 +211,34 @@ def test_a_visitor_who_leaves_is_not_worked_for(visit: Visit, slow_address: str)
     expect(place.locator("audio")).to_have_count(1)
     figures = staying.request.get(f"{slow_address}metrics").text()
     assert 'echoes_jobs_total{state="cancelled"} 0' not in figures
+
+
+def test_a_video_gets_a_sound_window_by_window(visit: Visit, address: str, tmp_path: Path) -> None:
+    source = tmp_path / "clip.mp4"
+    source.write_bytes(clip(80, size=(160, 120)))
+    page = visit(address)
+    page.get_by_label("Fast", exact=True).check()
+    place = tab(page, "Video")
+    send(place, source)
+    expect(place.get_by_alt_text("0.0 of 8.0 s are made")).to_be_visible()
+    place.get_by_role("button", name="Make the sound").click()
+    expect(place.get_by_text(re.compile(r"Window \d of \d"))).to_be_visible()
+    expect(place.get_by_text("Done.")).to_be_visible()
+    expect(place.get_by_alt_text("8.0 of 8.0 s are made")).to_be_visible()
+    player = place.get_by_label("clip.mp4 with sound")
+    assert player.evaluate(PLAYABLE_SECONDS) == pytest.approx(8, abs=0.05)
+    sought = "video => new Promise(done => { video.onseeked = () => done(video.currentTime); video.currentTime = 6; })"
+    assert player.evaluate(sought) == pytest.approx(6)
+    made = download(page, place, "MP4", tmp_path)
+    assert packets_of(made.read_bytes()) == packets_of(source.read_bytes())
+    assert len(read_audio(download(page, place, "WAV", tmp_path), 16_000)) == 8 * 16_000
+
+
+def test_a_video_that_cannot_be_used_is_refused_in_a_sentence(visit: Visit, address: str) -> None:
+    place = tab(visit(address), "Video")
+    send(place, {"name": "long.mp4", "mimeType": "video/mp4", "buffer": clip(121, rate=1)})
+    said = "The sound for long.mp4 would be 121.0 s long, more than the 120 s"
+    expect(place.get_by_role("alert").filter(has_text=said)).to_be_visible()
 
 
 Content = Callable[[], bytes]

@@ -98,6 +98,11 @@ def _check_other(words: list[str], place: str) -> None:
     if program == "make":
         targets = {line.split(":")[0] for line in (ROOT / "Makefile").read_text().splitlines() if ":" in line}
         assert set(rest) <= targets, place
+    elif program == "curl":
+        forms = pytest.importorskip("visual_echoes.app.forms", reason="FastAPI is not installed (extra app)").FORMS
+        fields = {rest[number + 1].split("=")[0] for number, word in enumerate(rest) if word == "-F"}
+        task = rest[-1].rsplit("/", 1)[-1]
+        assert not fields or fields <= set(forms[task].model_fields), place
     elif program.startswith("recipes/"):
         assert os.access(ROOT / program, os.X_OK), f"{place}: {program}"
     elif program == "python" and rest and rest[0].endswith(".py"):

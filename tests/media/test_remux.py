@@ -11,7 +11,7 @@ import pytest
 
 from visual_echoes.errors import EchoesError, collected
 from visual_echoes.media import read_audio, read_frames, read_metadata, write_png
-from visual_echoes.media.remux import suffix_of_copy, video_seconds, write_with_sound
+from visual_echoes.media.remux import check_copy, suffix_of_copy, video_seconds, write_with_sound
 
 RATE = 16_000
 Make = Callable[..., Path]
@@ -115,3 +115,14 @@ def test_what_is_no_video_is_named(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_named(make_video: Make, tmp_path: Path) -> None:
     with pytest.raises(EchoesError, match="cannot be written"):
         write_with_sound(tmp_path / "none" / "out.mp4", make_video(), noise(1.0), RATE, {})
+
+
+def test_what_can_be_written_is_known_before(make_video: Make, tmp_path: Path) -> None:
+    mute, with_sound = make_video("mute.mp4"), make_video("sound.mp4", sound="aac")
+    check_copy(mute, own_sound=False)
+    check_copy(with_sound, own_sound=True)
+    with pytest.raises(EchoesError, match=r"mute\.mp4 has no sound to keep beneath"):
+        check_copy(mute, own_sound=True)
+    write_png(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8), {})
+    with pytest.raises(EchoesError, match=r"a\.png is damaged, incomplete or not a video"):
+        check_copy(tmp_path / "a.png", own_sound=False)

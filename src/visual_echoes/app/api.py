@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
 
 API = "/api/v1"
 RETRY_SECONDS = 30  # advised to those who find the queue full
+_BINARY = {"type": "string", "format": "binary"}
 _FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 _METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
-_MEDIA_TYPES = {".png": "image/png", ".wav": "audio/wav", ".mp4": "video/mp4"}
+_MEDIA_TYPES = {".png": "image/png", ".wav": "audio/wav", ".mp4": "video/mp4", ".mkv": "video/matroska"}
+_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")  # one part of a file (RFC 9110, section 14.1.2)
 
 
 class Problem(BaseModel):
@@ -111,8 +114,10 @@ jobs = APIRouter(prefix=f"{API}/jobs", tags=["jobs"], responses=_problems(401, 4
 def create_api(service: Service) -> FastAPI:
     """The routes, with their description at /api/v1/openapi.json; pages about it would fetch scripts from elsewhere."""
     api = FastAPI(
-        title="Visual Echoes", version=__version__, openapi_url=f"{API}/openapi.json", docs_url=None, redoc_url=None
-    )
+        title="Visual Echoes", version=__version__, openapi_url=f"{API}/openapi.json", docs_url=None, redoc_url=None,
+        description=f"A job makes up to {service.longest:g} seconds of sound, all variants together, for a video or "
+        "where a length is asked for.",
+    )  # fmt: skip
     api.state.service = service
     say_problems(api)
     for routes in (server, models, jobs):
@@ -249,7 +254,10 @@ def forget(job: TheJob, service: TheService) -> None:
 
 @jobs.get("/{job}/events", response_class=EventSourceResponse, responses=_problems_as_json(401, 404, 422))
 async def events(job: TheJob) -> AsyncIterator[ServerSentEvent]:
-    """The job's `status` whenever it changes and the token `grids` of each sampling step, until it is over."""
+    """The job's `status` whenever it changes and the token `grids` of each sampling step, until it is over.
+
+    Of a sound that is made window by window the status alone is sent, which counts windows.
+    """
     shown = 0
     async for now in follow(job):
         for frame in job.frames[shown : now.done]:
@@ -263,16 +271,33 @@ async def events(job: TheJob) -> AsyncIterator[ServerSentEvent]:
     "/{job}/files/{name}",
     response_class=Response,
     responses={
-        200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _MEDIA_TYPES.values()}},
+        **{code: {"content": {kind: {"schema": _BINARY} for kind in _MEDIA_TYPES.values()}} for code in (200, 206)},
         **_problems(404),
+        416: {"description": "The part that is asked for begins after the file's end."},
     },
 )
-def file(job: TheJob, name: str) -> Response:
-    """A file that a job has made, by one of the names in its status."""
+def file(job: TheJob, name: str, request: Request) -> Response:
+    """A file that a job has made, by one of the names in its status; of `Range: bytes=FIRST-LAST` that part."""
     if name not in job.files:
         raise HTTPException(404, "The job has no such file, or is not done yet; its status names its files.")
     media_type = _MEDIA_TYPES[PurePosixPath(name).suffix]
-    return Response(job.files[name], media_type=media_type, headers={"cache-control": "private, no-store"})
+    return _part(job.files[name], request.headers.get("range", ""), media_type)
+
+
+def _part(content: bytes, asked: str, media_type: str) -> Response:
+    """The content, or the part of it that is asked for: players seek by that. Starlette serves parts of paths alone."""
+    size, headers = len(content), {"cache-control": "private, no-store", "accept-ranges": "bytes"}
+    edges = _RANGE.fullmatch(asked)
+    if edges is None or not any(edges.groups()) or (all(edges.groups()) and int(edges[1]) > int(edges[2])):
+        return Response(content, media_type=media_type, headers=headers)  # what makes no sense is to be ignored
+    if edges[1]:
+        first, last = int(edges[1]), min(int(edges[2] or size), size - 1)
+    else:
+        first, last = max(0, size - int(edges[2])), size - 1
+    if first > last:
+        return Response(status_code=416, headers={**headers, "content-range": f"bytes */{size}"})
+    headers["content-range"] = f"bytes {first}-{last}/{size}"
+    return Response(content[first : last + 1], 206, headers, media_type)
 
 
 async def _elsewhere(request: Request) -> JSONResponse:

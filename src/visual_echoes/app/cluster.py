@@ -22,6 +22,7 @@ from visual_echoes.app.api import API, only_a_form, say_problems
 from visual_echoes.app.forms import JobForm, PictureForm, SoundForm
 from visual_echoes.app.gate import LOOPBACK_NAMES, Gate
 from visual_echoes.app.limits import BATCH_DELAY, BATCH_ITEMS, MAX_VARIANTS, MAX_WAITING, MIN_TOKEN
+from visual_echoes.app.long import LongSound
 from visual_echoes.app.tasks import Items, Task, along, cut, item_files, join
 from visual_echoes.errors import EchoesError
 from visual_echoes.paths import shown
@@ -118,6 +119,12 @@ class Replica:
             raise EchoesError(f"There is no model '{shown(form.model or '')}' here; choose {self._name}.")
         async with self._reading:
             task = await asyncio.to_thread(form.task, self._echoes.layout)
+        if isinstance(task.make, LongSound):
+            task.held.close()
+            raise EchoesError(
+                f"The sound for {task.make.name} would be made window by window, which this deployment does not do; "
+                "ask the HTTP API of `echoes app`."
+            )
         made = await self._make(task)
         headers = {BATCH_HEADER: str(made.batch), "cache-control": "private, no-store"}
         return Response(_zipped(made.files), media_type="application/zip", headers=headers)
@@ -133,7 +140,7 @@ class Replica:
         while left:
             together = along([tasks[number].make for number in left], self._echoes.defaults, self._settings.batch_items)
             chosen = [left[index] for index in together]
-            make, rows = join([tasks[number].make for number in chosen])
+            make, rows = join([make for number in chosen if not isinstance(make := tasks[number].make, LongSound)])
             result = make(self._echoes, lambda *_: None)
             for number, own in zip(chosen, rows, strict=True):
                 files = item_files(self._echoes, tasks[number], cut(result, own))

@@ -5,29 +5,32 @@ Shapes: H rows, W columns, h x w token grid.
 
 from __future__ import annotations
 
-import io
 import math
-import shutil
-import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 import numpy as np
 from fastapi import UploadFile
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from visual_echoes.app.jobs import Job
-from visual_echoes.app.limits import MAX_NAME, MAX_STEPS, MAX_VARIANTS
+from visual_echoes.app.limits import MAX_STEPS, MAX_UPLOAD_BYTES, MAX_VARIANTS, MIN_SECONDS, MIX_DB
+from visual_echoes.app.long import LongSound
 from visual_echoes.app.service import Service
 from visual_echoes.app.tasks import Items, Kind, Method, Task
-from visual_echoes.errors import EchoesError, collected, note
-from visual_echoes.inputs import fitted_image, read_heard
+from visual_echoes.app.timeline import small_frames
+from visual_echoes.app.uploads import kept, read_file, shown_name
+from visual_echoes.errors import EchoesError
+from visual_echoes.inputs import FittedImage, fitted_image, read_heard
 from visual_echoes.layout import Layout
-from visual_echoes.media import fit_audio, read_image
+from visual_echoes.media import fit_audio, media_kind, read_image
+from visual_echoes.media.remux import check_copy, video_seconds
 from visual_echoes.model.settings import optional_fields
 from visual_echoes.paths import shown
 from visual_echoes.pipeline import MAX_SEED, PairOrder
@@ -38,54 +41,6 @@ _FORMER = {"picture": "image"}  # fields, and values of `side`, by the name they
 _SAMPLING: type[BaseModel] = create_model("Sampling", **optional_fields(**STEP_LIMITS))
 
 Side = Literal["image", "sound", "both"]
-T = TypeVar("T")
-
-
-# Files
-
-
-class PageFile(UploadFile):
-    """A file that lies on this machine already, as those that are sent to the page do."""
-
-    def __init__(self, path: Path, name: str | None) -> None:
-        super().__init__(io.BytesIO(), filename=name)
-        self.path = path
-
-
-def shown_name(name: str | None) -> str:
-    """What its sender calls a file, as it may be shown: the last part of a path, in one line, not too long.
-
-    It never becomes a path that is opened, and says nothing of what is inside: browsers call what they record `blob`.
-    """
-    last = (name or "").replace("\\", "/").rsplit("/", 1)[-1].strip()
-    return shown(last[-MAX_NAME:]) or "The file"
-
-
-def read_file(sent: UploadFile, read: Callable[[Path], T]) -> T:
-    """What `read` makes of a file that was sent; errors and notes speak of the sender's name instead of a path."""
-    name = shown_name(sent.filename)
-    with _path_of(sent) as path:
-        try:
-            with collected() as notes:
-                content = read(path)
-        except EchoesError as error:
-            raise EchoesError(str(error).replace(str(path), name)) from error
-    for sentence in notes:
-        note(sentence.replace(str(path), name))
-    return content
-
-
-@contextmanager
-def _path_of(sent: UploadFile) -> Iterator[Path]:
-    """Where the file lies; what the API got is there until the block ends."""
-    if isinstance(sent, PageFile):
-        yield sent.path
-        return
-    with tempfile.NamedTemporaryFile(prefix="echoes-upload-") as file:
-        sent.file.seek(0)
-        shutil.copyfileobj(sent.file, file)
-        file.flush()
-        yield Path(file.name)
 
 
 # Forms
@@ -139,15 +94,68 @@ class JobForm(_SAMPLING, ABC):  # type: ignore[misc, valid-type]
 
 
 class SoundForm(JobForm):
-    """A sound for an image."""
+    """A sound for an image, or one as long as a video, which comes back with it."""
 
-    image: UploadFile
+    image: UploadFile = Field(description="an image, or a video; how long one may be is said at the top")
     label: str | None = _LABEL
+    seconds: float | None = Field(
+        default=None, ge=MIN_SECONDS, allow_inf_nan=False,
+        description="length of an image's sound; the model's own if left out",
+    )  # fmt: skip
+    mix_db: float | None = Field(
+        default=None, ge=MIX_DB[0], le=MIX_DB[1],
+        description="level at which a video's own sound stays beneath, in dB; not at all if left out",
+    )  # fmt: skip
 
     def task(self, layout: Layout) -> Task:
-        images = [read_file(self.image, partial(fitted_image, layout=layout))] * self.count
-        made = self._items("image_to_audio", images, label=self.label, confidence=True)
+        image = read_file(self.image, partial(_image_of, layout=layout))
+        if image is None:
+            return self._for_video()
+        if self.mix_db is not None:
+            raise EchoesError(f"{shown_name(self.image.filename)} is an image, without a sound; leave out mix_db.")
+        if self.seconds is not None:
+            return self._long(image, self.seconds)
+        made = self._items("image_to_audio", [image] * self.count, label=self.label, confidence=True)
         return Task("sound", made, frozenset({"image"}), {"source": shown_name(self.image.filename)})
+
+    def _for_video(self) -> Task:
+        """A task that holds the video until it is over."""
+        name = shown_name(self.image.filename)
+        if self.seconds is not None:
+            raise EchoesError(f"{name} is a video, whose sound is as long as it is; leave out seconds.")
+        with ExitStack() as stack:
+            video = stack.enter_context(kept(self.image))
+            size = video.path.stat().st_size * self.count
+            if size > MAX_UPLOAD_BYTES:
+                raise EchoesError(
+                    f"{self.count} variants of {name} have {size / 1024**2:.0f} MB, more than the "
+                    f"{MAX_UPLOAD_BYTES / 1024**2:g} MB of a job; ask for fewer."
+                )
+            seconds = read_file(video, partial(_video_length, own_sound=self.mix_db is not None))
+            task = self._long(video.path, seconds, self.mix_db, read_file(video, self._frames))
+            return replace(task, held=stack.pop_all())
+
+    def _long(
+        self,
+        source: Path | FittedImage,
+        seconds: float,
+        mix_db: float | None = None,
+        frames: Sequence[Image.Image] = (),
+    ) -> Task:
+        seeds, settings = range(self.seed, self.seed + self.count), {"label": self.label, **self.sampling}
+        name = shown_name(self.image.filename)
+        return Task("sound", LongSound(source, name, seconds, seeds, settings, mix_db, frames))
+
+    def _frames(self, video: Path) -> Sequence[Image.Image]:
+        """What is to be seen of a video while its sound is made."""
+        return ()
+
+
+class WatchedForm(SoundForm):
+    """As the page makes the sound of a video: with frames to look at."""
+
+    def _frames(self, video: Path) -> Sequence[Image.Image]:
+        return small_frames(video)
 
 
 class PictureForm(JobForm):
@@ -297,6 +305,17 @@ def in_a_sentence(problem: Any) -> str:
 
 def _heard(sound: UploadFile, layout: Layout) -> np.ndarray:
     return read_file(sound, partial(read_heard, layout=layout))
+
+
+def _image_of(path: Path, layout: Layout) -> FittedImage | None:
+    """An image as the model takes it; None for a video."""
+    return None if media_kind(path) == "video" else fitted_image(path, layout)
+
+
+def _video_length(path: Path, own_sound: bool) -> float:
+    """Seconds of a video that can come back with a sound; `EchoesError` for others."""
+    check_copy(path, own_sound)
+    return video_seconds(path)[1]
 
 
 def _not_black(path: Path) -> np.ndarray:

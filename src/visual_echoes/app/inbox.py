@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from visual_echoes.app.forms import PageFile, read_file
+from visual_echoes.app.long import check_length
+from visual_echoes.app.long_views import timeline
 from visual_echoes.app.service import Service
+from visual_echoes.app.timeline import small_frames
+from visual_echoes.app.uploads import PageFile, read_file, shown_name
 from visual_echoes.app.views import coloured_png, problem
 from visual_echoes.demo.page import View, image_tag
 from visual_echoes.errors import EchoesError, collected
 from visual_echoes.inputs import heard_array, image_array
+from visual_echoes.media.remux import video_seconds
 from visual_echoes.pipeline import VisualEchoes
 
 
@@ -72,6 +77,22 @@ class Inbox:
         mark = f'<div class="mark" style="left:{left:.1f}%;width:{right - left:.1f}%"></div>' if left < right else ""
         view = f'<div class="stretch">{image_tag(View("what the model hears", True, b"", mel_MT))}{mark}</div>'
         return "".join(map(problem, notes)) + _seen(view, f"the {seconds:g} seconds that the model hears")
+
+    def see_video(self, model: str, sent: Any) -> str:
+        """Frames of a video on the timeline of its sound to be, or what is wrong with it, as HTML."""
+
+        def read(path: Path) -> tuple[list[Image.Image], float]:
+            return small_frames(path), video_seconds(path)[1]
+
+        try:
+            file = self.file(sent)
+            if file is None:
+                return ""
+            frames, seconds = self._service.read(model, lambda _: read_file(file, read))
+            check_length(shown_name(file.filename), seconds, 1, self._service.longest)
+        except EchoesError as error:
+            return problem(str(error))
+        return timeline(frames, seconds, np.zeros(0, np.float32), self._service.model(model).layout)
 
     def _read(
         self, model: str, sent: Any, reader: Callable[[VisualEchoes], Callable[[Path], np.ndarray]]

@@ -18,9 +18,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from visual_echoes.app.long import LongSound
 from visual_echoes.app.tasks import Task
 from visual_echoes.pipeline import Result
 from visual_echoes.streams import Tokens
+from visual_echoes.windows import Window
 
 MASKED = -1  # stands for a masked token
 
@@ -28,7 +30,7 @@ JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
 class Cancelled(Exception):
-    """Raised between two sampling steps of a job that is no longer wanted."""
+    """Raised between two sampling steps, or windows, of a job that is no longer wanted."""
 
 
 # Tokens after a sampling step, by stream: the first code of each position, int16 (B, P), or `MASKED`.
@@ -40,8 +42,9 @@ class JobStatus(BaseModel):
 
     Attributes:
         ahead: jobs that come before it; 0 unless it waits.
-        done: sampling steps done.
-        total: sampling steps in all; 0 before the first is done.
+        unit: what is counted: sampling steps, or the windows of long sounds.
+        done: steps or windows done.
+        total: steps or windows in all; 0 before the first begins or is done.
         seeds: of each item; with its seed an item can be made again.
         confidence: of each item, the probability that it is what was asked for; null where the model cannot tell.
         files: names of the files that can be fetched.
@@ -56,6 +59,7 @@ class JobStatus(BaseModel):
     model: str
     state: JobState = "waiting"
     ahead: int = 0
+    unit: Literal["step", "window"] = "step"
     done: int = 0
     total: int = 0
     seeds: tuple[int, ...] = ()
@@ -78,7 +82,8 @@ class Job:
     Attributes:
         model: its name in the service.
         frames: one for each sampling step done.
-        result: what was made; None unless it is done.
+        heard: of a long sound that is being made: a variant's row, a window of it and the window's sound.
+        result: what was made; None unless it is done, and for long sounds, which are files alone.
         files: content by name, such as "1.wav" for the first item's sound.
         ended: when it ended, in seconds of the monotonic clock; None before.
     """
@@ -86,11 +91,13 @@ class Job:
     def __init__(self, task: Task, model: str, notes: Sequence[str] = ()) -> None:
         self.id, self.task, self.model = secrets.token_urlsafe(24), task, model
         self.frames: list[Frame] = []
+        self.heard: list[tuple[int, Window, np.ndarray]] = []
         self.result: Result | None = None
         self.files: Mapping[str, bytes] = {}
         self.ended: float | None = None
         self._cancelled = threading.Event()
-        self._status = JobStatus(id=self.id, task=task.name, model=model, notes=tuple(notes))
+        unit: Literal["step", "window"] = "window" if isinstance(task.make, LongSound) else "step"
+        self._status = JobStatus(id=self.id, task=task.name, model=model, unit=unit, notes=tuple(notes))
 
     def status(self) -> JobStatus:
         """The job as it is now."""
@@ -106,10 +113,11 @@ class Job:
         """Bytes of what it made."""
         arrays = () if self.result is None else (self.result.images, self.result.audio, self.result.mels)
         grids = sum(tokens_BP.nbytes for frame in self.frames for tokens_BP in frame.values())
+        grids += sum(wave_N.nbytes for _, _, wave_N in self.heard)
         return grids + sum(map(len, self.files.values())) + sum(a.nbytes for a in arrays if a is not None)
 
     def cancel(self) -> None:
-        """Ask the job to end; one that runs does so after its sampling step."""
+        """Ask the job to end; one that runs does so after its sampling step or window."""
         self._cancelled.set()
 
     def line_up(self, ahead: int) -> None:
@@ -124,19 +132,40 @@ class Job:
     def advance(self, done: int, total: int, tokens: Tokens, masked: Tokens) -> None:
         """Note a sampling step; raises `Cancelled` if the job is no longer wanted."""
         self.frames.append({name: _first_codes(tokens[name], masked[name]) for name in tokens})
+        self._count(done, total)
+
+    def hear(self, row: int, window: Window, wave_N: np.ndarray) -> None:
+        """Note the sound of a variant's window."""
+        self.heard.append((row, window, wave_N))
+
+    def pass_window(self, row: int, done: int, windows: int) -> None:
+        """Note that so many windows of a variant are done; raises `Cancelled` if the job is no longer wanted."""
+        assert isinstance(self.task.make, LongSound)
+        self._count(row * windows + done, len(self.task.make.seeds) * windows)
+
+    def finish(self, result: Result, files: Mapping[str, bytes]) -> None:
+        """End it well."""
+        self.result = result
+        self._end(state="done", seeds=result.seeds, confidence=_chances(result), files=files)
+
+    def finish_long(self, made: LongSound, files: Mapping[str, bytes]) -> None:
+        """End a long sound well."""
+        self._end(state="done", seeds=tuple(made.seeds), confidence=(None,) * len(made.seeds), files=files)
+
+    def give_up(self, state: Literal["failed", "cancelled"], error: str | None = None) -> None:
+        """End it without a result."""
+        self._end(state=state, ahead=0, error=error)
+
+    def _count(self, done: int, total: int) -> None:
         self._become(done=done, total=total)
         if self._cancelled.is_set():
             raise Cancelled
 
-    def finish(self, result: Result, files: Mapping[str, bytes]) -> None:
-        """End it well."""
-        self.result, self.files, self.ended = result, files, time.monotonic()
-        self._become(state="done", seeds=result.seeds, confidence=_chances(result), files=tuple(files))
-
-    def give_up(self, state: Literal["failed", "cancelled"], error: str | None = None) -> None:
-        """End it without a result."""
-        self.ended = time.monotonic()
-        self._become(state=state, ahead=0, error=error)
+    def _end(self, files: Mapping[str, bytes] | None = None, **changes: Any) -> None:
+        self.task.held.close()
+        self.heard.clear()
+        self.files, self.ended = files or {}, time.monotonic()
+        self._become(files=tuple(self.files), **changes)
 
     def _become(self, **changes: Any) -> None:
         self._status = self._status.model_copy(update=changes)

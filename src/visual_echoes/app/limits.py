@@ -12,7 +12,10 @@ MAX_UPLOAD_AGE = 3600  # seconds until such an upload is removed
 MAX_NAME = 100  # characters kept of an upload's name
 
 MAX_VARIANTS = 8  # made by one job
-MAX_STEPS = 100  # sampling steps of one job
+MAX_STEPS = 100  # sampling steps of one job, or of each window of a long sound
+LONGEST_SOUND = 120.0  # seconds that one job makes for videos, all variants together, unless the server is told other
+MIN_SECONDS = 0.1  # of a sound whose length is asked for
+MIX_DB = -60.0, 12.0  # levels at which a video's own sound may stay beneath
 MAX_WAITING = 16  # jobs in the queue; the next one is refused
 BATCH_ITEMS = 16  # variants made at once of jobs that wait for the same
 BATCH_DELAY = 0.02  # seconds that jobs which had to wait anyway wait for more of the kind

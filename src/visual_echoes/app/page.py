@@ -1,7 +1,8 @@
-"""The page: settings, four tabs, and nothing that is fetched from another server."""
+"""The page: settings, five tabs, and nothing that is fetched from another server."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from fastapi import FastAPI
 from gradio import processing_utils
 
 from visual_echoes.app.edit_tab import edit_tab
-from visual_echoes.app.forms import PairForm, PictureForm, SoundForm
+from visual_echoes.app.forms import PairForm, PictureForm, SoundForm, WatchedForm
 from visual_echoes.app.inbox import Inbox
-from visual_echoes.app.limits import MAX_UPLOAD_AGE, MAX_UPLOAD_BYTES
+from visual_echoes.app.limits import MAX_UPLOAD_AGE, MAX_UPLOAD_BYTES, MIX_DB
 from visual_echoes.app.service import Service
 from visual_echoes.app.views import TokenGrids
 from visual_echoes.app.widgets import QUIET, Panel, Settings
@@ -30,6 +31,7 @@ _ORDERS: list[tuple[str, PairOrder]] = [
     ("Image first", "image_first"),
     ("Sound first", "audio_first"),
 ]
+_BENEATH = -12.0  # dB at which a video's own sound is kept at first
 _CLEANING = 60  # seconds between two looks for uploads that are too old
 
 
@@ -65,6 +67,8 @@ def create_page(service: Service, uploads: Path) -> gr.Blocks:
                 panels = [_sound_tab(service, inbox, grids, chosen)]
             with gr.Tab("To image", id="picture"):
                 panels.append(_picture_tab(service, inbox, grids, chosen))
+            with gr.Tab("Video", id="video"):
+                panels.append(_video_tab(service, inbox, grids, chosen))
             with gr.Tab("Pairs", id="pair"):
                 panels.append(_pair_tab(service, grids, chosen))
             with gr.Tab("Edit", id="edit"):
@@ -95,6 +99,27 @@ def _picture_tab(service: Service, inbox: Inbox, grids: TokenGrids, chosen: Sett
     panel = Panel(service, grids, "Make images")
     gr.on([sound.change, chosen.model.change], inbox.see_sound, [chosen.model, sound], seen, **QUIET)
     panel.connect(chosen, [sound], lambda asked, given: PictureForm.of(**asked, sound=inbox.need(given[0], "a sound")))
+    return panel
+
+
+def _video_tab(service: Service, inbox: Inbox, grids: TokenGrids, chosen: Settings) -> Panel:
+    """A sound for the whole of a video."""
+    longest = f"Up to {service.longest:g} seconds."
+    with gr.Row():
+        video = gr.Video(label="Video", sources=["upload"], height=260, buttons=[])
+        with gr.Column():
+            gr.Markdown(f"The sound will be as long as the video, which comes back with it. {longest}")
+            keep = gr.Checkbox(label="Keep the video's own sound beneath")
+            level = gr.Slider(*MIX_DB, _BENEATH, step=1, label="Level of its own sound in dB", visible=False)
+    panel = Panel(service, grids, "Make the sound")
+    keep.change(lambda kept: gr.Slider(visible=kept), keep, level, **QUIET)
+    gr.on([video.change, chosen.model.change], inbox.see_video, [chosen.model, video], panel.drawn, **QUIET)
+
+    def build(asked: dict[str, Any], given: Sequence[Any]) -> WatchedForm:
+        sent, kept, level = given
+        return WatchedForm.of(**asked, image=inbox.need(sent, "a video"), mix_db=level if kept else None)
+
+    panel.connect(chosen, [video, keep, level], build)
     return panel
 
 

@@ -1,4 +1,7 @@
-"""The work behind page and API: models that are loaded once, and one bounded queue for one worker.
+"""The work behind page and API: models that are loaded once, and one bounded queue for two workers.
+
+One worker makes long sounds, the other everything else. They take turns with the models, window by window and batch by
+batch, so that nobody waits for the whole of a video; what a video needs besides, such as decoding, is done between.
 
 Jobs that wait for the same are made in one batch. No library for dynamic batching does it, as a batch is of one kind
 and settings, jobs can leave it, each is told of every step, and all know their place in the queue.
@@ -19,12 +22,15 @@ from visual_echoes.app.jobs import Cancelled, Job, JobStatus
 from visual_echoes.app.limits import (
     BATCH_DELAY,
     BATCH_ITEMS,
+    LONGEST_SOUND,
     MAX_KEPT_BYTES,
     MAX_KEPT_SECONDS,
     MAX_WAITING,
     POLL_SECONDS,
 )
+from visual_echoes.app.long import LongSound, check_length
 from visual_echoes.app.tasks import Items, Task, along, cut, item_files, join
+from visual_echoes.app.turns import Line, Turn
 from visual_echoes.errors import EchoesError, collected
 from visual_echoes.paths import shown
 from visual_echoes.pipeline import Result, VisualEchoes
@@ -52,6 +58,7 @@ class Service:
         batch_items: variants made at once, of jobs that wait for the same; 1 makes every job alone.
         batch_delay: seconds that jobs which had to wait wait for more to join them; one that finds nothing to wait for
             starts at once.
+        longest: seconds of sound that one job may make window by window.
 
     Attributes:
         ended: how many jobs ended in which state.
@@ -67,9 +74,10 @@ class Service:
         models: Mapping[str, Callable[[], VisualEchoes]],
         batch_items: int = BATCH_ITEMS,
         batch_delay: float = BATCH_DELAY,
+        longest: float = LONGEST_SOUND,
     ) -> None:
         self.names = tuple(models)
-        self.batch_items, self.batch_delay = batch_items, batch_delay
+        self.batch_items, self.batch_delay, self.longest = batch_items, batch_delay, longest
         self.ended: Counter[str] = Counter()
         self.batches = 0
         self.seconds = 0.0
@@ -78,13 +86,18 @@ class Service:
         self._loading = threading.Lock()
         self._reading = threading.Lock()  # files are decoded one at a time, which bounds the memory it takes
         self._change = threading.Condition()
+        self._line = Line()
         self._waiting: deque[Job] = deque()
-        self._running: list[Job] = []
+        self._running: dict[bool, Sequence[Job]] = {False: (), True: ()}  # by whether they make long sounds
         self._jobs: dict[str, Job] = {}  # oldest first
         self._closed = False
         self.model()
-        self._worker = threading.Thread(target=self._work, name="echoes-worker", daemon=True)
-        self._worker.start()
+        self._workers = [
+            threading.Thread(target=self._work, args=(long,), name=f"echoes-worker-{long}", daemon=True)
+            for long in self._running
+        ]
+        for worker in self._workers:
+            worker.start()
 
     # Models
 
@@ -109,13 +122,15 @@ class Service:
 
         Raises:
             Busy: the queue is full.
-            EchoesError: no such model, or `build` cannot use what it was given.
+            EchoesError: no such model, `build` cannot use what it was given, or too long a sound is asked for.
         """
         with self._change:
             self._check_room()
         echoes = self.model(model)
         with self._reading, collected() as notes:
             job = Job(build(echoes), model or self.names[0], notes)
+        if isinstance(made := job.task.make, LongSound):
+            check_length(made.name, made.seconds, len(made.seeds), self.longest)
         with self._change:
             self._check_room()
             self._forget_old()
@@ -144,7 +159,7 @@ class Service:
             return self._jobs[name]
 
     def cancel(self, job: Job) -> None:
-        """End a job at once if it waits, after its sampling step if it runs."""
+        """End a job at once if it waits, after its sampling step or window if it runs."""
         job.cancel()
         with self._change:
             if job in self._waiting:
@@ -167,8 +182,8 @@ class Service:
 
     @property
     def running(self) -> int:
-        """Jobs being worked on, which make up one batch."""
-        return len(self._running)
+        """Jobs being worked on: a batch, and one that makes a long sound."""
+        return sum(map(len, self._running.values()))
 
     @property
     def kept_bytes(self) -> int:
@@ -179,59 +194,94 @@ class Service:
     @property
     def alive(self) -> bool:
         """Whether jobs are being worked on at all."""
-        return self._worker.is_alive() and not self._closed
+        return all(worker.is_alive() for worker in self._workers) and not self._closed
 
     def close(self) -> None:
-        """Cancel every job and end the worker."""
+        """Cancel every job and end the workers."""
         with self._change:
             self._closed = True
-            running, waiting = self._running, list(self._waiting)
+            jobs = [*self._waiting, *self._running[False], *self._running[True]]
             self._change.notify_all()
-        for job in [*waiting, *running]:
+        for job in jobs:
             self.cancel(job)
-        self._worker.join()
+        for worker in self._workers:
+            worker.join()
 
-    # The worker
+    # The workers; one of them makes long sounds
 
-    def _work(self) -> None:
-        while jobs := self._next():
+    def _work(self, long: bool) -> None:
+        while jobs := self._next(long):
             begin = time.monotonic()
-            self._run(jobs)
+            with Turn(self._line) as turn:
+                if long:
+                    self._run_long(jobs[0], turn)
+                else:
+                    turn.begin()
+                    self._run(jobs)
             with self._change:
-                self._running = []
+                self._running[long] = ()
                 self.seconds += time.monotonic() - begin
                 self._line_up()
 
-    def _next(self) -> list[Job]:
-        """The next batch, once there is one; nothing when the service is closed."""
+    def _next(self, long: bool) -> Sequence[Job]:
+        """A worker's next batch, once there is one; nothing when the service is closed."""
         with self._change:
-            if self._waiting:  # what comes to an idle worker is not held up
-                self._change.wait_for(lambda: self._closed or self._full(), self.batch_delay)
-            self._change.wait_for(lambda: self._waiting or self._closed)
+            if self._queue(long):  # what comes to an idle worker is not held up
+                self._change.wait_for(lambda: self._closed or self._full(long), self.batch_delay)
+            self._change.wait_for(lambda: self._queue(long) or self._closed)
             if self._closed:
                 return []
-            self._running = self._alike()
-            self._waiting = deque(job for job in self._waiting if job not in self._running)
+            self._running[long] = jobs = self._alike(long)
+            self._waiting = deque(job for job in self._waiting if job not in jobs)
             self.batches += 1
             self._line_up()
-            return self._running
+            return jobs
 
-    def _alike(self) -> list[Job]:
-        """The first waiting job and those that can be made along with it."""
-        jobs = [job for job in self._waiting if job.model == self._waiting[0].model]
+    def _queue(self, long: bool) -> list[Job]:
+        """The jobs that wait for a worker."""
+        return [job for job in self._waiting if _is_long(job) is long]
+
+    def _alike(self, long: bool) -> list[Job]:
+        """The first job that waits for a worker, and those that can be made along with it."""
+        queue = self._queue(long)
+        if long:
+            return queue[:1]
+        jobs = [job for job in queue if job.model == queue[0].model]
         defaults = self._loaded[jobs[0].model].defaults
         return [jobs[index] for index in along([job.task.make for job in jobs], defaults, self.batch_items)]
 
-    def _full(self) -> bool:
-        """Whether nothing can join the first waiting job."""
-        calls = [job.task.make for job in self._alike()] if self._waiting else []
+    def _full(self, long: bool) -> bool:
+        """Whether nothing can join the first job that waits for a worker."""
+        calls = [job.task.make for job in self._alike(long)] if self._queue(long) else []
         counts = [len(call.seeds) if isinstance(call, Items) else self.batch_items for call in calls]
         return sum(counts) >= self.batch_items
+
+    def _run_long(self, job: Job, turn: Turn) -> None:
+        """Make a long sound, with a turn for each window alone."""
+        made = job.task.make
+        assert isinstance(made, LongSound)
+        job.start()
+
+        def watch(row: int, done: int, windows: int) -> None:
+            turn.end()
+            job.pass_window(row, done, windows)
+            if done < windows:
+                turn.begin()
+
+        try:
+            files = made.make(self.model(job.model), watch, job.hear)
+        except Cancelled:
+            self._end(job, "cancelled")
+        except Exception as error:
+            self._fail(job, error)
+        else:
+            job.finish_long(made, files)
+            self.ended["done"] += 1
 
     def _run(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             job.start()
-        make, rows = join([job.task.make for job in jobs])
+        make, rows = join([make for job in jobs if not isinstance(make := job.task.make, LongSound)])
         try:
             echoes = self.model(jobs[0].model)
             result = make(echoes, partial(self._advance, jobs, rows))
@@ -294,8 +344,9 @@ class Service:
             raise Busy(f"{len(self._waiting)} jobs are waiting already, as many as fit; try again in a minute.")
 
     def _line_up(self) -> None:
-        for index, job in enumerate(self._waiting):
-            job.line_up(index + self.running)
+        for long, running in self._running.items():
+            for index, job in enumerate(self._queue(long)):
+                job.line_up(index + len(running))
 
     def _forget_old(self) -> None:
         """Let go of what ended long ago, and of the oldest results while all of them take too much memory."""
@@ -307,6 +358,10 @@ class Service:
                 return
             kept -= job.size
             del self._jobs[job.id]
+
+
+def _is_long(job: Job) -> bool:
+    return isinstance(job.task.make, LongSound)
 
 
 async def follow(job: Job) -> AsyncIterator[JobStatus]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate, chain
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from visual_echoes.app.long import LongSound
 from visual_echoes.model.interface import Progress
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.outputs import export_item
@@ -30,15 +32,18 @@ class Task:
 
     Attributes:
         name: as in the files' metadata.
-        make: makes it; what the callback raises ends it. `Items` can be made along with those of other tasks.
+        make: makes it; what the callback raises ends it. `Items` can be made along with those of other tasks, a
+            `LongSound` is made in turns with them.
         given: what comes back as it was, so that no file is made of it alone.
         details: what else the files' metadata say.
+        held: lets go of files that it starts from; closed when its job is over.
     """
 
     name: str
-    make: Make
+    make: Make | LongSound
     given: frozenset[Kind] = frozenset()
     details: Mapping[str, object] = field(default_factory=dict)
+    held: ExitStack = field(default_factory=ExitStack)
 
     @property
     def suffixes(self) -> list[str]:
@@ -76,7 +81,7 @@ class Items:
         return self.method == other.method and {**own, **self.settings} == {**own, **other.settings}
 
 
-def along(calls: Sequence[Make], defaults: SamplingSettings, most: int) -> list[int]:
+def along(calls: Sequence[Make | LongSound], defaults: SamplingSettings, most: int) -> list[int]:
     """What can be made along with the first of some calls: indices in the list, the first one's included.
 
     Args:

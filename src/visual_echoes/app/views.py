@@ -35,7 +35,7 @@ def words(status: JobStatus) -> str:
     if status.state == "waiting":
         return note(f"Waiting; {status.ahead} before it." if status.ahead else "Next in line.")
     if status.state == "running":
-        return note(f"Step {status.done} of {status.total}." if status.total else "Starting.")
+        return note(f"{status.unit.capitalize()} {status.done} of {status.total}." if status.total else "Starting.")
     return note("Done." if status.state == "done" else "Cancelled; nothing was kept.")
 
 
@@ -76,16 +76,24 @@ def _card(job: Job, status: JobStatus, row: int) -> str:
         wave = job.files.get(f"{number}.wav", b"")
         views.append(View(f"sound of variant {number}", "sound" in given, wave, result.mels[row]))
     sure = "" if result.confidence is None else f"; the model is {in_words(float(result.confidence[row]))}"
-    links = "".join(_link(status, name) for name in status.files if name.startswith(f"{number}."))
-    return card(
-        Card(f"Variant {number}", views, f"Seed {status.seeds[row]}{sure}."), f'<p class="downloads">{links}</p>'
-    )
+    return card(Card(f"Variant {number}", views, f"Seed {status.seeds[row]}{sure}."), links(status, number))
+
+
+def links(status: JobStatus, number: int) -> str:
+    """Links that save the files of a variant, as HTML."""
+    names = [name for name in status.files if name.startswith(f"{number}.")]
+    return f'<p class="downloads">{"".join(_link(status, name) for name in names)}</p>'
+
+
+def address(status: JobStatus, name: str) -> str:
+    """Where a file of a job is, as an attribute takes it."""
+    return f"{API}/jobs/{escape(status.id)}/files/{escape(name)}"
 
 
 def _link(status: JobStatus, name: str) -> str:
     number, kind = name.split(".")
     saved = f"{status.task}-seed{status.seeds[int(number) - 1]}.{kind}"
-    return f'<a href="{API}/jobs/{escape(status.id)}/files/{escape(name)}" download="{saved}">{kind.upper()}</a>'
+    return f'<a href="{address(status, name)}" download="{saved}">{kind.upper()}</a>'
 
 
 # Its grids

@@ -11,6 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from visual_echoes.app.forms import STEP_LIMITS, JobForm
 from visual_echoes.app.jobs import Job
 from visual_echoes.app.limits import MAX_VARIANTS
+from visual_echoes.app.long import LongSound
+from visual_echoes.app.long_views import growing, long_cards
 from visual_echoes.app.service import Service, follow
 from visual_echoes.app.views import TokenGrids, cards, note, problem, words
 from visual_echoes.errors import EchoesError
@@ -79,6 +81,7 @@ class Panel:
 
     Attributes:
         job: a state with the id of the last job.
+        drawn: its grids or its timeline; before it runs there is room for what is given.
         variant: which item is meant where one is taken further.
         take: a button that takes it further.
     """
@@ -90,7 +93,7 @@ class Panel:
             self._run = gr.Button(label, variant="primary")
             self._cancel = gr.Button("Cancel")
         self._status = gr.HTML(elem_classes="status-line")
-        self._drawn = gr.HTML()
+        self.drawn = gr.HTML()
         self._replay = gr.Slider(1, 2, 1, step=1, label="Replay: tokens after step", visible=False)
         self._cards = gr.HTML()
         with gr.Row(visible=False) as self._further:
@@ -106,7 +109,7 @@ class Panel:
 
         async def run(*values: Any) -> AsyncIterator[dict[Any, Any]]:
             yield {
-                self._status: note("Reading what is given."), self._drawn: "", self._cards: "",
+                self._status: note("Reading what is given."), self.drawn: "", self._cards: "",
                 self._replay: gr.Slider(visible=False), self._further: gr.Row(visible=False), self.job: None,
             }  # fmt: skip
             try:
@@ -120,16 +123,22 @@ class Panel:
             finally:  # also when the visitor has closed the page
                 self._service.cancel(job)
 
-        outputs = [self._status, self._drawn, self._cards, self._replay, self._further, self.variant, self.job]
+        outputs = [self._status, self.drawn, self._cards, self._replay, self._further, self.variant, self.job]
         self._run.click(run, [*chosen.widgets, *inputs], outputs, **QUIET)
         self._cancel.click(self._end, self.job, None, **QUIET)
-        self._replay.input(self._step, [self.job, self._replay], self._drawn, trigger_mode="always_last", **QUIET)
+        self._replay.input(self._step, [self.job, self._replay], self.drawn, trigger_mode="always_last", **QUIET)
 
     async def _updates(self, job: Job) -> AsyncIterator[dict[Any, Any]]:
         echoes = self._service.model(job.model)
+        made = job.task.make
         async for status in follow(job):
-            drawn = self._grids.show(echoes, job, status.done)
-            yield {self.job: job.id, self._status: words(status), self._drawn: drawn}
+            if isinstance(made, LongSound):
+                drawn = await run_in_threadpool(growing, job, made, echoes.layout)
+            else:
+                drawn = self._grids.show(echoes, job, status.done)
+            yield {self.job: job.id, self._status: words(status), self.drawn: drawn}
+        if isinstance(made, LongSound) and job.files:
+            yield {self._cards: await run_in_threadpool(long_cards, job, made, echoes.layout)}
         if job.result is None:
             return
         numbers = list(range(1, len(job.result.seeds) + 1))

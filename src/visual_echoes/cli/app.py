@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from visual_echoes.app.limits import BATCH_DELAY, BATCH_ITEMS
+from visual_echoes.app.limits import BATCH_DELAY, BATCH_ITEMS, LONGEST_SOUND
 from visual_echoes.cli.console import needs_extra, say, working
 from visual_echoes.cli.options import DeviceOption, ModelOption
 
@@ -37,6 +37,9 @@ def serve(
         float,
         typer.Option("--batch-delay", min=0, max=10, help="Seconds that requests which had to wait wait for more."),
     ] = BATCH_DELAY,
+    longest: Annotated[
+        float, typer.Option("--longest", min=1, help="Seconds of sound that one request may ask for, as for a video.")
+    ] = LONGEST_SOUND,
 ) -> None:
     """Open the page and the HTTP API; prints the address and serves until Ctrl-C."""
     with needs_extra("app"):
@@ -50,7 +53,7 @@ def serve(
         name = Path(source).resolve().name  # where a folder lies is none of the visitors' business
         models.setdefault(name, partial(VisualEchoes.from_pretrained, source, device=device))
     with working("Loading the model"):
-        service = Service(models, batch_items, batch_delay)
+        service = Service(models, batch_items, batch_delay, longest)
     try:
         server.serve(service, host, port, token, say)
     finally:

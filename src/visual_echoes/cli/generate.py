@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from visual_echoes.app.limits import MIN_SECONDS, MIX_DB
 from visual_echoes.cli.console import Bar, progress_bar, say, working
 from visual_echoes.cli.items import (
     Item,
@@ -54,11 +55,15 @@ def sound(
     output: OutputOption,
     seconds: Annotated[
         float | None,
-        typer.Option("--seconds", min=0.1, show_default="the model's own", help="Length of a still image's sound."),
+        typer.Option(
+            "--seconds", min=MIN_SECONDS, show_default="the model's own", help="Length of a still image's sound."
+        ),
     ] = None,
     mix: Annotated[
         float | None,
-        typer.Option("--mix", min=-60, max=12, show_default="none", help="Keep a video's own sound beneath, in dB."),
+        typer.Option(
+            "--mix", min=MIX_DB[0], max=MIX_DB[1], show_default="none", help="Keep a video's own sound beneath, in dB."
+        ),
     ] = None,
     video: VideoOption = True,
     label: LabelOption = None,

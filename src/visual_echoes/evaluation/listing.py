@@ -88,7 +88,8 @@ def list_folder(folder: Path, modality: Modality, videos: bool = False) -> Listi
     word = "video" if videos else WORDS[modality]
     if not folder.is_dir():
         raise EchoesError(f"{folder} is no folder; name a folder of {word}s, or give a --manifest.")
-    kinds: Collection[Kind] = ("video",) if videos else KINDS[modality]
+    own: tuple[Kind, ...] = ("video",)
+    kinds: Collection[Kind] = own if videos else KINDS[modality]
     found: dict[str, list[Path]] = {}
     contents = contents_of(folder)
     for path in sorted(contents.files):

@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 
 from visual_echoes.errors import EchoesError, note
 from visual_echoes.files import StrPath, atomic_path
+from visual_echoes.media.decoders import read_tracks
 from visual_echoes.media.metadata import encode_comment
 from visual_echoes.media.mp4 import SOUND_BITS, SOUND_RATE, decoding_time
 from visual_echoes.media.opening import (
@@ -76,6 +77,20 @@ def suffix_of_copy(path: StrPath) -> str:
     """
     with open_source(path, MAX_VIDEO_BYTES, VIDEO_KIND) as file, open_container(file) as container:
         return _container_for(path, video_track(path, file, container))[1]
+
+
+def check_copy(path: StrPath, own_sound: bool) -> None:
+    """Refuse a video that `write_with_sound` could not write, before a sound is made for it.
+
+    Args:
+        own_sound: whether the video's own sound is to stay.
+
+    Raises:
+        EchoesError: as `suffix_of_copy`, or no sound of its own.
+    """
+    suffix_of_copy(path)
+    if own_sound and read_tracks(path).sound is None:
+        raise EchoesError(f"{path} has no sound to keep beneath; leave out the mix.")
 
 
 def write_with_sound(
