@@ -8,6 +8,7 @@ Nothing else in the project writes down a token count, a frame count or a number
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
@@ -264,14 +265,24 @@ LAYOUTS: dict[str, Layout] = {
 }  # fmt: skip
 
 # Layouts of videos: those of still images with several frames.
+LAYOUTS["paper-video"] = replace(LAYOUTS["paper"], name="paper-video", image_size=128, frames=32)
+
+
+def with_labels_in_time(layout: Layout, name: str, names: Sequence[str]) -> Layout:
+    """A layout of videos with a label for every frame: what is to be seen then, of the first name where nothing is."""
+    shown = layout.streams[0]
+    label = Stream(
+        name="label", source="label", shape=(layout.frames,), codes=len(names), detail=-1, names=tuple(names),
+        time=TimeAxis(axis=0, start=layout.frame_times[0], step=layout.frame_seconds),
+    )  # fmt: skip
+    assert shown.time is not None, "only frames have times"
+    return replace(layout, name=name, extra_streams=(*layout.extra_streams, label))
+
+
+DIGITS = ("nothing", *map(str, range(10)))  # labels of a video of digits
 LAYOUTS |= {
-    name: replace(LAYOUTS[still], name=name, **changes)
-    for name, still, changes in (
-        ("paper-video", "paper", {"image_size": 128, "frames": 32}),
-        ("digits-in-time", "digits", {"seconds": 3.0, "frames": 16}),
-        ("digits-in-time-8", "digits", {"seconds": 3.0, "frames": 8}),
-        ("digits-in-time-4", "digits", {"seconds": 3.0, "frames": 4}),
-    )
+    name: with_labels_in_time(replace(LAYOUTS["digits"], seconds=3.0, frames=frames), name, DIGITS)
+    for name, frames in (("digits-in-time", 16), ("digits-in-time-8", 8), ("digits-in-time-4", 4))
 }
 
 

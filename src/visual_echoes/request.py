@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ def start(codec: Codec, given: Given, rows: slice, heard_BMT: Tensor | None) -> 
             give("audio_semantic", codec.encode_meaning(heard_BMT))
     label = label_stream(codec.layout)
     if given.labels is not None and label is not None:
-        give(label.name, given.labels[rows, None, None].to(codec.device))
+        give(label.name, given.labels[rows, None, None].expand(-1, label.positions, 1).to(codec.device))
     return tokens, masked
 
 
@@ -131,9 +132,12 @@ def label_codes(layout: Layout, label: str | Sequence[str] | None, count: int) -
 
 
 def names_of(layout: Layout, tokens: Tokens) -> list[str]:
-    """What the items' labels are called; empty where the layout has none."""
+    """What the items' labels are called, those in time one after another; empty where the layout has none."""
     stream = label_stream(layout)
-    return [] if stream is None else [stream.names[int(code)] for code in tokens[stream.name].flatten()]
+    if stream is None:
+        return []
+    rows = tokens[stream.name].squeeze(-1).tolist()
+    return [", ".join(stream.names[code] for code, _ in groupby(row)) for row in rows]
 
 
 def _any(region_P: Tensor | None) -> bool:

@@ -136,7 +136,7 @@ def long_sound(
         tokens, masked = (dict(by_stream) for by_stream in start(echoes.codec, given, slice(0, 1), None))
         if window.continues:
             tokens["audio"], masked["audio"] = _continued(echoes.layout, before["audio"], masked["audio"])
-            if named is not None:  # what was heard goes on
+            if named is not None and named.time is None:  # what was heard goes on
                 tokens[named.name], masked[named.name] = before[named.name], torch.zeros_like(masked[named.name])
         generator = torch.Generator().manual_seed(window_seed(seed, number))
         before = generate(score, echoes.layout.streams, tokens, masked, plan, changed, [generator], None)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from visual_echoes.data.events import MOST_EVENTS, Event
 from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.truth import MOST_EVENTS, read_truth
-from visual_echoes.metrics.timing import Event
+from visual_echoes.evaluation.truth import read_truth
 
 GOOD = '{"id": "a", "seconds": 3, "events": [{"time": 2, "label": "7"}, {"time": 0.5}]}'
 

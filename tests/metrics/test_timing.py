@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visual_echoes.metrics.timing import Count, Event, in_order, match, match_classes, median_offset, rates
+from visual_echoes.data.events import Event
+from visual_echoes.metrics.timing import Count, in_order, match, match_classes, median_offset, rates
 
 
 def events(*times: float, labels: str = "") -> list[Event]:

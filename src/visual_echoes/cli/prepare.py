@@ -43,6 +43,9 @@ def prepare(
     split_list: Annotated[
         Path | None, typer.Option("--split-list", help="CSV or JSONL with id and split; others are left out.")
     ] = None,
+    events: Annotated[
+        Path | None, typer.Option("--events", help="JSON lines that say what happens when, for labels in time.")
+    ] = None,
     valid_share: Annotated[float, typer.Option("--valid-share", min=0, max=1, help="Of videos no list says.")] = 0.05,
     test_share: Annotated[float, typer.Option("--test-share", min=0, max=1, help="Of videos no list says.")] = 0.05,
     tokens: Annotated[
@@ -82,7 +85,7 @@ def prepare(
         chosen = tokenizers.layout
     settings = library.Settings(
         source, chosen, form, listing, window, shortest, frames, split_list,
-        valid_share, test_share,
+        valid_share, test_share, events,
     )  # fmt: skip
     try:
         with needs_extra("cluster"), progress_bar("Examining", 1) as bar:

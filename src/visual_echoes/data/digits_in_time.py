@@ -21,6 +21,7 @@ import torch
 from visual_echoes.audio import set_peak
 from visual_echoes.data.augmentation import Augmentation, vary_images, vary_sounds
 from visual_echoes.data.digits import read_digits
+from visual_echoes.data.events import Event
 from visual_echoes.data.manifest import SPLITS, Split
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import write_text
@@ -48,14 +49,6 @@ WRITERS = 8  # threads: most of the time they wait for the disk
 CLIPS_AT_ONCE = 64  # in memory
 
 Report = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Event:
-    """A digit that appears and is spoken at a time, in seconds after the clip's start."""
-
-    time: float
-    label: str
 
 
 @dataclass(frozen=True)

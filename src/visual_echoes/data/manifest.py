@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from visual_echoes.data.events import Event
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path, write_text
 from visual_echoes.layout import Layout
@@ -44,6 +45,7 @@ class Clip:
         frames: times of its frames in seconds after `start`; (0.0,) for a still image.
         origin: the source video's id; clips of one origin are all in one split.
         hashes: SHA-256 of the files' contents in hexadecimal, for "picture" and "sound".
+        events: what happens when, times after `start`, in order; an event at 0 may have begun before.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -58,6 +60,13 @@ class Clip:
     frames: Annotated[tuple[float, ...], Field(min_length=1)]
     origin: str
     hashes: dict[str, str]
+    events: tuple[Event, ...] = ()
+
+    def label_at(self, time: float) -> str | None:
+        """The label of the last event until a time after `start`; where no event has a label, the clip's own."""
+        if not self.events:
+            return self.label
+        return next((event.label for event in reversed(self.events) if event.time <= time), None)
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,10 @@ def write_manifest(folder: Path, clips: Iterable[Clip]) -> None:
     """Write `manifest.jsonl`, sorted by id; the file appears only when it is complete."""
     with atomic_path(folder / MANIFEST) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for clip in sorted(clips, key=lambda clip: clip.id):
-            file.write(json.dumps(asdict(clip), ensure_ascii=False) + "\n")
+            values = asdict(clip)
+            if not clip.events:  # which older versions do not know
+                del values["events"]
+            file.write(json.dumps(values, ensure_ascii=False) + "\n")
 
 
 def read_manifest(folder: Path, split: str | None = None) -> list[Clip]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import soundfile
 
+from visual_echoes.data.events import Event
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.case import CHECK_RATE
 from visual_echoes.media import read_audio, read_frames_at
@@ -17,7 +18,7 @@ from visual_echoes.media.cuts import read_changes
 from visual_echoes.media.sounds import sound_start
 from visual_echoes.metrics.networks.base import Backbone
 from visual_echoes.metrics.onsets import find_onsets, gather
-from visual_echoes.metrics.timing import TOLERANCE, Event
+from visual_echoes.metrics.timing import TOLERANCE
 
 
 class Found(NamedTuple):

@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from visual_echoes.data.events import Event
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import write_text
 from visual_echoes.layout import Layout, Modality
-from visual_echoes.metrics.timing import Event
 
 REPORT_FILE = "report.json"
 

@@ -15,6 +15,7 @@ from typing import ClassVar, Protocol
 
 import torch
 
+from visual_echoes.data.events import Event
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.case import CHECK_RATE, ROWS, Case, RowName, UnusableFiles, find_problems
 from visual_echoes.evaluation.events import Finder, sound_events, video_events
@@ -29,7 +30,7 @@ from visual_echoes.layout import Modality
 from visual_echoes.media import cuts
 from visual_echoes.metrics import distances, onsets
 from visual_echoes.metrics.networks.base import Backbone
-from visual_echoes.metrics.timing import Count, Event, Pair, in_order, match, match_classes, median_offset, rates
+from visual_echoes.metrics.timing import Count, Pair, in_order, match, match_classes, median_offset, rates
 
 FINDERS: dict[Modality, Finder] = {"audio": sound_events, "image": video_events}
 PROTOCOL = (

@@ -1,28 +1,15 @@
-"""What should happen when: a file of JSON lines, or the changes of videos.
-
-A line is `{"id": "clip-0001", "seconds": 3.0, "events": [{"time": 0.52, "label": "7"}]}`: the id is the name of a file
-without its suffix, times are seconds after its start, and a label, which may be left out, is the event's class.
-"""
+"""What should happen when: a file of events, or the changes of videos."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from visual_echoes.errors import EchoesError
-from visual_echoes.evaluation.listing import Listing, file_id
-from visual_echoes.files import read_limited
+from visual_echoes.data.events import Event, read_events
+from visual_echoes.evaluation.listing import Listing
 from visual_echoes.layout import Modality
-from visual_echoes.metrics.timing import Event
 from visual_echoes.paths import shown
-
-MAX_TRUTH_BYTES = 64 << 20
-MOST_EVENTS = 1000  # of a clip
-LONGEST_LABEL = 100  # characters
 
 
 @dataclass(frozen=True)
@@ -38,57 +25,11 @@ class Truth:
     events: Callable[[str], Sequence[Event]]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class _EventLine(_Strict):
-    time: Annotated[float, Field(ge=0)]
-    label: Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL)] | None = None
-
-
-class _ClipLine(_Strict):
-    id: Annotated[str, Field(min_length=1)]
-    seconds: Annotated[float, Field(gt=0)]
-    events: Annotated[tuple[_EventLine, ...], Field(max_length=MOST_EVENTS, strict=False)]
-
-    @model_validator(mode="after")
-    def _within(self) -> _ClipLine:
-        late = [event.time for event in self.events if event.time > self.seconds]
-        if late:
-            raise ValueError(f"an event at {late[0]:g} s is after the end at {self.seconds:g} s")
-        return self
-
-
 def read_truth(path: Path, modality: Modality) -> Truth:
-    """Read a file of JSON lines; empty ones are passed over.
+    """The events of a file of JSON lines, as `read_events` reads it; `EchoesError` as there.
 
     Args:
         modality: of the files that it is about.
-
-    Raises:
-        EchoesError: it cannot be read, is too large, has a line of another form or an id twice, or no events.
     """
-    try:
-        lines = read_limited(path, MAX_TRUTH_BYTES).decode("utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        problem = getattr(error, "strerror", None) or error
-        raise EchoesError(f"{path} cannot be read ({problem}); name a file of JSON lines in UTF-8.") from error
-    found: dict[str, list[Event]] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            clip = _ClipLine.model_validate_json(line)
-        except ValidationError as error:
-            first = error.errors()[0]
-            problem = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
-            raise EchoesError(f"{path}, line {number}, is no clip with events ({problem}); mend it.") from error
-        id = file_id(clip.id)
-        if id in found:
-            raise EchoesError(f"{path}, line {number}, has the id {id} for the second time; keep one of them.")
-        events = [Event(event.time, event.label) for event in clip.events]
-        found[id] = sorted(events, key=lambda event: event.time)
-    if not any(found.values()):
-        raise EchoesError(f"{path} has no event in it; a line for each clip says what happens when.")
+    found = read_events(path)
     return Truth(Listing(shown(path), modality, dict.fromkeys(sorted(found), path)), found.__getitem__)

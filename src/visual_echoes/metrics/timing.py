@@ -13,18 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from visual_echoes.data.events import Event
 from visual_echoes.metrics.distances import BOOTSTRAP_SEED, INTERVAL, resamples
 
 TOLERANCE = 0.1  # seconds
 _ROUNDING = 1e-9  # seconds: times are decimal fractions
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happens at a time, in seconds after the start of a file, and its class if that is known."""
-
-    time: float
-    label: str | None = None
 
 
 class Pair(NamedTuple):

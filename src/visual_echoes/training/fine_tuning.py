@@ -2,7 +2,7 @@
 
 A transformer may start from one of another layout. Its positions are interpolated over the grid, and codes that the
 trained one does not know are added at the start that the recipe gives them. A model of videos may start from one of
-still images, which are videos of one frame. All else must be equal.
+still images, which are videos of one frame. Streams that the trained one lacks start afresh. All else must be equal.
 
 Shapes: P positions of a stream in row-major order, Q codes a position, D width, K codes.
 """
@@ -122,12 +122,14 @@ def _misfits(part: nn.Module, model: nn.Module) -> list[str]:
 
 
 def _stream_misfits(trained: Sequence[Stream], wanted: Sequence[Stream]) -> list[str]:
-    """Streams that cannot be fitted: others, of another rank or depth, or with codes that would be lost."""
-    if [stream.name for stream in trained] != [stream.name for stream in wanted]:
+    """Streams that cannot be fitted: missing here, of another rank or depth, or with codes that would be lost."""
+    known = by_name(trained)
+    shared = [stream for stream in wanted if stream.name in known]
+    if len(shared) < len(trained):
         names = (", ".join(stream.name for stream in streams) for streams in (trained, wanted))
         return ["the streams are {} there and {} here".format(*names)]
     found = []
-    for there, here in zip(trained, wanted, strict=True):
+    for there, here in ((known[stream.name], stream) for stream in shared):
         gains_time = here.time is not None and there.time is None
         ranks = {len(there.shape), len(there.shape) + gains_time}
         if len(here.shape) not in ranks or there.depth != here.depth:
@@ -141,7 +143,20 @@ def _fit_layout(part: EchoTransformer, model: EchoTransformer) -> dict[str, Tens
     """The trained weights with the grids and codes of `model`."""
     state, start = part.state_dict(), model.state_dict()
     old = by_name(part.config.streams)
+    names = [stream.name for stream in part.config.streams]
+    for table in ("positions", "decoder_positions"):
+        trained = state[f"{table}.modality"]
+        state[f"{table}.modality"] = torch.stack(
+            [
+                trained[names.index(stream.name)] if stream.name in old else fresh_D
+                for stream, fresh_D in zip(model.config.streams, start[f"{table}.modality"], strict=True)
+            ]
+        )
     for stream in model.config.streams:
+        if stream.name not in old:
+            own = {key: value for key, value in start.items() if stream.name in key.split(".")}
+            state.update(own)
+            continue
         for table in ("positions", "decoder_positions"):
             key = f"{table}.{stream.name}"
             was = old[stream.name]

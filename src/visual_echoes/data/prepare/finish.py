@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from visual_echoes.data.events import Event
 from visual_echoes.data.manifest import Clip, Split
 from visual_echoes.data.prepare.candidates import Found, Outcome, Reason, Rejected
 from visual_echoes.errors import EchoesError
@@ -61,6 +62,18 @@ def finish(
     if by_class:
         found = _pair_by_class(found, rejected)
     return [_clip(clip, root) for clip in found], below_root(rejected, root)
+
+
+def with_events(clips: Iterable[Clip], events: Mapping[str, Sequence[Event]]) -> list[Clip]:
+    """The clips with the events of their file, by its id or theirs; what began before a clip begins with it."""
+    found = []
+    for clip in clips:
+        own = events.get(clip.id) or events.get(clip.origin) or ()
+        shifted = [replace(event, time=event.time - clip.start) for event in own]
+        before = [replace(event, time=0.0) for event in shifted if event.time < 0.0]
+        inside = [event for event in shifted if 0.0 <= event.time < clip.seconds]
+        found.append(replace(clip, events=(*before[-1:], *inside)))
+    return found
 
 
 def settle(outcomes: Iterable[Outcome], splitting: Splitting) -> tuple[list[Found], list[Rejected]]:

@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from visual_echoes.data.events import read_events
 from visual_echoes.data.manifest import DESCRIPTION, Description, write_description, write_manifest
 from visual_echoes.data.prepare.candidates import Candidate, Reason, Rules
 from visual_echoes.data.prepare.find import Findings, find_classes, find_in_folder, is_classes
-from visual_echoes.data.prepare.finish import Splitting, check_shares, finish, write_notes, write_rejected
+from visual_echoes.data.prepare.finish import Splitting, check_shares, finish, with_events, write_notes, write_rejected
 from visual_echoes.data.prepare.journal import Journal
 from visual_echoes.data.prepare.lists import find_listed, find_vggsound, is_vggsound, read_split_list
 from visual_echoes.data.prepare.workers import examine_in_pool, examine_on_cluster
@@ -46,6 +47,7 @@ class Settings:
         shortest: seconds that a clip must have; None for `SHORTEST`, or half a window if that is less.
         frames: frames of each clip of a video.
         split_list: a published list of splits.
+        events: what happens when in the files (`data.events`); None if nobody says.
         valid_share: share of the origins for validation where no list says.
         test_share: share of the origins for testing where no list says.
     """
@@ -60,6 +62,7 @@ class Settings:
     split_list: Path | None = None
     valid_share: float = VALID_SHARE
     test_share: float = TEST_SHARE
+    events: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ def prepare(
         outcomes += findings.rejected
         splitting = Splitting(listed, settings.valid_share, settings.test_share)
         clips, rejected = finish(outcomes, splitting, form == "classes", root)
+        clips = with_events(clips, {} if settings.events is None else read_events(settings.events))
         write_rejected(output, rejected)
         notes = write_notes(output, outcomes, root)
         if not clips:
@@ -170,6 +174,8 @@ def _find(settings: Settings, source: Path, output: Path) -> tuple[Form, Finding
 def _described(settings: Settings, form: Form, rules: Rules) -> dict[str, Any]:
     """The settings as `dataset.json` shows them."""
     lists = {"list": settings.listing, "split_list": settings.split_list}
+    if settings.events is not None:
+        lists["events"] = settings.events
     if form == "list" and settings.listing is None:
         lists["list"] = settings.source
     digests = {name: path and _digest(path) for name, path in lists.items()}

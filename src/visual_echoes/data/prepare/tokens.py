@@ -27,6 +27,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.inputs import ImageLike, fitted_image
 from visual_echoes.layout import Layout
 from visual_echoes.request import label_stream
+from visual_echoes.streams import Stream
 from visual_echoes.tokenizers.semantic import SemanticName
 
 SOUND_WINDOWS = 3  # of each clip
@@ -112,11 +113,15 @@ def write_tokens(
 def _check_labels(folder: Path, clips: Sequence[Clip], layout: Layout) -> None:
     """Refuse clips of which the model has no label, where it has labels."""
     stream = label_stream(layout)
-    strange = [clip for clip in clips if stream is not None and clip.label not in stream.names]
-    if stream is not None and strange:
+    if stream is None:
+        return
+    labels = [(clip, label) for clip in clips for label in {event.label for event in clip.events} or {clip.label}]
+    strange = [(clip, label) for clip, label in labels if label not in stream.names]
+    if strange:
+        clip, label = strange[0]
         raise EchoesError(
-            f"{folder} has {len(strange)} clips with another label than the model's, the first {strange[0].id} "
-            f"({strange[0].label or 'none'}); give each one of {', '.join(stream.names)}."
+            f"{folder} has {len({clip.id for clip, _ in strange})} clips with another label than the model's, the first "
+            f"{clip.id} ({label or 'none'}); give each one of {', '.join(stream.names)}."
         )
 
 
@@ -158,7 +163,7 @@ class _Item(NamedTuple):
     images: np.ndarray  # uint8, fitted: frames (n, H, W, C), or a video for every sound window, (n, F, H, W, C)
     views: np.ndarray | None  # uint8, whole, (n, S, S, C) or (n, F, S, S, C)
     waves_WN: np.ndarray  # float32
-    label: int | None  # its code
+    labels_WP: np.ndarray | None  # codes, for every sound window, or one for all
 
 
 def _read_ahead(
@@ -179,7 +184,7 @@ def _read_ahead(
             np.stack([image.pixels for image in fitted]),
             None if side is None else np.stack([image.view for image in fitted if image.view is not None]),
             np.stack([read_clip_sound(clip, prepared.root, layout, offset).numpy() for offset in offsets]),
-            None if label is None else label.names.index(clip.label or ""),
+            None if label is None else label_codes(clip, label, offsets, layout),
         )
 
     with ThreadPoolExecutor(threads) as pool:
@@ -191,6 +196,18 @@ def _read_ahead(
             coming = reading
         if coming:
             yield [item.result() for item in coming]
+
+
+def label_codes(clip: Clip, stream: Stream, offsets: Sequence[float], layout: Layout) -> np.ndarray:
+    """The codes of a clip's labels, (1, 1); of a stream with a time axis one at each time, (W, P).
+
+    What is not labelled, as before the first event, is of the stream's first name.
+    """
+    if stream.time is None:
+        return np.full((1, 1), stream.names.index(clip.label or ""))
+    times = stream.time.start + np.arange(stream.positions) * stream.time.step
+    names = [[clip.label_at(offset + layout.sound_start + time) for time in times] for offset in offsets]
+    return np.array([[stream.names.index(name or stream.names[0]) for name in row] for row in names])
 
 
 def _encode(codec: Codec, items: Sequence[_Item]) -> Iterator[dict[str, np.ndarray]]:
@@ -211,7 +228,7 @@ def _encode(codec: Codec, items: Sequence[_Item]) -> Iterator[dict[str, np.ndarr
     by_clip = {name: np.split(rows, windows if name.startswith("audio") else frames) for name, rows in found.items()}
     label = label_stream(codec.layout)
     if label is not None:
-        by_clip[label.name] = [np.full((1, 1, 1), item.label) for item in items]
+        by_clip[label.name] = [item.labels_WP[..., None] for item in items if item.labels_WP is not None]
     for number in range(len(items)):
         yield {name: rows[number] for name, rows in by_clip.items()}
 
