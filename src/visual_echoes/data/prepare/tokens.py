@@ -120,7 +120,7 @@ def _check_labels(folder: Path, clips: Sequence[Clip], layout: Layout) -> None:
     if strange:
         clip, label = strange[0]
         raise EchoesError(
-            f"{folder} has {len({clip.id for clip, _ in strange})} clips with another label than the model's, the first "
+            f"{folder} has {len({one.id for one, _ in strange})} clips with another label than the model's, the first "
             f"{clip.id} ({label or 'none'}); give each one of {', '.join(stream.names)}."
         )
 
