@@ -24,6 +24,7 @@ from visual_echoes.paths import as_stored, composed, contents_of, shown, spelt
 from visual_echoes.provenance.mark import says_synthetic
 
 KINDS: dict[Modality, tuple[Kind, Kind]] = {"image": ("image", "video"), "audio": ("audio", "video")}
+VIDEOS: tuple[Kind, ...] = ("video",)
 FEWEST = 2  # of one item nothing can be said about a distribution
 MAX_MANIFEST_BYTES = 64 << 20
 ID = "id"
@@ -88,8 +89,7 @@ def list_folder(folder: Path, modality: Modality, videos: bool = False) -> Listi
     word = "video" if videos else WORDS[modality]
     if not folder.is_dir():
         raise EchoesError(f"{folder} is no folder; name a folder of {word}s, or give a --manifest.")
-    own: tuple[Kind, ...] = ("video",)
-    kinds: Collection[Kind] = own if videos else KINDS[modality]
+    kinds = VIDEOS if videos else KINDS[modality]
     found: dict[str, list[Path]] = {}
     contents = contents_of(folder)
     for path in sorted(contents.files):
