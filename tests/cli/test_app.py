@@ -41,11 +41,13 @@ def running(model_folder: Path, temporary: Path, *arguments: str) -> Iterator[tu
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_this_machine_and_leaves_nothing(model_folder: Path, tmp_path: Path, sent: signal.Signals) -> None:
-    with running(model_folder, tmp_path) as (process, address):
+    with running(model_folder, tmp_path, "--longest", "7.5") as (process, address):
         assert address.startswith("http://127.0.0.1:")
         assert httpx.get(f"{address}healthz", timeout=PATIENCE).json()["alive"]
         assert httpx.get(f"{address}api/v1/models").json()["models"] == ["tiny", "digits", "scenes"]
         assert httpx.get(address).status_code == 200
+        description = httpx.get(f"{address}api/v1/openapi.json").json()["info"]["description"]
+        assert "up to 7.5 seconds of sound" in description
         httpx.post(f"{address}gradio_api/upload", files={"files": ("a.png", b"0")})
         assert list(tmp_path.rglob("a.png"))
         process.send_signal(sent)
