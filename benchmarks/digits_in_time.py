@@ -58,7 +58,7 @@ class Bench:
 
     def truth(self, modality: Modality) -> Truth:
         """What happens in the first clips."""
-        whole = read_truth(self.data / TRUTH.format(split="test"), modality)
+        whole = read_truth(self.data / TRUTH, modality)
         files = dict(list(whole.listing.files.items())[: self.count])
         return Truth(Listing(whole.listing.source, modality, files), whole.events)
 

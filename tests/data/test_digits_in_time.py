@@ -80,9 +80,8 @@ def test_a_word_begins_at_its_onset() -> None:
 
 
 def test_files_say_what_the_truth_says(folder: Path) -> None:
-    truth = [
-        json.loads(line) for split in COUNTS for line in (folder / f"truth-{split}.jsonl").read_text().splitlines()
-    ]
+    truth = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert (folder / "truth.jsonl").read_text().splitlines() == [json.dumps(clip) for clip in truth[-2:]]
     assert [clip["id"] for clip in truth] == ["train-00000", "train-00001", "valid-00000", "test-00000", "test-00001"]
     assert (folder / "splits.csv").read_text().splitlines()[1] == "train-00000,train"
     for clip in truth:
@@ -102,7 +101,7 @@ def test_the_same_seed_makes_the_same_files(folder: Path, tmp_path: Path) -> Non
     make_digits_in_time(SOURCE, tmp_path / "other", LAYOUT, COUNTS, seed=1)
     for path in (folder / "clips").iterdir():
         assert path.read_bytes() == (tmp_path / "again" / "clips" / path.name).read_bytes()
-    assert (folder / "truth-test.jsonl").read_text() != (tmp_path / "other" / "truth-test.jsonl").read_text()
+    assert (folder / "truth.jsonl").read_text() != (tmp_path / "other" / "truth.jsonl").read_text()
 
 
 def test_what_is_finished_is_not_written_over(folder: Path) -> None:

@@ -238,3 +238,17 @@ def test_a_model_of_videos_starts_from_one_of_stills(model_folder: Path) -> None
         bands = model.get_parameter(f"{table}.audio").unflatten(0, columns).mean(1)
         torch.testing.assert_close(bands, was.get_parameter(f"{table}.audio").unflatten(0, columns).mean(1))
     assert torch.equal(model.encoder_norm.weight, was.encoder_norm.weight)
+
+
+def test_streams_that_the_trained_one_lacks_start_afresh(model_folder: Path) -> None:
+    label = Stream(name="label", source="label", shape=(2,), codes=5, detail=-1)
+    model, before = started(model_folder, streams=(tiny.LAYOUT.streams[0], label, tiny.LAYOUT.streams[1]))
+    expected = trained(model_folder).state_dict()
+    for key, value in model.state_dict().items():
+        if "label" in key.split("."):
+            assert torch.equal(value, before[key]), key
+        elif key.endswith("modality"):
+            assert torch.equal(value[[0, 2]], expected[key])
+            assert torch.equal(value[1], before[key][1])
+        else:
+            assert torch.equal(value, expected[key]), key

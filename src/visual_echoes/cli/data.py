@@ -55,7 +55,7 @@ def make_digits_in_time(
 ) -> None:
     """Make videos of digits that appear one after another and are spoken as they appear, with the time of each.
 
-    Writes clips/, truth-SPLIT.jsonl and splits.csv; go on with `echoes prepare OUTPUT/clips --split-list ...`.
+    Writes clips/, events.jsonl (of all), truth.jsonl (of the test clips) and splits.csv; `echoes prepare` goes on.
     """
     from visual_echoes.data import digits_in_time
     from visual_echoes.layout import get_layout

@@ -29,7 +29,7 @@ from visual_echoes.layout import Layout
 from visual_echoes.media import write_mp4
 from visual_echoes.media.tensors import pixels_to_unit, unit_to_pixels
 
-CLIPS_FOLDER, TRUTH, SPLIT_LIST = "clips", "truth-{split}.jsonl", "splits.csv"
+CLIPS_FOLDER, EVENTS, TRUTH, SPLIT_LIST = "clips", "events.jsonl", "truth.jsonl", "splits.csv"
 TEST_SPEAKER = "yweweler"
 
 FRAME_RATE = 25  # Hz; digits appear with a frame
@@ -67,7 +67,8 @@ class Material:
 def make_digits_in_time(
     source: Path, target: Path, layout: Layout, counts: Mapping[Split, int], seed: int, report: Report | None = None
 ) -> None:
-    """Write clips of every split as MP4 files, the truth of each split (`truth-test.jsonl`), and last `splits.csv`.
+    """Write clips of every split as MP4 files, `events.jsonl` of all, `truth.jsonl` of the test clips alone, and last
+    `splits.csv`.
 
     Args:
         source: folder with the images and recordings of `digits`.
@@ -80,28 +81,29 @@ def make_digits_in_time(
     """
     if (target / SPLIT_LIST).exists():
         raise EchoesError(f"{target} is made already; remove it, or choose another folder with -o.")
-    material = _material(source, layout)
+    material = read_material(source, layout)
     (target / CLIPS_FOLDER).mkdir(parents=True, exist_ok=True)
-    splits, total = ["id,split"], sum(counts.values())
+    events, splits = dict[str, list[str]](), ["id,split"]
     with ThreadPoolExecutor(WRITERS) as threads:
         for number, split in enumerate(SPLITS):
             generator = torch.Generator().manual_seed(seed * len(SPLITS) + number)
-            truth = []
+            lines = events[split] = []
             for first in range(0, counts[split], CLIPS_AT_ONCE):
                 writing = []
                 for clip in range(first, min(first + CLIPS_AT_ONCE, counts[split])):
                     name = f"{split}-{clip:05d}"
-                    events, frames_FHWC, wave_N = make_clip(material[split], layout, split == "train", generator)
+                    happens, frames_FHWC, wave_N = make_clip(material[split], layout, split == "train", generator)
                     path = target / CLIPS_FOLDER / f"{name}.mp4"
                     writing.append(threads.submit(write_mp4, path, frames_FHWC, wave_N, layout.sample_rate, {}))
-                    marked = [asdict(event) for event in events]
-                    truth.append(json.dumps({"id": name, "seconds": layout.seconds, "events": marked}))
+                    marked = [asdict(event) for event in happens]
+                    lines.append(json.dumps({"id": name, "seconds": layout.seconds, "events": marked}))
                     splits.append(f"{name},{split}")
                 for written in writing:
                     written.result()
                 if report is not None:
-                    report(len(splits) - 1, total)
-            write_text(target / TRUTH.format(split=split), "\n".join(truth) + "\n")
+                    report(len(splits) - 1, sum(counts.values()))
+    write_text(target / EVENTS, "\n".join(line for lines in events.values() for line in lines) + "\n")
+    write_text(target / TRUTH, "\n".join(events["test"]) + "\n")
     write_text(target / SPLIT_LIST, "\n".join(splits) + "\n")
 
 
@@ -172,7 +174,8 @@ def from_onset(wave_N: np.ndarray, rate: int) -> np.ndarray:
     return wave_N[loud[0] * step : (loud[-1] + 1) * step]
 
 
-def _material(source: Path, layout: Layout) -> dict[Split, Material]:
+def read_material(source: Path, layout: Layout) -> dict[Split, Material]:
+    """What the clips of each split are made of; arguments and errors as `make_digits_in_time`'s."""
     images, recordings = read_digits(source, layout)
     found = {}
     for split in SPLITS:

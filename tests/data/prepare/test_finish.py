@@ -10,9 +10,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_echoes.data.manifest import Split
+from visual_echoes.data.events import Event
+from visual_echoes.data.manifest import Clip, Split
 from visual_echoes.data.prepare.candidates import Found, Reason, Rejected
-from visual_echoes.data.prepare.finish import Splitting, finish, write_notes, write_rejected
+from visual_echoes.data.prepare.finish import Splitting, finish, with_events, write_notes, write_rejected
 
 ROOT = Path("/data")
 BY_HASH = Splitting(None, valid=0.2, test=0.2)
@@ -156,3 +157,18 @@ def test_notes_are_written_once_for_the_file_that_they_name(tmp_path: Path) -> N
     assert write_notes(tmp_path, [found, Rejected("c", "c", Reason.SILENT)], Path("/data")) == 1
     lines = (tmp_path / "notes.csv").read_text().splitlines()
     assert lines == ["file,id,note", f"b.wav,b,{sentence}"]
+
+
+def test_events_come_to_the_clips_of_their_file_in_the_clips_own_time() -> None:
+    first, second = (
+        Clip(f"a_{number}", "train", None, "a.mp4", "a.mp4", 10.0 * number, 10.0, (0.5,), "a", {}) for number in (0, 1)
+    )
+    other = replace(first, id="b", origin="b")
+    events = [Event(2.0, "dog"), Event(8.0, "rain"), Event(10.0, "sea"), Event(12.5, "dog")]
+    found = with_events([first, second, other], {"a": events})
+    assert found[0].events == (Event(2.0, "dog"), Event(8.0, "rain"))
+    assert found[1].events == (Event(0.0, "rain"), Event(0.0, "sea"), Event(2.5, "dog"))
+    assert found[2].events == ()
+    assert [found[0].label_at(time) for time in (1.9, 2.0, 9.0)] == [None, "dog", "rain"]
+    assert [found[1].label_at(time) for time in (0.0, 9.9)] == ["sea", "dog"]
+    assert replace(other, label="cat").label_at(5.0) == "cat"

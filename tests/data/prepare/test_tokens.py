@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,16 @@ import tiny
 from data.prepare.clips import write_pair, write_video
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.checkpoints.model_folder import save_model
-from visual_echoes.data.clips import read_clip_images, read_clip_sound, window_offsets
-from visual_echoes.data.manifest import read_manifest
+from visual_echoes.data.clips import read_clip_images, read_clip_sound, read_clip_video, window_offsets
+from visual_echoes.data.events import Event
+from visual_echoes.data.manifest import Clip, read_manifest
 from visual_echoes.data.prepare import tokens as module
 from visual_echoes.data.prepare.run import Engine, Settings, prepare
-from visual_echoes.data.prepare.tokens import SOUND_WINDOWS, Tokenizers, write_tokens
+from visual_echoes.data.prepare.tokens import SOUND_WINDOWS, Tokenizers, label_codes, write_tokens
 from visual_echoes.data.token_store import TokenStore, read_store_description
 from visual_echoes.errors import EchoesError
+from visual_echoes.inputs import fitted_image
+from visual_echoes.layout import with_labels_in_time
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +118,40 @@ def test_a_model_without_tokenizers_is_refused(whole_model: Model, tmp_path: Pat
     save_model(tmp_path / "half", whole_model, half=False)
     with pytest.raises(EchoesError, match="no audio_vqgan"):
         Tokenizers.load(str(tmp_path / "half"), torch.device("cpu"))
+
+
+def test_labels_in_time_are_those_of_each_frame_of_each_window() -> None:
+    layout = with_labels_in_time(tiny.VIDEO_LAYOUT, "labelled", ("nothing", "dog"))
+    stream, step = layout.streams[-1], layout.frame_seconds
+    times = [layout.sound_start + time for time in layout.frame_times]
+    clip = Clip("a", "train", None, "a.mp4", "a.mp4", 0.0, 1.0, (0.5,), "a", {}, (Event(times[1] - 0.001, "dog"),))
+    assert label_codes(clip, stream, [0.0, 2 * step], layout).tolist() == [[0, 1, 1], [1, 1, 1]]
+    still = tiny.MEANING_LAYOUT
+    one = next(each for each in still.streams if each.name == "label")
+    assert label_codes(replace(clip, label="rain", events=()), one, [0.0, 1.0], still).tolist() == [[2]]
+
+
+def test_videos_are_encoded_at_the_times_of_their_sound_windows(tmp_path: Path, model_folder: Path) -> None:
+    """And with labels in time from a file of events; another label than the model's is refused."""
+    layout = with_labels_in_time(tiny.VIDEO_LAYOUT, "labelled", ("nothing", "dog"))
+    tokenizers = Tokenizers.load(str(model_folder), torch.device("cpu"), layout)
+    write_video(tmp_path / "in" / "v.mp4")
+    events = tmp_path / "events.jsonl"
+    events.write_text('{"id": "v", "seconds": 2, "events": [{"time": 0.0, "label": "dog"}]}')
+    settings = Settings(tmp_path / "in", layout, window=1.0, shortest=0.1, frames=4, events=events)
+    prepare(settings, tmp_path / "out", Engine(workers=1))
+    write_tokens(tmp_path / "out", tokenizers, threads=1)
+    clip = read_manifest(tmp_path / "out")[0]
+    assert clip.events == (Event(0.0, "dog"),)
+    offsets = window_offsets(clip, layout, SOUND_WINDOWS)
+    image = np.fromfile(tmp_path / "out" / "tokens" / "image.u16", "<u2").reshape(-1, layout.streams[0].positions)
+    for row, offset in zip(image, offsets, strict=False):
+        frames = read_clip_video(clip, tmp_path / "in", layout, offset)
+        expected = tokenizers.codec.encode_images(fitted_image(frames, layout).pixels[None])
+        np.testing.assert_array_equal(row, expected[0, :, 0])
+    labels = np.fromfile(tmp_path / "out" / "tokens" / "label.u16", "<u2")
+    assert labels.tolist() == [1] * len(labels)
+    events.write_text('{"id": "v", "seconds": 2, "events": [{"time": 0.0, "label": "cow"}]}')
+    prepare(settings, tmp_path / "out", Engine(workers=1))
+    with pytest.raises(EchoesError, match=r"another label than the model's, the first v.* \(cow\)"):
+        write_tokens(tmp_path / "out", tokenizers, threads=1)

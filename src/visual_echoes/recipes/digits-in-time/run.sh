@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 echoes=${ECHOES:-.venv/bin/echoes} data=data/digits-in-time
 [[ -f $data/splits.csv ]] || "$echoes" data digits-in-time -o $data
-"$echoes" prepare $data/clips --split-list $data/splits.csv --layout digits-in-time --tokens digits -o data/prepared/digits-in-time
+"$echoes" prepare $data/clips --split-list $data/splits.csv --events $data/events.jsonl --layout digits-in-time --tokens digits \
+  -o data/prepared/digits-in-time
 "$echoes" train recipes/digits-in-time/transformer.toml
 "$echoes" assemble runs/digits-in-time/model --overwrite --name digits-in-time --card recipes/digits-in-time/card.md \
   --steps 16 --temperature 4 --guidance 3 --part runs/digits-in-time/transformer/model --base digits
