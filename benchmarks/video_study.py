@@ -1,12 +1,12 @@
 """What a model of videos needs to learn when things happen: small trainings on digits in time, each from `digits`.
 
 Positions (sines and cosines of a time that frames and mel columns share, or learned ones on their own), frames of a
-clip (16, 8, 4), and what is masked together in training (positions, whole frames, tubes), each with several seeds;
-then guidance, on the first of them. Figures are those of `digits_in_time.py`, on fewer clips. A training or
-measurement that is done is not done again. Data first: `recipes/digits-in-time/run.sh`, and for other numbers of
+clip (16, 8, 4), and what is masked together in training (positions, whole frames, tubes), each with several seeds; then
+guidance, on the first of them. Figures are those of `digits_in_time.py`, on fewer clips. What is trained or measured
+is not done again. Data first: `recipes/digits-in-time/run.sh`, and for other numbers of
 frames the same `echoes prepare` with `--layout digits-in-time-8` and `-4`. Run from the repository's root:
 
-    python benchmarks/video_study.py --steps 600 --clips 100 --seeds 3 -o docs/measurements/video-study.json
+    python benchmarks/video_study.py --steps 500 --clips 60 --seeds 3 -o docs/measurements/video-study.json
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from visual_echoes.studies.trainings import changed_recipe, run_training
 
 RECIPES, RUNS = Path("recipes/digits-in-time"), Path("runs/digits-in-time/study")
 SETTINGS = SamplingSettings(steps=12, temperature=4.0, guidance=3.0)
+BATCH = 24
 BASE = "shared time, 16 frames, positions masked"
 
 
@@ -54,8 +55,8 @@ GUIDANCE = (1.0, 2.0, 5.0)
 
 def trained(name: str, seed: int, steps: int) -> VisualEchoes:
     """The model of a variant; its training is done, or goes on."""
-    warmup = {"steps": steps, "validate_every": steps, "checkpoint_every": 100}
-    changes = {**VARIANTS[name], "train": warmup}
+    short = {"steps": steps, "batch_size": BATCH, "validate_every": steps, "checkpoint_every": 100}
+    changes = {**VARIANTS[name], "train": short}
     training = Training(changes, recipe="transformer")
     folder = run_training(changed_recipe(name.replace(" ", "-").replace(",", ""), training, seed, RECIPES, RUNS))
     return VisualEchoes(assemble([folder], name, "", SETTINGS, "digits"), resolve_device("cpu"))
@@ -85,8 +86,8 @@ def row(name: str, found: list[Figures]) -> dict[str, str | float | int | None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/digits-in-time"))
-    parser.add_argument("--steps", type=int, default=600, help="of each training")
-    parser.add_argument("--clips", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=500, help="of each training")
+    parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=3)
     add_output(parser)
     options = parser.parse_args()

@@ -135,13 +135,15 @@ def test_joined_takes_images_from_one_and_sounds_from_the_other() -> None:
 
 def test_frames_have_their_times_in_the_middle_of_equal_parts() -> None:
     layout = get_layout("digits-in-time")
-    image, audio = layout.streams
+    image, audio, label = layout.streams
     assert image.shape == (16, 4, 4)
     assert audio.shape == (4, 24)
     assert layout.frame_times == pytest.approx([3.0 * (number + 0.5) / 16 for number in range(16)])
     where = coordinates(layout.streams)
     seconds = {name: where_PA[:, 0] * 0.125 for name, where_PA in where.items()}
     assert seconds["image"].unique().tolist() == pytest.approx(list(layout.frame_times))
+    assert seconds["label"].tolist() == pytest.approx(list(layout.frame_times))
+    assert label.shape == (16,)
     assert seconds["audio"].unique().tolist() == pytest.approx([0.0625 + 0.125 * column for column in range(24)])
 
 

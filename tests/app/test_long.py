@@ -144,7 +144,7 @@ def only_a_tone() -> bytes:
         (only_a_tone(), {}, "clip.mp4 holds a sound and no image; use an image or a video"),
         (b"", {}, "clip.mp4 is empty"),
         (clip()[:400], {}, "clip.mp4 is damaged, incomplete or not a video"),
-        (clip(8), {"mix_db": 0}, "clip.mp4 has no sound in it"),
+        (clip(8), {"mix_db": 0}, "clip.mp4 has no sound to keep beneath"),
         (clip(8), {"mix_db": 12.1}, "The value of mix_db cannot be used"),
         (clip(8), {"mix_db": -61}, "The value of mix_db cannot be used"),
         (clip(8), {"mix_db": "nan"}, "The value of mix_db cannot be used"),

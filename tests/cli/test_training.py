@@ -109,16 +109,13 @@ def test_a_wrong_recipe_names_the_key(command: Command, recipe: Path) -> None:
 
 
 def test_layouts_are_all_there(command: Command) -> None:
-    lines = command("config", "layouts").stdout.splitlines()
-    rows = {" ".join(words): values for words, values in (_row(line) for line in lines)}
+    rows: dict[str, list[str]] = {}
+    for line in command("config", "layouts").stdout.splitlines():
+        name, *values = re.split(r"\s{2,}", line.strip())
+        rows.setdefault(name, []).extend(values)
     assert rows["layout"] == list(LAYOUTS)
     assert rows["tokens in all"][0] == "521"
     assert rows["samples generated"] == [str(layout.samples) for layout in LAYOUTS.values()]
-
-
-def _row(line: str) -> tuple[list[str], list[str]]:
-    words = line.split()
-    return words[: -len(LAYOUTS)], words[-len(LAYOUTS) :]
 
 
 def test_training_leaves_a_part_and_prints_its_folder(command: Command, recipe: Path, tmp_path: Path) -> None:

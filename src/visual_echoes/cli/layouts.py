@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from visual_echoes.layout import Layout
 
 
+ABREAST = 3  # layouts that fit beside each other on a screen of 80 columns
+
+
 def layout_lengths(layout: Layout) -> dict[str, str]:
     """What a layout fixes and what follows from it, by name."""
     return {
-        "frames": "1" if layout.frames == 1 else f"{layout.frames}, each {layout.frame_seconds:.3g} s",
+        "frames": str(layout.frames),
         "image side": str(layout.image_size),
         "image channels": str(layout.image_channels),
         "image grid": _grid(layout.image_grid),

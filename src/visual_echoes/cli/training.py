@@ -59,10 +59,12 @@ def layouts() -> None:
     """Print all layouts with every length that follows from them."""
     from rich.console import Console
 
-    from visual_echoes.cli.layouts import layout_table
+    from visual_echoes.cli.layouts import ABREAST, layout_table
     from visual_echoes.layout import LAYOUTS
 
-    Console().print(layout_table(LAYOUTS.values()))
+    every = list(LAYOUTS.values())
+    for first in range(0, len(every), ABREAST):
+        Console().print(layout_table(every[first : first + ABREAST]))
 
 
 def train(
