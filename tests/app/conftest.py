@@ -6,6 +6,7 @@ import io
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -120,3 +121,16 @@ def page(echoes: VisualEchoes, uploads: Path) -> Iterator[TestClient]:
     with TestClient(create_app(service, uploads, None, LOOPBACK_NAMES), base_url=ADDRESS) as client:
         yield client
     service.close()
+
+
+@contextmanager
+def held(service: Service) -> Iterator[None]:
+    """Another job has its turn until the block ends."""
+    brake = Brake()
+    first = service.submit(None, brake.task)
+    assert brake.started.wait(PATIENCE)
+    try:
+        yield
+    finally:
+        brake.let(3)
+    assert wait(first).state == "done"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from starlette.testclient import TestClient
 
 import tiny
 from app.clips import clip, packets_of
-from app.conftest import PATIENCE, Brake, png, sent, wait
+from app.conftest import PATIENCE, held, png, sent, wait
 from app.test_api import JOBS, fetched, made, wave_of
 from visual_echoes.app import forms
 from visual_echoes.app.api import API
@@ -45,19 +43,6 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
-
-
-@contextmanager
-def held(service: Service) -> Iterator[None]:
-    """Another job has its turn until the block ends."""
-    brake = Brake()
-    first = service.submit(None, brake.task)
-    assert brake.started.wait(PATIENCE)
-    try:
-        yield
-    finally:
-        brake.let(3)
-        wait(first)
 
 
 def submitted(service: Service, content: bytes | None = None, **options: Any) -> Job:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,7 @@ import soundfile
 import torch
 
 import tiny
-from app.conftest import PATIENCE, Brake, png, sent, wait
+from app.conftest import PATIENCE, held, png, sent, wait
 from visual_echoes.app.forms import FORMS
 from visual_echoes.app.jobs import Job
 from visual_echoes.app.service import Service
@@ -47,19 +46,6 @@ def submit(service: Service) -> Submit:
         return FORMS[kind].of(model=model, **options).submit(to)
 
     return submit
-
-
-@contextmanager
-def held(service: Service) -> Iterator[None]:
-    """Jobs of the block come while another one is being made."""
-    brake = Brake()
-    first = service.submit(None, brake.task)
-    assert brake.started.wait(PATIENCE)
-    try:
-        yield
-    finally:
-        brake.let(3)
-    assert wait(first).state == "done"
 
 
 def assert_same(job: Job, alone: Job) -> None:
