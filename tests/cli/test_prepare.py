@@ -44,6 +44,21 @@ def test_tokens_bring_the_layout_of_their_model(
     assert "was made for layout 'debug', not 'paper'" in result.stderr
 
 
+def test_a_file_of_events_says_what_happens_when(command: Command, source: Path, tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    events.write_text('{"id": "p1", "seconds": 0.3, "events": [{"time": 0.1, "label": "dog"}]}')
+    arguments = ("prepare", source, "-o", tmp_path / "out", "--layout", "debug", "--workers", 1, "--events", events)
+    assert command(*arguments).exit_code == 0
+    happens = {
+        clip.id: [(event.time, event.label) for event in clip.events] for clip in read_manifest(tmp_path / "out")
+    }
+    assert happens == {"p0": [], "p1": [(0.1, "dog")], "p2": []}
+    events.write_text("{")
+    result = command(*arguments)
+    assert result.exit_code == 1
+    assert "events.jsonl, line 1, is no clip with events" in result.stderr
+
+
 def test_what_went_wrong_is_one_line(command: Command, source: Path, tmp_path: Path) -> None:
     for arguments, complaint in (
         ([tmp_path / "nowhere"], "There is no"),
