@@ -44,7 +44,7 @@ def test_it_serves_this_machine_and_leaves_nothing(model_folder: Path, tmp_path:
     with running(model_folder, tmp_path, "--longest", "7.5") as (process, address):
         assert address.startswith("http://127.0.0.1:")
         assert httpx.get(f"{address}healthz", timeout=PATIENCE).json()["alive"]
-        assert httpx.get(f"{address}api/v1/models").json()["models"] == ["tiny", "digits", "scenes"]
+        assert httpx.get(f"{address}api/v1/models").json()["models"] == ["tiny", "digits", "digits-in-time", "scenes"]
         assert httpx.get(address).status_code == 200
         description = httpx.get(f"{address}api/v1/openapi.json").json()["info"]["description"]
         assert "up to 7.5 seconds of sound" in description
