@@ -121,7 +121,7 @@ def test_a_preset_is_one_click(visit: Visit, address: str, tmp_path: Path) -> No
 def test_another_model_can_be_chosen(visit: Visit, address: str, tmp_path: Path) -> None:
     page = visit(address)
     page.get_by_label("Model", exact=True).click()
-    page.get_by_role("option", name="digits").click()
+    page.get_by_role("option", name="digits", exact=True).click()
     place = tab(page, "Edit")
     expect(place.get_by_role("checkbox")).to_have_count(16)
     place = tab(page, "Pairs")
