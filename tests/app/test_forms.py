@@ -154,3 +154,14 @@ def test_former_names_are_read(image: UploadFile) -> None:
     assert VaryForm.of(picture=image, side="picture").side == "image"
     with pytest.raises(EchoesError, match="The value of picture cannot be used"):
         SoundForm.of(picture=image, image=image)
+
+
+def test_a_sound_beside_frames_keeps_its_time() -> None:
+    wave = np.zeros(500, np.float32)
+    wave[100] = 0.5
+    content = io.BytesIO()
+    soundfile.write(content, wave, LAYOUT.sample_rate, format="WAV")
+    form = FillForm(sound=sent(content.getvalue(), "a.wav"), start=0.1)
+    asked_of_video, asked_of_still = (asked(form.task(layout))["audio"][0] for layout in (tiny.VIDEO_LAYOUT, LAYOUT))
+    assert int(asked_of_video.argmax()) == 100
+    assert int(asked_of_still.argmax()) > 100

@@ -27,9 +27,9 @@ from visual_echoes.app.tasks import Items, Kind, Method, Task
 from visual_echoes.app.timeline import small_frames
 from visual_echoes.app.uploads import kept, read_file, shown_name
 from visual_echoes.errors import EchoesError
-from visual_echoes.inputs import FittedImage, fitted_image, read_heard
+from visual_echoes.inputs import FittedImage, fit_length, fitted_image, read_heard
 from visual_echoes.layout import Layout
-from visual_echoes.media import fit_audio, media_kind, read_image
+from visual_echoes.media import media_kind, read_image
 from visual_echoes.media.remux import check_copy, video_seconds
 from visual_echoes.model.settings import optional_fields
 from visual_echoes.paths import shown
@@ -165,7 +165,7 @@ class PictureForm(JobForm):
     label: str | None = _LABEL
 
     def task(self, layout: Layout) -> Task:
-        wave = fit_audio(_heard(self.sound, layout), layout.clip_samples)
+        wave = fit_length(_heard(self.sound, layout), layout)
         waves = [(wave, layout.sample_rate)] * self.count
         made = self._items("audio_to_image", waves, label=self.label, confidence=True)
         return Task("picture", made, frozenset({"sound"}), {"source": shown_name(self.sound.filename)})
@@ -189,7 +189,7 @@ class EditForm(JobForm):
     sound: UploadFile | None = None
 
     def _fitted(self, layout: Layout) -> np.ndarray | None:
-        return None if self.sound is None else fit_audio(_heard(self.sound, layout), layout.clip_samples)
+        return None if self.sound is None else fit_length(_heard(self.sound, layout), layout)
 
     def _inpainting(
         self,
@@ -282,7 +282,7 @@ class VaryForm(EditForm):
         columns_w = _some(noise, layout.audio_grid[1], self.share) if self.side != "image" else np.zeros(0, bool)
         # The middle of each chosen column of sound tokens, in seconds of the fitted sound.
         token = layout.audio_factor[1] * layout.hop / layout.sample_rate
-        first = layout.mel_offset * layout.hop / layout.sample_rate
+        first = layout.sound_start
         stretches = [
             (first + (column + 0.25) * token, first + (column + 0.75) * token) for column in np.flatnonzero(columns_w)
         ]
