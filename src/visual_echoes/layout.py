@@ -163,19 +163,23 @@ class Layout:
         With several frames the image's positions are (frames, rows, columns), and its frames and the mel's columns
         have times in seconds.
         """
-        image = Stream(
-            name="image", source="image", shape=self.image_grid, codes=self.image_codes, depth=self.image_depth
-        )
-        audio = Stream(
-            name="audio", source="audio", shape=self.audio_grid, codes=self.audio_codes, depth=self.audio_depth
-        )
+        grid: tuple[int, ...] = self.image_grid
+        shown = heard = None
         if self.frames > 1:
+            grid = self.frames, *self.image_grid
             column = self.audio_factor[1] * self.hop / self.sample_rate
             shown = TimeAxis(axis=0, start=self.frame_times[0], step=self.frame_seconds)
             heard = TimeAxis(axis=1, start=column / 2, step=column)
-            image = image.model_copy(update={"shape": (self.frames, *self.image_grid), "time": shown})
-            audio = audio.model_copy(update={"time": heard})
-        return image, audio, *self.extra_streams
+        return (
+            Stream(
+                name="image", source="image", shape=grid, codes=self.image_codes, depth=self.image_depth, time=shown
+            ),
+            Stream(
+                name="audio", source="audio", shape=self.audio_grid, codes=self.audio_codes, depth=self.audio_depth,
+                time=heard,
+            ),
+            *self.extra_streams,
+        )  # fmt: skip
 
     @property
     def tokens(self) -> int:

@@ -41,3 +41,8 @@ def sounds(tmp_path: Path) -> list[Path]:
     for index, path in enumerate(paths):
         write_wav(path, 0.4 * np.sin(2 * np.pi * 300 * (index + 1) * times), tiny.LAYOUT.sample_rate, {})
     return paths
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder, sorted."""
+    return sorted(path.name for path in folder.iterdir())

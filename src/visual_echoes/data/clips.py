@@ -148,7 +148,7 @@ def window_offsets(clip: Clip, layout: Layout, count: int) -> list[float]:
     """
     if _is_short(clip, layout):
         return [0.0]
-    first, last = -_slack(layout), clip.seconds - layout.seconds + _slack(layout)
+    first, last = -layout.sound_start, clip.seconds - layout.seconds + layout.sound_start
     if count == 1 or last - first <= 0:
         return [(first + last) / 2]
     return [first + (last - first) * index / (count - 1) for index in range(count)]
@@ -165,11 +165,6 @@ def _file(name: str, root: Path) -> Path:
     return path
 
 
-def _slack(layout: Layout) -> float:
-    """Seconds at either end of a window that the layout's centre crop drops."""
-    return layout.mel_offset * layout.hop / layout.sample_rate
-
-
 def _is_short(clip: Clip, layout: Layout) -> bool:
     """Whether silence would be heard in every window of the clip."""
-    return clip.seconds < layout.seconds - 2 * _slack(layout)
+    return clip.seconds < layout.seconds - 2 * layout.sound_start

@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 from av.audio.stream import AudioStream
+from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
@@ -46,35 +47,47 @@ def write_mp4(
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         container.metadata["comment"] = encode_comment(metadata)
-        codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        video = container.add_stream(codec, rate=FRAME_RATE)
-        assert isinstance(video, VideoStream)
-        factor = enlarging(*frames.shape[1:3])
-        video.height, video.width = factor * frames.shape[1], factor * frames.shape[2]
-        video.pix_fmt = "yuv420p"
+        video = add_video(container)
         audio = container.add_stream("aac", rate=SOUND_RATE, layout="mono")
         audio.bit_rate = SOUND_BITS
-        packets = [*_frames(video, frames, factor, len(wave) / sample_rate), *_sound(audio, wave, sample_rate)]
+        set_size(video, *frames.shape[1:3])
+        packets = [*_frames(video, frames, len(wave) / sample_rate), *_sound(audio, wave, sample_rate)]
         container.mux(sorted(packets, key=decoding_time))
     write_bytes(path, buffer.getvalue())
 
 
-def enlarging(height: int, width: int) -> int:
-    """How often each pixel is repeated along each side."""
+def add_video(container: OutputContainer) -> VideoStream:
+    """The track for images that are enlarged, at `FRAME_RATE`."""
+    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+    video = container.add_stream(codec, rate=FRAME_RATE)
+    assert isinstance(video, VideoStream)
+    video.pix_fmt = "yuv420p"
+    return video
+
+
+def set_size(stream: VideoStream, height: int, width: int) -> None:
+    """Give the track the size that images of so many pixels are enlarged to: by a whole factor, to even sides."""
     factor = math.ceil(_MIN_SIDE / min(height, width))
-    return factor + 1 if factor % 2 and (height % 2 or width % 2) else factor
+    if factor % 2 and (height % 2 or width % 2):
+        factor += 1
+    stream.height, stream.width = factor * height, factor * width
 
 
-def _frames(stream: VideoStream, frames_FHWC: np.ndarray, factor: int, seconds: float) -> Iterator[Packet[Any]]:
+def enlarged(pixels: np.ndarray, stream: VideoStream) -> av.VideoFrame:
+    """uint8 pixels (H, W, 1 or 3), each repeated, as a frame of a track whose size was set for them."""
+    factor = stream.height // pixels.shape[0]
+    rgb = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).repeat(factor, axis=0).repeat(factor, axis=1)
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(format="yuv420p")
+    frame.time_base = Fraction(1, FRAME_RATE)
+    return frame
+
+
+def _frames(stream: VideoStream, frames_FHWC: np.ndarray, seconds: float) -> Iterator[Packet[Any]]:
     shown = -1
     for index in range(math.ceil(seconds * FRAME_RATE)):
         number = min(int(index * len(frames_FHWC) / (seconds * FRAME_RATE) + _ROUNDING), len(frames_FHWC) - 1)
         if number != shown:
-            shown = number
-            image_HWC = np.broadcast_to(frames_FHWC[number], (*frames_FHWC.shape[1:3], 3))
-            enlarged = np.ascontiguousarray(image_HWC.repeat(factor, axis=0).repeat(factor, axis=1))
-            frame = av.VideoFrame.from_ndarray(enlarged, format="rgb24").reformat(format="yuv420p")
-            frame.time_base = Fraction(1, FRAME_RATE)
+            shown, frame = number, enlarged(frames_FHWC[number], stream)
         frame.pts = index
         yield from stream.encode(frame)
     yield from stream.encode(None)

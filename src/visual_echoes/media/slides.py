@@ -13,12 +13,11 @@ import numpy as np
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
-from av.video.stream import VideoStream
 
 from visual_echoes.files import StrPath, atomic_path
 from visual_echoes.media.images import check_pixels
 from visual_echoes.media.metadata import encode_comment
-from visual_echoes.media.mp4 import FRAME_RATE, SOUND_BITS, SOUND_RATE, decoding_time, enlarging
+from visual_echoes.media.mp4 import FRAME_RATE, SOUND_BITS, SOUND_RATE, add_video, decoding_time, enlarged, set_size
 
 
 @contextmanager
@@ -48,10 +47,7 @@ class Slides:
 
     def __init__(self, container: OutputContainer) -> None:
         self._container = container
-        codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        video = container.add_stream(codec, rate=FRAME_RATE)
-        assert isinstance(video, VideoStream)
-        self._video = video
+        self._video = add_video(container)
         self._audio: AudioStream | None = None
         self._resampler: av.AudioResampler | None = None
         self._image: av.VideoFrame | None = None
@@ -72,7 +68,7 @@ class Slides:
         wave_CN = samples_NC.T if samples_NC.shape[1] <= 2 else samples_NC.mean(1)[np.newaxis]
         if self._audio is None:
             self._open(pixels.shape[0], pixels.shape[1], len(wave_CN))
-        self._image = self._enlarged(pixels)
+        self._image = enlarged(pixels, self._video)
         self._rate, self._given = rate, self._given + len(samples_NC)
         packets = [*self._hold(round(self._given * FRAME_RATE / rate)), *self._play(wave_CN)]
         self._container.mux(sorted(packets, key=decoding_time))
@@ -85,20 +81,11 @@ class Slides:
         self._container.mux(sorted(packets, key=decoding_time))
 
     def _open(self, height: int, width: int, channels: int) -> None:
-        factor = enlarging(height, width)
-        self._video.height, self._video.width = factor * height, factor * width
-        self._video.pix_fmt = "yuv420p"
+        set_size(self._video, height, width)
         layout = "mono" if channels == 1 else "stereo"
         self._audio = self._container.add_stream("aac", rate=SOUND_RATE, layout=layout)
         self._audio.bit_rate = SOUND_BITS
         self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=SOUND_RATE)
-
-    def _enlarged(self, pixels: np.ndarray) -> av.VideoFrame:
-        factor = self._video.height // pixels.shape[0]
-        rgb = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).repeat(factor, axis=0).repeat(factor, axis=1)
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(format="yuv420p")
-        frame.time_base = Fraction(1, FRAME_RATE)
-        return frame
 
     def _hold(self, until: int) -> Iterator[Packet[Any]]:
         """Packets of the image up to a frame of the whole."""

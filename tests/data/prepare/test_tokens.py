@@ -18,7 +18,7 @@ from visual_echoes.data.events import Event
 from visual_echoes.data.manifest import Clip, read_manifest
 from visual_echoes.data.prepare import tokens as module
 from visual_echoes.data.prepare.run import Engine, Settings, prepare
-from visual_echoes.data.prepare.tokens import SOUND_WINDOWS, Tokenizers, label_codes, write_tokens
+from visual_echoes.data.prepare.tokens import SOUND_WINDOWS, Tokenizers, window_labels, write_tokens
 from visual_echoes.data.token_store import TokenStore, read_store_description
 from visual_echoes.errors import EchoesError
 from visual_echoes.inputs import fitted_image
@@ -125,10 +125,10 @@ def test_labels_in_time_are_those_of_each_frame_of_each_window() -> None:
     stream, step = layout.streams[-1], layout.frame_seconds
     times = [layout.sound_start + time for time in layout.frame_times]
     clip = Clip("a", "train", None, "a.mp4", "a.mp4", 0.0, 1.0, (0.5,), "a", {}, (Event(times[1] - 0.001, "dog"),))
-    assert label_codes(clip, stream, [0.0, 2 * step], layout).tolist() == [[0, 1, 1], [1, 1, 1]]
+    assert window_labels(clip, stream, [0.0, 2 * step], layout).tolist() == [[0, 1, 1], [1, 1, 1]]
     still = tiny.MEANING_LAYOUT
     one = next(each for each in still.streams if each.name == "label")
-    assert label_codes(replace(clip, label="rain", events=()), one, [0.0, 1.0], still).tolist() == [[2]]
+    assert window_labels(replace(clip, label="rain", events=()), one, [0.0, 1.0], still).tolist() == [[2]]
 
 
 def test_videos_are_encoded_at_the_times_of_their_sound_windows(tmp_path: Path, model_folder: Path) -> None:

@@ -184,7 +184,7 @@ def _read_ahead(
             np.stack([image.pixels for image in fitted]),
             None if side is None else np.stack([image.view for image in fitted if image.view is not None]),
             np.stack([read_clip_sound(clip, prepared.root, layout, offset).numpy() for offset in offsets]),
-            None if label is None else label_codes(clip, label, offsets, layout),
+            None if label is None else window_labels(clip, label, offsets, layout),
         )
 
     with ThreadPoolExecutor(threads) as pool:
@@ -198,7 +198,7 @@ def _read_ahead(
             yield [item.result() for item in coming]
 
 
-def label_codes(clip: Clip, stream: Stream, offsets: Sequence[float], layout: Layout) -> np.ndarray:
+def window_labels(clip: Clip, stream: Stream, offsets: Sequence[float], layout: Layout) -> np.ndarray:
     """The codes of a clip's labels, (1, 1); of a stream with a time axis one at each time, (W, P).
 
     What is not labelled, as before the first event, is of the stream's first name.
