@@ -3,7 +3,7 @@
 A linear probe on EfficientNet-lite0's features, fitted on real training images, names real test images and what their
 codes give back. Run from the repository's root, with the folder of one or more tokenizers of residual codes:
 
-    python benchmarks/image_codes.py runs/scenes64/image-codes -o docs/measurements/image-codes.json
+    python benchmarks/image_codes.py runs/scenes/image-codes -o docs/measurements/image-codes.json
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def _spread(groups_B: Tensor, count: int) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="+", help="Folder of a tokenizer of residual codes.")
-    parser.add_argument("--data", type=Path, default=Path("data/prepared/scenes64"))
-    parser.add_argument("--layout", default="scenes64")
+    parser.add_argument("--data", type=Path, default=Path("data/prepared/scenes"))
+    parser.add_argument("--layout", default="scenes")
     parser.add_argument("--levels", type=int, nargs="+", default=LEVELS)
     add_output(parser)
     arguments = parser.parse_args()

@@ -24,7 +24,7 @@ from visual_echoes.layout import get_layout
 from visual_echoes.media.tensors import pcm_to_wave, pixels_to_unit
 from visual_echoes.tokenizers.semantic import AudioSemanticTokenizer, ImageSemanticTokenizer, SemanticTokenizer
 
-LAYOUT = get_layout("scenes64")
+LAYOUT = get_layout("scenes")
 PER_KIND = {"train": 120, "valid": 30, "test": 10_000}  # items, at most
 BATCH = 64
 FORMATS = {"right, unquantised": ".3f", "right, tokens": ".3f", "perplexity": ".0f"}
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument(
         "--model", type=Path, default=Path("checkpoints/scenes"), help="folder of both tokenizers' folders"
     )
-    parser.add_argument("--data", type=Path, default=Path("data/prepared/scenes64"))
+    parser.add_argument("--data", type=Path, default=Path("data/prepared/scenes"))
     add_output(parser)
     arguments = parser.parse_args()
     with torch.inference_mode():

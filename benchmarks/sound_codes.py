@@ -69,8 +69,8 @@ def rows_of(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data/prepared/scenes64"))
-    parser.add_argument("--layout", default="scenes64")
+    parser.add_argument("--data", type=Path, default=Path("data/prepared/scenes"))
+    parser.add_argument("--layout", default="scenes")
     parser.add_argument("--model", action="append", default=[], help="Folder of a trained tokenizer; may be repeated.")
     parser.add_argument("--cell", action="append", default=[], help="Bands and frames, as 16x8; default: a list.")
     parser.add_argument("--levels", type=int, nargs="+", default=LEVELS)

@@ -128,8 +128,8 @@ def measure(front: FrontEnd, ear: Ear, base: Layout, real: float) -> dict[str, C
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data/prepared/scenes64"))
-    parser.add_argument("--layout", default="scenes64")
+    parser.add_argument("--data", type=Path, default=Path("data/prepared/scenes"))
+    parser.add_argument("--layout", default="scenes")
     add_output(parser)
     arguments = parser.parse_args()
     base = get_layout(arguments.layout)

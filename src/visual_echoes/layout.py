@@ -223,7 +223,7 @@ _FIELDS: dict[Concern, tuple[str, ...]] = {
     "all": (*_IMAGE, *_AUDIO, *_STREAMS),
 }
 
-# Of the images and sounds that `scenes64` is trained on, in the order of the data set's groups.
+# Of the images and sounds that `scenes` is trained on, in the order of the data set's groups.
 KINDS = (
     "airplane", "bird", "cat", "clock", "cow", "cricket", "dog", "fire", "frog", "hen", "insect", "keyboard",
     "motor_vehicle", "pig", "rain", "sea", "sheep", "siren", "train", "water", "wind",
@@ -238,12 +238,7 @@ LAYOUTS: dict[str, Layout] = {
             trim_frames=2, audio_factor=(16, 16), audio_codes=1024,
         ),
         Layout(
-            name="scenes", image_size=32, image_channels=3, image_factor=4, image_codes=512,
-            sample_rate=16_000, seconds=2.56, n_fft=1024, hop=256, n_mels=80, fmin=60.0, fmax=7800.0,
-            trim_frames=1, audio_factor=(8, 16), audio_codes=512,
-        ),
-        Layout(
-            name="scenes64", image_size=64, image_channels=3, image_factor=8, image_codes=1024,
+            name="scenes", image_size=64, image_channels=3, image_factor=8, image_codes=1024,
             sample_rate=16_000, seconds=5.12, n_fft=512, hop=160, n_mels=80, fmin=60.0, fmax=7800.0,
             trim_frames=1, audio_factor=(16, 8), audio_codes=1024, mel_floor=1e-5, image_depth=6, audio_depth=6,
             extra_streams=(

@@ -33,87 +33,59 @@ def test_digits_without_a_source_name_what_is_missing(command: Command, tmp_path
     assert f"{tmp_path / 'images.npz'} is missing" in result.stderr
 
 
-TEST_SOUNDS = sum(sound[2] == 4 for sound in made.SIX)
+TEST_SOUNDS = sum(sound[2] == 4 for sound in made.OWN)
+TEST_IMAGES = made.PICTURES * len(made.CLASSES)
 
 
-@pytest.mark.parametrize("folds", [[], ["--all-folds"]])
-def test_scenes_are_prepared_from_local_copies(command: Command, tmp_path: Path, folds: list[str]) -> None:
-    (tmp_path / "copies").mkdir()
-    copies = made.write_source(tmp_path / "copies")
-    out = tmp_path / "out"
-    result = command("data", "scenes", "--images", copies, "--sounds", copies, "-o", out, "--layout", "debug", *folds)
+def test_scenes_are_prepared_from_local_copies(command: Command, tmp_path: Path) -> None:
+    source, out = made.write_source(tmp_path / "copies"), tmp_path / "out"
+    folders = ("--images", source / made.IMAGES, "--sounds", source / made.SOUNDS)
+    result = command("data", "scenes", *folders, "-o", out, "--layout", "debug")
     assert result.exit_code == 0, result.output
-    sounds = 1 if folds else TEST_SOUNDS
-    assert result.stdout.splitlines()[2] == f"{out / 'test'}.safetensors: 10 images, {sounds} sounds"
+    told = f"{out / 'test'}.safetensors: {TEST_IMAGES} images, {TEST_SOUNDS} sounds"
+    assert result.stdout.splitlines()[2] == told
     assert (tmp_path / "out-sounds" / "train.safetensors").is_file()
 
 
-def test_all_folds_go_into_a_folder_of_their_own(
+def online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, md5: str | None = None) -> tuple[str | Path, ...]:
+    """A command that takes ESC-50 from a `file:` address."""
+    source, web = made.write_source(tmp_path / "source"), tmp_path / "web"
+    web.mkdir()
+    made.write_lists(web)
+    path = made.write_esc50(web / originals.ESC50.name)
+    published = Original(path.name, path.as_uri(), md5 or hashlib.md5(path.read_bytes()).hexdigest(), by_authors=False)
+    defaults = {**(originals.fetch_esc50.__kwdefaults__ or {}), "original": published}
+    monkeypatch.setattr(originals.fetch_esc50, "__kwdefaults__", defaults)
+    out = tmp_path / "out"
+    return ("data", "scenes", "--images", source / made.IMAGES, "-o", out, "--lists", web, "--layout", "debug")
+
+
+def test_scenes_are_prepared_from_the_original(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copies = made.write_source(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    for arguments, name in ((["--all-folds"], "scenes-all-folds"), ([], "scenes")):
-        assert not Path("data/prepared", name).exists()
-        assert not Path("data/prepared/scenes").exists()
-        result = command("data", "scenes", "--images", copies, "--sounds", copies, "--layout", "debug", *arguments)
-        assert result.exit_code == 0, result.output
-        assert Path("data/prepared", name).is_dir()
-
-
-def published(folder: Path, monkeypatch: pytest.MonkeyPatch, md5: str | None = None) -> None:
-    """The originals, as `file:` addresses."""
-    folder.mkdir()
-    made.write_lists(folder)
-    found = []
-    for known, write in ((originals.CIFAR10, made.write_cifar10), (originals.ESC50, made.write_esc50)):
-        path = write(folder / known.name)
-        digest = hashlib.md5(path.read_bytes()).hexdigest()
-        found.append(
-            Original(known.name, path.as_uri(), digest if known.by_authors else md5 or digest, known.by_authors)
-        )
-    monkeypatch.setattr(originals.fetch_originals, "__kwdefaults__", {
-        **(originals.fetch_originals.__kwdefaults__ or {}), "originals": tuple(found)
-    })  # fmt: skip
-
-
-def test_scenes_are_prepared_from_the_originals(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    published(tmp_path / "web", monkeypatch)
-    online = ("data", "scenes", "-o", tmp_path / "out", "--lists", tmp_path / "web", "--layout", "debug")
-    result = command(*online)
+    result = command(*online(tmp_path, monkeypatch))
     assert result.exit_code == 0, result.output
-    assert f"{tmp_path / 'out' / 'test'}.safetensors: 10 images, {TEST_SOUNDS} sounds" in result.stdout
-    assert {path.name for path in (tmp_path / "downloads").iterdir()} == {
-        originals.CIFAR10.name, originals.ESC50.name
-    }  # fmt: skip
+    assert f"{tmp_path / 'out' / 'test'}.safetensors: {TEST_IMAGES} images, {TEST_SOUNDS} sounds" in result.stdout
+    assert [path.name for path in (tmp_path / "downloads").iterdir()] == [originals.ESC50.name]
 
 
 def test_unverified_sounds_must_be_accepted(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    published(tmp_path / "web", monkeypatch, md5="f" * 32)
-    online = ("data", "scenes", "-o", tmp_path / "out", "--lists", tmp_path / "web", "--layout", "debug")
-    result = command(*online)
+    arguments = online(tmp_path, monkeypatch, md5="f" * 32)
+    result = command(*arguments)
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert "--accept-unverified" in result.stderr
     assert not (tmp_path / "out").exists()
-    assert command(*online, "--accept-unverified").exit_code == 0
+    assert command(*arguments, "--accept-unverified").exit_code == 0
 
 
 def test_offline_it_says_what_to_do(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    published(tmp_path / "web", monkeypatch)
-    (tmp_path / "web" / originals.CIFAR10.name).unlink()
-    result = command("data", "scenes", "-o", tmp_path / "out", "--lists", tmp_path / "web")
+    arguments = online(tmp_path, monkeypatch)
+    (tmp_path / "web" / originals.ESC50.name).unlink()
+    result = command(*arguments)
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
-    assert "give local copies with --images and --sounds" in result.stderr
-
-
-def test_local_copies_are_of_both_kinds(command: Command, tmp_path: Path) -> None:
-    result = command("data", "scenes", "--images", tmp_path)
-    assert result.exit_code == 1
-    assert "need both --images and --sounds" in result.stderr
+    assert "give a local copy with --sounds" in result.stderr
 
 
 def test_class_folders_are_prepared_and_losses_counted(command: Command, tmp_path: Path) -> None:

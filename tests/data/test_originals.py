@@ -14,18 +14,16 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from data import scene_files as made
-from visual_echoes.data import archives, originals, scenes
+from visual_echoes.data import archives, originals
 from visual_echoes.data.archives import Original, fetch
 from visual_echoes.data.manifest import SPLITS
-from visual_echoes.data.originals import CIFAR10, ESC50, esc50_name, fetch_originals, original_copies
+from visual_echoes.data.originals import ESC50, esc50_name, fetch_esc50, unpack_esc50
 from visual_echoes.data.pairs import read_split
-from visual_echoes.data.scenes import SCENES, prepare_scenes
+from visual_echoes.data.scenes import prepare_scenes, unpacked
 from visual_echoes.errors import EchoesError
-from visual_echoes.media import read_image
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -50,7 +48,6 @@ class Handler(SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("published")
-    made.write_cifar10(folder / CIFAR10.name)
     made.write_esc50(folder / ESC50.name)
     made.write_lists(folder)
     return folder
@@ -117,22 +114,17 @@ def test_offline_and_wrong_addresses_say_what_to_do(server: str, published: Path
         with pytest.raises(EchoesError) as caught:
             fetch(Original("a.zip", url, "0", True), tmp_path)
         assert str(caught.value).startswith(f"{url} cannot be downloaded (")
-        assert "--images and --sounds" in str(caught.value)
+        assert "--sounds" in str(caught.value)
         assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_originals_give_the_splits_of_the_local_copies(
-    server: str, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scenes, "VALID_IMAGES", 2)
-    both = (original(server, published, CIFAR10.name), original(server, published))
-    archives = fetch_originals(tmp_path / "downloads", originals=both)
-    with original_copies(*archives, published) as copies:
-        prepare_scenes(copies, tmp_path / "online", made.LAYOUT)
-    (tmp_path / "source").mkdir()
+def test_the_original_gives_the_splits_of_the_local_copies(server: str, published: Path, tmp_path: Path) -> None:
+    archive = fetch_esc50(tmp_path / "downloads", original=original(server, published))
     local = made.write_source(tmp_path / "source")
-    made.prepare(SCENES, local, local, tmp_path / "local")
+    with unpacked(local / made.IMAGES, published, archive) as copies:
+        prepare_scenes(copies, tmp_path / "online", made.LAYOUT)
+    made.prepare(local, tmp_path / "local")
     for split in SPLITS:
         for suffix in ("", "-sounds"):
             online, offline = (
@@ -140,23 +132,6 @@ def test_the_originals_give_the_splits_of_the_local_copies(
             )
             assert online.sounds.equal(offline.sounds)
             assert online.sound_groups.equal(offline.sound_groups)
-        online, offline = (read_split(tmp_path / name, split, made.LAYOUT) for name in ("online", "local"))
-        assert online.image_groups.equal(offline.image_groups)
-        assert online.images[:, 0].equal(offline.images[:, 0])  # red tells which image
-        assert set(online.images[:, 1].flatten().tolist()) == {7}
-        assert set(online.images[:, 2].flatten().tolist()) == {8}
-
-
-def test_pixels_lie_where_cifar_says(tmp_path: Path) -> None:
-    record = bytearray(made.cifar10_record("frog", 0, 0, 0))
-    record[1 + 1024 + 3 * 32 + 5] = 200  # green, row 3, column 5
-    empty = [(f"data_batch_{number}.bin", b"") for number in range(2, 6)]
-    batches = [("data_batch_1.bin", bytes(record)), *empty, ("test_batch.bin", b"")]
-    made.write_tar(tmp_path / "a.tar.gz", batches, "w:gz")
-    originals.unpack_images(tmp_path / "a.tar.gz", tmp_path)
-    picture = read_image(tmp_path / "images/train/frog/10000.png")
-    assert picture.getpixel((5, 3)) == (0, 200, 0)
-    assert np.asarray(picture).sum(dtype=int) == 200
 
 
 def test_names_of_clips_in_esc50() -> None:
@@ -164,12 +139,11 @@ def test_names_of_clips_in_esc50() -> None:
     assert esc50_name("sounds/airplane/508-4-251959-B.ogg") == "4-251959-B-47.wav"
 
 
-@pytest.mark.parametrize("name", [CIFAR10.name, ESC50.name])
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "lacking", "bit", "large"])
 def test_a_damaged_original_is_named(
-    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage: str
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    path = Path(shutil.copy(published / name, tmp_path))
+    path = Path(shutil.copy(published / ESC50.name, tmp_path))
     content = bytearray(path.read_bytes())
     if damage == "truncated":
         path.write_bytes(content[: len(content) // 2])
@@ -179,11 +153,8 @@ def test_a_damaged_original_is_named(
         content[len(content) // 3] ^= 255
         path.write_bytes(content)
     elif damage == "large":
-        monkeypatch.setattr(originals, "_MAX_BATCH_BYTES" if name == CIFAR10.name else "MAX_CLIP_BYTES", 100)
-    elif name == ESC50.name:
-        zipfile.ZipFile(path, "w").close()
+        monkeypatch.setattr(originals, "MAX_CLIP_BYTES", 100)
     else:
-        made.write_tar(path, [("x/data_batch_1.bin", b"")], "w:gz")
-    images, sounds = (path if name == original.name else published / original.name for original in (CIFAR10, ESC50))
-    with pytest.raises(EchoesError, match=f"{path} (is damaged|lacks)"), original_copies(images, sounds, published):
-        pass
+        zipfile.ZipFile(path, "w").close()
+    with pytest.raises(EchoesError, match=f"{path} (is damaged|lacks)"):
+        unpack_esc50(path, made.FILES, tmp_path / "out")

@@ -10,14 +10,16 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from data import scene_files as made
 from visual_echoes.data import archives, scenes
 from visual_echoes.data.class_folders import prepare_class_folder
 from visual_echoes.data.manifest import SPLITS
 from visual_echoes.data.pairs import read_groups, read_split
-from visual_echoes.data.scenes import SCENES, read_list
+from visual_echoes.data.scenes import CREDITS, correct_rate, read_list
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import get_layout
 from visual_echoes.media import read_audio, read_image
@@ -28,11 +30,6 @@ SAMPLE = ROOT / "data" / "scenes-sample"
 FREE = ("CC0", "CC-BY")
 
 
-@pytest.fixture(autouse=True)
-def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scenes, "VALID_IMAGES", 2)
-
-
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made.write_source(tmp_path_factory.mktemp("source"))
@@ -40,7 +37,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def prepared(source: Path, tmp_path: Path) -> Path:
-    made.prepare(SCENES, source, source, tmp_path / "scenes")
+    made.prepare(source, tmp_path / "scenes")
     return tmp_path / "scenes"
 
 
@@ -51,8 +48,8 @@ def sounds(folder: Path) -> dict[str, set[str]]:
 def test_images_keep_the_published_test_split(prepared: Path) -> None:
     assert read_groups(prepared) == list(made.CLASSES)
     for split, published, ranks in (
-        ("train", "train", (2, 3, 4)),
-        ("valid", "train", (0, 1)),
+        ("train", "train", (1, 2, 3, 4)),
+        ("valid", "train", (0,)),
         ("test", "test", range(5)),
     ):
         found = read_split(prepared, split, made.LAYOUT)
@@ -61,10 +58,18 @@ def test_images_keep_the_published_test_split(prepared: Path) -> None:
             assert levels == [made.image_level(label, published, rank) for rank in ranks]
 
 
+def test_images_of_other_classes_only_teach(prepared: Path) -> None:
+    beside = prepared.with_name("scenes-images")
+    assert read_groups(beside) == sorted([*made.CLASSES, "n01"])
+    counts = {split: len(read_split(beside, split, made.LAYOUT, []).images) for split in SPLITS}
+    kinds = len(made.CLASSES)
+    assert counts == {"train": 4 * kinds + 2, "valid": kinds + 1, "test": made.PICTURES * kinds}
+
+
 def test_sounds_are_split_by_fold_and_licence(prepared: Path) -> None:
     found = sounds(prepared)
-    assert sorted(file for files in found.values() for file in files) == sorted(map(made.file_of, made.SIX))
-    for sound in made.SIX:
+    assert sorted(file for files in found.values() for file in files) == sorted(map(made.file_of, made.OWN))
+    for sound in made.OWN:
         _, _, fold, _, _, licence = sound
         split = next(name for name in SPLITS if made.file_of(sound) in found[name])
         assert (split == "test") == (fold == 4), sound
@@ -79,64 +84,75 @@ def test_sounds_are_split_by_fold_and_licence(prepared: Path) -> None:
 
 
 def test_the_sounds_of_all_classes_lie_beside(prepared: Path) -> None:
-    six, every = sounds(prepared), sounds(prepared.with_name("scenes-sounds"))
-    assert read_groups(prepared.with_name("scenes-sounds")) == ["airplane", "dog", "rain"]
+    own, every = sounds(prepared), sounds(prepared.with_name("scenes-sounds"))
+    assert read_groups(prepared.with_name("scenes-sounds")) == [
+        "airplane", "church_bells", "dog", "footsteps", "other dog", "rain"
+    ]  # fmt: skip
     for split in SPLITS:
-        assert six[split] < every[split]
-        assert all("more_sounds" in file for file in every[split] - six[split])
+        assert own[split] < every[split]
+        assert all("more_sounds" in file for file in every[split] - own[split])
     assert all(("-4-" in file) == (file in every["test"]) for file in made.FILES)
     assert sum(map(len, every.values())) == len(made.FILES)
 
 
-def test_whoever_made_what_is_trained_on_is_credited(prepared: Path) -> None:
-    with (prepared.with_name(f"{prepared.name}-sounds") / scenes.CREDITS).open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    trained = sounds(prepared)["train"] | sounds(prepared.with_name(f"{prepared.name}-sounds"))["train"]
-    assert sorted(row["file"] for row in rows) == sorted(trained)
-    assert all(row["licence"] in scenes.TRAINED_LICENCES for row in rows)
+def test_credits_name_every_sound_that_is_trained_on(prepared: Path) -> None:
+    folder = prepared.with_name("scenes-sounds")
+    rows = list(csv.DictReader((folder / CREDITS).read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == len(read_split(folder, "train", made.LAYOUT, []).sounds)
+    assert {row["licence"] for row in rows} == set(FREE)
+    assert {row["file"] for row in rows} >= sounds(prepared)["train"]
 
 
-@pytest.mark.parametrize("all_folds", [False, True])
-def test_no_recording_is_in_two_splits(source: Path, tmp_path: Path, all_folds: bool) -> None:
-    made.prepare(SCENES, source, source, tmp_path / "s", all_folds=all_folds)
+def test_no_recording_is_in_two_splits(prepared: Path) -> None:
     splits: dict[str, set[str]] = {}
-    for split, files in sounds(tmp_path / "s-sounds").items():
+    for split, files in sounds(prepared.with_name("scenes-sounds")).items():
         for file in files:
             splits.setdefault(file.split("-")[2], set()).add(split)
     assert all(len(own) == 1 for own in splits.values())
 
 
-def test_all_folds_are_trained_on_and_nothing_else_changes(prepared: Path, source: Path, tmp_path: Path) -> None:
-    made.prepare(SCENES, source, source, tmp_path / "all", all_folds=True)
-    for suffix in ("", "-sounds"):
-        before, after = (sounds(tmp_path / f"{name}{suffix}") for name in ("scenes", "all"))
-        unfree = {"sounds/dog/101-4-450-A.ogg"}
-        assert after == {
-            "train": before["train"] | before["test"] - unfree, "valid": before["valid"], "test": unfree
-        }  # fmt: skip
-    assert json.loads((tmp_path / "all" / "dataset.json").read_text())["sources"]["folds trained on"] == "all"
-    for split in SPLITS:
-        images = [read_split(tmp_path / name, split, made.LAYOUT).images for name in ("scenes", "all")]
-        assert images[0].equal(images[1])
+def windows_of(folder: Path) -> dict[str, set[str]]:
+    return {split: made.windows(read_split(folder, split, made.LAYOUT, [])) for split in SPLITS}
+
+
+def test_windows_of_one_recording_share_a_split_and_none_is_a_test(prepared: Path) -> None:
+    found = windows_of(prepared.with_name("scenes-sounds"))
+    assert found["test"] == set()
+    assert {name for names in found.values() for name in names} == {name for name, *_ in made.WINDOWS}
+    recordings = [{name.rsplit("_", 1)[0] for name in found[split]} for split in ("train", "valid")]
+    assert recordings[0].isdisjoint(recordings[1])
+    assert any("footsteps" in name for name in found["valid"])  # some are drawn to validate with
+
+
+def test_only_kinds_are_paired(prepared: Path) -> None:
+    assert {name for names in windows_of(prepared).values() for name in names} == {
+        name for name, kind, *_ in made.WINDOWS if kind
+    }  # a howl was found to be of no kind
 
 
 def test_preparing_again_gives_the_same_bytes_and_tells_the_sources(
     prepared: Path, source: Path, tmp_path: Path
 ) -> None:
     seen: list[tuple[int, int]] = []
-    made.prepare(SCENES, source, source, tmp_path / "again", lambda done, total: seen.append((done, total)))
-    for suffix in ("", "-sounds"):
+    made.prepare(source, tmp_path / "again", lambda done, total: seen.append((done, total)))
+    for suffix in ("", "-images", "-sounds"):
         for path in prepared.with_name(f"scenes{suffix}").iterdir():
             assert (tmp_path / f"again{suffix}" / path.name).read_bytes() == path.read_bytes()
     told = json.loads((prepared / "dataset.json").read_text())["sources"]
+    files = [path for path in source.rglob("*") if path.is_file()]
     assert told == {
-        f"{source.name}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in source.iterdir()
+        path.relative_to(source).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
     }
-    total = 4 * made.PICTURES + len(made.FILES) + len(made.SIX)
+    images = 2 * made.PICTURES * len(made.CLASSES)
+    heard = sum(bool(kind) for _, kind, *_ in made.WINDOWS) + len(made.OWN)
+    total = images + heard + images + made.OTHERS + len(made.FILES) + len(made.WINDOWS)
     assert seen == [(done, total) for done in range(1, total + 1)]
 
 
-SOURCES = ["images_train.tar", "images_test.tar", "sounds.tar", "more_sounds.tar", "sounds.csv", "more_sounds.csv"]
+SOURCES = [
+    "images/train.tar.xz", "images/test.tar.xz", "images/more.tar.xz", "images/sounds.tar", "images/sounds.csv",
+    "sounds/sounds.tar", "sounds/more_sounds.tar", "sounds/sounds.csv", "sounds/more_sounds.csv",
+]  # fmt: skip
 
 
 def copied(source: Path, target: Path) -> Path:
@@ -150,27 +166,27 @@ def test_a_damaged_source_is_named(source: Path, tmp_path: Path, name: str, dama
     content = path.read_bytes()
     path.unlink()
     if damage != "missing":
-        path.write_bytes({"truncated": content[:700], "garbage": b"\xff\xfeversion", "empty": b""}[damage])
+        path.write_bytes({"truncated": content[: min(700, len(content) // 2)], "garbage": b"\xff\xfeversion", "empty": b""}[damage])
     if name.endswith(".csv") and damage in ("truncated", "empty"):
-        path.write_bytes(content.replace(b"licence", b"license"))
+        path.write_bytes(content.replace(b"licence", b"license").replace(b"recording", b"record"))
     with pytest.raises(EchoesError, match=name.replace(".", r"\.")):
-        made.prepare(SCENES, path.parent, path.parent, tmp_path / "out")
+        made.prepare(tmp_path / "copy", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_what_the_list_names_must_be_there(source: Path, tmp_path: Path) -> None:
     copy = copied(source, tmp_path)
-    with tarfile.open(copy / "sounds.tar") as archive:
+    with tarfile.open(copy / "sounds/sounds.tar") as archive:
         files = [(member.name, archive.extractfile(member).read()) for member in archive]  # type: ignore[union-attr]
-    made.write_tar(copy / "sounds.tar", files[:-1])
+    made.write_tar(copy / "sounds/sounds.tar", files[:-1])
     with pytest.raises(EchoesError, match=r"sounds\.csv names .*508-4-905-A\.ogg.*, which its archive lacks"):
-        made.prepare(SCENES, copy, copy, tmp_path / "out")
+        made.prepare(copy, tmp_path / "out")
 
 
 @pytest.mark.parametrize("kind", ["above", "absolute", "link", "device"])
 def test_members_that_reach_outside_are_refused(source: Path, tmp_path: Path, kind: str) -> None:
     copy = copied(source, tmp_path)
-    with tarfile.open(copy / "sounds.tar", "a") as archive:
+    with tarfile.open(copy / "sounds/sounds.tar", "a") as archive:
         member = tarfile.TarInfo({"absolute": str(tmp_path / "evil")}.get(kind, "sounds/x"))
         if kind == "above":
             member.name = "../" * 20 + str(tmp_path / "evil")[1:]
@@ -180,10 +196,10 @@ def test_members_that_reach_outside_are_refused(source: Path, tmp_path: Path, ki
             member.type = tarfile.CHRTYPE
         archive.addfile(member, io.BytesIO())
     if kind == "absolute":  # is taken as a path below the folder
-        made.prepare(SCENES, copy, copy, tmp_path / "out")
+        made.prepare(copy, tmp_path / "out")
     else:
         with pytest.raises(EchoesError, match=r"sounds\.tar is damaged"):
-            made.prepare(SCENES, copy, copy, tmp_path / "out")
+            made.prepare(copy, tmp_path / "out")
     assert not (tmp_path / "evil").exists()
 
 
@@ -191,7 +207,7 @@ def test_members_that_reach_outside_are_refused(source: Path, tmp_path: Path, ki
 def test_archives_are_bounded(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     monkeypatch.setattr(archives, limit, 9)
     with pytest.raises(EchoesError, match=r"is larger than 9 bytes|holds more than it may"):
-        made.prepare(SCENES, source, source, tmp_path / "out")
+        made.prepare(source, tmp_path / "out")
 
 
 @pytest.mark.parametrize("file", ["../x.ogg", "/etc/passwd", "sounds/dog/101-1-100-A.wav", "sounds/../101-1-1-A.ogg"])
@@ -199,6 +215,35 @@ def test_lists_name_nothing_else(tmp_path: Path, file: str) -> None:
     (tmp_path / "sounds.csv").write_text(f"file,class,fold,licence\n{file},dog,1,CC0\n")
     with pytest.raises(EchoesError, match="is no sound of it"):
         read_list(tmp_path / "sounds.csv")
+
+
+def test_a_clip_that_was_resampled_in_name_only_plays_at_its_own_speed(tmp_path: Path) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 440.0 * np.arange(240_000) / 48_000)
+    for name, rate in (("wrong", 22_050), ("right", 48_000)):
+        soundfile.write(tmp_path / f"{name}.wav", tone, rate, subtype="FLOAT")
+        correct_rate(tmp_path / f"{name}.wav")
+    soundfile.write(tmp_path / "other.wav", tone[:110_250], 22_050)
+    correct_rate(tmp_path / "other.wav")
+    durations = {name: soundfile.info(tmp_path / f"{name}.wav").duration for name in ("wrong", "right", "other")}
+    assert durations == {"wrong": 5.0, "right": 5.0, "other": 5.0}
+    np.testing.assert_allclose(soundfile.read(tmp_path / "wrong.wav")[0], tone, atol=1e-6)
+
+
+def test_every_clip_is_held_against_its_rate(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(scenes, "correct_rate", lambda path: seen.append(path.name))
+    made.prepare(source, tmp_path / "out")
+    assert sorted(seen) == sorted(Path(file).name for file in made.FILES)
+
+
+def test_a_list_that_leads_out_of_its_archive_is_refused(source: Path, tmp_path: Path) -> None:
+    copy = copied(source, tmp_path)
+    listing = copy / "images/sounds.csv"
+    listed = listing.read_text(encoding="utf-8")
+    listing.write_text(listed.replace("dog/howl_0.ogg", "../../../sounds.csv"), encoding="utf-8")
+    with pytest.raises(EchoesError, match="archive lacks"):
+        made.prepare(copy, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 # What the repository carries.

@@ -22,7 +22,7 @@ from visual_echoes.tokenizers.semantic import (
     patches,
 )
 
-SCENES = get_layout("scenes64")
+SCENES = get_layout("scenes")
 STREAMS = by_name(SCENES.streams)
 
 

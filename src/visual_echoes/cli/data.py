@@ -18,8 +18,6 @@ DIGITS_DATA = Path("data/prepared/digits")
 DIGITS_CLIPS = Path("data/digits-in-time")
 SCENES_LISTS = Path("data/scenes")
 SCENES_DATA = Path("data/prepared/scenes")
-SCENES64_DATA = Path("data/prepared/scenes64")
-ALL_FOLDS = "-all-folds"  # added to the name, so that no test sound gets into the data that a run was begun with
 
 data = typer.Typer(no_args_is_help=True, help="Prepare data for training and evaluation.")
 
@@ -70,64 +68,36 @@ def make_digits_in_time(
 @data.command("scenes")
 def prepare_scenes(
     images: Annotated[
-        Path | None, typer.Option("--images", help="Folder with images_train.tar and images_test.tar.")
-    ] = None,
+        Path, typer.Option("--images", help="Folder with train, test and more images (*.tar.xz), and sounds.tar.")
+    ],
     sounds: Annotated[
-        Path | None, typer.Option("--sounds", help="Folder with sounds.tar, more_sounds.tar and their lists.")
+        Path | None,
+        typer.Option(
+            "--sounds", show_default="ESC-50, downloaded", help="Folder with sounds.tar, more_sounds.tar, their lists."
+        ),
     ] = None,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", show_default=str(SCENES_DATA), help="Folder to write; NAME-sounds beside it."),
-    ] = None,
+        Path, typer.Option("--output", "-o", help="Folder to write; NAME-images and NAME-sounds beside it.")
+    ] = SCENES_DATA,
     layout: Annotated[str, typer.Option("--layout", help="Layout to fit images and sounds to.")] = "scenes",
-    all_folds: Annotated[
-        bool, typer.Option("--all-folds", help="Train on the test sounds, too; by default into a folder of its own.")
-    ] = False,
-    lists: Annotated[Path, typer.Option("--lists", help="For downloads: the lists of sounds.")] = SCENES_LISTS,
+    lists: Annotated[Path, typer.Option("--lists", help="For the download: the lists of sounds.")] = SCENES_LISTS,
     accept_unverified: Annotated[
         bool, typer.Option("--accept-unverified", help="Take a download of sounds that no checksum vouches for.")
     ] = False,
 ) -> None:
-    """Prepare photographs and recordings of six classes, from local copies or from the published originals.
+    """Prepare photographs and recordings of 21 kinds.
 
-    Without --images and --sounds, CIFAR-10 (170 MB) and ESC-50 (600 MB) are downloaded to `downloads` beside the
-    output.
+    Without --sounds, ESC-50 (600 MB) is downloaded to `downloads` beside the output.
     """
     from visual_echoes.data import originals, scenes
-    from visual_echoes.errors import EchoesError
     from visual_echoes.layout import get_layout
 
-    target = output or (SCENES_DATA.with_name(SCENES_DATA.name + ALL_FOLDS) if all_folds else SCENES_DATA)
-    chosen = get_layout(layout)
-    if images is not None and sounds is not None:
-        opened = scenes.local_copies(scenes.SCENES, images, sounds)
-    elif images is None and sounds is None:
+    chosen, esc50 = get_layout(layout), None
+    if sounds is None:
         with progress_bar("Downloading", 1) as bar:
-            archives = originals.fetch_originals(
-                target.with_name("downloads"), bar.show, accept_unverified=accept_unverified
-            )
-        opened = originals.original_copies(*archives, lists)
-    else:
-        raise EchoesError("Local copies need both --images and --sounds; give both, or none to download the originals.")
-    with progress_bar("Preparing", 1) as bar, opened as copies:
-        _say_counts(scenes.prepare_scenes(copies, target, chosen, bar.show, all_folds=all_folds))
-
-
-@data.command("scenes64")
-def prepare_scenes64(
-    scenes: Annotated[Path, typer.Option("--scenes", help="Folder with train, test and more images, and sounds.tar.")],
-    esc50: Annotated[Path, typer.Option("--esc50", help="Folder with sounds.tar, more_sounds.tar and their lists.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder to write; NAME-images and NAME-sounds beside it.")
-    ] = SCENES64_DATA,
-    layout: Annotated[str, typer.Option("--layout", help="Layout to fit images and sounds to.")] = "scenes64",
-) -> None:
-    """Prepare photographs and recordings of 21 kinds from local copies."""
-    from visual_echoes.data.scenes import SCENES64, local_copies, prepare_scenes
-    from visual_echoes.layout import get_layout
-
-    with progress_bar("Preparing", 1) as bar, local_copies(SCENES64, scenes, esc50) as copies:
-        _say_counts(prepare_scenes(copies, output, get_layout(layout), bar.show))
+            esc50 = originals.fetch_esc50(output.with_name("downloads"), bar.show, accept_unverified=accept_unverified)
+    with progress_bar("Preparing", 1) as bar, scenes.unpacked(images, sounds or lists, esc50) as copies:
+        _say_counts(scenes.prepare_scenes(copies, output, chosen, bar.show))
 
 
 @data.command("classes")

@@ -90,8 +90,7 @@ def _download(url: str, report: ReportBytes | None) -> Iterator[bytes]:
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise EchoesError(
-            f"{url} cannot be downloaded ({reason}); connect to the network, or give local copies with --images and "
-            "--sounds."
+            f"{url} cannot be downloaded ({reason}); connect to the network, or give a local copy with --sounds."
         ) from error
     if done < promised:
         raise EchoesError(f"{url} broke off after {done} of {promised} bytes; run the same command again.")

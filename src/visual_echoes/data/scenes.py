@@ -1,10 +1,9 @@
-"""Photographs and recordings by kind: six kinds in 32 pixels (`scenes`), 21 in 64 pixels (`scenes64`).
+"""Photographs and recordings of 21 kinds, in pairs by kind.
 
-Images of `scenes` are CIFAR-10's (Krizhevsky 2009), those of `scenes64` come from public class sets. Sounds are
-ESC-50's (Piczak 2015): five seconds each, in folds that keep the takes of one recording together. `scenes64` adds
-windows of recordings under CC0, CC-BY, public domain or the Pixabay licence. Fold 4 is the test split. Only sounds
-under these licences are trained on; ESC-50's others serve for validation. Images and sounds of other kinds teach
-tokenizers, vocoder and classifiers what images and sounds are like.
+Images come from public class sets. Sounds are ESC-50's (Piczak 2015): five seconds each, in folds that keep the takes
+of one recording together; and windows of recordings under CC0, CC-BY, public domain or the Pixabay licence. Fold 4 is
+the test split. Only sounds under these licences are trained on; ESC-50's others serve for validation. Images and sounds
+of other kinds teach tokenizers and classifiers what images and sounds are like.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -24,79 +23,31 @@ import soundfile
 from visual_echoes.data.archives import digests, unpack
 from visual_echoes.data.classes import ClassFile, Counts, Report, fit_classes
 from visual_echoes.data.manifest import Split
+from visual_echoes.data.originals import unpack_esc50
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import write_text
-from visual_echoes.layout import Layout
+from visual_echoes.layout import KINDS, Layout
 
 CREDITS = "CREDITS.csv"
 SOUND_LISTS = ("sounds.csv", "more_sounds.csv")  # of ESC-50, each with its archive
 WINDOWS_LIST = "sounds.csv"  # of the windows that are not ESC-50's, beside the images
-VALID_IMAGES = 200  # of each of the six kinds, the first by name
-VALID_SHARE = 20  # one of so many images of the 21 kinds is for validation, by name
+IMAGE_ARCHIVES = ("train.tar.xz", "test.tar.xz", "more.tar.xz")
+IMAGE_FOLDERS = ("train", "test", "more")  # in them, with a folder for each class
+VALID_SHARE = 20  # one of so many training images is for validation, by name
 TEST_FOLD = "4"
 VALID_SOUNDS = 3  # least of each kind
 MORE_VALID_SHARE = 24  # one of so many recordings of other kinds is for validation
 TRAINED_LICENCES = frozenset({"CC0", "CC-BY"})
+CREDITED = ("file", "class", "source", "recording", "url", "author", "licence")
 CLIP_SECONDS, TRUE_RATE = 5, 48_000  # of ESC-50's clips, and Hz of some of their recordings
 
+# Kinds by the names that ESC-50's lists have for them, where these are others.
+RENAMED = {
+    "clock_tick": "clock", "crickets": "cricket", "crackling_fire": "fire", "rooster": "hen", "insects": "insect",
+    "keyboard_typing": "keyboard", "automobile": "motor_vehicle", "sea_waves": "sea", "pouring_water": "water",
+}  # fmt: skip
+
 _LISTED_FILE = re.compile(r"(?:more_)?sounds/\w+/\d{3}-\d-\d+-[A-Z]\.ogg", re.ASCII)
-
-
-@dataclass(frozen=True)
-class SceneSet:
-    """What one of the sets is made of.
-
-    Attributes:
-        kinds: what is paired.
-        renamed: kinds by the names that ESC-50's lists have for them, where these are others.
-        image_archives: tar archives of images.
-        image_folders: folders in them with a folder for each class; the one called "test" is the published test split.
-        is_valid: whether a training image is for validation, by its rank in its class.
-        windows: whether there are sounds beside ESC-50's, and whether the copies of these have to be corrected.
-        images_beside: whether images of other kinds are kept as well, in a folder of their own.
-        credits: columns of the credits.
-    """
-
-    kinds: frozenset[str]
-    renamed: Mapping[str, str]
-    image_archives: tuple[str, ...]
-    image_folders: tuple[str, ...]
-    is_valid: Callable[[int], bool]
-    windows: bool
-    images_beside: bool
-    credits: tuple[str, ...]
-
-    def is_drawn(self, label: str, recording: str) -> bool:
-        """Whether a recording is for validation, by its name alone; those of the kinds are too few to be drawn."""
-        return label not in self.kinds and hashlib.sha256(recording.encode()).digest()[0] % MORE_VALID_SHARE == 0
-
-
-SCENES = SceneSet(
-    kinds=frozenset({"airplane", "automobile", "bird", "cat", "dog", "frog"}),
-    renamed={},
-    image_archives=("images_train.tar", "images_test.tar"),
-    image_folders=("images/train", "images/test"),
-    is_valid=lambda rank: rank < VALID_IMAGES,
-    windows=False,
-    images_beside=False,
-    credits=("file", "class", "fold", "source", "url", "author", "licence"),
-)
-SCENES64 = SceneSet(
-    kinds=frozenset({
-        "airplane", "bird", "cat", "clock", "cow", "cricket", "dog", "fire", "frog", "hen", "insect", "keyboard",
-        "motor_vehicle", "pig", "rain", "sea", "sheep", "siren", "train", "water", "wind",
-    }),
-    renamed={
-        "clock_tick": "clock", "crickets": "cricket", "crackling_fire": "fire", "rooster": "hen", "insects": "insect",
-        "keyboard_typing": "keyboard", "automobile": "motor_vehicle", "sea_waves": "sea", "pouring_water": "water",
-    },
-    image_archives=("train.tar.xz", "test.tar.xz", "more.tar.xz"),
-    image_folders=("train", "test", "more"),
-    is_valid=lambda rank: rank % VALID_SHARE == 0,
-    windows=True,
-    images_beside=True,
-    credits=("file", "class", "source", "recording", "url", "author", "licence"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,57 +62,55 @@ class ListedSound:
 
 @dataclass(frozen=True)
 class Copies:
-    """The files of a set, unpacked.
+    """The files of the set, unpacked.
 
     Attributes:
         root: folder with what was in the archives; further windows lie in `windows`.
-        lists: of the sounds: ESC-50's two, and that of the set's further windows if it has any.
+        lists: of the sounds: ESC-50's two, and that of the further windows.
         sources: digests of what was unpacked and of the lists.
     """
 
-    chosen: SceneSet
     root: Path
     lists: Sequence[Path]
     sources: Mapping[str, str]
 
 
 @contextmanager
-def local_copies(chosen: SceneSet, images: Path, sounds: Path) -> Iterator[Copies]:
-    """Unpack local copies into a temporary folder.
+def unpacked(images: Path, sounds: Path, esc50: Path | None = None) -> Iterator[Copies]:
+    """Unpack everything into a temporary folder.
 
     Args:
-        images: folder with the set's archives of images, and `sounds.tar` and `sounds.csv` if it has further windows.
-        sounds: folder with `sounds.tar` and `more_sounds.tar`, each with its list `*.csv`.
+        images: folder with the archives of images, and `sounds.tar` and `sounds.csv` of the further windows.
+        sounds: folder with ESC-50's lists `sounds.csv` and `more_sounds.csv`, each with its archive `*.tar`.
+        esc50: ESC-50's own archive, instead of those two.
 
     Raises:
         EchoesError: an archive or list that is missing or damaged.
     """
     lists = [sounds / name for name in SOUND_LISTS]
-    archives = [*(images / name for name in chosen.image_archives), *(path.with_suffix(".tar") for path in lists)]
-    windows = [images / WINDOWS_LIST] if chosen.windows else []
-    beside = [path.with_suffix(".tar") for path in windows]
-    sources = digests([*archives, *beside, *lists, *windows])
+    copies = [path.with_suffix(".tar") for path in lists] if esc50 is None else []
+    archives = [*(images / name for name in IMAGE_ARCHIVES), *copies]
+    windows = images / WINDOWS_LIST
+    original = [] if esc50 is None else [esc50]
+    sources = digests([*archives, *original, windows.with_suffix(".tar"), *lists, windows])
     with TemporaryDirectory() as folder:
         root = Path(folder)
         for archive in archives:
             unpack(archive, root)
-        for archive in beside:
-            unpack(archive, root / "windows")
-        yield Copies(chosen, root, [*lists, *windows], sources)
+        if esc50 is not None:
+            unpack_esc50(esc50, [row.file for path in lists for row in read_list(path)], root)
+        unpack(windows.with_suffix(".tar"), root / "windows")
+        yield Copies(root, [*lists, windows], sources)
 
 
-def prepare_scenes(
-    copies: Copies, target: Path, layout: Layout, report: Report | None = None, *, all_folds: bool = False
-) -> dict[Path, Counts]:
-    """Write the kinds' pairs, and beside them what there is of all kinds: `<target>-sounds`, and maybe `-images`.
-
-    `-sounds` also has the credits of what is trained on.
+def prepare_scenes(copies: Copies, target: Path, layout: Layout, report: Report | None = None) -> dict[Path, Counts]:
+    """Write the kinds' pairs, and beside them what there is of all classes: `<target>-images` and `<target>-sounds`,
+    the latter with the credits of what is trained on.
 
     Args:
         target: folder to write, made if needed.
         layout: any layout with colour images.
         report: told how many files are done, and of how many.
-        all_folds: train on fold 4, too, which then can measure nothing.
 
     Returns:
         Images and windows of sounds per split, by folder.
@@ -169,18 +118,17 @@ def prepare_scenes(
     Raises:
         EchoesError: a list that is damaged, or names what its archive lacks.
     """
-    chosen, root, lists = copies.chosen, copies.root, copies.lists
-    sources = {**copies.sources, "folds trained on": "all"} if all_folds else copies.sources
-    images = _images(chosen, root)
-    sounds = [file for path in lists[:2] for file in _esc50(chosen, path, root, all_folds)]
-    sounds += [file for path in lists[2:] for file in _windows(chosen, path, root / "windows")]
-    own, heard = ([file for file in files if file.label in chosen.kinds] for files in (images, sounds))
+    root, lists = copies.root, copies.lists
+    images = _images(root)
+    sounds = [file for path in lists[:2] for file in _esc50(path, root)] + _windows(lists[2], root / "windows")
+    own, heard = ([file for file in files if file.label in KINDS] for files in (images, sounds))
     nothing: list[ClassFile] = []
-    parts = {target: (own, heard)}
-    if chosen.images_beside:
-        parts[target.with_name(f"{target.name}-images")] = images, nothing
     beside = target.with_name(f"{target.name}-sounds")
-    parts[beside] = nothing, sounds
+    parts = {
+        target: (own, heard),
+        target.with_name(f"{target.name}-images"): (images, nothing),
+        beside: (nothing, sounds),
+    }
     total = sum(len(pictured) + len(recorded) for pictured, recorded in parts.values())
     counts: dict[Path, Counts] = {}
     done = 0
@@ -190,18 +138,18 @@ def prepare_scenes(
             if report is not None:
                 report(before + count, total)
 
-        counts[folder] = fit_classes(pictured, recorded, layout, show).write(folder, layout, sources)
+        counts[folder] = fit_classes(pictured, recorded, layout, show).write(folder, layout, copies.sources)
         done += len(pictured) + len(recorded)
-    _write_credits(beside / CREDITS, lists, sounds, chosen.credits)
+    _write_credits(beside / CREDITS, lists, sounds)
     return counts
 
 
-def _write_credits(path: Path, lists: Sequence[Path], sounds: Iterable[ClassFile], columns: Sequence[str]) -> None:
+def _write_credits(path: Path, lists: Sequence[Path], sounds: Iterable[ClassFile]) -> None:
     """Who made the sounds that are trained on, as their licences ask to be told: their rows of the lists."""
     trained = {file.path.parts[-2:] for file in sounds if file.split == "train"}
     rows = [row for listing in lists for row in csv.DictReader(listing.read_text(encoding="utf-8").splitlines())]
     text = StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(text, CREDITED, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(row for row in rows if Path(row["file"]).parts[-2:] in trained)
     write_text(path, text.getvalue())
@@ -227,39 +175,39 @@ def _read_rows(path: Path, columns: Sequence[str]) -> list[list[str]]:
     return rows
 
 
-def _images(chosen: SceneSet, root: Path) -> list[ClassFile]:
+def _images(root: Path) -> list[ClassFile]:
     """Images with their published test split, and those of other kinds, all to learn from."""
     files = []
     try:
-        for folder in sorted(path for name in chosen.image_folders for path in (root / name).iterdir()):
+        for folder in sorted(path for name in IMAGE_FOLDERS for path in (root / name).iterdir()):
             for rank, path in enumerate(sorted(folder.iterdir())):
-                held: Split = "valid" if chosen.is_valid(rank) else "train"
+                held: Split = "valid" if rank % VALID_SHARE == 0 else "train"
                 files.append(ClassFile(path, folder.name, "test" if folder.parent.name == "test" else held))
     except OSError as error:
-        folders = ", ".join(f"{name}/CLASS" for name in chosen.image_folders)
+        folders = ", ".join(f"{name}/CLASS" for name in IMAGE_FOLDERS)
         raise EchoesError(f"The archives of images do not hold {folders}; restore the originals.") from error
     return files
 
 
-def _esc50(chosen: SceneSet, listing: Path, root: Path, all_folds: bool) -> list[ClassFile]:
+def _esc50(listing: Path, root: Path) -> list[ClassFile]:
     """The sounds of one of ESC-50's lists with their splits, those of the kinds first."""
     rows = sorted(read_list(listing), key=lambda row: row.file)
     _check_there(listing, root, [row.file for row in rows])
     files = []
     for row in rows:
-        path, label = root / row.file, chosen.renamed.get(row.label, row.label)
+        path, label = root / row.file, RENAMED.get(row.label, row.label)
         split: Split = "test" if row.fold == TEST_FOLD else "train"
-        if split == "train" and (row.licence not in TRAINED_LICENCES or chosen.is_drawn(label, _recording(path))):
+        if split == "train" and (row.licence not in TRAINED_LICENCES or _is_drawn(label, _recording(path))):
             split = "valid"
-        if chosen.windows:
-            correct_rate(path)
+        correct_rate(path)
         files.append(ClassFile(path, label, split))
-    files = _with_validation([file for file in files if file.label in chosen.kinds]) + [
-        file for file in files if file.label not in chosen.kinds
-    ]
-    free = {root / row.file for row in rows if all_folds and row.licence in TRAINED_LICENCES}
-    # Last, so that validation stays what it is.
-    return [replace(file, split="train") if file.split == "test" and file.path in free else file for file in files]
+    others = [file for file in files if file.label not in KINDS]
+    return _with_validation([file for file in files if file.label in KINDS]) + others
+
+
+def _is_drawn(label: str, recording: str) -> bool:
+    """Whether a recording is for validation, by its name alone; those of the kinds are too few to be drawn."""
+    return label not in KINDS and hashlib.sha256(recording.encode()).digest()[0] % MORE_VALID_SHARE == 0
 
 
 def _with_validation(files: Sequence[ClassFile]) -> list[ClassFile]:
@@ -292,15 +240,15 @@ def correct_rate(path: Path) -> None:
         soundfile.write(target, wave, TRUE_RATE, format="WAV", subtype="FLOAT")  # readers go by content, not by suffix
 
 
-def _windows(chosen: SceneSet, listing: Path, root: Path) -> list[ClassFile]:
+def _windows(listing: Path, root: Path) -> list[ClassFile]:
     """The sounds that are not ESC-50's: their kind, or the category of those that have none; all free to train on."""
     rows = _read_rows(listing, ("file", "class", "category", "recording"))
     _check_there(listing, root, [f"sounds/{name}" for name, *_ in rows])
     files = []
     for name, kind, category, recording in rows:
         # A category may bear the name of a kind that its sounds were found not to be of.
-        label = kind or (f"other {category}" if category in chosen.kinds else category)
-        drawn = chosen.is_drawn(label, recording)
+        label = kind or (f"other {category}" if category in KINDS else category)
+        drawn = _is_drawn(label, recording)
         files.append(ClassFile(root / "sounds" / name, label, "valid" if drawn else "train"))
     return files
 

