@@ -65,7 +65,6 @@ FIGURES: dict[str, Cell] = {
     "class folders, test": CLASS_FOLDERS["test_share"].default,
     "augmentation, range of mix_db": MIX_RANGE_DB,
     "scenes, seconds": SCENES.seconds,
-    "scenes, seconds": get_layout("scenes").seconds,
     "limiter of scenes, ms": 1000 * LIMITER_REACH / SCENES.sample_rate,
     **{f"{preset}, steps": changes["steps"] for preset, changes in PRESETS.items()},
     "silent below, dBFS": SILENT_DB,

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import torch
 from measuring import add_output, of_records, show
-from probes import LinearProbe, fit_probe, look_at
 from torch import Tensor
 
 from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.data.pairs import read_groups, read_split
 from visual_echoes.evaluation.measurement import ONLY, Cell
+from visual_echoes.evaluation.probes import LinearProbe, fit_probe, look_at
 from visual_echoes.layout import Layout, get_layout
 from visual_echoes.media.tensors import pixels_to_unit, unit_to_pixels
 from visual_echoes.metrics.distances import frechet_distance

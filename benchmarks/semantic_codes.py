@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 from measuring import add_output, of_records, show
-from probes import fit_probe
 from torch import Tensor
 
 from visual_echoes.audio import mel_to_unit, wave_to_mel
 from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.data.pairs import read_groups, read_split
 from visual_echoes.evaluation.measurement import ONLY, Cell
+from visual_echoes.evaluation.probes import fit_probe
 from visual_echoes.layout import get_layout
 from visual_echoes.media.tensors import pcm_to_wave, pixels_to_unit
 from visual_echoes.tokenizers.semantic import AudioSemanticTokenizer, ImageSemanticTokenizer, SemanticTokenizer

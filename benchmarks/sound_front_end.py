@@ -16,13 +16,13 @@ from pathlib import Path
 
 import torch
 from measuring import add_output, of_records, show
-from probes import LinearProbe, fit_probe, look_at
 from scipy.signal import resample_poly
 from torch import Tensor
 
 from visual_echoes.audio import wave_to_mel
 from visual_echoes.data.pairs import read_groups, read_split
 from visual_echoes.evaluation.measurement import Cell, Table
+from visual_echoes.evaluation.probes import LinearProbe, fit_probe, look_at
 from visual_echoes.layout import Layout, get_layout
 from visual_echoes.media.tensors import pcm_to_wave
 from visual_echoes.metrics.distances import frechet_distance

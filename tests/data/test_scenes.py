@@ -166,7 +166,9 @@ def test_a_damaged_source_is_named(source: Path, tmp_path: Path, name: str, dama
     content = path.read_bytes()
     path.unlink()
     if damage != "missing":
-        path.write_bytes({"truncated": content[: min(700, len(content) // 2)], "garbage": b"\xff\xfeversion", "empty": b""}[damage])
+        path.write_bytes(
+            {"truncated": content[: min(700, len(content) // 2)], "garbage": b"\xff\xfeversion", "empty": b""}[damage]
+        )
     if name.endswith(".csv") and damage in ("truncated", "empty"):
         path.write_bytes(content.replace(b"licence", b"license").replace(b"recording", b"record"))
     with pytest.raises(EchoesError, match=name.replace(".", r"\.")):

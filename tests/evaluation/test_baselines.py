@@ -32,7 +32,7 @@ SIZES = {"width": 16, "heads": 2, "layers": 1}
 
 def codebooks(seed: int = 0) -> dict[Modality, Tensor]:
     noise = tiny.generator(seed)
-    return {"image": torch.randn(CODES, 3, generator=noise), "audio": torch.randn(CODES, 5, generator=noise)}
+    return {"image": torch.randn(1, CODES, 3, generator=noise), "audio": torch.randn(1, CODES, 5, generator=noise)}
 
 
 def cache_of(images: Tensor, image_groups: Tensor, sounds: Tensor, sound_groups: Tensor) -> TokenCache:
@@ -48,7 +48,7 @@ def test_nearest_is_the_least_mean_squared_distance(monkeypatch: pytest.MonkeyPa
     cache = cache_of(rows, groups, rows.flip(0), groups)
     tables = codebooks()
     expected = {
-        modality: (table[queries][:, None] - table[given][None]).square().mean((2, 3)).argmin(1)
+        modality: (table[0, queries][:, None] - table[0, given][None]).square().mean((2, 3)).argmin(1)
         for (modality, table), given in zip(tables.items(), (rows, rows.flip(0)), strict=True)
     }
     baseline = NearestNeighbour(cache, tables)
@@ -65,9 +65,9 @@ def test_like_codes_are_nearer_than_equal_ones() -> None:
     groups = torch.tensor([0, 1])
     cache = cache_of(torch.tensor([[1, 1, 0], [31, 0, 0]]), groups, torch.tensor([[0], [1]]), groups)
     query = torch.tensor([[[0], [0], [0]]])
-    line: dict[Modality, Tensor] = {"image": torch.arange(CODES)[:, None], "audio": torch.eye(CODES)}
+    line: dict[Modality, Tensor] = {"image": torch.arange(CODES)[None, :, None], "audio": torch.eye(CODES)[None]}
     assert NearestNeighbour(cache, line).nearest("image", query).tolist() == [0]
-    assert NearestNeighbour(cache, {**line, "image": torch.eye(CODES)}).nearest("image", query).tolist() == [1]
+    assert NearestNeighbour(cache, {**line, "image": torch.eye(CODES)[None]}).nearest("image", query).tolist() == [1]
 
 
 def test_an_answer_is_a_random_item_of_the_nearest_ones_group() -> None:

@@ -6,8 +6,9 @@ group of either.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,10 @@ from visual_echoes.audio import layout_filterbank, wave_to_mel
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.codec import Codec
 from visual_echoes.data.pairs import PairSplit, write_description, write_split
+from visual_echoes.evaluation.probes import SecondOpinion, fit_probe
 from visual_echoes.layout import Layout, Modality
 from visual_echoes.media.tensors import pcm_to_wave
 from visual_echoes.metrics.classifiers import Classifier, ClassifierConfig
-from visual_echoes.metrics.networks.second_opinions import SecondOpinion
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import Result, VisualEchoes
 
@@ -188,6 +189,8 @@ class Indexed(Codec):
 class Shifted:
     """A baseline on `Indexed` tokens: the first item of a group so many further on than what was asked for."""
 
+    given: Mapping[Modality, str] = MappingProxyType({"image": "image", "audio": "audio"})
+
     def __init__(self, offset: int) -> None:
         self.offset = offset
         self.seeds: list[int] = []
@@ -211,7 +214,11 @@ class Opinion(SecondOpinion):
     """A second opinion that takes every item for the first group."""
 
     def __init__(self) -> None:
-        super().__init__(classifier("image"), [[0], *([group] for group in range(1, 10))])
+        super().__init__(
+            classifier("image"),
+            "logits",
+            fit_probe((torch.eye(2), torch.arange(2)), (torch.eye(2), torch.arange(2)), 2),
+        )
 
     def classes(self, items: Tensor | Sequence[Tensor]) -> Tensor:
         return torch.zeros(len(items), dtype=torch.int64)

@@ -94,20 +94,21 @@ def evaluate_scenes(
     device: DeviceOption = "auto",
 ) -> None:
     """Measure a scenes model beside baselines; writes a report, sheets to look at, and examples to listen to."""
-    from visual_echoes.data.pairs import read_groups
     from visual_echoes.evaluation.baselines import autoregressive_baseline, retrieval_baselines
     from visual_echoes.evaluation.examples import write_examples, write_sheets
+    from visual_echoes.evaluation.probes import second_opinions
     from visual_echoes.evaluation.targets import SCENES
-    from visual_echoes.metrics.networks.second_opinions import second_opinions
 
     classifiers = _classifiers("scenes", image_classifier, audio_classifier)
     echoes = load(model, device)
     baselines = {} if autoregressive is None else {"autoregressive": autoregressive_baseline(echoes, autoregressive)}
     with progress_bar("Encoding the training split", 1) as bar:
         baselines |= retrieval_baselines(echoes, data, batch_size, bar.show)
+    with working("Fitting second opinions"):
+        opinions = second_opinions(data, echoes.layout)
     _evaluate(
         echoes, data, classifiers, SCENES, output, baselines=baselines, images=pictures, seeds=range(seeds),
-        opinions=second_opinions(read_groups(data), echoes.layout), pairs=pairs, sound_repeats=sound_repeats,
+        opinions=opinions, pairs=pairs, sound_repeats=sound_repeats,
         batch_size=batch_size,
     )  # fmt: skip
     with working("Making sheets and examples"):

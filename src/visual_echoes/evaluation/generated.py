@@ -32,13 +32,13 @@ from visual_echoes.evaluation.making import (
 )
 from visual_echoes.evaluation.measures import WORDS, backbone_facts, measures_of, versions
 from visual_echoes.evaluation.measuring import merged
+from visual_echoes.evaluation.probes import SecondOpinion
 from visual_echoes.evaluation.records import Column, DataFacts, ModelFacts, Report
 from visual_echoes.evaluation.round_trip import measure_real, measure_round_trip
 from visual_echoes.evaluation.targets import Goal
 from visual_echoes.layout import Modality
 from visual_echoes.metrics.classifiers import Classifier
 from visual_echoes.metrics.networks.base import Backbone
-from visual_echoes.metrics.networks.second_opinions import SecondOpinion
 from visual_echoes.model.settings import SamplingSettings, with_changes
 from visual_echoes.pipeline import VisualEchoes
 

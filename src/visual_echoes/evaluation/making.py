@@ -21,10 +21,10 @@ from visual_echoes.evaluation.evaluation_set import EvaluationSet, images_of, le
 from visual_echoes.evaluation.features import Seen
 from visual_echoes.evaluation.measures import WORDS
 from visual_echoes.evaluation.measuring import confuse, distances
+from visual_echoes.evaluation.probes import SecondOpinion
 from visual_echoes.evaluation.records import Column, Confusion, Figure
 from visual_echoes.layout import Modality
 from visual_echoes.metrics import scores
-from visual_echoes.metrics.networks.second_opinions import SecondOpinion
 from visual_echoes.model.interface import Progress
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import PAIR_ORDERS, PairOrder, Result, VisualEchoes

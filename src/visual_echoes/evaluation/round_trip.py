@@ -19,12 +19,12 @@ from visual_echoes.evaluation.features import see_items
 from visual_echoes.evaluation.making import measure_made, nearest_figures
 from visual_echoes.evaluation.measures import WORDS
 from visual_echoes.evaluation.measuring import distances
+from visual_echoes.evaluation.probes import SecondOpinion
 from visual_echoes.evaluation.records import Column
 from visual_echoes.layout import MODALITIES, Modality
 from visual_echoes.media.tensors import pcm_to_wave
 from visual_echoes.metrics import scores
 from visual_echoes.metrics.fidelity import HIGHEST_PSNR, psnr
-from visual_echoes.metrics.networks.second_opinions import SecondOpinion
 from visual_echoes.tokenizers.base import Tokenizer
 from visual_echoes.tokenizers.vqgan import code_usage
 

