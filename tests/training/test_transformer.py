@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import tiny
+from visual_echoes.data.tokens import TokenCache
 from visual_echoes.layout import MODALITIES
+from visual_echoes.streams import Stream
 from visual_echoes.training.loop import fit
 from visual_echoes.training.transformer import MaskingObjective, TransformerTask, mismatches
 
@@ -47,6 +50,28 @@ def test_masks_follow_the_paper() -> None:
     # One ratio for each stream, not one for both.
     shares = torch.stack([m.double().mean((1, 2)) for m in masked.values()])
     assert abs(float(torch.corrcoef(shares)[0, 1])) < 0.2
+
+
+@pytest.mark.parametrize("known", [0, 3])
+def test_a_label_that_nobody_knows_is_hidden_and_not_learnt(known: int) -> None:
+    label = Stream(name="label", source="label", shape=(1,), codes=2, detail=-1, names=("dog", "cat"))
+    layout = replace(tiny.LAYOUT, extra_streams=(label,))
+    cache = tiny.token_cache()
+    labels = torch.full((len(cache), 1, 1), label.codes, dtype=torch.int16)
+    labels[:known] = 1
+    tokens = {"image": {"label": labels, **cache.tokens["image"]}, "audio": cache.tokens["audio"]}
+    data = TokenCache(tokens, cache.groups)
+    config = tiny.transformer_config().model_copy(update={"streams": layout.streams})
+    task = TransformerTask(config, MaskingObjective(), data, data)
+    drawn, masked, scored, *_ = batch = task.batch(64, tiny.generator())
+    unknown = drawn["label"] == label.codes
+    assert masked["label"][unknown].all()
+    assert not scored["label"][unknown].any()
+    assert scored["label"].any() == bool(known)
+    loss = only_phase(task, batch).loss
+    loss.backward()
+    assert loss.isfinite()
+    assert ("loss/label" in task.validate(task.model.eval(), CPU).metrics) == bool(known)
 
 
 def test_a_share_of_the_samples_shows_one_modality_whole() -> None:

@@ -257,14 +257,17 @@ class TokenStoreWriter:
         return len(self._counts)
 
     def append(self, tokens: Mapping[str, np.ndarray]) -> None:
-        """Add the next clip: by stream (rows, P, Q), whole numbers in [0, codes), as many rows for all of a source."""
+        """Add the next clip: by stream (rows, P, Q), whole numbers in [0, codes), as many rows for all of a source.
+
+        Where a label is not known, its number of codes stands instead.
+        """
         counts: dict[str, int] = {}
         for stream in self._plan.streams:
             rows = tokens[stream.name]
             if rows.ndim != 3 or rows.shape[1:] != (stream.positions, stream.depth) or not len(rows):
                 wanted = f"(rows, {stream.positions}, {stream.depth})"
                 raise ValueError(f"{stream.name} tokens must be {wanted}, not {rows.shape}")
-            if rows.min() < 0 or rows.max() >= stream.codes:
+            if rows.min() < 0 or rows.max() >= stream.codes + bool(stream.names):
                 raise ValueError(f"{stream.name} tokens must lie in [0, {stream.codes})")
             if counts.setdefault(stream.source, len(rows)) != len(rows):
                 raise ValueError(f"{stream.name} tokens must have {counts[stream.source]} rows, as its source has")

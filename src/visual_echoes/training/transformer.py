@@ -115,7 +115,7 @@ class TransformerTask(Task):
                 ratio_B = ratio_B[:1].expand(size)
             whole_B = whole.setdefault(stream.source, ratio_B == 1.0)
             ratio_B = ratio_B.masked_fill(whole_B, 1.0).masked_fill(shown[stream.source], 0.0)
-            masks[stream.name] = draw_mask(ratio, ratio_B, stream, generator)
+            masks[stream.name] = _known(draw_mask(ratio, ratio_B, stream, generator), tokens[stream.name], stream)
         counts = {name: mask.scored_BPQ.sum().clamp_min(1).double() / size for name, mask in masks.items()}
         return (
             tokens,
@@ -177,9 +177,10 @@ class TransformerTask(Task):
             ratio_B = VALIDATION_RATIO.sample(len(groups), generator)
             own = [stream for stream in self.config.streams if stream.source == source]
             masks = {stream.name: draw_mask(VALIDATION_RATIO, ratio_B, stream, generator) for stream in own}
+            masks = {stream.name: _known(masks[stream.name], tokens[stream.name], stream) for stream in own}
             true = self._target_loss(model, masks, tokens, None, device)
             wrong = self._target_loss(model, masks, tokens, mismatched, device)
-            for name in masks:
+            for name in (name for name, mask in masks.items() if mask.scored_BPQ.any()):
                 metrics[f"loss/{name}"] = true[name] / (float(masks[name].scored_BPQ.sum()) / len(groups))
                 metrics[f"cross_modal_gain/{name}"] = wrong[name] - true[name]
         return Validation(metrics)
@@ -198,12 +199,8 @@ class TransformerTask(Task):
         for index_B in torch.arange(count).split(VALIDATION_BATCH):
             other_B = index_B if partner is None else partner[index_B]
             shown = {name: t[index_B if name in masks else other_B].to(device) for name, t in tokens.items()}
-            masked = {
-                name: masks[name].masked_BPQ[index_B].to(device)
-                if name in masks
-                else torch.zeros_like(shown[name], dtype=torch.bool)
-                for name in tokens
-            }
+            masked = {stream.name: shown[stream.name] >= stream.codes for stream in self.config.streams}
+            masked |= {name: masked[name] | mask.masked_BPQ[index_B].to(device) for name, mask in masks.items()}
             scored = {name: mask.scored_BPQ[index_B].to(device) for name, mask in masks.items()}
             features = model(shown, masked)
             for stream in self.config.streams:
@@ -213,6 +210,12 @@ class TransformerTask(Task):
 
     def export_config(self) -> dict[str, Any]:
         return self.config.model_dump(mode="json")
+
+
+def _known(mask: Mask, tokens_BPQ: Tensor, stream: Stream) -> Mask:
+    """The mask with all labels hidden that nobody knows, of which there is nothing to learn."""
+    unknown_BPQ = tokens_BPQ >= stream.codes
+    return mask._replace(masked_BPQ=mask.masked_BPQ | unknown_BPQ, scored_BPQ=mask.scored_BPQ & ~unknown_BPQ)
 
 
 def mismatches(groups_B: Tensor, generator: torch.Generator) -> Tensor:

@@ -20,7 +20,7 @@ from visual_echoes.data.prepare import tokens as module
 from visual_echoes.data.prepare.run import Engine, Settings, prepare
 from visual_echoes.data.prepare.tokens import SOUND_WINDOWS, Tokenizers, window_labels, write_tokens
 from visual_echoes.data.token_store import TokenStore, read_store_description
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, EchoesWarning
 from visual_echoes.inputs import fitted_image
 from visual_echoes.layout import with_labels_in_time
 
@@ -128,11 +128,14 @@ def test_labels_in_time_are_those_of_each_frame_of_each_window() -> None:
     assert window_labels(clip, stream, [0.0, 2 * step], layout).tolist() == [[0, 1, 1], [1, 1, 1]]
     still = tiny.MEANING_LAYOUT
     one = next(each for each in still.streams if each.name == "label")
-    assert window_labels(replace(clip, label="rain", events=()), one, [0.0, 1.0], still).tolist() == [[2]]
+    for label, code in (("rain", 2), ("cow", one.codes), (None, one.codes)):  # what is not known is the mask id
+        unlabelled = replace(clip, label=label, events=())
+        assert window_labels(unlabelled, one, [0.0, 1.0], still).tolist() == [[code]]
+        assert window_labels(unlabelled, stream, [0.0], layout).tolist() == [[stream.codes] * stream.positions]
 
 
 def test_videos_are_encoded_at_the_times_of_their_sound_windows(tmp_path: Path, model_folder: Path) -> None:
-    """And with labels in time from a file of events; another label than the model's is refused."""
+    """And with labels in time from a file of events; a label that the model does not know is its mask id."""
     layout = with_labels_in_time(tiny.VIDEO_LAYOUT, "labelled", ("nothing", "dog"))
     tokenizers = Tokenizers.load(str(model_folder), torch.device("cpu"), layout)
     write_video(tmp_path / "in" / "v.mp4")
@@ -153,5 +156,7 @@ def test_videos_are_encoded_at_the_times_of_their_sound_windows(tmp_path: Path, 
     assert labels.tolist() == [1] * len(labels)
     events.write_text('{"id": "v", "seconds": 2, "events": [{"time": 0.0, "label": "cow"}]}')
     prepare(settings, tmp_path / "out", Engine(workers=1))
-    with pytest.raises(EchoesError, match=r"another label than the model's, the first v.* \(cow\)"):
+    with pytest.warns(EchoesWarning, match=r"the model does not know, the first v.* \(cow\)"):
         write_tokens(tmp_path / "out", tokenizers, threads=1)
+    labels = np.fromfile(tmp_path / "out" / "tokens" / "label.u16", "<u2")
+    assert labels.tolist() == [2] * len(labels)

