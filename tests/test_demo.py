@@ -202,7 +202,7 @@ def test_a_scenes_model_is_shown_photographs_and_recordings(scenes: Path) -> Non
     assert {path.name for path in scenes.iterdir()} == set(demo_files(EXAMPLES["scenes"]))
     assert (scenes / "sound-of-image-cat.wav").exists()
     page = read_page(scenes)
-    assert "Image of an airplane" in page.texts["h3"]
+    assert "Image of water" in page.texts["h3"]
     assert "Photographs the model has never seen." in page.texts["p"]
     assert not any("digit" in text or "spoken" in text for text in page.texts["p"])
     alts = [image["alt"] for image in page.all("img")]
@@ -230,20 +230,25 @@ def test_the_page_names_who_made_the_scenes(scenes: Path) -> None:
     with (folder / "CREDITS.csv").open(newline="", encoding="utf-8") as file:
         credits = {row["file"]: row for row in csv.DictReader(file)}
     assert set(credits) == {path.name for path in folder.iterdir()} - {"CREDITS.csv", "README.md"}
-    footer = read_page(scenes).texts["p"][-1]
-    attributed, dedicated = footer.split("under CC BY 3.0")
+    images, sounds = read_page(scenes).texts["p"][-1].split("Recordings from")
+    dedicated_images, attributed_images = images.split("under CC0;")
+    attributed, dedicated = sounds.split("under CC BY 3.0")
     for item in EXAMPLES["scenes"].items:
         row = credits[f"{item}.wav"]
         assert f"{item} ({row['author']})" in {"CC-BY": attributed, "CC0": dedicated}[row["licence"]]
+        row = credits[f"{item}.png"]
+        where = attributed_images if row["licence"] == "CC-BY-4.0" else dedicated_images
+        assert f"{item} ({row['author']})" in where
 
 
 def test_the_scenes_are_the_first_of_the_sample() -> None:
     sample, layout = ROOT / "data" / "scenes-sample", LAYOUTS["scenes"]
-    assert set(EXAMPLES["scenes"].items) == {path.name for path in (sample / "pictures").iterdir()}
+    assert set(EXAMPLES["scenes"].items) == {path.name for path in (sample / "images").iterdir()}
     for item in EXAMPLES["scenes"].items:
-        picture, sound = (min((sample / kind / item).iterdir()) for kind in ("pictures", "sounds"))
+        picture, sound = (min((sample / kind / item).iterdir()) for kind in ("images", "sounds"))
         packaged, clip = EXAMPLES["scenes"].file(item, ".png"), EXAMPLES["scenes"].file(item, ".wav")
-        assert (image_array(packaged, layout) == image_array(picture, layout)).all()
+        given, original = (image_array(path, layout).astype(int) for path in (packaged, picture))
+        assert np.abs(given - original).mean() < 4  # reduced once more on the way
         assert (soundfile.info(clip).samplerate, soundfile.info(clip).frames) == (16_000, layout.clip_samples)
         assert np.abs(sound_array(clip, layout) - sound_array(sound, layout).clip(-1, 1)).max() < 1e-4
 

@@ -12,7 +12,7 @@ expect = pytest.importorskip("playwright.sync_api", reason=NEEDED).expect
 def test_a_finger_paints(visit: Visit, address: str) -> None:
     page = visit(address, PHONE, has_touch=True, is_mobile=True)
     place = tab(page, "Edit")
-    send(place, EXAMPLES / "frog.png")
+    send(place, EXAMPLES / "cow.png")
     boxes = place.get_by_test_id("checkbox-group").filter(has=page.get_by_label("row 1, column 1"))
     boxes.scroll_into_view_if_needed()
     box, scrolled = boxes.bounding_box(), page.evaluate("window.scrollY")

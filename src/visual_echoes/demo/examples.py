@@ -66,23 +66,27 @@ EXAMPLES = {
     "scenes": Examples(
         folder="examples/scenes",
         items={
-            "airplane": "an airplane",
-            "automobile": "an automobile",
             "bird": "a bird",
             "cat": "a cat",
+            "cow": "a cow",
             "dog": "a dog",
-            "frog": "a frog",
+            "hen": "a hen",
+            "pig": "a pig",
+            "sheep": "a sheep",
+            "water": "water",
         },
         image="photograph of {}",
         sound="recording of {}",
         images="photographs",
         sounds="recordings",
         both="photographs and recordings",
-        origin="photographs from CIFAR-10 (Krizhevsky 2009; published for research, no licence stated), recordings "
-        "from freesound.org by way of ESC-50 (Piczak 2015), cut to their loudest part and resampled: airplane "
-        "(cliftonmcarlson), dog (pgonsilva) and frog (casemundy) under CC BY 3.0 "
-        "(https://creativecommons.org/licenses/by/3.0/), automobile (toiletrolltube), bird (UncleSigmund) and cat "
-        "(Oneirophile) under CC0; examples/scenes/CREDITS.csv in the package links to each",
+        origin="photographs: bird (Lepale), cat (Loliloli), cow (Dohduhdah), dog (Hans Kemperman), hen "
+        "(Tranquilles), pig (Teinesavaii), sheep (Rob Mitchell), in the public domain or under CC0; water "
+        "(Aitzol Berasategi) under CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/). Recordings from "
+        "freesound.org by way of ESC-50 (Piczak 2015), resampled: bird (inchadney), dog (pgonsilva), sheep "
+        "(LolitaPerdurabo) under CC BY 3.0 (https://creativecommons.org/licenses/by/3.0/), cat (Oneirophile),"
+        " cow (felix.blume), hen (musicradiocreative), pig (ideiasemvideo), water (DSPena) under CC0; "
+        "examples/scenes/CREDITS.csv in the package links to each",
         round_trips=("bird", "dog"),
     ),
 }

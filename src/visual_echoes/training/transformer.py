@@ -28,7 +28,8 @@ from visual_echoes.model.upgrade import LaterFields
 from visual_echoes.streams import Level, Stream, Tokens
 from visual_echoes.training.task import Phase, Task, Validation
 
-VALIDATION_PAIRS = 512
+VALIDATION_PAIRS = 512  # at most
+VALIDATION_DRAWS = 16  # of each item, at most: the same few tell nothing new
 VALIDATION_BATCH = 128
 VALIDATION_SEED = 1234
 CONTRAST_WIDTH = 64
@@ -170,7 +171,7 @@ class TransformerTask(Task):
     def validate(self, model: nn.Module, device: torch.device) -> Validation:
         assert isinstance(model, EchoTransformer)
         generator = torch.Generator().manual_seed(VALIDATION_SEED)
-        tokens, groups = self.valid.draw(VALIDATION_PAIRS, generator)
+        tokens, groups = self.valid.draw(min(VALIDATION_PAIRS, VALIDATION_DRAWS * len(self.valid)), generator)
         mismatched = mismatches(groups, generator)
         metrics: dict[str, float] = {}
         for source in self.sources:
