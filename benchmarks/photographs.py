@@ -32,6 +32,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.measurement import ONLY, Cell
 from visual_echoes.files import file_digest, write_bytes
 from visual_echoes.metrics.classifiers import Classifier, load_classifier
+from visual_echoes.request import label_stream
 
 LIST = Path("data/photographs/list.csv")
 CLIENTS = {  # the registry's ordinary client; each leaves one archive in the working folder
@@ -199,7 +200,8 @@ def measure(
     paths = sorted(path for path in folder.glob("*/*") if path.is_file())
     if not paths:
         raise EchoesError(f"{folder} holds no photographs; fetch them first.")
-    names = [name for stream in echoes.layout.extra_streams if stream.source == "label" for name in stream.names]
+    stream = label_stream(echoes.layout)
+    names = () if stream is None else stream.names
     kinds = [path.parent.name for path in paths]
     if unknown := set(kinds) - set(names):
         raise EchoesError(f"The model has no label {min(unknown)!r}; give a model of the kinds of {folder}.")
