@@ -316,8 +316,9 @@ class VisualEchoes:
                 sure.append(self._confidence(given, rows, heard_BMT, tokens))
             report = None if progress is None else partial(_report, progress, number * steps, len(batches) * steps)
             filled, score_B = generate_best(
-                self.codec.transformer, self.layout.streams, tokens, masked, plan, settings, seeds[rows], batch_size, report
-            )
+                self.codec.transformer, self.layout.streams, tokens, masked, plan, settings, seeds[rows], batch_size,
+                report,
+            )  # fmt: skip
             if score_B is not None:
                 agreed.append(score_B.numpy())
             images.append(finish_images(self.codec, given, rows, filled["image"], masked["image"]))

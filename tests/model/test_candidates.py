@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from visual_echoes.model.candidates import candidate_seed, generate_best
 from visual_echoes.model.fast import FastTransformer, scorer
 from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import SamplingSettings
-from visual_echoes.streams import Tokens, empty_tokens, masked_but
+from visual_echoes.streams import Level, Tokens, empty_tokens, masked_but
 
 SEEDS = [5, 6, 7]
 SETTINGS = SamplingSettings(steps=3, temperature=4.0, guidance=2.0)
@@ -38,20 +40,18 @@ class Request:
         self.model: FastTransformer = tiny.transformer(tiny.transformer_config(streams=layout.streams), 3)
         noise = tiny.generator(1)
         self.tokens = {
-            name: torch.randint(self._codes(name), t.shape, generator=noise)
+            name: torch.randint(self.codes(name), t.shape, generator=noise)
             for name, t in empty_tokens(layout.streams, len(SEEDS)).items()
         }
         self.masked = masked_but(layout.streams, self.tokens, known)
         self.plan = settings.plan(layout.streams, [s for s in ("label", "image", "audio") if s not in known])
 
-    def _codes(self, name: str) -> int:
+    def codes(self, name: str) -> int:
         return next(stream.codes for stream in self.streams if stream.name == name)
 
     def best(self, count: int, **options: Any) -> tuple[dict[str, Tensor], Tensor | None]:
         settings = self.settings.model_copy(update={"best_of": count})
-        return generate_best(
-            self.model, self.streams, self.tokens, self.masked, self.plan, settings, SEEDS, **options
-        )
+        return generate_best(self.model, self.streams, self.tokens, self.masked, self.plan, settings, SEEDS, **options)
 
     def alone(self, number: int) -> tuple[dict[str, Tensor], Tensor]:
         """One candidate of each item, without any choice, and its score."""
@@ -89,17 +89,19 @@ def test_the_candidate_with_the_highest_score_is_kept(kind: str, batch_size: int
 def test_more_candidates_are_never_worse() -> None:
     request = Request("no labels")
     scores = [request.best(count)[1] for count in (2, 3, 6)]
-    for fewer, more in zip(scores, scores[1:], strict=False):
+    for fewer, more in pairwise(scores):
         assert fewer is not None
         assert more is not None
         assert bool((more >= fewer).all())
 
 
-def test_of_equal_candidates_the_first_is_kept() -> None:
+def test_of_equal_candidates_the_first_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     request = Request("no labels")
-    request.model.score = lambda tokens, masked, asked: {  # type: ignore[method-assign]
-        (name, level): torch.zeros(*masked[name].shape[:2], request._codes(name)) for name, level in asked
-    }
+
+    def alike(tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor]) -> dict[Level, Tensor]:
+        return {level: torch.zeros(*masked[level[0]].shape[:2], request.codes(level[0])) for level in asked}
+
+    monkeypatch.setattr(request.model, "score", alike)
     assert_same(request.best(4, batch_size=100)[0], request.best(1)[0])
 
 

@@ -63,11 +63,10 @@ def generate_best(
             if progress is not None and (settings.best_of == 1 or first * steps + done * count < total):
                 progress(first * steps + done * count, total, now, left)
 
+        drawn = [candidate_seed(seed, number) for number in range(first, until) for seed in seeds]
         return generate(
-            scorer(model, settings.kv_refresh_every), streams, *(_repeated(t, count) for t in (tokens, masked)), plan,
-            settings,
-            [torch.Generator().manual_seed(candidate_seed(s, number)) for number in range(first, until) for s in seeds],
-            None if progress is None else report,
+            scorer(model, settings.kv_refresh_every), streams, _repeated(tokens, count), _repeated(masked, count), plan,
+            settings, [torch.Generator().manual_seed(seed) for seed in drawn], None if progress is None else report,
         )  # fmt: skip
 
     size, total = len(seeds), settings.best_of * sum(stage.steps for stage in plan)

@@ -64,8 +64,7 @@ class SamplingSettings(BaseModel):
     )  # fmt: skip
     best_of: int = Field(
         default=1, ge=1, le=64, title="Best of",
-        description="Candidates made of each item, of which the model keeps the one that it scores best; N take N times "
-        "as long.",
+        description="Candidates made of each item, of which the model keeps the one that it scores best.",
     )  # fmt: skip
 
     def scale(self, step: int, steps: int) -> float:
