@@ -13,6 +13,7 @@ from visual_echoes.model.agreement import agreement
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.streams import Level, Stream, Tokens
 
+ALL = ("label", "image", "audio")
 SHARES = {"image": (0.5, 0.3, 0.2), "audio": (0.1, 0.2, 0.7)}  # of three labels, each source seen alone
 
 
@@ -53,32 +54,34 @@ def some(image: int, audio: int, label: int = 0) -> dict[str, Tensor]:
 
 def test_with_labels_it_is_the_probability_of_the_same_one() -> None:
     same = sum(i * a for i, a in zip(SHARES["image"], SHARES["audio"], strict=True))
-    found = agreement(Stub(Stub.LABEL), some(0, 1))
+    found = agreement(Stub(Stub.LABEL), some(0, 1), ALL)
     assert found.exp().tolist() == pytest.approx([same])
 
 
 def test_where_the_label_is_told_both_are_to_be_of_it() -> None:
     for label in range(3):
         both = SHARES["image"][label] * SHARES["audio"][label]
-        assert agreement(Stub(Stub.LABEL), some(0, 1, label), told=True).exp().tolist() == pytest.approx([both])
+        assert agreement(Stub(Stub.LABEL), some(0, 1, label), ["audio"]).exp().tolist() == pytest.approx([both])
 
 
 def test_labels_in_time_all_count() -> None:
     label = Stub.LABEL.model_copy(update={"shape": (4,)})
-    once = agreement(Stub(Stub.LABEL), some(0, 1))
+    once = agreement(Stub(Stub.LABEL), some(0, 1), ALL)
     tokens = {**some(0, 1), "label": torch.zeros(1, 4, 1, dtype=torch.int64)}
-    assert agreement(Stub(label), tokens).tolist() == pytest.approx((4 * once).tolist())
+    assert agreement(Stub(label), tokens, ALL).tolist() == pytest.approx((4 * once).tolist())
 
 
-def test_without_labels_it_is_what_each_gains_by_the_other_in_likelihood() -> None:
+def test_without_labels_it_is_what_was_made_gains_in_likelihood_by_the_other() -> None:
+    tokens = {"image": 2, "audio": 1}  # the positions of each
     for image, audio, share in ((1, 1, 0.6), (1, 0, 0.2)):
-        nats = agreement(Stub(), some(image, audio))
-        assert nats.exp().tolist() == pytest.approx([(3 * share) ** 3])  # two positions of the image, one of the sound
+        for made in (["audio"], ["image"], ["label", "image", "audio"]):
+            gain = (3 * share) ** sum(count for source, count in tokens.items() if source in made)
+            assert agreement(Stub(), some(image, audio), made).exp().tolist() == pytest.approx([gain])
 
 
 def test_items_are_scored_one_by_one_whatever_their_number() -> None:
     items = [some(1, 1), some(0, 2), some(2, 0)]
     joined = {name: torch.cat([item[name] for item in items]) for name in items[0]}
     for stub in (Stub(), Stub(Stub.LABEL)):
-        assert torch.equal(agreement(stub, joined), torch.cat([agreement(stub, item) for item in items]))
+        assert torch.equal(agreement(stub, joined, ALL), torch.cat([agreement(stub, item, ALL) for item in items]))
         assert stub.sizes == {1}

@@ -36,7 +36,7 @@ class Request:
     def __init__(self, kind: str, settings: SamplingSettings = SETTINGS) -> None:
         layout: Layout
         layout, known = CASES[kind]
-        self.streams, self.settings, self.told = layout.streams, settings, "label" in known
+        self.streams, self.settings = layout.streams, settings
         self.model: FastTransformer = tiny.transformer(tiny.transformer_config(streams=layout.streams), 3)
         noise = tiny.generator(1)
         self.tokens = {
@@ -44,7 +44,8 @@ class Request:
             for name, t in empty_tokens(layout.streams, len(SEEDS)).items()
         }
         self.masked = masked_but(layout.streams, self.tokens, known)
-        self.plan = settings.plan(layout.streams, [s for s in ("label", "image", "audio") if s not in known])
+        self.made = [source for source in ("label", "image", "audio") if source not in known]
+        self.plan = settings.plan(layout.streams, self.made)
 
     def codes(self, name: str) -> int:
         return next(stream.codes for stream in self.streams if stream.name == name)
@@ -59,7 +60,7 @@ class Request:
         made = generate(
             scorer(self.model, 1), self.streams, self.tokens, self.masked, self.plan, self.settings, generators
         )
-        return made, agreement(self.model, made, self.told)
+        return made, agreement(self.model, made, self.made)
 
 
 @KINDS
@@ -84,6 +85,21 @@ def test_the_candidate_with_the_highest_score_is_kept(kind: str, batch_size: int
     for item, winner in enumerate(winners):
         row = slice(item, item + 1)
         assert_same({n: t[row] for n, t in found.items()}, {n: t[row] for n, t in candidates[winner][0].items()})
+
+
+@pytest.mark.parametrize(("batch_size", "rows"), [(1, [3] * 5), (6, [6, 6, 3]), (8, [6, 6, 3]), (100, [15])])
+def test_no_more_rows_are_sampled_at_once_than_asked_for_or_given(
+    batch_size: int, rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def noted(score: Any, streams: Any, tokens: Tokens, *rest: Any) -> dict[str, Tensor]:
+        seen.append(len(tokens["image"]))
+        return generate(score, streams, tokens, *rest)
+
+    monkeypatch.setattr("visual_echoes.model.candidates.generate", noted)
+    Request("no labels").best(5, batch_size=batch_size)
+    assert seen == rows
 
 
 def test_more_candidates_are_never_worse() -> None:

@@ -18,7 +18,7 @@ from visual_echoes.model.fast import scorer
 from visual_echoes.model.interface import Progress, ScoringModel
 from visual_echoes.model.sampling import Plan, generate
 from visual_echoes.model.settings import SamplingSettings
-from visual_echoes.streams import LABEL, Stream, Tokens
+from visual_echoes.streams import Stream, Tokens
 
 
 def candidate_seed(seed: int, number: int) -> int:
@@ -63,33 +63,35 @@ def generate_best(
             if progress is not None and (settings.best_of == 1 or first * steps + done * count < total):
                 progress(first * steps + done * count, total, now, left)
 
-        drawn = [candidate_seed(seed, number) for number in range(first, until) for seed in seeds]
+        own = [candidate_seed(seed, number) for number in range(first, until) for seed in seeds]
         return generate(
             scorer(model, settings.kv_refresh_every), streams, _repeated(tokens, count), _repeated(masked, count), plan,
-            settings, [torch.Generator().manual_seed(seed) for seed in drawn], None if progress is None else report,
+            settings, [torch.Generator().manual_seed(seed) for seed in own], None if progress is None else report,
         )  # fmt: skip
 
     size, total = len(seeds), settings.best_of * sum(stage.steps for stage in plan)
     if settings.best_of == 1:
         return fill(0, 1), None
-    told = any(not masked[stream.name].any() for stream in streams if stream.source == LABEL)
+    levels = [level for stage in plan for level in stage.levels]
+    sources = {stream.name: stream.source for stream in streams}
+    made = {sources[name] for name, level in levels if masked[name][..., level].any()}
     at_once = max(1, batch_size // size)
     best: dict[str, Tensor] = {}
     best_B = torch.full((size,), -torch.inf, dtype=torch.float64)
     for first in range(0, settings.best_of, at_once):
         filled = fill(first, min(first + at_once, settings.best_of))
         for candidate in zip(*(t.split(size) for t in filled.values()), strict=True):
-            made = dict(zip(filled, candidate, strict=True))
-            score_B = agreement(model, made, told)
+            drawn = dict(zip(filled, candidate, strict=True))
+            score_B = agreement(model, drawn, made)
             better_B = score_B > best_B
             best_B = torch.where(better_B, score_B, best_B)
             best = {
                 name: torch.where(better_B.to(t.device)[:, None, None], t, best.get(name, t))
-                for name, t in made.items()
+                for name, t in drawn.items()
             }
     if progress is not None:
         left = {name: m.clone() for name, m in masked.items()}
-        for name, level in (level for stage in plan for level in stage.levels):
+        for name, level in levels:
             left[name][..., level] = False
         progress(total, total, {name: t.clone() for name, t in best.items()}, left)
     return best, best_B
