@@ -48,6 +48,7 @@ FIGURES: dict[str, Cell] = {
     "app, jobs that wait": limits.MAX_WAITING,
     "app, variants": limits.MAX_VARIANTS,
     "app, steps": limits.MAX_STEPS,
+    "app, candidates": limits.MAX_CANDIDATES,
     "app, seconds of a long sound": limits.LONGEST_SOUND,
     "app, mix from dB": limits.MIX_DB[0],
     "app, mix to dB": limits.MIX_DB[1],

@@ -29,6 +29,19 @@ def test_the_item_of_the_row_is_written(echoes: VisualEchoes, tmp_path: Path) ->
         assert "source" not in metadata
 
 
+def test_what_was_chosen_among_candidates_says_among_how_many_and_how_well_it_agrees(
+    echoes: VisualEchoes, tmp_path: Path
+) -> None:
+    for best_of in (1, 3):
+        result = echoes.generate_pair(2, steps=1, best_of=best_of)
+        (path,) = export_item(echoes.model, result, 1, tmp_path / "a", [".wav"])
+        metadata = read_metadata(path)
+        assert metadata["best_of"] == str(best_of)
+        assert ("model_agreement" in metadata) is (best_of > 1)
+    assert result.agreement is not None
+    assert metadata["model_agreement"] == f"{result.agreement[1]:.2f}"
+
+
 def test_a_round_trip_has_neither_seed_nor_settings(echoes: VisualEchoes, tmp_path: Path) -> None:
     result = echoes.reconstruct(images=[np.zeros((16, 16), np.uint8)])
     (path,) = export_item(echoes.model, result, 0, tmp_path / "a", [".png"], task="reconstruct")

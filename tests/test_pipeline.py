@@ -214,6 +214,21 @@ def test_reconstruction_of_one_side_leaves_the_other_out(echoes: VisualEchoes) -
 
 
 @TASKS
+def test_of_several_candidates_the_best_is_made(echoes: VisualEchoes, task: str) -> None:
+    one, best = (run(echoes, task, 3, best_of=number, steps=2, temperature=9.0) for number in (1, 6))
+    assert one.agreement is None
+    assert best.agreement is not None
+    assert best.agreement.shape == (3,)
+    assert best.agreement.dtype == np.float64
+    assert np.isfinite(best.agreement).all()
+    assert not (np.array_equal(one.audio, best.audio) and np.array_equal(one.images, best.images))
+    for options in ({"batch_size": 1}, {"batch_size": 4}):
+        again = run(echoes, task, 3, best_of=6, steps=2, temperature=9.0, **options)
+        assert_same(best, again)
+        np.testing.assert_array_equal(best.agreement, again.agreement)
+
+
+@TASKS
 @pytest.mark.parametrize("steps", [3, 40])
 def test_progress_rises_to_its_total(echoes: VisualEchoes, task: str, steps: int) -> None:
     seen: list[tuple[int, int]] = []
@@ -223,6 +238,14 @@ def test_progress_rises_to_its_total(echoes: VisualEchoes, task: str, steps: int
     done = [entry[0] for entry in seen]
     assert done == sorted(set(done))
     assert done[-1] == totals.pop()
+
+
+def test_progress_counts_candidates_over_all_batches(echoes: VisualEchoes) -> None:
+    seen: list[tuple[int, int]] = []
+    options: dict[str, Any] = {"steps": 2, "best_of": 3, "batch_size": 2}
+    echoes.image_to_audio(pictures(3), **options, progress=lambda done, total, *_: seen.append((done, total)))
+    assert {total for _, total in seen} == {12}
+    assert [done for done, _ in seen] == [1, 2, 3, 4, 5, 6, 8, 10, 11, 12]
 
 
 def test_progress_shows_the_places_that_are_still_open(echoes: VisualEchoes) -> None:

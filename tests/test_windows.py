@@ -93,6 +93,20 @@ def test_a_single_window_is_the_sound_of_its_image(echoes: VisualEchoes) -> None
     assert np.array_equal(block, echoes.image_to_audio([image(99)], seed=5).audio[0])
 
 
+def test_the_best_of_some_candidates_is_kept_window_by_window(echoes: VisualEchoes) -> None:
+    samples = 3 * LAYOUT.samples
+    windows = plan_windows(LAYOUT, samples)
+    images = [image(60 * number) for number in range(len(windows))]
+
+    def make(best_of: int) -> np.ndarray:
+        return np.concatenate(list(long_sound(echoes, windows, images, samples, seed=1, steps=2, best_of=best_of)))
+
+    assert not np.array_equal(make(1), make(6))
+    assert np.array_equal(make(6), make(6))
+    [block] = long_sound(echoes, windows[:1], images[:1], 1000, seed=1, steps=2, best_of=6)
+    assert np.array_equal(block, echoes.image_to_audio(images[:1], seed=1, steps=2, best_of=6).audio[0, :1000])
+
+
 def test_what_cannot_be_made_is_said(echoes: VisualEchoes) -> None:
     windows = plan_windows(LAYOUT, 3 * LAYOUT.samples)
     with pytest.raises(EchoesError, match="windows but only 1 images"):
@@ -126,7 +140,7 @@ def test_what_a_window_is_taken_for_holds_for_those_that_continue_it(monkeypatch
         given.append((bool(masked["label"].any()), int(made["label"])))
         return made
 
-    monkeypatch.setattr("visual_echoes.windows.generate", spied)
+    monkeypatch.setattr("visual_echoes.model.candidates.generate", spied)
     images = [image(30 * number) for number in range(len(windows))]
     list(long_sound(model, windows, images, 6 * layout.samples, steps=2))
     assert [hidden for hidden, _ in given] == [True] + [False] * (len(windows) - 1)

@@ -34,7 +34,10 @@ def export_item(
     seed = result.seeds[row] if result.seeds else None
     confidence = None if result.confidence is None else f"{result.confidence[row]:.2f}".replace("nan", "unknown")
     label = None if result.labels is None else result.labels[row]
-    metadata = provenance(model, **details, label=label, seed=seed, model_confidence=confidence, **settings)
+    agreement = None if result.agreement is None else f"{result.agreement[row]:.2f}"
+    metadata = provenance(
+        model, **details, label=label, seed=seed, model_confidence=confidence, model_agreement=agreement, **settings
+    )
     return [_write(result, row, stem.with_name(stem.name + suffix), suffix, metadata) for suffix in suffixes]
 
 

@@ -25,10 +25,9 @@ from visual_echoes.codec import Codec
 from visual_echoes.errors import EchoesError
 from visual_echoes.inputs import AudioLike, ImageLike, fitted_image, heard_array
 from visual_echoes.layout import other
+from visual_echoes.model.candidates import generate_best
 from visual_echoes.model.confidence import weigh
-from visual_echoes.model.fast import scorer
 from visual_echoes.model.interface import Progress
-from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import SamplingSettings, with_changes
 from visual_echoes.onnx.runtime import Graphs, load_graphs
 from visual_echoes.regions import audio_positions, image_positions
@@ -61,6 +60,8 @@ class Result:
         confidence: float64 (n,), how likely each item is what its condition asks for, NaN where the condition is unlike
             all the model was calibrated on; None where it is not asked for, or where the model was not calibrated.
         labels: what each item shows, given or foretold; None where the model has no labels.
+        agreement: float64 (n,), how well image and sound of each belong together by the model itself, in nats
+            (`model.agreement`), which is what `best_of` chooses by; None where it is 1.
     """
 
     images: np.ndarray | None
@@ -71,6 +72,7 @@ class Result:
     settings: SamplingSettings | None
     confidence: np.ndarray | None = None
     labels: tuple[str, ...] | None = None
+    agreement: np.ndarray | None = None
 
 
 class VisualEchoes:
@@ -302,9 +304,9 @@ class VisualEchoes:
             raise EchoesError(f"There are {given.count} items but {len(seeds)} seeds; give one for each.")
         settings = with_changes(self.defaults, changes)
         plan = settings.plan(self.layout.streams, *groups)
-        steps = sum(stage.steps for stage in plan)
+        steps = settings.best_of * sum(stage.steps for stage in plan)
         batches = list(range(0, given.count, batch_size))
-        images, mels, waves, sure = [], [], [], []
+        images, mels, waves, sure, agreed = [], [], [], [], []
         named: list[str] = []
         for number, first in enumerate(batches):
             rows = slice(first, min(first + batch_size, given.count))
@@ -313,10 +315,12 @@ class VisualEchoes:
             if confidence:
                 sure.append(self._confidence(given, rows, heard_BMT, tokens))
             report = None if progress is None else partial(_report, progress, number * steps, len(batches) * steps)
-            filled = generate(
-                scorer(self.codec.transformer, settings.kv_refresh_every), self.layout.streams, tokens, masked, plan,
-                settings, [torch.Generator().manual_seed(item) for item in seeds[rows]], report,
+            filled, score_B = generate_best(
+                self.codec.transformer, self.layout.streams, tokens, masked, plan, settings, seeds[rows], batch_size,
+                report,
             )  # fmt: skip
+            if score_B is not None:
+                agreed.append(score_B.numpy())
             images.append(finish_images(self.codec, given, rows, filled["image"], masked["image"]))
             mel_BMT, wave_BN = finish_sounds(self.codec, given, rows, heard_BMT, filled["audio"], masked["audio"])
             mels.append(mel_BMT.float().cpu().numpy())
@@ -332,6 +336,7 @@ class VisualEchoes:
             settings=settings,
             labels=tuple(named) or None,
             confidence=np.concatenate(known) if known else None,
+            agreement=np.concatenate(agreed) if agreed else None,
         )
 
     def _confidence(self, given: Given, rows: slice, heard_BMT: Tensor | None, tokens: Tokens) -> np.ndarray | None:

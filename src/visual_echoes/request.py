@@ -18,9 +18,7 @@ from visual_echoes.codec import Codec
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout, Modality
 from visual_echoes.regions import enlarge
-from visual_echoes.streams import Stream, Tokens, empty_tokens
-
-LABEL = "label"  # the source of a stream whose codes have names
+from visual_echoes.streams import LABEL, Stream, Tokens, empty_tokens
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from torch import Tensor
 # By stream: tokens int64 (B, P, Q), or masks bool (B, P, Q), positions in row-major order of the shape.
 Tokens = Mapping[str, Tensor]
 Level = tuple[str, int]  # a stream, and which of its codes a position, counted from 0
+LABEL = "label"  # the source of a stream whose codes have names
 
 
 class TimeAxis(BaseModel):

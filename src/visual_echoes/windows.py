@@ -19,8 +19,7 @@ from torch import Tensor
 from visual_echoes.errors import EchoesError
 from visual_echoes.inputs import ImageLike, fitted_image
 from visual_echoes.layout import Layout
-from visual_echoes.model.fast import scorer
-from visual_echoes.model.sampling import generate
+from visual_echoes.model.candidates import generate_best
 from visual_echoes.model.settings import with_changes
 from visual_echoes.pipeline import MAX_SEED, VisualEchoes
 from visual_echoes.request import Given, label_codes, label_stream, start
@@ -121,7 +120,6 @@ def long_sound(
     changed = with_changes(echoes.defaults, settings)
     plan = changed.plan(echoes.layout.streams, ("label", "audio"))
     labels = label_codes(echoes.layout, label, 1)
-    score = scorer(echoes.codec.transformer, changed.kv_refresh_every)
     joiner = _Joiner(echoes.layout, samples)
     before: dict[str, Tensor] = {}
     named = label_stream(echoes.layout)
@@ -138,8 +136,9 @@ def long_sound(
             tokens["audio"], masked["audio"] = _continued(echoes.layout, before["audio"], masked["audio"])
             if named is not None and named.time is None:  # what was heard goes on
                 tokens[named.name], masked[named.name] = before[named.name], torch.zeros_like(masked[named.name])
-        generator = torch.Generator().manual_seed(window_seed(seed, number))
-        before = generate(score, echoes.layout.streams, tokens, masked, plan, changed, [generator], None)
+        before, _ = generate_best(
+            echoes.codec.transformer, echoes.layout.streams, tokens, masked, plan, changed, [window_seed(seed, number)]
+        )
         wave_N = echoes.codec.vocode(echoes.codec.decode_mels(before["audio"]))[0]
         if hear is not None:
             hear(window, wave_N)

@@ -22,7 +22,7 @@ from visual_echoes.app.forms import (
     SoundForm,
     VaryForm,
 )
-from visual_echoes.app.limits import MAX_STEPS
+from visual_echoes.app.limits import MAX_CANDIDATES, MAX_STEPS
 from visual_echoes.app.tasks import Task
 from visual_echoes.media import read_audio
 from visual_echoes.pipeline import VisualEchoes
@@ -142,11 +142,11 @@ def test_every_sampling_setting_is_a_field_that_may_be_left_out(name: str) -> No
         PairForm.of(**{name: "none"})
 
 
-def test_a_request_has_fewer_steps_than_the_sampler_may_take() -> None:
-    for name in ("steps", "residual_steps"):
-        PairForm.of(**{name: MAX_STEPS})
+def test_a_request_has_fewer_steps_and_candidates_than_the_sampler_may_take() -> None:
+    for name, most in {"steps": MAX_STEPS, "residual_steps": MAX_STEPS, "best_of": MAX_CANDIDATES}.items():
+        PairForm.of(**{name: most})
         with pytest.raises(EchoesError, match=f"The value of {name} cannot be used"):
-            PairForm.of(**{name: MAX_STEPS + 1})
+            PairForm.of(**{name: most + 1})
 
 
 def test_former_names_are_read(image: UploadFile) -> None:

@@ -6,7 +6,9 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from app.conftest import Brake, wait
 from visual_echoes import EchoesError
@@ -62,6 +64,18 @@ def test_each_step_leaves_a_frame_with_fewer_masked_tokens(service: Service) -> 
     assert len(masked) == 4
     assert masked == sorted(masked, reverse=True)
     assert masked[0] > masked[-1] == 0
+
+
+def test_every_candidate_leaves_its_frames_and_the_last_one_shows_the_chosen(service: Service) -> None:
+    job = submit(service, steps=2, best_of=3)
+    status = wait(job)
+    assert (status.state, status.done, status.total, len(job.frames)) == ("done", 6, 6, 6)
+    assert job.result is not None
+    assert job.result.images is not None
+    assert len(job.frames[-1]["image"]) == len(job.result.seeds)
+    tokens_BPQ = torch.from_numpy(job.frames[-1]["image"]).long()[..., None]
+    shown = service.model().codec.decode_images(tokens_BPQ)
+    assert np.array_equal(shown, job.result.images)
 
 
 def test_jobs_wait_for_their_turn(service: Service) -> None:

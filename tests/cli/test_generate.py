@@ -91,6 +91,7 @@ def test_the_files_say_where_they_come_from(
             "order": "halton",
             "guidance_schedule": "constant",
             "kv_refresh_every": "1",
+            "best_of": "1",
         }
 
 
@@ -111,6 +112,23 @@ def test_a_preset_changes_several_settings_and_what_is_named_beside_it_goes_befo
     metadata = read_metadata(tmp_path / "picture-0.wav")
     assert (metadata["steps"], metadata["temperature"]) == ("2", "2.0")
     assert metadata["kv_refresh_every"] == str(PRESETS["fast"]["kv_refresh_every"]) != "1"
+
+
+@pytest.mark.parametrize("task", ["sound", "picture", "pair"])
+def test_the_best_of_some_candidates_is_written_and_marked(
+    command: Command, model_folder: Path, pictures: list[Path], sounds: list[Path], tmp_path: Path, task: str
+) -> None:
+    given = {"sound": pictures[:2], "picture": sounds[:2], "pair": ["-n", 2]}[task]
+    for name, batch_size in {"together": 16, "alone": 1}.items():
+        options = ["--model", model_folder, "--no-video", "--best-of", 4, "--batch-size", batch_size]
+        assert command(task, *given, "-o", tmp_path / name, *options).exit_code == 0
+    files = sorted((tmp_path / "together").iterdir())
+    assert len(files) == (4 if task == "pair" else 2)
+    for file in files:
+        metadata = read_metadata(file)
+        assert metadata["best_of"] == "4"
+        assert float(metadata["model_agreement"])
+        assert file.read_bytes() == (tmp_path / "alone" / file.name).read_bytes()
 
 
 def test_how_sure_the_model_is_is_said_where_it_is_asked_for(

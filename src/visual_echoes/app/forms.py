@@ -20,7 +20,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from visual_echoes.app.jobs import Job
-from visual_echoes.app.limits import MAX_STEPS, MAX_UPLOAD_BYTES, MAX_VARIANTS, MIN_SECONDS, MIX_DB
+from visual_echoes.app.limits import MAX_CANDIDATES, MAX_STEPS, MAX_UPLOAD_BYTES, MAX_VARIANTS, MIN_SECONDS, MIX_DB
 from visual_echoes.app.long import LongSound
 from visual_echoes.app.service import Service
 from visual_echoes.app.tasks import Items, Kind, Method, Task
@@ -36,9 +36,9 @@ from visual_echoes.paths import shown
 from visual_echoes.pipeline import MAX_SEED, PairOrder
 from visual_echoes.regions import audio_positions, image_positions
 
-STEP_LIMITS = {"steps": MAX_STEPS, "residual_steps": MAX_STEPS}
+SAMPLING_LIMITS = {"steps": MAX_STEPS, "residual_steps": MAX_STEPS, "best_of": MAX_CANDIDATES}
 _FORMER = {"picture": "image"}  # fields, and values of `side`, by the name they had
-_SAMPLING: type[BaseModel] = create_model("Sampling", **optional_fields(**STEP_LIMITS))
+_SAMPLING: type[BaseModel] = create_model("Sampling", **optional_fields(**SAMPLING_LIMITS))
 
 Side = Literal["image", "sound", "both"]
 

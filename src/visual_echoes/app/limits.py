@@ -12,7 +12,8 @@ MAX_UPLOAD_AGE = 3600  # seconds until such an upload is removed
 MAX_NAME = 100  # characters kept of an upload's name
 
 MAX_VARIANTS = 8  # made by one job
-MAX_STEPS = 100  # sampling steps of one job, or of each window of a long sound
+MAX_STEPS = 100  # sampling steps of one job, or of each window of a long sound, for each of the candidates
+MAX_CANDIDATES = 8  # made of each variant to choose among
 LONGEST_SOUND = 120.0  # seconds that one job makes for videos, all variants together, unless the server is told other
 MIN_SECONDS = 0.1  # of a sound whose length is asked for
 MIX_DB = -60.0, 12.0  # levels at which a video's own sound may stay beneath

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import gradio as gr
 from starlette.concurrency import run_in_threadpool
 
-from visual_echoes.app.forms import STEP_LIMITS, JobForm
+from visual_echoes.app.forms import SAMPLING_LIMITS, JobForm
 from visual_echoes.app.jobs import Job
 from visual_echoes.app.limits import MAX_VARIANTS
 from visual_echoes.app.long import LongSound
@@ -71,7 +71,7 @@ def _widget(name: str) -> gr.Slider | gr.Radio:
     if low is None or high is None:
         choices = list(get_args(field.annotation))
         return gr.Radio(choices, value=field.default, label=field.title, info=field.description)
-    most = min(high, 10 * field.default, STEP_LIMITS.get(name, high))
+    most = min(high, 10 * field.default, SAMPLING_LIMITS.get(name, high))
     step = 1 if field.annotation is int else None
     return gr.Slider(low, most, field.default, step=step, label=field.title, info=field.description)
 

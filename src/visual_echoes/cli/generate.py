@@ -157,7 +157,7 @@ def pair(
         for first in range(0, count, batch_size):
             batch = stems[first : first + batch_size]
             result = echoes.generate_pair(
-                len(batch), pair_order=pair_order, label=label, seed=seed + first, batch_size=len(batch),
+                len(batch), pair_order=pair_order, label=label, seed=seed + first, batch_size=batch_size,
                 progress=_share_of(bar, first, len(batch)), **sampling_of(context),
             )  # fmt: skip
             for row, stem in enumerate(batch):
@@ -224,7 +224,7 @@ def _answer(
             made += len(batch)
             result = make(
                 [content for _, content in batch], seeds=[seed + item.position for item, _ in batch],
-                batch_size=len(batch), label=label, confidence=confidence,
+                batch_size=batch_size, label=label, confidence=confidence,
                 progress=_share_of(bar, made - len(batch), len(batch)), **sampling_of(context),
             )  # fmt: skip
             for row, (item, _) in enumerate(batch):

@@ -69,7 +69,7 @@ class Amounts:
     def steps(self, test: EvaluationSet, target: Target, settings: SamplingSettings) -> int:
         """Sampling steps of one seed."""
         stages = len(PAIR_ORDERS[ORDERS[target]]) if target in ORDERS else 1
-        return len(list(test.batches(self.items(test, target)))) * settings.steps * stages
+        return len(list(test.batches(self.items(test, target)))) * settings.steps * stages * settings.best_of
 
 
 class Meter:

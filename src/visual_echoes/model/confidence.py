@@ -113,7 +113,7 @@ def information(model: ScoringModel, tokens: Tokens, given: Collection[str], tar
     """
     first = [(stream.name, 0) for stream in model.config.streams if stream.source == target]
     informed, blind = (
-        _log_probabilities(model, tokens, masked_but(model.config.streams, tokens, known), first)
+        log_probabilities(model, tokens, masked_but(model.config.streams, tokens, known), first)
         for known in (given, ())
     )
     nats = [F.kl_div(blind[level], informed[level], reduction="none", log_target=True).sum(-1) for level in first]
@@ -139,7 +139,7 @@ def surprise(model: ScoringModel, tokens: Tokens, condition: str) -> Tensor:
                 index = torch.stack(torch.meshgrid(*map(torch.arange, stream.shape), indexing="ij"))
                 hidden[stream.name] = (index.sum(0).flatten() % 2 == parity).to(tokens[stream.name].device)
                 masked[stream.name] = hidden[stream.name][:, None].expand_as(tokens[stream.name])
-        found = _log_probabilities(model, tokens, masked, [(name, 0) for name in hidden])
+        found = log_probabilities(model, tokens, masked, [(name, 0) for name in hidden])
         for name, hidden_C in hidden.items():
             nats_BPK = -found[name, 0]
             own_BC1 = tokens[name][:, hidden_C, :1].to(nats_BPK.device)
@@ -179,7 +179,7 @@ def expected_calibration_error(probability_B: Tensor, right_B: Tensor, bins: int
     return total / len(right_B)
 
 
-def _log_probabilities(
+def log_probabilities(
     model: ScoringModel, tokens: Tokens, masked: Tokens, levels: Collection[Level]
 ) -> dict[Level, Tensor]:
     """Of the levels' codes at their masked positions, float64 (B, P, K)."""

@@ -62,6 +62,10 @@ class SamplingSettings(BaseModel):
         default=1, ge=1, le=1000, title="Refresh of keys and values",
         description="Steps between two computations of all keys and values; more are faster and less exact.",
     )  # fmt: skip
+    best_of: int = Field(
+        default=1, ge=1, le=64, title="Best of",
+        description="Candidates made of each item, of which the model keeps the one that it scores best.",
+    )  # fmt: skip
 
     def scale(self, step: int, steps: int) -> float:
         """How far from the unconditional logits towards the conditional ones a step from 0 goes; 1 is no guidance."""

@@ -22,7 +22,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
 from visual_echoes.model.autoregressive import AutoregressiveConfig
 from visual_echoes.model.config import TransformerConfig
-from visual_echoes.request import LABEL
+from visual_echoes.streams import LABEL
 from visual_echoes.tokenizers.base import Tokenizer, TokenizerName, check_fits
 from visual_echoes.tokenizers.residual import ResidualQuantizer
 from visual_echoes.tokenizers.semantic import SemanticName, SemanticTokenizer

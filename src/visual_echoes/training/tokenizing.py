@@ -15,8 +15,8 @@ from visual_echoes.data.pairs import PairSplit
 from visual_echoes.data.sources import ImageSource, MelSource, Source, WaveSource
 from visual_echoes.data.tokens import Encode, TokenCache, encode_all, grid_encoder
 from visual_echoes.layout import Layout
-from visual_echoes.request import LABEL, label_stream
-from visual_echoes.streams import Stream
+from visual_echoes.request import label_stream
+from visual_echoes.streams import LABEL, Stream
 from visual_echoes.tokenizers.base import Tokenizer
 from visual_echoes.tokenizers.semantic import SemanticTokenizer
 from visual_echoes.training.recipe import TokensRecipe
