@@ -24,7 +24,7 @@ import torch
 from measuring import add_output, of_records, show
 
 from visual_echoes import VisualEchoes
-from visual_echoes.data.digits_in_time import CLIPS_FOLDER, TRUTH
+from visual_echoes.data.clips_in_time import CLIPS_FOLDER, TRUTH
 from visual_echoes.evaluation.choose import choose
 from visual_echoes.evaluation.listing import Listing
 from visual_echoes.evaluation.measurement import ONLY, Cell
