@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +28,10 @@ from visual_echoes.data.digits_in_time import Material, from_onset, make_clip, r
 from visual_echoes.evaluation.measurement import ONLY, Cell
 from visual_echoes.layout import Layout
 
-WIDTH, CODE_WIDTH, BLOCKS, DROPOUT = 128, 48, 4, 0.2
+WIDTH, CODE_WIDTH, BLOCKS, DROPOUT = 64, 32, 4, 0.2
 HIDDEN = 0.15  # share of the tokens that are hidden in training
-RATE, DECAY, SMOOTHING, BATCH = 2e-3, 0.05, 0.05, 64
-STEPS = {"tokens": 800, "mel": 350}
+RATE, DECAY, SMOOTHING, BATCH = 2e-3, 0.05, 0.05, 32
+STEPS = {"tokens": 800, "mel": 600}
 CLIPS_AT_ONCE = 64
 VOICES, SPEED, COLOUR_DB, BANDS = 4, 0.3, 8.0, 6  # stronger variation: of each word, either way, of so many bands
 NOTHING = 10  # the class of columns before the first digit
@@ -98,13 +97,10 @@ class Reader(nn.Module):
         rows, self._codes = layout.audio_grid[0], layout.audio_codes
         self.embedding = nn.Embedding(self._codes + 1, CODE_WIDTH) if kind == "tokens" else None
         self.columns: nn.Module = nn.Conv1d(rows * CODE_WIDTH, WIDTH, 1)
-        if kind == "mel":  # halved in time and in frequency three times: as many columns as there are of tokens
-            sizes = (1, 16, 32, 64)
+        if kind == "mel":  # as many columns as there are of tokens, which are eight frames wide
             self.columns = nn.Sequential(
-                *(
-                    nn.Sequential(nn.Conv2d(given, made, 5, 2, 2), nn.BatchNorm2d(made), nn.GELU())
-                    for given, made in pairwise(sizes)
-                ),
+                nn.Conv2d(1, 32, 8, 4, 2), nn.BatchNorm2d(32), nn.GELU(),
+                nn.Conv2d(32, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.GELU(),
                 nn.Flatten(1, 2), nn.LazyConv1d(WIDTH, 1),
             )  # fmt: skip
         self.blocks = nn.ModuleList(
@@ -156,7 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, default=Path("data/digits"))
     parser.add_argument("--model", default="digits-in-time", help="whose sound tokenizer is asked")
-    parser.add_argument("--clips", type=int, default=2000, help="to train on")
+    parser.add_argument("--clips", type=int, default=1500, help="to train on")
     parser.add_argument("--held-out", type=int, default=300, help="to ask about, of each kind")
     parser.add_argument("--seeds", type=int, default=3)
     add_output(parser)

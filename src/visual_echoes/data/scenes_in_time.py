@@ -1,6 +1,7 @@
 """Videos of scenes that follow one another at cuts, each with a sound of its kind: the time of every cut is known.
 
-Each clip shows three or four images, each until the next cut, and one hears a sound of the same kind from the cut on.
+Each clip shows three or four images, each until the next cut. A sound of the same kind begins with each and ends just
+before the next.
 Images and sounds are those of a prepared data set, paired by kind (`scenes`); its splits stay apart.
 """
 
@@ -32,7 +33,8 @@ CUTS = (2, 3)
 SHORTEST = 1.5  # seconds of a shot
 NEEDED = 4.0  # seconds that sounds of two kinds must last, so that cuts fall nearly anywhere
 PEAK = 0.7  # of every shot's sound: recordings differ much in level
-FADE = 0.01  # seconds at either end of it
+PAUSE = 0.1  # seconds of silence before each cut: an onset is a rise of level
+FADE = 0.01  # seconds at either end of a shot's sound
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def make_clip(material: Material, layout: Layout, generator: torch.Generator) ->
     wave_N = np.zeros(round(SECONDS * rate), np.float32)
     events: list[Event] = []
     for time, until in pairwise([0.0, *times, SECONDS]):
-        first, end = round(time * rate), round(until * rate)
+        first, end = round(time * rate), round((until - PAUSE) * rate)
         lasting = {
             kind: long
             for kind, sounds in material.sounds.items()
