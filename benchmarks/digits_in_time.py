@@ -5,8 +5,8 @@ alone. What is found in them is matched with the truth (`echoes evaluate timing`
 digit's appearance, and named rightly by the classifier of `digits`; changes of the video within a frame of their word.
 The same classifier names every frame of the video: whether the right digit is seen at its time, and all in the right
 order, where what is seen in a single frame does not count. Real clips stand beside: what the measures can reach, and
-what a model can whose sounds and frames come from tokens, for the clips are also sent through the model's tokenizers and
-its vocoder. Data first (`recipes/digits-in-time/run.sh`); run from the repository's root:
+what a model of tokens can, as the clips are also sent through the model's tokenizers and its vocoder. Data first
+(`recipes/digits-in-time/run.sh`); run from the repository's root:
 
     python benchmarks/digits_in_time.py --model digits-in-time --still digits -o docs/measurements/digits-in-time.json
 """
