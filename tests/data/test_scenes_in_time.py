@@ -12,7 +12,6 @@ import pytest
 import torch
 
 import tiny
-from cli.conftest import Command
 from visual_echoes.data.manifest import SPLITS, Split
 from visual_echoes.data.pairs import PairSplit, write_description, write_split
 from visual_echoes.data.scenes_in_time import (
@@ -146,11 +145,4 @@ def test_too_little_data_is_refused_before_anything_is_written(tmp_path: Path, l
     folder = write_data(tmp_path / "prepared", layout, kinds)
     with pytest.raises(EchoesError, match=r"train split of .* has no sounds of 4 s of two kinds"):
         make_scenes_in_time(folder, tmp_path / "made", layout, COUNTS, seed=0)
-    assert not (tmp_path / "made").exists()
-
-
-def test_the_command_names_what_is_missing(command: Command, tmp_path: Path) -> None:
-    result = command("data", "scenes-in-time", "--data", tmp_path / "nowhere", "-o", tmp_path / "made")
-    assert result.exit_code == 1
-    assert "no prepared data at" in result.stderr
     assert not (tmp_path / "made").exists()
