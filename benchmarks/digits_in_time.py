@@ -4,8 +4,9 @@ For every test clip, whose speaker no model has heard, a sound is made for the v
 alone. What is found in them is matched with the truth (`echoes evaluate timing`): words within 100 and 150 ms of their
 digit's appearance, and named rightly by the classifier of `digits`; changes of the video within a frame of their word.
 The same classifier names every frame of the video: whether the right digit is seen at its time, and all in the right
-order, where what is seen in a single frame does not count. Real clips stand beside: what the measures can reach. Data
-first (`recipes/digits-in-time/run.sh`); run from the repository's root:
+order, where what is seen in a single frame does not count. Real clips stand beside: what the measures can reach, and
+what a model of tokens can, as the clips are also sent through the model's tokenizers and its vocoder. Data first
+(`recipes/digits-in-time/run.sh`); run from the repository's root:
 
     python benchmarks/digits_in_time.py --model digits-in-time --still digits -o docs/measurements/digits-in-time.json
 """
@@ -24,7 +25,7 @@ import torch
 from measuring import add_output, of_records, show
 
 from visual_echoes import VisualEchoes
-from visual_echoes.data.digits_in_time import CLIPS_FOLDER, TRUTH
+from visual_echoes.data.clips_in_time import CLIPS_FOLDER, TRUTH
 from visual_echoes.evaluation.choose import choose
 from visual_echoes.evaluation.listing import Listing
 from visual_echoes.evaluation.measurement import ONLY, Cell
@@ -136,6 +137,20 @@ def of_model(bench: Bench, echoes: VisualEchoes, seed: int, folder: Path) -> Fig
     return of_sounds(bench, sounds) | of_videos(bench, videos, frames, echoes.layout)
 
 
+def of_tokens(bench: Bench, echoes: VisualEchoes, folder: Path) -> Figures:
+    """Real clips through a model's tokenizers and vocoder and back."""
+    sounds, videos, frames = dict[str, Path](), dict[str, Path](), dict[str, np.ndarray]()
+    for first in range(0, len(bench.ids), BATCH):
+        ids = bench.ids[first : first + BATCH]
+        clips = [bench.clip(id) for id in ids]
+        again = echoes.reconstruct(images=clips, sounds=clips)
+        for row, id in enumerate(ids):
+            sounds[id], videos[id] = export_item(echoes.model, again, row, folder / id, [".wav", ".mp4"])
+            assert again.images is not None
+            frames[id] = again.images[row]
+    return of_sounds(bench, sounds) | of_videos(bench, videos, frames, echoes.layout)
+
+
 def of_still(bench: Bench, echoes: VisualEchoes, seed: int, folder: Path) -> Figures:
     """Sounds of a model of stills, made window by window; a cut of the video starts one."""
     sounds = {}
@@ -162,6 +177,7 @@ def main() -> None:
     parser.add_argument("--still", default="digits", help="a model of stills")
     parser.add_argument("--clips", type=int, default=500)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--real-alone", action="store_true", help="make nothing")
     add_output(parser)
     options = parser.parse_args()
     bench = Bench(options.data, options.clips)
@@ -169,8 +185,13 @@ def main() -> None:
     model = VisualEchoes.from_pretrained(options.model, device="cpu")
     frames = {id: fitted_image(path, model.layout).pixels for id, path in clips.items()}
     real = of_sounds(bench, clips) | of_videos(bench, clips, frames, model.layout)
-    rows: list[dict[str, Cell]] = [{"sounds and videos": "real", "seeds": 1, **real}]
-    for name in (options.model, options.still):
+    with TemporaryDirectory() as folder:
+        tokens = of_tokens(bench, model, Path(folder))
+    rows: list[dict[str, Cell]] = [
+        {"sounds and videos": "real", "seeds": 1, **real},
+        {"sounds and videos": "real, through tokenizers and vocoder", "seeds": 1, **tokens},
+    ]
+    for name in () if options.real_alone else (options.model, options.still):
         echoes = model if name == options.model else VisualEchoes.from_pretrained(name, device="cpu")
         words = f"{echoes.model.name}, by windows" if echoes.layout.frames == 1 else echoes.model.name
         rows.append({"sounds and videos": words, "seeds": options.seeds, **over_seeds(bench, echoes, options.seeds)})

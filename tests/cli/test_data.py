@@ -33,6 +33,13 @@ def test_digits_without_a_source_name_what_is_missing(command: Command, tmp_path
     assert f"{tmp_path / 'images.npz'} is missing" in result.stderr
 
 
+def test_scenes_in_time_without_prepared_data_name_what_is_missing(command: Command, tmp_path: Path) -> None:
+    result = command("data", "scenes-in-time", "--data", tmp_path / "nowhere", "-o", tmp_path / "made")
+    assert result.exit_code == 1
+    assert "no prepared data at" in result.stderr
+    assert not (tmp_path / "made").exists()
+
+
 TEST_SOUNDS = sum(sound[2] == 4 for sound in made.OWN)
 TEST_IMAGES = made.PICTURES * len(made.CLASSES)
 

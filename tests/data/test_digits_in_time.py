@@ -12,12 +12,11 @@ import torch
 import tiny
 from visual_echoes.data.digits_in_time import (
     FIRST,
-    FRAME_RATE,
     GAP,
     LAST,
     MOST_EVENTS,
     Material,
-    draw_times,
+    draw_appearances,
     from_onset,
     make_clip,
     make_digits_in_time,
@@ -26,6 +25,7 @@ from visual_echoes.data.manifest import Split
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import get_layout
 from visual_echoes.media import read_audio, read_frames_at
+from visual_echoes.media.mp4 import FRAME_RATE
 
 LAYOUT = get_layout("digits-in-time")
 SOURCE = Path(__file__).parents[2] / "data" / "digits"
@@ -62,7 +62,7 @@ def test_every_digit_is_seen_and_heard_from_its_time_on() -> None:
 
 def test_times_leave_room_for_every_word_and_fall_on_frames() -> None:
     generator = tiny.generator(1)
-    drawn = [draw_times(3.0, generator) for _ in range(300)]
+    drawn = [draw_appearances(3.0, generator) for _ in range(300)]
     assert {len(times) for times in drawn} == set(range(1, MOST_EVENTS + 1))
     frame = 1 / FRAME_RATE
     for times in drawn:

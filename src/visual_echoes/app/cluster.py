@@ -1,13 +1,15 @@
 """Many machines: sounds for images, and images for sounds, as a deployment of Ray Serve.
 
 Each replica holds the model and makes in one batch what reaches it at the same time. A request is answered with what
-was made, as a job would be known to one replica alone.
+was made, as a job would be known to one replica alone. Sounds of videos are made window by window, in turns with the
+batches.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import threading
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,9 +23,11 @@ from starlette.types import ASGIApp
 from visual_echoes.app.api import API, only_a_form, say_problems
 from visual_echoes.app.forms import JobForm, PictureForm, SoundForm
 from visual_echoes.app.gate import LOOPBACK_NAMES, Gate
-from visual_echoes.app.limits import BATCH_DELAY, BATCH_ITEMS, MAX_VARIANTS, MAX_WAITING, MIN_TOKEN
-from visual_echoes.app.long import LongSound
+from visual_echoes.app.jobs import Cancelled
+from visual_echoes.app.limits import BATCH_DELAY, BATCH_ITEMS, LONGEST_SOUND, MAX_VARIANTS, MAX_WAITING, MIN_TOKEN
+from visual_echoes.app.long import LongSound, check_length
 from visual_echoes.app.tasks import Items, Task, along, cut, item_files, join
+from visual_echoes.app.turns import Line, Turn
 from visual_echoes.errors import EchoesError
 from visual_echoes.paths import shown
 from visual_echoes.pipeline import DEFAULT_MODEL, VisualEchoes
@@ -41,6 +45,7 @@ class ClusterSettings(BaseModel):
         replicas: copies of the model.
         batch_items: variants that a replica makes at once; no fewer than a request may ask for.
         batch_delay: seconds that a request waits for others to be made along with it.
+        longest: seconds of sound that one request may have made window by window.
         token: what visitors show as a bearer token; without one, replicas answer to the names of this machine alone.
     """
 
@@ -52,6 +57,7 @@ class ClusterSettings(BaseModel):
     replicas: int = Field(default=1, ge=1)
     batch_items: int = Field(default=BATCH_ITEMS, ge=MAX_VARIANTS)
     batch_delay: float = Field(default=BATCH_DELAY, ge=0, le=10)
+    longest: float = Field(default=LONGEST_SOUND, gt=0, allow_inf_nan=False)
     token: str | None = Field(default=None, min_length=MIN_TOKEN)
 
 
@@ -94,6 +100,7 @@ class Replica:
         self._settings, self._name = settings, Path(settings.model).resolve().name
         self._echoes = VisualEchoes.from_pretrained(settings.model, device=settings.device)
         self._reading = asyncio.Lock()  # files are decoded one at a time, which bounds the memory it takes
+        self._one_long, self._line = asyncio.Lock(), Line()
         self._make.set_max_batch_size(settings.batch_items)
         self._make.set_batch_wait_timeout_s(settings.batch_delay)
 
@@ -107,7 +114,7 @@ class Replica:
         return Gate(api, names=LOOPBACK_NAMES if token is None else None, token=token, has_room=lambda: True)
 
     async def sound(self, form: Annotated[SoundForm, Form(media_type="multipart/form-data")]) -> Response:
-        """Sounds for an image, as a ZIP file of WAV and MP4 files."""
+        """Sounds for an image or a video, as a ZIP file of WAV and MP4 files."""
         return await self._answer(form)
 
     async def picture(self, form: Annotated[PictureForm, Form(media_type="multipart/form-data")]) -> Response:
@@ -119,15 +126,40 @@ class Replica:
             raise EchoesError(f"There is no model '{shown(form.model or '')}' here; choose {self._name}.")
         async with self._reading:
             task = await asyncio.to_thread(form.task, self._echoes.layout)
+        headers = {"cache-control": "private, no-store"}
         if isinstance(task.make, LongSound):
-            task.held.close()
-            raise EchoesError(
-                f"The sound for {task.make.name} would be made window by window, which this deployment does not do; "
-                "ask the HTTP API of `echoes app`."
-            )
-        made = await self._make(task)
-        headers = {BATCH_HEADER: str(made.batch), "cache-control": "private, no-store"}
-        return Response(_zipped(made.files), media_type="application/zip", headers=headers)
+            with task.held:
+                check_length(task.make.name, task.make.seconds, len(task.make.seeds), self._settings.longest)
+                files = await self._make_long(task.make)
+        else:
+            made = await self._make(task)
+            files, headers[BATCH_HEADER] = made.files, str(made.batch)
+        return Response(_zipped(files), media_type="application/zip", headers=headers)
+
+    async def _make_long(self, sound: LongSound) -> dict[str, bytes]:
+        """Its files, with a turn for each window; a visitor who leaves ends it after the window."""
+        gone = threading.Event()
+
+        def make() -> dict[str, bytes]:
+            with Turn(self._line) as turn:
+
+                def watch(_: int, done: int, windows: int) -> None:
+                    turn.end()
+                    if gone.is_set():
+                        raise Cancelled
+                    if done < windows:
+                        turn.begin()
+
+                return sound.make(self._echoes, watch, lambda *_: None)
+
+        async with self._one_long:
+            making = asyncio.ensure_future(asyncio.to_thread(make))
+            try:
+                return await asyncio.shield(making)
+            except asyncio.CancelledError:
+                gone.set()
+                await asyncio.wait([making])  # what it reads must stay until then
+                raise
 
     @serve.batch(batch_size_fn=_count)  # type: ignore[untyped-decorator]
     async def _make(self, tasks: list[Task]) -> list[Made]:
@@ -141,7 +173,9 @@ class Replica:
             together = along([tasks[number].make for number in left], self._echoes.defaults, self._settings.batch_items)
             chosen = [left[index] for index in together]
             make, rows = join([make for number in chosen if not isinstance(make := tasks[number].make, LongSound)])
-            result = make(self._echoes, lambda *_: None)
+            with Turn(self._line) as turn:
+                turn.begin()
+                result = make(self._echoes, lambda *_: None)
             for number, own in zip(chosen, rows, strict=True):
                 files = item_files(self._echoes, tasks[number], cut(result, own))
                 made[number] = Made(files, len(result.seeds))

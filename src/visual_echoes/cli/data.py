@@ -18,10 +18,16 @@ DIGITS_DATA = Path("data/prepared/digits")
 DIGITS_CLIPS = Path("data/digits-in-time")
 SCENES_LISTS = Path("data/scenes")
 SCENES_DATA = Path("data/prepared/scenes")
+SCENES_CLIPS = Path("data/scenes-in-time")
 
 data = typer.Typer(no_args_is_help=True, help="Prepare data for training and evaluation.")
 
 SourceOption = Annotated[Path, typer.Option("--source", help="Folder with images.npz and spoken.tar.gz.")]
+ClipsOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")]
+TrainOption = Annotated[int, typer.Option("--train", min=1, help="Clips for training.")]
+ValidOption = Annotated[int, typer.Option("--valid", min=1, help="Clips for validation.")]
+TestOption = Annotated[int, typer.Option("--test", min=1, help="Clips for testing, of data of their own.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="What the clips are drawn with.")]
 
 
 @data.command("digits")
@@ -42,18 +48,19 @@ def prepare_digits(
 @data.command("digits-in-time")
 def make_digits_in_time(
     source: SourceOption = DIGITS_SOURCE,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")] = DIGITS_CLIPS,
+    output: ClipsOption = DIGITS_CLIPS,
     layout: Annotated[
         str, typer.Option("--layout", help="Layout whose image size, rate and length the clips have.")
     ] = "digits-in-time",
-    train: Annotated[int, typer.Option("--train", min=1, help="Clips for training.")] = 6000,
-    valid: Annotated[int, typer.Option("--valid", min=1, help="Clips for validation.")] = 200,
-    test: Annotated[int, typer.Option("--test", min=1, help="Clips for testing, by a speaker of their own.")] = 500,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="What the clips are drawn with.")] = 0,
+    train: TrainOption = 6000,
+    valid: ValidOption = 200,
+    test: TestOption = 500,
+    seed: SeedOption = 0,
 ) -> None:
     """Make videos of digits that appear one after another and are spoken as they appear, with the time of each.
 
-    Writes clips/, events.jsonl (of all), truth.jsonl (of the test clips) and splits.csv; `echoes prepare` goes on.
+    Writes clips/, events.jsonl (of all), truth.jsonl (of the test clips, whose speaker is heard in no other) and
+    splits.csv; `echoes prepare` goes on.
     """
     from visual_echoes.data import digits_in_time
     from visual_echoes.layout import get_layout
@@ -98,6 +105,33 @@ def prepare_scenes(
             esc50 = originals.fetch_esc50(output.with_name("downloads"), bar.show, accept_unverified=accept_unverified)
     with progress_bar("Preparing", 1) as bar, scenes.unpacked(images, sounds or lists, esc50) as copies:
         _say_counts(scenes.prepare_scenes(copies, output, chosen, bar.show))
+
+
+@data.command("scenes-in-time")
+def make_scenes_in_time(
+    prepared: Annotated[Path, typer.Option("--data", help="Prepared data, as `echoes data scenes` writes it.")] = (
+        SCENES_DATA
+    ),
+    output: ClipsOption = SCENES_CLIPS,
+    layout: Annotated[str, typer.Option("--layout", help="Layout that the data was prepared for.")] = "scenes",
+    train: TrainOption = 2000,
+    valid: ValidOption = 100,
+    test: TestOption = 200,
+    seed: SeedOption = 0,
+) -> None:  # fmt: skip
+    """Make videos of scenes that follow one another at cuts, each with a sound of its kind, with the time of each cut.
+
+    Writes clips/, events.jsonl (of all), truth.jsonl (the cuts of the test clips) and splits.csv; `echoes prepare`
+    goes on.
+    """
+    from visual_echoes.data import scenes_in_time
+    from visual_echoes.layout import get_layout
+
+    with progress_bar("Making clips", 1) as bar:
+        scenes_in_time.make_scenes_in_time(
+            prepared, output, get_layout(layout), {"train": train, "valid": valid, "test": test}, seed, bar.show
+        )
+    say(str(output))
 
 
 @data.command("classes")

@@ -7,32 +7,26 @@ recordings are split as `digits` splits them. In training clips both are varied 
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 
 from visual_echoes.audio import set_peak
 from visual_echoes.data.augmentation import Augmentation, vary_images, vary_sounds
+from visual_echoes.data.clips_in_time import Clip, Report, check_unmade, choose, draw_times, sounding, write_clips
 from visual_echoes.data.digits import read_digits
 from visual_echoes.data.events import Event
 from visual_echoes.data.manifest import SPLITS, Split
-from visual_echoes.errors import EchoesError
-from visual_echoes.files import write_text
 from visual_echoes.layout import Layout
-from visual_echoes.media import write_mp4
+from visual_echoes.media.mp4 import FRAME_RATE
 from visual_echoes.media.tensors import pixels_to_unit, unit_to_pixels
 
-CLIPS_FOLDER, EVENTS, TRUTH, SPLIT_LIST = "clips", "events.jsonl", "truth.jsonl", "splits.csv"
 TEST_SPEAKER = "yweweler"
 
-FRAME_RATE = 25  # Hz; digits appear with a frame
 MOST_EVENTS = 3
 FIRST = 0.2  # seconds before which nothing appears
 GAP = 0.7  # seconds from one digit to the next, at least
@@ -40,15 +34,7 @@ LAST = 0.6  # seconds that are left for the last one, at least
 PAUSE = 0.05  # seconds of silence between two words, at least
 
 WORD_PEAK = 0.7  # of every word as it is put into a clip: recordings of one speaker differ tenfold in level
-ONSET = 0.05  # share of the highest level (10 ms each) at which a word begins
-_LEVEL = 0.01  # seconds
 VARIED = Augmentation(rotation=8, scale=0.1, shear=6, shift=0.04, speed=0.15, gain_db=3)
-
-T = TypeVar("T")
-WRITERS = 8  # threads: most of the time they wait for the disk
-CLIPS_AT_ONCE = 64  # in memory
-
-Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -67,8 +53,7 @@ class Material:
 def make_digits_in_time(
     source: Path, target: Path, layout: Layout, counts: Mapping[Split, int], seed: int, report: Report | None = None
 ) -> None:
-    """Write clips of every split as MP4 files, `events.jsonl` of all, `truth.jsonl` of the test clips alone, and last
-    `splits.csv`.
+    """Write clips of every split as `write_clips` does.
 
     Args:
         source: folder with the images and recordings of `digits`.
@@ -79,40 +64,18 @@ def make_digits_in_time(
     Raises:
         EchoesError: a source is missing or damaged, or the target is finished already.
     """
-    if (target / SPLIT_LIST).exists():
-        raise EchoesError(f"{target} is made already; remove it, or choose another folder with -o.")
+    check_unmade(target)
     material = read_material(source, layout)
-    (target / CLIPS_FOLDER).mkdir(parents=True, exist_ok=True)
-    events, splits = dict[str, list[str]](), ["id,split"]
-    with ThreadPoolExecutor(WRITERS) as threads:
-        for number, split in enumerate(SPLITS):
-            generator = torch.Generator().manual_seed(seed * len(SPLITS) + number)
-            lines = events[split] = []
-            for first in range(0, counts[split], CLIPS_AT_ONCE):
-                writing = []
-                for clip in range(first, min(first + CLIPS_AT_ONCE, counts[split])):
-                    name = f"{split}-{clip:05d}"
-                    happens, frames_FHWC, wave_N = make_clip(material[split], layout, split == "train", generator)
-                    path = target / CLIPS_FOLDER / f"{name}.mp4"
-                    writing.append(threads.submit(write_mp4, path, frames_FHWC, wave_N, layout.sample_rate, {}))
-                    marked = [asdict(event) for event in happens]
-                    lines.append(json.dumps({"id": name, "seconds": layout.seconds, "events": marked}))
-                    splits.append(f"{name},{split}")
-                for written in writing:
-                    written.result()
-                if report is not None:
-                    report(len(splits) - 1, sum(counts.values()))
-    write_text(target / EVENTS, "\n".join(line for lines in events.values() for line in lines) + "\n")
-    write_text(target / TRUTH, "\n".join(events["test"]) + "\n")
-    write_text(target / SPLIT_LIST, "\n".join(splits) + "\n")
+    write_clips(
+        target, lambda split, generator: make_clip(material[split], layout, split == "train", generator), counts, seed,
+        layout.sample_rate, report,
+    )  # fmt: skip
 
 
-def make_clip(
-    material: Material, layout: Layout, varied: bool, generator: torch.Generator
-) -> tuple[list[Event], np.ndarray, np.ndarray]:
-    """A random clip: its events, frames uint8 (F, H, W, 1) at `FRAME_RATE`, and sound float32 (clip_samples,)."""
-    times = draw_times(layout.seconds, generator)
-    speaker = _choose(sorted(material.words), generator)
+def make_clip(material: Material, layout: Layout, varied: bool, generator: torch.Generator) -> Clip:
+    """A random clip as long as the layout's."""
+    times = draw_appearances(layout.seconds, generator)
+    speaker = choose(sorted(material.words), generator)
     frames_FHWC = np.zeros((round(layout.seconds * FRAME_RATE), layout.image_size, layout.image_size, 1), np.uint8)
     wave_N = np.zeros(layout.clip_samples, np.float32)
     events = []
@@ -123,30 +86,21 @@ def make_clip(
             for digit, words in material.words[speaker].items()
             if (short := [word for word in words if len(word) <= room])
         }
-        digit = _choose(sorted(fitting), generator)
-        image_HWC, word_N = _image(material, digit, varied, generator), _choose(fitting[digit], generator)
+        digit = choose(sorted(fitting), generator)
+        image_HWC, word_N = _image(material, digit, varied, generator), choose(fitting[digit], generator)
         if varied:
             word_N = _vary(word_N, layout.sample_rate, generator)[:room]
         frames_FHWC[round(time * FRAME_RATE) :] = image_HWC
         first = round(time * layout.sample_rate)
         wave_N[first : first + len(word_N)] = word_N
         events.append(Event(time, str(digit)))
-    return events, frames_FHWC, set_peak(wave_N, layout.peak)
+    return Clip(events, frames_FHWC, set_peak(wave_N, layout.peak))
 
 
-def draw_times(seconds: float, generator: torch.Generator) -> list[float]:
+def draw_appearances(seconds: float, generator: torch.Generator) -> list[float]:
     """When the digits of a clip appear: one to `MOST_EVENTS` times of frames, at least `GAP` apart."""
     count = int(torch.randint(1, MOST_EVENTS + 1, (1,), generator=generator))
-    free = seconds - FIRST - LAST - (count - 1) * GAP
-    if free < 0:
-        raise EchoesError(f"Clips of {seconds:g} s are too short for {count} digits; use a layout of longer ones.")
-    shares = torch.rand(count, generator=generator, dtype=torch.float64).sort().values.tolist()
-    exact = [FIRST + share * free + number * GAP for number, share in enumerate(shares)]
-    return [round(time * FRAME_RATE) / FRAME_RATE for time in exact]
-
-
-def _choose(items: list[T], generator: torch.Generator) -> T:
-    return items[int(torch.randint(len(items), (1,), generator=generator))]
+    return draw_times(count, seconds, FIRST, GAP, LAST, generator)
 
 
 def _image(material: Material, digit: int, varied: bool, generator: torch.Generator) -> np.ndarray:
@@ -166,12 +120,8 @@ def _vary(word_N: np.ndarray, rate: int, generator: torch.Generator) -> np.ndarr
 
 
 def from_onset(wave_N: np.ndarray, rate: int) -> np.ndarray:
-    """A recording from where its level first reaches `ONSET` of the highest to where it last does."""
-    step = max(1, round(_LEVEL * rate))
-    blocks = np.pad(wave_N, (0, -len(wave_N) % step)).reshape(-1, step)
-    level = np.sqrt(np.square(blocks, dtype=np.float64).mean(1))
-    loud = np.flatnonzero(level >= ONSET * level.max())
-    return wave_N[loud[0] * step : (loud[-1] + 1) * step]
+    """A recording from its onset to its end."""
+    return wave_N[sounding(wave_N, rate)]
 
 
 def read_material(source: Path, layout: Layout) -> dict[Split, Material]:

@@ -1,0 +1,185 @@
+"""Whether sound tokens tell which digit a speaker says whom nobody has heard before.
+
+A small network learns, from clips of digits in time, which digit is seen while it hears what `digits-in-time` hears of
+them: sound tokens, or the mel that these stand for. It is asked about other takes of its speakers, and about the
+speaker of the test clips: what the tokens lose of a voice, and what no sounds of so few speakers teach. Training clips
+are varied as those of the data set, or more strongly: each word also with another speed and another colour of the
+voice. The figure is the share of the token columns that show a digit and are named rightly. Run from the repository's
+root:
+
+    python benchmarks/video_timing_limits.py -o docs/measurements/video-limits.json
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from measuring import add_output, of_records, show
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from visual_echoes import VisualEchoes
+from visual_echoes.codec import Codec
+from visual_echoes.data.digits_in_time import Material, from_onset, make_clip, read_material
+from visual_echoes.evaluation.measurement import ONLY, Cell
+from visual_echoes.layout import Layout
+
+WIDTH, CODE_WIDTH, BLOCKS, DROPOUT = 128, 48, 4, 0.2
+HIDDEN = 0.15  # share of the tokens that are hidden in training
+RATE, DECAY, SMOOTHING, BATCH = 2e-3, 0.05, 0.05, 64
+STEPS = {"tokens": 2000, "mel": 1000}  # fewer, or fewer clips, and what it finds in tokens is far less
+CLIPS_AT_ONCE = 64
+VOICES, SPEED, COLOUR_DB, BANDS = 4, 0.3, 8.0, 6  # stronger variation: of each word, either way, of so many bands
+NOTHING = 10  # the class of columns before the first digit
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Clips: sound tokens (n, h, w), mels float16 (n, M, T), and the digit seen at each column of tokens (n, w)."""
+
+    tokens: Tensor
+    mel: Tensor
+    digits: Tensor
+
+    def given(self, kind: str, index: Tensor) -> Tensor:
+        return self.tokens[index].long() if kind == "tokens" else self.mel[index].float()
+
+
+def hear(material: Material, codec: Codec, count: int, varied: bool, seed: int) -> Heard:
+    """So many clips as the model's sound tokenizer takes them."""
+    layout, generator = codec.layout, torch.Generator().manual_seed(seed)
+    rows, columns = layout.audio_grid
+    middles = layout.sound_start + (np.arange(columns) + 0.5) * layout.audio_factor[1] * layout.hop / layout.sample_rate
+    tokens, mels, digits = [], [], []
+    for first in range(0, count, CLIPS_AT_ONCE):
+        waves = []
+        for _ in range(min(CLIPS_AT_ONCE, count - first)):
+            events, _, wave_N = make_clip(material, layout, varied, generator)
+            shown = [NOTHING, *(int(event.label or NOTHING) for event in events)]
+            digits.append(torch.tensor(shown)[np.searchsorted([event.time for event in events], middles)])
+            waves.append(wave_N)
+        mel_BMT = codec.mels(np.stack(waves))
+        mels.append(mel_BMT.half())
+        tokens.append(codec.encode_mels(mel_BMT).reshape(-1, rows, columns))
+    return Heard(torch.cat(tokens), torch.cat(mels), torch.stack(digits))
+
+
+def more_voices(material: Material, layout: Layout, seed: int) -> Material:
+    """Each word `VOICES` times, at a random speed and with a random colour."""
+    random = np.random.default_rng(seed)
+
+    def voice(word_N: np.ndarray) -> np.ndarray:
+        count = round(len(word_N) * np.exp(random.uniform(-SPEED, SPEED)))
+        faster_N = np.interp(np.linspace(0, len(word_N) - 1, count), np.arange(len(word_N)), word_N)
+        gains_db = random.uniform(-COLOUR_DB, COLOUR_DB, BANDS)
+        spectrum_F = np.fft.rfft(faster_N)
+        spectrum_F *= 10 ** (np.interp(np.linspace(0, BANDS - 1, len(spectrum_F)), np.arange(BANDS), gains_db) / 20)
+        coloured_N = np.fft.irfft(spectrum_F, count)
+        level = np.abs(word_N).max() / np.abs(coloured_N).max()
+        return from_onset((level * coloured_N).astype(np.float32), layout.sample_rate)
+
+    words = {
+        speaker: {digit: [voice(word_N) for word_N in takes for _ in range(VOICES)] for digit, takes in said.items()}
+        for speaker, said in material.words.items()
+    }
+    return Material(material.images, words)
+
+
+class Reader(nn.Module):
+    """The digit seen at each column of sound tokens: scores (B, 11, w)."""
+
+    def __init__(self, layout: Layout, kind: str) -> None:
+        super().__init__()
+        rows, self._codes = layout.audio_grid[0], layout.audio_codes
+        self.embedding = nn.Embedding(self._codes + 1, CODE_WIDTH) if kind == "tokens" else None
+        self.columns: nn.Module = nn.Conv1d(rows * CODE_WIDTH, WIDTH, 1)
+        if kind == "mel":  # as many columns as there are of tokens, which are eight frames wide
+            self.columns = nn.Sequential(
+                nn.Conv2d(1, 32, 8, 4, 2), nn.BatchNorm2d(32), nn.GELU(),
+                nn.Conv2d(32, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.GELU(),
+                nn.Flatten(1, 2), nn.LazyConv1d(WIDTH, 1),
+            )  # fmt: skip
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv1d(WIDTH, WIDTH, 5, padding=2), nn.BatchNorm1d(WIDTH), nn.GELU(), nn.Dropout(DROPOUT))
+            for _ in range(BLOCKS)
+        )
+        self.head = nn.Conv1d(WIDTH, NOTHING + 1, 1)
+
+    def forward(self, given: Tensor) -> Tensor:
+        if self.embedding is None:
+            x_BCw = self.columns(given[:, None])
+        else:
+            if self.training:
+                given = given.masked_fill(torch.rand(given.shape) < HIDDEN, self._codes)
+            x_BCw = self.columns(self.embedding(given).permute(0, 1, 3, 2).flatten(1, 2))
+        for block in self.blocks:
+            x_BCw = x_BCw + block(x_BCw)
+        scores: Tensor = self.head(x_BCw)
+        return scores
+
+
+def trained(train: Heard, layout: Layout, kind: str, seed: int) -> Reader:
+    torch.manual_seed(seed)
+    reader, steps = Reader(layout, kind), STEPS[kind]
+    reader(train.given(kind, torch.arange(2)))
+    optimizer = torch.optim.AdamW(reader.parameters(), RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+    for _ in range(steps):
+        index = torch.randint(len(train.digits), (BATCH,))
+        scores_BCw = reader(train.given(kind, index))
+        loss = F.cross_entropy(scores_BCw, train.digits[index], label_smoothing=SMOOTHING)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return reader.eval()
+
+
+@torch.no_grad()
+def right(reader: Reader, heard: Heard, kind: str) -> float:
+    """The share of columns with a digit that are named rightly."""
+    named = torch.cat(
+        [reader(heard.given(kind, part)).argmax(1) for part in torch.arange(len(heard.digits)).split(100)]
+    )
+    return float((named == heard.digits)[heard.digits != NOTHING].float().mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path, default=Path("data/digits"))
+    parser.add_argument("--model", default="digits-in-time", help="whose sound tokenizer is asked")
+    parser.add_argument("--clips", type=int, default=6000, help="to train on")
+    parser.add_argument("--held-out", type=int, default=300, help="to ask about, of each kind")
+    parser.add_argument("--seeds", type=int, default=3)
+    add_output(parser)
+    options = parser.parse_args()
+    codec = VisualEchoes.from_pretrained(options.model, device="cpu").codec
+    layout = codec.layout
+    material = read_material(options.source, layout)
+    asked = {
+        "heard speakers, other takes": hear(material["valid"], codec, options.held_out, False, seed=1),
+        "unheard speaker": hear(material["test"], codec, options.held_out, False, seed=2),
+    }
+    variations: Mapping[str, Material] = {
+        "as the clips": material["train"], "more strongly": more_voices(material["train"], layout, seed=3),
+    }  # fmt: skip
+    records: list[dict[str, Cell]] = []
+    for varied, words in variations.items():
+        train = hear(words, codec, options.clips, True, seed=0)
+        for kind in STEPS:
+            readers = [trained(train, layout, kind, seed) for seed in range(options.seeds)]
+            found = {name: [right(reader, heard, kind) for reader in readers] for name, heard in asked.items()}
+            means: dict[str, Cell] = {name: float(np.mean(shares)) for name, shares in found.items()}
+            spread = float(np.std(found["unheard speaker"], ddof=1)) if len(readers) > 1 else None
+            records.append({"read from": kind, "varied": varied, "seeds": len(readers), **means, "spread": spread})
+            print(records[-1], flush=True)
+    show({ONLY: of_records(records, dict.fromkeys((*asked, "spread"), ".3f"))}, options.output)
+
+
+if __name__ == "__main__":
+    main()
