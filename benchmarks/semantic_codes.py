@@ -88,9 +88,7 @@ def _some(groups_B: Tensor, count: int) -> Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--model", type=Path, default=Path("runs/scenes"), help="folder of both tokenizers' folders"
-    )
+    parser.add_argument("--model", type=Path, default=Path("runs/scenes"), help="folder of both tokenizers' folders")
     parser.add_argument("--data", type=Path, default=Path("data/prepared/scenes"))
     add_output(parser)
     arguments = parser.parse_args()

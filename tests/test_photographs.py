@@ -18,8 +18,8 @@ import photographs
 import pytest
 from PIL import Image
 
-from visual_echoes.data.scenes import SCENES64
 from visual_echoes.errors import EchoesError
+from visual_echoes.layout import KINDS
 
 HERE = Path(__file__).parents[1] / "data/photographs"
 ROWS = photographs.read_photographs(HERE / "list.csv")
@@ -49,7 +49,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
 
 def test_every_row_names_a_kind_a_client_a_licence_and_a_file_of_its_own() -> None:
     assert len(ROWS) >= 100
-    assert {row.kind for row in ROWS} <= SCENES64.kinds
+    assert {row.kind for row in ROWS} <= set(KINDS)
     assert {row.package.manager for row in ROWS} == set(photographs.CLIENTS)
     assert all(row.licence.strip() and row.package.version and len(row.sha256) == 64 for row in ROWS)
     assert all(Path(row.name).name == row.name for row in ROWS)

@@ -356,3 +356,19 @@ def test_no_image_is_made_for_silence(echoes: VisualEchoes) -> None:
     with pytest.raises(EchoesError, match="Sound 2 is silent"):
         echoes.audio_to_image([*sounds(1), (np.zeros(SAMPLES), rate)])
     assert echoes.reconstruct(sounds=[(np.zeros(SAMPLES), rate)]).audio is not None
+
+
+def test_an_image_is_taken_for_its_likeliest_label_if_that_is_asked_for() -> None:
+    """By every seed; what is made from nothing is of labels that are drawn."""
+    echoes = VisualEchoes(tiny.model_with_meaning(), torch.device("cpu"))
+    image = np.zeros((64, 64), np.uint8)
+    request = {"seed": 0, "steps": 1, "batch_size": 8, "guidance": 1.0}
+    drawn, likeliest = (
+        echoes.image_to_audio([image] * 40, label_choice=choice, **request) for choice in ("drawn", "likeliest")
+    )
+    assert drawn.labels is not None
+    assert likeliest.labels is not None
+    assert len(set(drawn.labels)) > 1
+    assert set(likeliest.labels) == {max(set(drawn.labels), key=drawn.labels.count)}
+    nothing = echoes.generate_pair(8, label_choice="likeliest", **request)
+    assert nothing.labels == echoes.generate_pair(8, label_choice="drawn", **request).labels

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,6 +93,7 @@ def test_the_files_say_where_they_come_from(
             "guidance_schedule": "constant",
             "kv_refresh_every": "1",
             "best_of": "1",
+            "label_choice": "drawn",
         }
 
 
@@ -118,7 +120,8 @@ def test_a_preset_changes_several_settings_and_what_is_named_beside_it_goes_befo
 def test_the_best_of_some_candidates_is_written_and_marked(
     command: Command, model_folder: Path, pictures: list[Path], sounds: list[Path], tmp_path: Path, task: str
 ) -> None:
-    given = {"sound": pictures[:2], "picture": sounds[:2], "pair": ["-n", 2]}[task]
+    choices: dict[str, list[Any]] = {"sound": pictures[:2], "picture": sounds[:2], "pair": ["-n", 2]}
+    given = choices[task]
     for name, batch_size in {"together": 16, "alone": 1}.items():
         options = ["--model", model_folder, "--no-video", "--best-of", 4, "--batch-size", batch_size]
         assert command(task, *given, "-o", tmp_path / name, *options).exit_code == 0

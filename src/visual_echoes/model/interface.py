@@ -39,6 +39,11 @@ Progress = Callable[[int, int, Tokens, Tokens], None]
 class Settings(Protocol):
     """What the loop asks of the settings."""
 
+    @property
+    def label_choice(self) -> str:
+        """ "likeliest" where labels of what is given are not drawn."""
+        ...
+
     def scale(self, step: int, steps: int) -> float:
         """How far from the unconditional logits towards the conditional ones a step from 0 goes; 1 is no guidance."""
         ...

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from visual_echoes.machine import in_float64
 from visual_echoes.model.interface import Order, Progress, Score, Settings
-from visual_echoes.streams import Level, Stream, Tokens, by_name
+from visual_echoes.streams import LABEL, Level, Stream, Tokens, by_name
 
 
 class Stage(NamedTuple):
@@ -59,13 +59,15 @@ class Sampler:
         masked_BP: bool, positions to fill. Known ones are never touched.
         steps: in how many steps.
         generators: one CPU generator per sample.
+        likeliest: take the most probable tokens instead of drawing them.
     """
 
     def __init__(
-        self, tokens_BP: Tensor, masked_BP: Tensor, steps: int, order: Order, generators: Sequence[torch.Generator]
-    ) -> None:
+        self, tokens_BP: Tensor, masked_BP: Tensor, steps: int, order: Order, generators: Sequence[torch.Generator],
+        likeliest: bool = False,
+    ) -> None:  # fmt: skip
         self.tokens_BP, self.masked_BP = tokens_BP, masked_BP
-        self.steps, self.order, self.generators = steps, order, generators
+        self.steps, self.order, self.generators, self.likeliest = steps, order, generators, likeliest
         self._start_B = self._masked_B = masked_BP.sum(1).cpu()
 
     @property
@@ -76,7 +78,8 @@ class Sampler:
     def step(self, step: int, logits_BPK: Tensor) -> None:
         """Draw tokens at the masked positions and unmask the first of them in order, at a step from 0."""
         uniform_BP, noise_BP = self._noise(logits_BPK.device)
-        drawn_BP = torch.where(self.masked_BP, draw_tokens(logits_BPK, uniform_BP), self.tokens_BP)
+        chosen_BP = logits_BPK.argmax(-1) if self.likeliest else draw_tokens(logits_BPK, uniform_BP)
+        drawn_BP = torch.where(self.masked_BP, chosen_BP, self.tokens_BP)
         self._masked_B = remaining(step, self.steps, self._start_B, self._masked_B)
         log_probability_BP = logits_BPK.log_softmax(-1).gather(-1, drawn_BP[..., None])[..., 0]
         score_BP = self.order(log_probability_BP, noise_BP, (step + 1) / self.steps)
@@ -124,8 +127,9 @@ def generate(
 
     Every task is this loop: image to sound, sound to image, both from nothing, inpainting and continuation differ only
     in what is known at the start and in the plan. Masked tokens that the plan leaves out stay masked: the model goes
-    without them. Classifier-free guidance (Ho and Salimans 2022) compares with the same state in which all streams of
-    the other sources are masked wholly, as training shows it, so it needs no extra training.
+    without them. Labels of what is given may be the likeliest ones instead of drawn. Classifier-free guidance (Ho and
+    Salimans 2022) compares with the same state in which all streams of the other sources are masked wholly, as training
+    shows it, so it needs no extra training.
 
     Args:
         scorer: called for every stage, gives the model's logits.
@@ -140,6 +144,7 @@ def generate(
     named = by_name(streams)
     tokens, masked = ({name: values[name].clone() for name in named} for values in (tokens, masked))
     total, before = sum(stage.steps for stage in plan), 0
+    given = not all(m.all() for m in masked.values())
     for stage in plan:
         own = {name: [_child(parent) for parent in generators] for name in named}
         samplers = {
@@ -149,6 +154,7 @@ def generate(
                 stage.steps,
                 settings.order_of(named[name].shape),
                 own[name],
+                likeliest=settings.label_choice == "likeliest" and named[name].source == LABEL and given,
             )
             for name, level in stage.levels
         }

@@ -62,6 +62,11 @@ class SamplingSettings(BaseModel):
         default=1, ge=1, le=1000, title="Refresh of keys and values",
         description="Steps between two computations of all keys and values; more are faster and less exact.",
     )  # fmt: skip
+    label_choice: Literal["drawn", "likeliest"] = Field(
+        default="drawn",
+        title="Choice of labels",
+        description="Labels of what is given are drawn by chance, as all else is, or are the likeliest ones.",
+    )
     best_of: int = Field(
         default=1, ge=1, le=64, title="Best of",
         description="Candidates made of each item, of which the model keeps the one that it scores best.",
