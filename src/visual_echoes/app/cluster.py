@@ -158,7 +158,7 @@ class Replica:
                 return await asyncio.shield(making)
             except asyncio.CancelledError:
                 gone.set()
-                await asyncio.wait([making])  # what it reads must stay until then
+                await asyncio.gather(making, return_exceptions=True)  # what it reads must stay until then
                 raise
 
     @serve.batch(batch_size_fn=_count)  # type: ignore[untyped-decorator]
