@@ -15,7 +15,15 @@ import tiny
 from visual_echoes import EchoesError, VisualEchoes
 from visual_echoes.layout import get_layout
 from visual_echoes.model.sampling import generate
-from visual_echoes.windows import _continued, column, crossfade, known_columns, long_sound, plan_windows
+from visual_echoes.windows import (
+    _continued,
+    column,
+    crossfade,
+    known_columns,
+    long_sound,
+    plan_windows,
+    window_seed,
+)
 
 LAYOUT = tiny.LAYOUT
 SCENES = get_layout("scenes")
@@ -47,10 +55,10 @@ def test_a_cut_starts_a_window_unless_another_was_shortly_before() -> None:
 
 
 def test_a_window_s_image_is_that_in_the_middle_of_what_it_adds() -> None:
-    first, second, *_ = plan_windows(SCENES, 20 * RATE, [4.0])
+    first, second, *_ = plan_windows(SCENES, 20 * RATE, [8.0])
     assert first.middle(SCENES) == pytest.approx(SCENES.samples / RATE / 2)
     begins = SCENES.samples / RATE
-    assert second.middle(SCENES) == pytest.approx((begins + 4.0) / 2)
+    assert second.middle(SCENES) == pytest.approx((begins + 8.0) / 2)
 
 
 def test_a_continuing_window_is_given_the_last_columns() -> None:
@@ -145,3 +153,9 @@ def test_what_a_window_is_taken_for_holds_for_those_that_continue_it(monkeypatch
     list(long_sound(model, windows, images, 6 * layout.samples, steps=2))
     assert [hidden for hidden, _ in given] == [True] + [False] * (len(windows) - 1)
     assert len({label for _, label in given}) == 1
+
+
+def test_every_window_is_drawn_with_noise_of_its_own() -> None:
+    noise = [torch.rand(4, generator=torch.Generator().manual_seed(window_seed(5, number))) for number in range(8)]
+    assert len({tuple(row.tolist()) for row in noise}) == 8
+    assert window_seed(5, 0) == 5

@@ -19,7 +19,7 @@ from torch import Tensor
 from visual_echoes.errors import EchoesError
 from visual_echoes.inputs import ImageLike, fitted_image
 from visual_echoes.layout import Layout
-from visual_echoes.model.candidates import generate_best
+from visual_echoes.model.candidates import further_seed, generate_best
 from visual_echoes.model.settings import with_changes
 from visual_echoes.pipeline import MAX_SEED, VisualEchoes
 from visual_echoes.request import Given, label_codes, label_stream, start
@@ -28,7 +28,6 @@ OVERLAP = 0.25  # of a window, known to the next one
 FADE = 0.01  # seconds from one sound to the next at a cut
 SHORTEST = 1.0  # seconds between cuts that start a window each
 LONGEST = 6 * 3600.0  # seconds that are made at most
-_WINDOW_SEEDS = 1 << 40  # from a window's seed to the next one's, so that items' seeds never meet them
 
 # Called with the windows that are done and with all of them.
 Report = Callable[[int, int], None]
@@ -68,7 +67,7 @@ def known_columns(layout: Layout) -> int:
 
 def window_seed(seed: int, number: int) -> int:
     """What a window is drawn with, of a whole that is made with a seed."""
-    return (seed + number * _WINDOW_SEEDS) % MAX_SEED
+    return further_seed(seed, 0, number)
 
 
 def plan_windows(layout: Layout, samples: int, cuts: Sequence[float] = ()) -> list[Window]:

@@ -66,6 +66,15 @@ def test_each_step_leaves_a_frame_with_fewer_masked_tokens(service: Service) -> 
     assert masked[0] > masked[-1] == 0
 
 
+def test_steps_that_a_stage_had_no_need_of_have_frames_too(service: Service) -> None:
+    job = submit(service, steps=1)
+    wait(job)
+    frames = len(job.frames)
+    tokens = {"image": torch.zeros(1, 4, 1), "audio": torch.zeros(1, 4, 1)}
+    job.advance(frames + 16, 32, tokens, {name: t > 0 for name, t in tokens.items()})  # a label is unmasked in one step of sixteen
+    assert len(job.frames) == frames + 16
+
+
 def test_every_candidate_leaves_its_frames_and_the_last_one_shows_the_chosen(service: Service) -> None:
     job = submit(service, steps=2, best_of=3)
     status = wait(job)

@@ -13,7 +13,7 @@ from torch import Tensor
 import tiny
 from visual_echoes.layout import Layout
 from visual_echoes.model.agreement import agreement
-from visual_echoes.model.candidates import candidate_seed, generate_best
+from visual_echoes.model.candidates import further_seed, generate_best
 from visual_echoes.model.fast import FastTransformer, scorer
 from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import SamplingSettings
@@ -56,7 +56,7 @@ class Request:
 
     def alone(self, number: int) -> tuple[dict[str, Tensor], Tensor]:
         """One candidate of each item, without any choice, and its score."""
-        generators = [torch.Generator().manual_seed(candidate_seed(seed, number)) for seed in SEEDS]
+        generators = [torch.Generator().manual_seed(further_seed(seed, number)) for seed in SEEDS]
         made = generate(
             scorer(self.model, 1), self.streams, self.tokens, self.masked, self.plan, self.settings, generators
         )
@@ -139,9 +139,9 @@ def test_progress_counts_every_candidate_and_ends_with_the_best(batch_size: int)
 
 def test_every_candidate_of_every_seed_has_noise_of_its_own() -> None:
     seeds = [0, 1, 2, 1 << 40, (1 << 40) + 1, (1 << 63) - 1]
-    drawn = {candidate_seed(seed, number) % (1 << 32) for seed in seeds for number in range(1, 64)}
+    drawn = {further_seed(seed, number) % (1 << 32) for seed in seeds for number in range(1, 64)}
     assert len(drawn) == len(seeds) * 63
-    assert [candidate_seed(seed, 0) for seed in seeds] == seeds
+    assert [further_seed(seed, 0) for seed in seeds] == seeds
 
 
 def assert_same(first: Tokens, second: Tokens) -> None:

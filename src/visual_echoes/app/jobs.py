@@ -130,8 +130,12 @@ class Job:
         self._become(state="running", ahead=0, done=0)
 
     def advance(self, done: int, total: int, tokens: Tokens, masked: Tokens) -> None:
-        """Note a sampling step; raises `Cancelled` if the job is no longer wanted."""
-        self.frames.append({name: _first_codes(tokens[name], masked[name]) for name in tokens})
+        """Note a sampling step; raises `Cancelled` if the job is no longer wanted.
+
+        Steps that a stage had no need of look as the one after which it was filled.
+        """
+        frame = {name: _first_codes(tokens[name], masked[name]) for name in tokens}
+        self.frames += [frame] * max(1, done - len(self.frames))
         self._count(done, total)
 
     def hear(self, row: int, window: Window, wave_N: np.ndarray) -> None:

@@ -79,10 +79,10 @@ class Meter:
         self.progress, self.total, self.done = progress, total, 0
 
     def follow(self, name: str, steps: int) -> Progress | None:
-        """The callback of one request of `steps` sampling steps."""
+        """The callback of one request, which counts as `steps` however many it takes."""
         start, self.done = self.done, self.done + steps
         progress = self.progress
-        return None if progress is None else lambda done, *_: progress(name, start + done, self.total)
+        return None if progress is None else lambda done, of, *_: progress(name, start + steps * done // of, self.total)
 
 
 def make(

@@ -21,14 +21,14 @@ from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.streams import Stream, Tokens
 
 
-def candidate_seed(seed: int, number: int) -> int:
-    """What a candidate of an item is drawn with: the first one with the item's own seed.
+def further_seed(seed: int, *number: int) -> int:
+    """What a candidate of an item, or a window of a whole, is drawn with: the first one, 0, with the item's own seed.
 
     The others' are mixed from all bits of it, as torch's generators on the CPU look at the last 32 alone.
     """
-    if number == 0:
+    if not any(number):
         return seed
-    return int(np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1)[0])
+    return int(np.random.SeedSequence(seed, spawn_key=number).generate_state(1)[0])
 
 
 def generate_best(
@@ -63,7 +63,7 @@ def generate_best(
             if progress is not None and (settings.best_of == 1 or first * steps + done * count < total):
                 progress(first * steps + done * count, total, now, left)
 
-        own = [candidate_seed(seed, number) for number in range(first, until) for seed in seeds]
+        own = [further_seed(seed, number) for number in range(first, until) for seed in seeds]
         return generate(
             scorer(model, settings.kv_refresh_every), streams, _repeated(tokens, count), _repeated(masked, count), plan,
             settings, [torch.Generator().manual_seed(seed) for seed in own], None if progress is None else report,
