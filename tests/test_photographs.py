@@ -121,12 +121,12 @@ def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
 
 def test_what_the_client_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-        assert command == ["npm", "pack", "--silent", "pets@1.0.0"]
-        return subprocess.CompletedProcess(command, 1, "", "npm: no such version\n\n")
+        assert command == ["npm", "pack", "--loglevel=error", "pets@1.0.0"]
+        return subprocess.CompletedProcess(command, 1, "", "no version of pets\nA log is elsewhere.\n\n")
 
     monkeypatch.setattr(subprocess, "run", run)
     (said,) = photographs.fetch([CAT], tmp_path)
-    assert "pets 1.0.0 (npm) cannot be fetched (npm: no such version)" in said
+    assert "pets 1.0.0 (npm) cannot be fetched (no version of pets)" in said
 
 
 def test_a_client_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
