@@ -28,12 +28,14 @@ from visual_echoes.inputs import image_array, sound_array
 from visual_echoes.model.fast import scorer
 from visual_echoes.model.masking import MaskRatio
 from visual_echoes.model.sampling import generate
+from visual_echoes.outputs import export_item
 from visual_echoes.streams import empty_tokens
 
 EXAMPLE = "dog"
 SEED = 3
 RATIOS = 20_000
 COLUMNS = 7  # of pairs
+HEARD = ("bird", "dog", "fire", "frog", "rain", "siren")  # pairs that are written to listen to, beside the sheet
 
 
 def main() -> None:
@@ -49,7 +51,7 @@ def main() -> None:
     draw_tokens(echoes, picture, wave, options.output / "tokens.png")
     draw_unmasking(echoes, picture, options.output / "unmasking.png")
     draw_masks(options.output / "masks.png")
-    options.pairs.parent.mkdir(parents=True, exist_ok=True)
+    (options.pairs.parent / "examples").mkdir(parents=True, exist_ok=True)
     draw_pairs(echoes, options.pairs)
 
 
@@ -105,7 +107,7 @@ def draw_unmasking(echoes: VisualEchoes, picture: np.ndarray, path: Path) -> Non
 
 
 def draw_pairs(echoes: VisualEchoes, path: Path) -> None:
-    """A pair of every kind, made from its label alone: the image, and the mel of the sound."""
+    """A pair of every kind, made from its label alone: the image, and the mel of the sound; some to listen to."""
     stream = next(stream for stream in echoes.layout.streams if stream.names)
     made = echoes.generate_pair(len(stream.names), label=stream.names, seed=SEED)
     assert made.images is not None
@@ -118,6 +120,8 @@ def draw_pairs(echoes: VisualEchoes, path: Path) -> None:
         above.imshow(made.images[number])
         above.set_title(name.replace("_", " "), fontsize=9)
         below.imshow(made.mels[number], origin="lower", aspect="auto", cmap="magma")
+        if name in HEARD:
+            export_item(echoes.model, made, number, path.with_name("examples") / name, [".png", ".wav"], task="pair")
     _save(figure, axes, path)
 
 

@@ -71,7 +71,7 @@ def test_steps_that_a_stage_had_no_need_of_have_frames_too(service: Service) -> 
     wait(job)
     frames = len(job.frames)
     tokens = {"image": torch.zeros(1, 4, 1), "audio": torch.zeros(1, 4, 1)}
-    job.advance(frames + 16, 32, tokens, {name: t > 0 for name, t in tokens.items()})  # a label is unmasked in one step of sixteen
+    job.advance(frames + 16, 32, tokens, {name: t > 0 for name, t in tokens.items()})
     assert len(job.frames) == frames + 16
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,13 @@ from visual_echoes.layout import LAYOUTS
 from visual_echoes.tokenizers.mage_vqgan import MageVQGAN, MageVQGANConfig
 from visual_echoes.tokenizers.vqgan import VQGAN
 
-SCENES = LAYOUTS["scenes"]  # 32 x 32 RGB, 4 x 4 pixels per token: what the small fixtures fit
+# 32 x 32 RGB, 4 x 4 pixels per token: what the small fixtures fit
+SMALL = replace(LAYOUTS["debug"], name="small", image_size=32, image_channels=3)
+
+
+@pytest.fixture(autouse=True)
+def small_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LAYOUTS, SMALL.name, SMALL)
 
 
 @pytest.fixture
@@ -28,16 +35,16 @@ def checkpoint(tmp_path: Path) -> Path:
 
 def test_a_checkpoint_becomes_a_folder_that_info_reads(command: Command, checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "model"
-    result = command("convert", checkpoint, "-o", out, "--layout", "scenes", "--name", "published")
+    result = command("convert", checkpoint, "-o", out, "--layout", SMALL.name, "--name", "published")
     assert result.exit_code == 0, result.output
     said = result.stdout.splitlines()
     assert said[0].startswith("taming or SpecVQGAN VQGAN, ")
-    assert said[0].endswith("as image_vqgan of layout scenes.")
+    assert said[0].endswith("as image_vqgan of layout small.")
     assert said[1] == "3 channels, 64 codes of 16 dimensions, 4 x 4 pixels per token; values in [-1, 1]."
     assert said[2] == str(out)
     model = load_model(out)
     assert isinstance(model.parts["image_vqgan"], VQGAN)
-    assert (model.name, model.layout.image_codes, model.layout.audio_codes) == ("published", 64, SCENES.audio_codes)
+    assert (model.name, model.layout.image_codes, model.layout.audio_codes) == ("published", 64, SMALL.audio_codes)
     assert "licence: that of the original checkpoint." in command("info", out).stdout.lower()
 
 
@@ -50,7 +57,7 @@ def test_the_config_and_the_part_may_be_named(command: Command, tmp_path: Path) 
 
 
 def test_a_model_is_not_overwritten_unasked(command: Command, checkpoint: Path, tmp_path: Path) -> None:
-    arguments = ("convert", checkpoint, "-o", tmp_path / "model", "--layout", "scenes")
+    arguments = ("convert", checkpoint, "-o", tmp_path / "model", "--layout", SMALL.name)
     assert command(*arguments).exit_code == 0
     before = (tmp_path / "model" / "config.json").read_bytes()
     refused = command(*arguments, "--name", "other")

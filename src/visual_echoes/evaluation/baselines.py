@@ -34,7 +34,7 @@ from visual_echoes.tokenizers.residual import ResidualQuantizer
 # Conditions and training items compared at a time: no more of them are held as code vectors.
 QUERIES = 256
 ROWS = 1024
-ITEMS_A_GROUP = 1000  # training items that are looked up, at most, the first ones
+MOST_ITEMS = 10_000  # of a kind that are looked up, the first ones of each group
 
 
 class Baseline(Protocol):
@@ -222,9 +222,9 @@ def retrieval_baselines(
 
 
 def _first(groups_n: Tensor) -> Tensor:
-    """The first items of each group, at most `ITEMS_A_GROUP`, as ascending indices."""
+    """The first items of each group, at most `MOST_ITEMS` in all, as ascending indices."""
     rank_n = F.one_hot(groups_n).cumsum(0).gather(1, groups_n[:, None])[:, 0]
-    return (rank_n <= ITEMS_A_GROUP).nonzero()[:, 0]
+    return (rank_n <= MOST_ITEMS // (int(groups_n.max()) + 1)).nonzero()[:, 0]
 
 
 def _codebook(codec: Codec, part: PartName) -> Tensor:
