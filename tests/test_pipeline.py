@@ -372,3 +372,13 @@ def test_an_image_is_taken_for_its_likeliest_label_if_that_is_asked_for() -> Non
     assert set(likeliest.labels) == {max(set(drawn.labels), key=drawn.labels.count)}
     nothing = echoes.generate_pair(8, label_choice="likeliest", **request)
     assert nothing.labels == echoes.generate_pair(8, label_choice="drawn", **request).labels
+
+
+def test_a_model_with_labels_says_how_probable_the_label_is() -> None:
+    echoes = VisualEchoes(tiny.model_with_meaning(), torch.device("cpu"))
+    image = np.zeros((64, 64), np.uint8)
+    every = [echoes.image_to_audio([image], label=name, steps=1, confidence=True).confidence for name in tiny.LABELS]
+    assert sum(float(each[0]) for each in every if each is not None) == pytest.approx(1.0)
+    likeliest = echoes.image_to_audio([image], label_choice="likeliest", steps=1, confidence=True).confidence
+    assert likeliest is not None
+    assert likeliest[0] == max(float(each[0]) for each in every if each is not None)

@@ -26,12 +26,12 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.inputs import AudioLike, ImageLike, fitted_image, heard_array
 from visual_echoes.layout import other
 from visual_echoes.model.candidates import generate_best
-from visual_echoes.model.confidence import weigh
+from visual_echoes.model.confidence import label_probability, weigh
 from visual_echoes.model.interface import Progress
 from visual_echoes.model.settings import SamplingSettings, with_changes
 from visual_echoes.onnx.runtime import Graphs, load_graphs
 from visual_echoes.regions import audio_positions, image_positions
-from visual_echoes.request import Given, finish_images, finish_sounds, label_codes, names_of, start
+from visual_echoes.request import Given, finish_images, finish_sounds, label_codes, label_stream, names_of, start
 from visual_echoes.streams import Tokens
 
 DEFAULT_MODEL = "scenes"
@@ -58,7 +58,8 @@ class Result:
         seeds: the seed of each item, `seed` plus its index unless told otherwise; with it one can be made again alone.
         settings: how it was sampled; None for a plain round trip.
         confidence: float64 (n,), how likely each item is what its condition asks for, NaN where the condition is unlike
-            all the model was calibrated on; None where it is not asked for, or where the model was not calibrated.
+            all the model was calibrated on. Of a model with labels that was not calibrated the probability of the item's
+            label, given the condition. None where it is not asked for, or where the model has neither.
         labels: what each item shows, given or foretold; None where the model has no labels.
         agreement: float64 (n,), how well image and sound of each belong together by the model itself, in nats
             (`model.agreement`), which is what `best_of` chooses by; None where it is 1.
@@ -312,13 +313,13 @@ class VisualEchoes:
             rows = slice(first, min(first + batch_size, given.count))
             heard_BMT = None if given.waves is None else self.codec.mels(given.waves[rows])
             tokens, masked = start(self.codec, given, rows, heard_BMT)
-            if confidence:
-                sure.append(self._confidence(given, rows, heard_BMT, tokens))
             report = None if progress is None else partial(_report, progress, number * steps, len(batches) * steps)
             filled, score_B = generate_best(
                 self.codec.transformer, self.layout.streams, tokens, masked, plan, settings, seeds[rows], batch_size,
                 report,
             )  # fmt: skip
+            if confidence:
+                sure.append(self._confidence(given, rows, heard_BMT, filled))
             if score_B is not None:
                 agreed.append(score_B.numpy())
             images.append(finish_images(self.codec, given, rows, filled["image"], masked["image"]))
@@ -340,11 +341,15 @@ class VisualEchoes:
         )
 
     def _confidence(self, given: Given, rows: slice, heard_BMT: Tensor | None, tokens: Tokens) -> np.ndarray | None:
-        """How likely what is made will be what is asked for, (B,); None without a condition or a calibration."""
+        """How likely what is made is what is asked for, (B,); None without a condition, or a calibration or labels."""
         target = given.target
-        if target is None or target not in self.model.calibration:
+        if target is None:
             return None
-        condition = other(target)
+        condition, label = other(target), label_stream(self.layout)
+        if target not in self.model.calibration:
+            if label is None:
+                return None
+            return label_probability(self.codec.transformer, tokens, label, condition).cpu().numpy()
         if target == "audio":
             assert given.images is not None
             error_B = self.codec.image_error(given.images[rows], tokens[condition])

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from visual_echoes.machine import in_float64
 from visual_echoes.model.interface import ScoringModel
-from visual_echoes.streams import Level, Tokens, masked_but
+from visual_echoes.streams import Level, Stream, Tokens, masked_but
 
 SMALLEST = 1e-6  # nats; keeps the logarithm finite
 RIDGE = 1e-2  # pulls the slope to 0, so that a fit to outcomes of one kind stays finite
@@ -157,6 +157,21 @@ def weigh(model: ScoringModel, tokens: Tokens, condition: str, target: str, erro
     alone = [{name: t[i : i + 1] for name, t in tokens.items()} for i in range(len(error_B))]
     information_B = torch.cat([information(model, row, [condition], target) for row in alone])
     return Evidence(information_B, torch.cat([surprise(model, row, condition) for row in alone]), error_B)
+
+
+@torch.inference_mode()
+def label_probability(model: ScoringModel, tokens: Tokens, label: Stream, condition: str) -> Tensor:
+    """How probable the labels of items are where their condition alone is known, float64 (B,).
+
+    Of several labels their product. One by one, as `weigh` does.
+    """
+    found = []
+    for i in range(len(tokens[label.name])):
+        row = {name: t[i : i + 1] for name, t in tokens.items()}
+        masked = masked_but(model.config.streams, row, [condition])
+        scores_1PK = log_probabilities(model, row, masked, [(label.name, 0)])[label.name, 0]
+        found.append(scores_1PK.gather(-1, row[label.name][..., :1].to(scores_1PK.device)).sum().exp())
+    return torch.stack(found)
 
 
 def in_words(chance: float) -> str:
