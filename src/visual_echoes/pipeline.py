@@ -58,8 +58,8 @@ class Result:
         seeds: the seed of each item, `seed` plus its index unless told otherwise; with it one can be made again alone.
         settings: how it was sampled; None for a plain round trip.
         confidence: float64 (n,), how likely each item is what its condition asks for, NaN where the condition is unlike
-            all the model was calibrated on. Of a model with labels that was not calibrated the probability of the item's
-            label, given the condition. None where it is not asked for, or where the model has neither.
+            all the model was calibrated on. Of a model with labels that was not calibrated, the probability of the
+            item's label, given the condition. None where it is not asked for, or where the model has neither.
         labels: what each item shows, given or foretold; None where the model has no labels.
         agreement: float64 (n,), how well image and sound of each belong together by the model itself, in nats
             (`model.agreement`), which is what `best_of` chooses by; None where it is 1.
