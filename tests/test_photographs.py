@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import subprocess
@@ -55,18 +54,6 @@ def test_every_row_names_a_kind_a_client_a_licence_and_a_file_of_its_own() -> No
     assert all(Path(row.name).name == row.name for row in ROWS)
     for unique in ("sha256", "name"):
         assert max(Counter(getattr(row, unique) for row in ROWS).values()) == 1, unique
-
-
-def test_what_is_committed_is_free_small_and_credited() -> None:
-    with open(HERE / "free/CREDITS.csv", newline="", encoding="utf-8") as file:
-        credits = {row["file"]: row for row in csv.DictReader(file)}
-    assert set(credits) == {path.name for path in (HERE / "free").glob("*.jpg")}
-    for name, row in credits.items():
-        assert row["licence"] in {"CC0-1.0", "CC-BY-4.0", "public domain"}
-        assert row["author"]
-        assert row["source"]
-        assert row["photograph"] in {each.name for each in ROWS}
-        assert (HERE / "free" / name).stat().st_size <= 100_000
 
 
 def test_fetches_a_photograph_once(tmp_path: Path, published: dict[str, bytes]) -> None:
