@@ -65,7 +65,7 @@ def address() -> Iterator[str]:
 def slow_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The page with a model that is so large that its longest job takes minutes on any machine."""
     model = load_model("scenes")
-    config = TransformerConfig.for_layout(model.layout, width=768, encoder_layers=12, decoder_layers=8)
+    config = TransformerConfig.for_layout(model.layout, width=384, encoder_layers=8, decoder_layers=4)
     model.parts["transformer"] = EchoTransformer(config)
     folder = tmp_path_factory.mktemp("models") / "large"
     save_model(folder, model, half=True)
