@@ -1,4 +1,4 @@
-"""The tokens that the packaged models draw, stored: 16 seeds of every task, and what each task started from.
+"""The tokens that a packaged model draws, stored: 16 seeds of every task, and what each task started from.
 
 The network runs in float64, where processors agree far below what a draw can tell, so the same tokens come out
 everywhere. Run as a program it stores them anew: `python golden_tokens.py`, with `src` and `tests` on the path. Do so
@@ -19,7 +19,7 @@ from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import with_changes
 from visual_echoes.pipeline import PAIR_ORDERS, Groups, VisualEchoes
 
-MODELS = ("digits", "scenes")
+MODELS = ("digits",)
 SEEDS = 16
 FOLDER = Path(__file__).parent / "golden"
 

@@ -1,4 +1,4 @@
-"""The packaged models draw the tokens that they drew when these were stored, to the bit.
+"""A packaged model draws the tokens that it drew when these were stored, to the bit.
 
 A seed's tokens do not depend on the others of its batch, so a quick run compares two of the sixteen.
 """

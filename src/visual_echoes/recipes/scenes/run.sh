@@ -15,7 +15,7 @@ done
 for part in transformer transformer-cooldown; do
   "$echoes" train "recipes/scenes/$part.toml"
 done
-"$echoes" assemble $runs/model --overwrite --name scenes --card recipes/scenes/card.md --steps 16 --temperature 1 --guidance 3 \
+"$echoes" assemble $runs/model --overwrite --name scenes --card recipes/scenes/card.md --steps 16 --temperature 1 --guidance 3 --label-choice likeliest \
   --part $runs/image-decoder --part $runs/audio-decoder --part $runs/image-semantic --part $runs/audio-semantic \
   --part $runs/transformer-cooldown
 cp data/prepared/scenes-sounds/CREDITS.csv $runs/model/  # the licences of the sounds ask for it
