@@ -1,0 +1,81 @@
+"""How good the model `scenes` is, in minutes: a few test items of each kind, named by classifiers and second opinions.
+
+`echoes evaluate scenes` measures on all of them, beside baselines, in hours. Data first (`echoes data scenes`); run
+from the repository's root:
+
+    python benchmarks/scenes_at_a_glance.py --each 4 -o docs/measurements/scenes-glance.json
+
+Shapes: B items, G kinds.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from measuring import add_output, of_records, show
+from torch import Tensor
+
+from visual_echoes import VisualEchoes
+from visual_echoes.data.pairs import read_groups, read_split
+from visual_echoes.evaluation.evaluation_set import level_figures
+from visual_echoes.evaluation.examples import spread_items
+from visual_echoes.evaluation.measurement import ONLY, Cell
+from visual_echoes.evaluation.probes import second_opinions
+from visual_echoes.layout import Modality
+from visual_echoes.media.tensors import pcm_to_wave
+from visual_echoes.metrics.classifiers import packaged_classifier
+
+BATCH = 21
+MODALITIES: tuple[Modality, ...] = ("image", "audio")
+FORMATS = {"right": ".3f", "right by the second opinion": ".3f", "label right": ".3f", "level, dB": ".1f"}
+
+Naming = Callable[[Sequence[Tensor]], Tensor]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data/prepared/scenes"))
+    parser.add_argument("--model", default="scenes")
+    parser.add_argument("--each", type=int, default=4, help="test items of each kind, of images and of sounds")
+    parser.add_argument("--seed", type=int, default=0)
+    add_output(parser)
+    options = parser.parse_args()
+    echoes = VisualEchoes.from_pretrained(options.model, device="cpu")
+    kinds, test = read_groups(options.data), read_split(options.data, "test", echoes.layout)
+    images = test.images[spread_items(test.image_groups, len(kinds), options.each)]
+    waves = pcm_to_wave(test.sounds[spread_items(test.sound_groups, len(kinds), options.each)])
+    groups_B = torch.arange(len(kinds)).repeat(options.each)
+    opinions = second_opinions(options.data, echoes.layout)
+    namings: dict[Modality, tuple[Naming, Naming]] = {
+        m: (packaged_classifier(f"scenes-{m}").restricted(kinds).classes, opinions[m].classes) for m in MODALITIES
+    }
+
+    def row(what: str, modality: Modality, items: Sequence[Tensor], labels: Sequence[str] | None = None) -> None:
+        shares = [float((naming(items) == groups_B).double().mean()) for naming in namings[modality]]
+        told = None if labels is None else [kinds[g] == label for g, label in zip(groups_B, labels, strict=True)]
+        rows.append({
+            "items": what, "of": len(items), "right": shares[0], "right by the second opinion": shares[1],
+            "label right": None if told is None else float(np.mean(told)),
+            "level, dB": level_figures(torch.stack(list(items)).numpy())["sound_rms"] if modality == "audio" else None,
+        })  # fmt: skip
+        print(rows[-1], flush=True)
+
+    rows: list[dict[str, Cell]] = []
+    row("real images", "image", list(images))
+    row("real sounds", "audio", list(waves))
+    request = {"seed": options.seed, "batch_size": BATCH}
+    heard = echoes.image_to_audio([image.movedim(0, -1).numpy() for image in images], **request)
+    assert heard.audio is not None
+    row("sounds for images", "audio", [torch.from_numpy(wave) for wave in heard.audio], heard.labels)
+    seen = echoes.audio_to_image([(wave.numpy(), echoes.layout.sample_rate) for wave in waves], **request)
+    assert seen.images is not None
+    row("images for sounds", "image", [torch.from_numpy(image).movedim(-1, 0) for image in seen.images], seen.labels)
+    show({ONLY: of_records(rows, FORMATS)}, options.output)
+
+
+if __name__ == "__main__":
+    main()
