@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,10 +119,10 @@ def test_a_preset_changes_several_settings_and_what_is_named_beside_it_goes_befo
 def test_the_best_of_some_candidates_is_written_and_marked(
     command: Command, model_folder: Path, pictures: list[Path], sounds: list[Path], tmp_path: Path, task: str
 ) -> None:
-    given = {"sound": pictures[:2], "picture": sounds[:2], "pair": ["-n", 2]}[task]
+    inputs: dict[str, list[Any]] = {"sound": pictures[:2], "picture": sounds[:2], "pair": ["-n", 2]}
     for name, batch_size in {"together": 16, "alone": 1}.items():
         options = ["--model", model_folder, "--no-video", "--best-of", 4, "--batch-size", batch_size]
-        assert command(task, *given, "-o", tmp_path / name, *options).exit_code == 0
+        assert command(task, *inputs[task], "-o", tmp_path / name, *options).exit_code == 0
     files = sorted((tmp_path / "together").iterdir())
     assert len(files) == (4 if task == "pair" else 2)
     for file in files:
