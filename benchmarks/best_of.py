@@ -13,8 +13,9 @@ repository's root:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from measuring import add_output, of_records, show
@@ -33,10 +34,10 @@ FIGURES: dict[Target, tuple[str, str]] = {
 }  # fmt: skip
 
 
-def row(test: EvaluationSet, amounts: Amounts, best_of: int) -> dict[str, Cell]:
+def row(test: EvaluationSet, amounts: Amounts, best_of: int, changes: Mapping[str, Any]) -> dict[str, Cell]:
     """The figures of one number of candidates: mean and standard deviation over the seeds."""
     found: dict[str, Cell] = {"candidates": str(best_of)}
-    settings = with_changes(test.echoes.defaults, {"best_of": best_of})
+    settings = with_changes(test.echoes.defaults, {**changes, "best_of": best_of})
     for target, (title, name) in FIGURES.items():
         column = measure_results(test, target, make(test, test.echoes, target, settings, amounts, Meter()))
         found[title] = column.figures[name].text(".3f")
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sounds", type=int, default=200, help="test sounds, as many of each class")
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="sampling steps; the model's own if left out")
+    parser.add_argument("--guidance", type=float, help="the model's own if left out; 1 is none")
     add_output(parser)
     options = parser.parse_args(arguments)
 
@@ -79,7 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     test = whole.part(echoes, images_B, sounds_B)
     amounts = Amounts(tuple(range(options.seeds)), options.pairs)
-    rows = [row(test, amounts, best_of) for best_of in options.best_of]
+    asked = {"steps": options.steps, "guidance": options.guidance}
+    changes = {name: value for name, value in asked.items() if value is not None}
+    rows = [row(test, amounts, best_of, changes) for best_of in options.best_of]
     show({ONLY: of_records(rows, {})}, options.output)
 
 
