@@ -16,7 +16,7 @@ from visual_echoes.inputs import fitted_image, heard_array, image_array, read_he
 from visual_echoes.layout import get_layout
 from visual_echoes.media import write_mp4
 
-GREY, COLOUR = get_layout("debug"), get_layout("scenes")
+GREY, COLOUR = get_layout("debug"), replace(get_layout("scenes"), image_size=32)
 
 
 @pytest.mark.parametrize("layout", [GREY, COLOUR], ids=["grey", "colour"])
