@@ -58,11 +58,10 @@ class Result:
         seeds: the seed of each item, `seed` plus its index unless told otherwise; with it one can be made again alone.
         settings: how it was sampled; None for a plain round trip.
         confidence: float64 (n,), how likely each item is what its condition asks for, NaN where the condition is unlike
-            all the model was calibrated on. Of a model with labels that was not calibrated, the probability of the
-            item's label, given the condition. None where it is not asked for, or where the model has neither.
+            all the model was calibrated on; without a calibration the label's probability, given the condition. None
+            where it is not asked for, or where the model has neither calibration nor labels.
         labels: what each item shows, given or foretold; None where the model has no labels.
-        agreement: float64 (n,), how well image and sound of each belong together by the model itself, in nats
-            (`model.agreement`), which is what `best_of` chooses by; None where it is 1.
+        agreement: float64 (n,), what `best_of` chooses by, in nats (`model.agreement`); None where it is 1.
     """
 
     images: np.ndarray | None
@@ -96,10 +95,10 @@ class VisualEchoes:
     ) -> VisualEchoes:
         """Load a model: a folder, the name of a packaged model, or a hub repository ("owner/name").
 
+        On the CPU onnxruntime runs the graphs of a folder that `echoes export` wrote.
+
         Args:
             device: "auto", or a torch device such as "cpu", "cuda:0", "mps".
-
-        On the CPU onnxruntime runs the graphs of a folder that `echoes export` wrote.
 
         Raises:
             EchoesError: no such model or device, or a damaged folder.
@@ -318,8 +317,8 @@ class VisualEchoes:
                 self.codec.transformer, self.layout.streams, tokens, masked, plan, settings, seeds[rows], batch_size,
                 report,
             )  # fmt: skip
-            if confidence:
-                sure.append(self._confidence(given, rows, heard_BMT, filled))
+            if confidence and (chance_B := self._confidence(given, rows, heard_BMT, filled)) is not None:
+                sure.append(chance_B)
             if score_B is not None:
                 agreed.append(score_B.numpy())
             images.append(finish_images(self.codec, given, rows, filled["image"], masked["image"]))
@@ -327,7 +326,6 @@ class VisualEchoes:
             mels.append(mel_BMT.float().cpu().numpy())
             waves.append(wave_BN)
             named += names_of(self.layout, filled)
-        known = [part for part in sure if part is not None]
         return Result(
             images=np.concatenate(images),
             audio=np.concatenate(waves),
@@ -336,20 +334,18 @@ class VisualEchoes:
             seeds=tuple(seeds),
             settings=settings,
             labels=tuple(named) or None,
-            confidence=np.concatenate(known) if known else None,
+            confidence=np.concatenate(sure) if sure else None,
             agreement=np.concatenate(agreed) if agreed else None,
         )
 
     def _confidence(self, given: Given, rows: slice, heard_BMT: Tensor | None, tokens: Tokens) -> np.ndarray | None:
         """How likely what is made is what is asked for, (B,); None without a condition, or a calibration or labels."""
-        target = given.target
-        if target is None:
+        if (target := given.target) is None:
             return None
         condition, label = other(target), label_stream(self.layout)
         if target not in self.model.calibration:
-            if label is None:
-                return None
-            return label_probability(self.codec.transformer, tokens, label, condition).cpu().numpy()
+            model = self.codec.transformer
+            return None if label is None else label_probability(model, tokens, label, condition).cpu().numpy()
         if target == "audio":
             assert given.images is not None
             error_B = self.codec.image_error(given.images[rows], tokens[condition])
