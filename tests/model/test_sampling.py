@@ -16,7 +16,7 @@ from torch import Tensor
 import tiny
 from visual_echoes.model.interface import Order
 from visual_echoes.model.orders import ConfidenceOrder, HaltonOrder, halton_order
-from visual_echoes.model.sampling import Sampler, draw_tokens, remaining
+from visual_echoes.model.sampling import Sampler, _hidden_after, draw_tokens, remaining
 from visual_echoes.model.settings import PRESETS, Preset, SamplingSettings
 
 
@@ -234,3 +234,13 @@ def test_presets_are_settings_and_the_first_takes_the_paper_s_steps() -> None:
     assert quality == SamplingSettings()
     assert all(set(changes) == set(PRESETS["quality"]) for changes in PRESETS.values())
     assert all(settings.steps < quality.steps for settings in others)
+
+
+def test_known_positions_show_no_more_codes_than_are_being_filled() -> None:
+    """As training shows them; streams that are not being filled are shown whole."""
+    masked = {"image": torch.zeros(1, 4, 3, dtype=torch.bool), "audio": torch.zeros(1, 4, 3, dtype=torch.bool)}
+    masked["audio"][:, 2:] = True
+    seen = _hidden_after(masked, [("audio", 1)])
+    assert seen["audio"][0].tolist() == [[False, False, True]] * 2 + [[True, True, True]] * 2
+    assert not seen["image"].any()
+    assert not masked["audio"][:, :2].any()  # what is known stays known

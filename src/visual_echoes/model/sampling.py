@@ -162,7 +162,8 @@ def generate(
         for step in range(stage.steps):
             active = [level for level, sampler in samplers.items() if not sampler.done]
             if active:
-                logits = _guided(score, named, tokens, masked, active, settings.scale(step, stage.steps))
+                seen = _hidden_after(masked, active)
+                logits = _guided(score, named, tokens, seen, active, settings.scale(step, stage.steps))
             for name, level in active:
                 sampler = samplers[name, level]
                 sampler.step(step, logits[name, level])
@@ -174,6 +175,16 @@ def generate(
                 break
         before += stage.steps
     return tokens
+
+
+def _hidden_after(masked: Tokens, active: Sequence[Level]) -> Tokens:
+    """The masks with all later codes of the active levels' streams hidden, as training hides them: known positions show
+    no more codes than those being filled will have (SoundStorm, section 3.3)."""
+    hidden = dict(masked)
+    for name, level in active:
+        hidden[name] = masked[name].clone()
+        hidden[name][..., level + 1 :] = True
+    return hidden
 
 
 def _guided(
