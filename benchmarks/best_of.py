@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from measuring import add_output, of_records, show
 
 from visual_echoes import VisualEchoes
+from visual_echoes.data.pairs import first_of_groups
 from visual_echoes.evaluation.evaluation_set import EvaluationSet
 from visual_echoes.evaluation.making import Amounts, Meter, Target, make, measure_results
 from visual_echoes.evaluation.measurement import ONLY, Cell
@@ -43,12 +43,6 @@ def row(test: EvaluationSet, amounts: Amounts, best_of: int, changes: Mapping[st
         found[title] = column.figures[name].text(".3f")
         print(best_of, title, found[title], flush=True)
     return found
-
-
-def first_of_each(groups_B: torch.Tensor, count: int, groups: int) -> torch.Tensor:
-    """The first items of every group, as many of each, by index."""
-    index = [(groups_B == group).nonzero()[: count // groups, 0] for group in range(groups)]
-    return torch.cat(index).sort().values
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -77,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     whole = EvaluationSet(echoes, options.data, classifiers, BATCH)  # type: ignore[arg-type]
     images_B, sounds_B = (
-        first_of_each(whole.sides[modality].groups_B, count, whole.groups)
+        first_of_groups(whole.sides[modality].groups_B, count // whole.groups)
         for modality, count in (("image", options.images), ("audio", options.sounds))  # type: ignore[index]
     )
     test = whole.part(echoes, images_B, sounds_B)

@@ -19,7 +19,7 @@ from measuring import add_output, of_records, show
 from torch import Tensor
 
 from visual_echoes.checkpoints.loading import load_model
-from visual_echoes.data.pairs import read_groups, read_split
+from visual_echoes.data.pairs import first_of_groups, read_groups, read_split
 from visual_echoes.evaluation.measurement import ONLY, Cell
 from visual_echoes.evaluation.probes import LinearProbe, fit_probe, look_at
 from visual_echoes.layout import Layout, get_layout
@@ -60,7 +60,7 @@ def look(data: Path, layout: Layout) -> Eye:
     fitted = []
     for name, count in (("train", TRAINED_PER_KIND), ("valid", VALID_PER_KIND)):
         split = read_split(data, name, layout, ["images"])
-        chosen = _spread(split.image_groups, count)
+        chosen = first_of_groups(split.image_groups, count)
         fitted.append((look_at(judge, list(split.images[chosen]), "features"), split.image_groups[chosen]))
     test = read_split(data, "test", layout, ["images"])
     probe = fit_probe(fitted[0], fitted[1], len(read_groups(data)))
@@ -86,11 +86,6 @@ def rows_of(name: str, tokenizer: ResidualTokenizer, levels: Sequence[int], eye:
             "PSNR, dB": sum(psnr(real, made) for real, made in pairs) / len(made_BCHW), "right": figures["right"],
             "relative": figures["right"] / right, "Fréchet": figures["frechet"],
         }  # fmt: skip
-
-
-def _spread(groups_B: Tensor, count: int) -> Tensor:
-    """Indices of up to so many items of each group."""
-    return torch.cat([(groups_B == group).nonzero()[:, 0][:count] for group in groups_B.unique()])
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from scipy.signal import resample_poly
 from torch import Tensor
 
 from visual_echoes.audio import wave_to_mel
-from visual_echoes.data.pairs import read_groups, read_split
+from visual_echoes.data.pairs import read_split
 from visual_echoes.evaluation.measurement import Cell, Table
-from visual_echoes.evaluation.probes import LinearProbe, fit_probe, look_at
+from visual_echoes.evaluation.probes import LinearProbe, fit_opinion, look_at
 from visual_echoes.layout import Layout, get_layout
 from visual_echoes.media.tensors import pcm_to_wave
 from visual_echoes.metrics.distances import frechet_distance
@@ -82,15 +82,9 @@ class Ear:
 
 def listen(data: Path, layout: Layout) -> Ear:
     """An ear for the kinds of a prepared folder."""
-    judge = YAMNet()
-    waves, groups, logits = {}, {}, {}
-    for name in ("train", "valid", "test"):
-        split = read_split(data, name, layout, ["sounds"])
-        waves[name], groups[name] = pcm_to_wave(split.sounds), split.sound_groups
-        logits[name] = look_at(judge, list(waves[name]), "logits")
-    fitted = [(logits[name], groups[name]) for name in ("train", "valid")]
-    probe = fit_probe(fitted[0], fitted[1], len(read_groups(data)))
-    return Ear(judge, probe, waves["test"], groups["test"], look_at(judge, list(waves["test"]), "features"))
+    judge, test = YAMNet(), read_split(data, "test", layout, ["sounds"])
+    probe, real_BN = fit_opinion(judge, "logits", data, layout).probe, pcm_to_wave(test.sounds)
+    return Ear(judge, probe, real_BN, test.sound_groups, look_at(judge, list(real_BN), "features"))
 
 
 def make_again(vocoder: Vocoder, mel_BMT: Tensor, layout: Layout) -> tuple[Tensor, float]:

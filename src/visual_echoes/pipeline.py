@@ -345,7 +345,7 @@ class VisualEchoes:
         condition, label = other(target), label_stream(self.layout)
         if target not in self.model.calibration:
             model = self.codec.transformer
-            return None if label is None else label_probability(model, tokens, label, condition).cpu().numpy()
+            return None if label is None else label_probability(model, tokens, condition).numpy()
         if target == "audio":
             assert given.images is not None
             error_B = self.codec.image_error(given.images[rows], tokens[condition])

@@ -61,8 +61,7 @@ def online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, md5: str | None = No
     made.write_lists(web)
     path = made.write_esc50(web / originals.ESC50.name)
     published = Original(path.name, path.as_uri(), md5 or hashlib.md5(path.read_bytes()).hexdigest(), by_authors=False)
-    defaults = {**(originals.fetch_esc50.__kwdefaults__ or {}), "original": published}
-    monkeypatch.setattr(originals.fetch_esc50, "__kwdefaults__", defaults)
+    monkeypatch.setattr(originals, "ESC50", published)
     out = tmp_path / "out"
     return ("data", "scenes", "--images", source / made.IMAGES, "-o", out, "--lists", web, "--layout", "debug")
 

@@ -20,7 +20,7 @@ from data import scene_files as made
 from visual_echoes.data import archives, originals
 from visual_echoes.data.archives import Original, fetch
 from visual_echoes.data.manifest import SPLITS
-from visual_echoes.data.originals import ESC50, esc50_name, fetch_esc50, unpack_esc50
+from visual_echoes.data.originals import ESC50, esc50_name, unpack_esc50
 from visual_echoes.data.pairs import read_split
 from visual_echoes.data.scenes import prepare_scenes, unpacked
 from visual_echoes.errors import EchoesError
@@ -120,7 +120,7 @@ def test_offline_and_wrong_addresses_say_what_to_do(server: str, published: Path
 
 
 def test_the_original_gives_the_splits_of_the_local_copies(server: str, published: Path, tmp_path: Path) -> None:
-    archive = fetch_esc50(tmp_path / "downloads", original=original(server, published))
+    archive = fetch(original(server, published), tmp_path / "downloads")
     local = made.write_source(tmp_path / "source")
     with unpacked(local / made.IMAGES, published, archive) as copies:
         prepare_scenes(copies, tmp_path / "online", made.LAYOUT)

@@ -96,13 +96,14 @@ def prepare_scenes(
 
     Without --sounds, ESC-50 (600 MB) is downloaded to `downloads` beside the output.
     """
-    from visual_echoes.data import originals, scenes
+    from visual_echoes.data import archives, originals, scenes
     from visual_echoes.layout import get_layout
 
     chosen, esc50 = get_layout(layout), None
     if sounds is None:
         with progress_bar("Downloading", 1) as bar:
-            esc50 = originals.fetch_esc50(output.with_name("downloads"), bar.show, accept_unverified=accept_unverified)
+            downloads = output.with_name("downloads")
+            esc50 = archives.fetch(originals.ESC50, downloads, bar.show, accept_unverified=accept_unverified)
     with progress_bar("Preparing", 1) as bar, scenes.unpacked(images, sounds or lists, esc50) as copies:
         _say_counts(scenes.prepare_scenes(copies, output, chosen, bar.show))
 

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from visual_echoes.data.archives import Original, ReportBytes, blamed, fetch
+from visual_echoes.data.archives import Original, blamed
 
 ESC50 = Original(
     "ESC-50-master.zip", "https://github.com/karolpiczak/ESC-50/archive/master.zip",
@@ -19,13 +19,6 @@ ESC50 = Original(
 )  # fmt: skip
 
 MAX_CLIP_BYTES = 1 << 22  # several times a clip of five seconds
-
-
-def fetch_esc50(
-    downloads: Path, report: ReportBytes | None = None, *, accept_unverified: bool = False, original: Original = ESC50
-) -> Path:
-    """The archive, downloaded if it is not there yet; arguments and errors as `fetch`'s."""
-    return fetch(original, downloads, report, accept_unverified=accept_unverified)
 
 
 def unpack_esc50(archive: Path, files: Sequence[str], target: Path) -> None:

@@ -67,6 +67,12 @@ def write_description(folder: Path, layout: Layout, groups: list[str], sources: 
     write_text(folder / DESCRIPTION, json.dumps(content, indent=2) + "\n")
 
 
+def first_of_groups(groups_n: Tensor, most: int) -> Tensor:
+    """The first items of each group, at most so many of each, as ascending indices, int64."""
+    members = [(groups_n == group).nonzero()[:, 0] for group in groups_n.unique()]
+    return torch.cat([index[:most] for index in members]).sort().values
+
+
 def read_split(folder: Path, name: str, layout: Layout, wanted: Sequence[Wanted] = ("images", "sounds")) -> PairSplit:
     """Load one split; `EchoesError` if it is missing, broken, of another shape, or empty of what is wanted."""
     path = folder / f"{name}.safetensors"

@@ -17,11 +17,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from visual_echoes.checkpoints.model import PartName
 from visual_echoes.codec import Codec
-from visual_echoes.data.pairs import read_split
+from visual_echoes.data.pairs import first_of_groups, read_groups, read_split
 from visual_echoes.data.tokens import TokenCache
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import MODALITIES, Modality
@@ -191,7 +190,8 @@ def retrieval_baselines(
         EchoesError: data that is missing or does not fit the model.
     """
     codec, train = echoes.codec, read_split(data, "train", echoes.layout)
-    images_n, sounds_n = _first(train.image_groups), _first(train.sound_groups)
+    most = MOST_ITEMS // len(read_groups(data))
+    images_n, sounds_n = (first_of_groups(groups, most) for groups in (train.image_groups, train.sound_groups))
     streams = [stream.name for stream in echoes.layout.streams if stream.source in MODALITIES]
     total = sum(len(images_n if name.startswith("image") else sounds_n) for name in streams)
     done = 0
@@ -219,12 +219,6 @@ def retrieval_baselines(
     }
     codebooks = {source: _codebook(codec, part) for source, part in compared.items()}
     return {"retrieval": NearestNeighbour(cache, codebooks), "class mean": ClassMean(cache, codebooks)}
-
-
-def _first(groups_n: Tensor) -> Tensor:
-    """The first items of each group, at most `MOST_ITEMS` in all, as ascending indices."""
-    rank_n = F.one_hot(groups_n).cumsum(0).gather(1, groups_n[:, None])[:, 0]
-    return (rank_n <= MOST_ITEMS // (int(groups_n.max()) + 1)).nonzero()[:, 0]
 
 
 def _codebook(codec: Codec, part: PartName) -> Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visual_echoes.data.pairs import PairSplit, read_groups, read_split
+from visual_echoes.data.pairs import PairSplit, first_of_groups, read_groups, read_split
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.features import Seen, see_items
 from visual_echoes.evaluation.records import Figure
@@ -213,14 +213,13 @@ def _check_groups(groups_B: Tensor, groups: int, where: str) -> None:
 def _fewer_images(split: PairSplit, images: int, groups: int) -> PairSplit:
     """The first images of each group, in their order."""
     of_each, rest = divmod(images, groups)
-    members = [(split.image_groups == group).nonzero()[:, 0] for group in range(groups)]
-    most = min(len(member) for member in members)
+    most = int(torch.bincount(split.image_groups, minlength=groups).min())
     if rest or not 2 <= of_each <= most:
         raise EchoesError(
             f"{images} test images cannot be as many of each of {groups} classes, from 2 to {most} of each; "
             "choose a multiple that can."
         )
-    index_B = torch.cat([member[:of_each] for member in members]).sort().values
+    index_B = first_of_groups(split.image_groups, of_each)
     return replace(split, images=split.images[index_B], image_groups=split.image_groups[index_B])
 
 

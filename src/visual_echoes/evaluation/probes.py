@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from visual_echoes.data.pairs import read_groups, read_split
+from visual_echoes.data.pairs import first_of_groups, read_groups, read_split
 from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.features import see_items
 from visual_echoes.layout import Layout, Modality
@@ -100,8 +100,7 @@ def _real(data: Path, modality: Modality, layout: Layout) -> Iterator[tuple[list
         if modality == "audio":
             yield list(pcm_to_wave(split.sounds)), split.sound_groups
             continue
-        of_group = [(split.image_groups == group).nonzero()[:, 0] for group in split.image_groups.unique()]
-        chosen = torch.cat([index[:IMAGES_A_GROUP] for index in of_group])
+        chosen = first_of_groups(split.image_groups, IMAGES_A_GROUP)
         yield list(split.images[chosen]), split.image_groups[chosen]
 
 

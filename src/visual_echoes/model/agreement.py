@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from visual_echoes.layout import MODALITIES, other
-from visual_echoes.model.confidence import log_probabilities
+from visual_echoes.model.confidence import expected
 from visual_echoes.model.interface import ScoringModel
-from visual_echoes.streams import LABEL, Tokens, masked_but
+from visual_echoes.streams import LABEL, Tokens
 
 
 @torch.inference_mode()
@@ -37,13 +37,13 @@ def agreement(model: ScoringModel, tokens: Tokens, made: Collection[str]) -> Ten
     rows = [{name: t[i : i + 1] for name, t in tokens.items()} for i in range(len(next(iter(tokens.values()))))]
     if any(stream.source == LABEL for stream in model.config.streams):
         return torch.stack([_same_label(model, row, told=LABEL not in made) for row in rows])
-    blind = _expected(model, rows[0], (), made)  # of no row: nothing of it is looked at
+    blind = expected(model, rows[0], (), made)  # of no row: nothing of it is looked at
     return torch.stack([_gain(model, row, made, blind) for row in rows])
 
 
 def _same_label(model: ScoringModel, row: Tokens, told: bool) -> Tensor:
     """Log-probability that both modalities of an item have the same labels, or its own."""
-    seen = [_expected(model, row, [modality], [LABEL]) for modality in MODALITIES]
+    seen = [expected(model, row, [modality], [LABEL]) for modality in MODALITIES]
     nats = torch.zeros((), dtype=torch.float64)
     for name, log_probability_1PK in seen[0].items():
         both_1PK = log_probability_1PK + seen[1][name]
@@ -55,13 +55,6 @@ def _gain(model: ScoringModel, row: Tokens, made: Collection[str], blind: Tokens
     """By how much the tokens of an item that were made are more likely beside the other modality's, in all."""
     nats = torch.zeros((), dtype=torch.float64)
     for modality in (modality for modality in MODALITIES if modality in made):
-        for name, log_probability_1PK in _expected(model, row, [other(modality)], [modality]).items():
+        for name, log_probability_1PK in expected(model, row, [other(modality)], [modality]).items():
             nats += (log_probability_1PK - blind[name]).gather(-1, row[name][..., :1].cpu()).sum()
     return nats
-
-
-def _expected(model: ScoringModel, row: Tokens, known: Collection[str], sources: Collection[str]) -> Tokens:
-    """Log-probabilities of some sources' first codes where others alone are known, float64 (1, P, K) by stream."""
-    first = [(stream.name, 0) for stream in model.config.streams if stream.source in sources]
-    found = log_probabilities(model, row, masked_but(model.config.streams, row, known), first)
-    return {name: log_probability_1PK.cpu() for (name, _), log_probability_1PK in found.items()}

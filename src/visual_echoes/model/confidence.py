@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from visual_echoes.machine import in_float64
 from visual_echoes.model.interface import ScoringModel
-from visual_echoes.streams import Level, Stream, Tokens, masked_but
+from visual_echoes.streams import LABEL, Level, Tokens, masked_but
 
 SMALLEST = 1e-6  # nats; keeps the logarithm finite
 RIDGE = 1e-2  # pulls the slope to 0, so that a fit to outcomes of one kind stays finite
@@ -160,17 +160,17 @@ def weigh(model: ScoringModel, tokens: Tokens, condition: str, target: str, erro
 
 
 @torch.inference_mode()
-def label_probability(model: ScoringModel, tokens: Tokens, label: Stream, condition: str) -> Tensor:
-    """How probable the labels of items are where their condition alone is known, float64 (B,).
+def label_probability(model: ScoringModel, tokens: Tokens, condition: str) -> Tensor:
+    """How probable the labels of items are where their condition alone is known, float64 (B,) on the CPU.
 
     Of several labels their product. One by one, as `weigh` does.
     """
     found = []
-    for i in range(len(tokens[label.name])):
+    for i in range(len(tokens[condition])):
         row = {name: t[i : i + 1] for name, t in tokens.items()}
-        masked = masked_but(model.config.streams, row, [condition])
-        scores_1PK = log_probabilities(model, row, masked, [(label.name, 0)])[label.name, 0]
-        found.append(scores_1PK.gather(-1, row[label.name][..., :1].to(scores_1PK.device)).sum().exp())
+        labels = expected(model, row, [condition], [LABEL])
+        own = [nats_1PK.gather(-1, row[name][..., :1].cpu()).sum() for name, nats_1PK in labels.items()]
+        found.append(torch.stack(own).sum().exp())
     return torch.stack(found)
 
 
@@ -192,6 +192,14 @@ def expected_calibration_error(probability_B: Tensor, right_B: Tensor, bins: int
         gap = probability_B[inside_B].mean() - right_B[inside_B].double().mean()
         total += float(gap.abs()) * int(inside_B.sum())
     return total / len(right_B)
+
+
+def expected(model: ScoringModel, tokens: Tokens, known: Collection[str], sources: Collection[str]) -> Tokens:
+    """Log-probabilities of some sources' first codes where others alone are known, float64 (B, P, K) on the CPU
+    by stream."""
+    first = [(stream.name, 0) for stream in model.config.streams if stream.source in sources]
+    found = log_probabilities(model, tokens, masked_but(model.config.streams, tokens, known), first)
+    return {name: log_probability_BPK.cpu() for (name, _), log_probability_BPK in found.items()}
 
 
 def log_probabilities(

@@ -182,8 +182,9 @@ def _hidden_after(masked: Tokens, active: Sequence[Level]) -> Tokens:
     no more codes than those being filled will have (SoundStorm, section 3.3)."""
     hidden = dict(masked)
     for name, level in active:
-        hidden[name] = masked[name].clone()
-        hidden[name][..., level + 1 :] = True
+        if level + 1 < masked[name].shape[-1]:
+            hidden[name] = masked[name].clone()
+            hidden[name][..., level + 1 :] = True
     return hidden
 
 
