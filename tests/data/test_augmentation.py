@@ -62,6 +62,15 @@ def test_what_is_shifted_out_of_a_sound_is_lost_and_silence_comes_in() -> None:
     assert set(moved.unique().tolist()) == {0.0, 0.5}
 
 
+def test_a_sound_that_wraps_has_no_silence_and_no_click_where_it_goes_on() -> None:
+    augmentation = Augmentation(time_shift=0.6, speed=0.2, wrap=True)
+    level = vary_sounds(torch.full((200, 1000), 0.5), None, 1000, augmentation, tiny.generator())
+    torch.testing.assert_close(level, torch.full((200, 1000), 0.5))
+    slope = vary_sounds(torch.linspace(-0.5, 0.5, 1000).expand(200, 1000), None, 1000, augmentation, tiny.generator())
+    assert float(slope.diff(dim=1).abs().max()) < 1 / 45  # of 1, which the end lies above the beginning, in 50 samples
+    assert float(slope.amax(1).min() - slope.amin(1).max()) > 0.7  # nearly all of the sound is still there
+
+
 def test_gain_stays_within_its_bound_and_the_range() -> None:
     waves = torch.full((500, 4), 0.4)
     gain_db = 20 * torch.log10(vary_sounds(waves, None, 1000, Augmentation(gain_db=6), tiny.generator())[:, 0] / 0.4)

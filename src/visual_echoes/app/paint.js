@@ -16,6 +16,7 @@
   });
   document.addEventListener("pointerup", () => { first = null; setTimeout(() => { stroke = false; }); });
   document.addEventListener("click", (event) => {
-    if (stroke && event.isTrusted && token(event.target)) event.preventDefault();  // a stroke that came back
+    // Clicks of the mouse count (detail), those of a key do not: a stroke that came back is none, Space always is one.
+    if (stroke && event.isTrusted && event.detail && token(event.target)) event.preventDefault();
   }, true);
 })();

@@ -26,12 +26,14 @@ class Augmentation(BaseModel):
     crop_area: float = Field(default=1.0, gt=0, le=1)  # least share of the image that a random crop keeps; 1: all
     colour: float = Field(default=0.0, ge=0, lt=1)  # share, either way, of brightness, contrast and saturation
     time_shift: float = Field(default=0.0, ge=0)  # seconds, either way
+    wrap: bool = False  # a sound goes on with its beginning where speed and shift would bring in silence
     gain_db: float = Field(default=0.0, ge=0)  # decibels, either way
     speed: float = Field(default=0.0, ge=0, lt=1)  # share, either way; the pitch goes with it
     mix_db: float | None = Field(default=None, le=0)  # highest level of another sound put behind; None: no other
 
 
 MIX_RANGE_DB = 20.0  # how much fainter than `mix_db` a sound behind another may be
+WRAP_SECONDS = 0.05  # over which the end of a sound that wraps fades into its beginning
 CROP_ASPECT = 4.0 / 3.0  # widest shape of a random crop, and its inverse the narrowest (Szegedy et al. 2015)
 
 
@@ -94,30 +96,40 @@ def draw_behind(count: int, items: int, augmentation: Augmentation, generator: t
 def vary_sounds(
     wave_BN: Tensor, behind_BN: Tensor | None, sample_rate: int, augmentation: Augmentation, generator: torch.Generator
 ) -> Tensor:
-    """Per sound a random speed, shift in time (filled with silence) and gain, and another one behind it, if given."""
-    count, length = wave_BN.shape
-    wave_BN = _change_speed(wave_BN, augmentation.speed, generator)
+    """Per sound a random speed, shift in time and gain, and another one behind it, if given."""
+    count = len(wave_BN)
+    speed_B = 1.0 + (_uniform(count, augmentation.speed, generator) if augmentation.speed else torch.zeros(count))
     bound = round(augmentation.time_shift * sample_rate)
-    shift = torch.randint(-bound, bound + 1, (count, 1), generator=generator)
-    time_BN = torch.arange(length) - shift
-    inside_BN = (time_BN >= 0) & (time_BN < length)
-    shifted_BN = wave_BN.gather(1, time_BN.clamp(0, length - 1)) * inside_BN
+    shift_B = torch.randint(-bound, bound + 1, (count,), generator=generator)
+    fade = round(WRAP_SECONDS * sample_rate) if augmentation.wrap else None
+    moved_BN = _move(wave_BN, speed_B, shift_B, fade)
     gain = torch.pow(10.0, _uniform(count, augmentation.gain_db, generator) / 20.0)
-    louder_BN = shifted_BN * gain[:, None]
+    louder_BN = moved_BN * gain[:, None]
     if behind_BN is not None and augmentation.mix_db is not None:
         louder_BN = _mix(louder_BN, behind_BN, augmentation.mix_db, generator)
     return louder_BN.clamp(-1.0, 1.0)
 
 
-def _change_speed(wave_BN: Tensor, bound: float, generator: torch.Generator) -> Tensor:
-    """Sounds played faster or slower about their middle, by linear interpolation; silence follows a faster one."""
-    if bound == 0.0:
-        return wave_BN
-    count, length = wave_BN.shape
-    speed_B = 1.0 + _uniform(count, bound, generator)
-    time_BN = torch.linspace(-1.0, 1.0, length) * speed_B[:, None]
-    grid_B1N2 = torch.stack([time_BN, torch.zeros_like(time_BN)], -1)[:, None]
-    return F.grid_sample(wave_BN[:, None, None], grid_B1N2, padding_mode="zeros", align_corners=True)[:, 0, 0]
+def _move(wave_BN: Tensor, speed_B: Tensor, shift_B: Tensor, fade: int | None) -> Tensor:
+    """Sounds played faster or slower about their middle, and later by `shift_B` samples, by linear interpolation.
+
+    Args:
+        fade: samples over which the end of a sound becomes its beginning again; None: there is silence around it.
+    """
+    length = wave_BN.shape[1]
+    middle = (length - 1) / 2
+    time_BN = middle + (torch.arange(length, dtype=torch.float64) - middle - shift_B[:, None]) * speed_B[:, None]
+    if fade is None:
+        wave_BN = F.pad(wave_BN, (1, 1))
+        time_BN = (time_BN + 1.0).clamp(0.0, length + 1.0)
+    else:
+        rise = torch.linspace(0.0, 1.0, fade)
+        start_BF = wave_BN[:, :fade] * rise + wave_BN[:, -fade:] * (1.0 - rise)
+        wave_BN = torch.cat([start_BF, wave_BN[:, fade:-fade], start_BF[:, :1]], 1)  # the first sample ends it too
+        time_BN = time_BN % (length - fade)
+    before_BN = time_BN.long().clamp_max(wave_BN.shape[1] - 2)
+    share_BN = (time_BN - before_BN).float()
+    return wave_BN.gather(1, before_BN) * (1.0 - share_BN) + wave_BN.gather(1, before_BN + 1) * share_BN
 
 
 def _mix(wave_BN: Tensor, behind_BN: Tensor, loudest_db: float, generator: torch.Generator) -> Tensor:
