@@ -26,8 +26,8 @@ from visual_echoes import VisualEchoes
 from visual_echoes.checkpoints.assemble import assemble
 from visual_echoes.evaluation.measurement import ONLY, Table
 from visual_echoes.files import write_text
+from visual_echoes.machine import resolve_device
 from visual_echoes.model.settings import SamplingSettings
-from visual_echoes.pipeline import resolve_device
 from visual_echoes.studies.plan import Training
 from visual_echoes.studies.trainings import changed_recipe, run_training
 

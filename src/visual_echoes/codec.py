@@ -20,6 +20,8 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.machine import float64_device, in_float64
 from visual_echoes.media.tensors import pixels_to_unit, unit_to_pixels
 from visual_echoes.model.interface import ScoringModel
+from visual_echoes.model.precision import Precision, in_precision
+from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.onnx.runtime import Graphs, OnnxTokenizer
 from visual_echoes.tokenizers.base import Tokenizer, TokenizerName
 from visual_echoes.tokenizers.residual import ResidualTokenizer
@@ -35,10 +37,14 @@ class Codec:
 
     Args:
         graphs: what runs in place of the model's parts.
+        precision: of the transformer, unless a graph runs in its place.
     """
 
-    def __init__(self, model: Model, device: torch.device, graphs: Graphs | None = None) -> None:
+    def __init__(
+        self, model: Model, device: torch.device, graphs: Graphs | None = None, precision: Precision = "float32"
+    ) -> None:
         self.model, self.layout, self.device, self.graphs = model, model.layout, device, graphs or Graphs()
+        self._precision = precision
 
     def part(self, name: PartName) -> nn.Module:
         """A part of the model; `EchoesError` if the model came without it."""
@@ -65,7 +71,17 @@ class Codec:
     @property
     def transformer(self) -> ScoringModel:
         """What is asked for scores."""
-        return self.graphs.transformer or cast(ScoringModel, self.part("transformer"))
+        return self.graphs.transformer or self._transformer
+
+    @property
+    def precision(self) -> str:
+        """In which the transformer runs."""
+        return self._precision if self.graphs.transformer is None else self.graphs.transformer.precision
+
+    @cached_property
+    @torch.inference_mode(False)
+    def _transformer(self) -> EchoTransformer:
+        return in_precision(cast(EchoTransformer, self.part("transformer")), self._precision)
 
     def _tokenizer(self, name: TokenizerName) -> Tokenizer | OnnxTokenizer:
         """What encodes and decodes."""

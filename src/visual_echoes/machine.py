@@ -1,4 +1,4 @@
-"""What differs between machines: the memory they have, and whether a device computes float64."""
+"""What differs between machines: their devices, the memory they have, and whether a device computes float64."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import sys
 
 import torch
 from torch import Tensor
+
+from visual_echoes.errors import EchoesError
 
 
 def peak_memory() -> int | None:
@@ -21,6 +23,22 @@ def peak_memory() -> int | None:
 def in_gigabytes(peak: int | None) -> str:
     """What `peak_memory` found, in words."""
     return "not known here" if peak is None else f"{peak / 1e9:.2f} GB"
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called `name`; "auto" takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        EchoesError: no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise EchoesError(f"The device {name!r} is not available here; use cpu or auto.") from error
+    return device
 
 
 def float64_device(device: torch.device) -> torch.device:

@@ -36,7 +36,14 @@ def export_item(
     label = None if result.labels is None else result.labels[row]
     agreement = None if result.agreement is None else f"{result.agreement[row]:.2f}"
     metadata = provenance(
-        model, **details, label=label, seed=seed, model_confidence=confidence, model_agreement=agreement, **settings
+        model,
+        **details,
+        label=label,
+        seed=seed,
+        precision=result.precision,
+        model_confidence=confidence,
+        model_agreement=agreement,
+        **settings,
     )
     return [_write(result, row, stem.with_name(stem.name + suffix), suffix, metadata) for suffix in suffixes]
 

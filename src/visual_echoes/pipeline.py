@@ -25,9 +25,11 @@ from visual_echoes.codec import Codec
 from visual_echoes.errors import EchoesError
 from visual_echoes.inputs import AudioLike, ImageLike, fitted_image, heard_array
 from visual_echoes.layout import other
+from visual_echoes.machine import resolve_device
 from visual_echoes.model.candidates import generate_best
 from visual_echoes.model.confidence import label_probability, weigh
 from visual_echoes.model.interface import Progress
+from visual_echoes.model.precision import Wanted, choose
 from visual_echoes.model.settings import SamplingSettings, with_changes
 from visual_echoes.onnx.runtime import Graphs, load_graphs
 from visual_echoes.regions import audio_positions, image_positions
@@ -62,6 +64,7 @@ class Result:
             where it is not asked for, or where the model has neither calibration nor labels.
         labels: what each item shows, given or foretold; None where the model has no labels.
         agreement: float64 (n,), what `best_of` chooses by, in nats (`model.agreement`); None where it is 1.
+        precision: in which the transformer ran; None for a plain round trip.
     """
 
     images: np.ndarray | None
@@ -73,6 +76,7 @@ class Result:
     confidence: np.ndarray | None = None
     labels: tuple[str, ...] | None = None
     agreement: np.ndarray | None = None
+    precision: str | None = None
 
 
 class VisualEchoes:
@@ -83,28 +87,33 @@ class VisualEchoes:
         defaults: sampling settings used unless a call says otherwise.
     """
 
-    def __init__(self, model: Model, device: torch.device, graphs: Graphs | None = None) -> None:
+    def __init__(
+        self, model: Model, device: torch.device, graphs: Graphs | None = None, precision: Wanted = "auto"
+    ) -> None:
         self.model, self.layout, self.defaults, self.device = model, model.layout, model.sampling, device
-        self.codec = Codec(model, device, graphs)
+        self.codec = Codec(model, device, graphs, choose(precision, device))
         for part in model.parts.values():
             part.to(device).eval().requires_grad_(False)
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path = DEFAULT_MODEL, *, device: str = "auto", revision: str | None = None
-    ) -> VisualEchoes:
+        cls, source: str | Path = DEFAULT_MODEL, *, device: str = "auto", precision: Wanted = "auto",
+        revision: str | None = None,
+    ) -> VisualEchoes:  # fmt: skip
         """Load a model: a folder, the name of a packaged model, or a hub repository ("owner/name").
 
         On the CPU onnxruntime runs the graphs of a folder that `echoes export` wrote.
 
         Args:
             device: "auto", or a torch device such as "cpu", "cuda:0", "mps".
+            precision: of the transformer, "float32", "bfloat16" or, as "auto", the faster one here; results repeat
+                in the same precision alone.
 
         Raises:
-            EchoesError: no such model or device, or a damaged folder.
+            EchoesError: no such model, device or precision, or a damaged folder.
         """
         model, chosen = load_model(source, revision), resolve_device(device)
-        return cls(model, chosen, load_graphs(model, chosen))
+        return cls(model, chosen, load_graphs(model, chosen), precision)
 
     def save_pretrained(self, folder: str | Path, *, half: bool = True) -> None:
         """Write the model as a folder that `from_pretrained` reads."""
@@ -336,6 +345,7 @@ class VisualEchoes:
             labels=tuple(named) or None,
             confidence=np.concatenate(sure) if sure else None,
             agreement=np.concatenate(agreed) if agreed else None,
+            precision=self.codec.precision,
         )
 
     def _confidence(self, given: Given, rows: slice, heard_BMT: Tensor | None, tokens: Tokens) -> np.ndarray | None:
@@ -354,22 +364,6 @@ class VisualEchoes:
             error_B = self.codec.mel_error(heard_BMT, tokens[condition])
         evidence = weigh(self.codec.transformer, tokens, condition, target, error_B)
         return self.model.calibration[target].probability(evidence).cpu().numpy()
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device called `name`; "auto" takes CUDA, then Apple's MPS, then the CPU.
-
-    Raises:
-        EchoesError: no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise EchoesError(f"The device {name!r} is not available here; use cpu or auto.") from error
-    return device
 
 
 def _item_seeds(first: int, count: int) -> range:

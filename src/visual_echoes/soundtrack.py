@@ -111,7 +111,7 @@ def write_long(
     mix_db: float | None = None,
 ) -> list[Path]:
     """Write blocks of a sound as STEM.wav, and the video with it; nothing is left behind where that fails."""
-    metadata = provenance(echoes.model, **details)
+    metadata = provenance(echoes.model, precision=echoes.codec.precision, **details)
     wav = stem.with_name(stem.name + ".wav")
     rate = echoes.layout.sample_rate
     paths = [wav]
@@ -137,7 +137,7 @@ def write_still(
     if pixels is not None:
         wave_N, rate = soundfile.read(paths[0], dtype="float32")
         paths.append(stem.with_name(stem.name + ".mp4"))
-        write_mp4(paths[1], pixels, wave_N, rate, provenance(echoes.model, **details))
+        write_mp4(paths[1], pixels, wave_N, rate, provenance(echoes.model, precision=echoes.codec.precision, **details))
     return paths
 
 

@@ -57,7 +57,14 @@ def storyboard(
     expected = max(1, math.ceil((read_tracks(sound).sound or 0.0) / seconds - REST))
     columns = math.ceil(math.sqrt(expected))
     side = max(1, min(layout.image_size, (SHEET_SIDE // ENLARGE - GAP) // columns - GAP))
-    details = {"task": "picture", "source": source_name(sound), "seed": seed, "label": label, **settings}
+    details = {
+        "task": "picture",
+        "source": source_name(sound),
+        "seed": seed,
+        "label": label,
+        "precision": echoes.codec.precision,
+        **settings,
+    }
     metadata = provenance(echoes.model, storyboard=f"{seconds:g} s an image", **details)
     paths = [stem.with_name(stem.name + suffix) for suffix in ([".png", ".mp4"] if keep_video else [".png"])]
     cells: list[np.ndarray] = []

@@ -29,6 +29,7 @@ from visual_echoes.app.long import LongSound, check_length
 from visual_echoes.app.tasks import Items, Task, along, cut, item_files, join
 from visual_echoes.app.turns import Line, Turn
 from visual_echoes.errors import EchoesError
+from visual_echoes.model.precision import Wanted
 from visual_echoes.paths import shown
 from visual_echoes.pipeline import DEFAULT_MODEL, VisualEchoes
 
@@ -40,7 +41,7 @@ class ClusterSettings(BaseModel):
 
     Attributes:
         model: a folder that all machines see, a packaged model or a hub repository.
-        device: of each replica, as `VisualEchoes.from_pretrained` takes it.
+        device, precision: of each replica, as `VisualEchoes.from_pretrained` takes them.
         gpus: GPUs of each replica; may be a fraction.
         replicas: copies of the model.
         batch_items: variants that a replica makes at once; no fewer than a request may ask for.
@@ -53,6 +54,7 @@ class ClusterSettings(BaseModel):
 
     model: str = DEFAULT_MODEL
     device: str = "auto"
+    precision: Wanted = "auto"
     gpus: float = Field(default=0, ge=0)
     replicas: int = Field(default=1, ge=1)
     batch_items: int = Field(default=BATCH_ITEMS, ge=MAX_VARIANTS)
@@ -98,7 +100,9 @@ class Replica:
 
     def __init__(self, settings: ClusterSettings) -> None:
         self._settings, self._name = settings, Path(settings.model).resolve().name
-        self._echoes = VisualEchoes.from_pretrained(settings.model, device=settings.device)
+        self._echoes = VisualEchoes.from_pretrained(
+            settings.model, device=settings.device, precision=settings.precision
+        )
         self._reading = asyncio.Lock()  # files are decoded one at a time, which bounds the memory it takes
         self._one_long, self._line = asyncio.Lock(), Line()
         self._make.set_max_batch_size(settings.batch_items)

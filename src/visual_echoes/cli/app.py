@@ -11,12 +11,13 @@ import typer
 
 from visual_echoes.app.limits import BATCH_DELAY, BATCH_ITEMS, LONGEST_SOUND
 from visual_echoes.cli.console import needs_extra, say, working
-from visual_echoes.cli.options import DeviceOption, ModelOption
+from visual_echoes.cli.options import DeviceOption, ModelOption, PrecisionOption
 
 
 def serve(
     model: ModelOption = None,
     device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
     host: Annotated[
         str, typer.Option("--host", help="Where to listen; beyond this machine, visitors need a token.")
     ] = "127.0.0.1",
@@ -51,7 +52,7 @@ def serve(
     models: dict[str, Callable[[], VisualEchoes]] = {}
     for source in (model or DEFAULT_MODEL, *packaged_models()):
         name = Path(source).resolve().name  # where a folder lies is none of the visitors' business
-        models.setdefault(name, partial(VisualEchoes.from_pretrained, source, device=device))
+        models.setdefault(name, partial(VisualEchoes.from_pretrained, source, device=device, precision=precision))
     with working("Loading the model"):
         service = Service(models, batch_items, batch_delay, longest)
     try:

@@ -42,7 +42,8 @@ def doctor(
     The exit status is 1 if a file of the model is broken or a given file cannot be read.
     """
     from visual_echoes.evaluation.doctor import Examination, check_model, verdict
-    from visual_echoes.pipeline import VisualEchoes, resolve_device
+    from visual_echoes.machine import resolve_device
+    from visual_echoes.pipeline import VisualEchoes
 
     loaded, problems = check_model(model)
     for problem in problems:

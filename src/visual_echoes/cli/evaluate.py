@@ -12,7 +12,7 @@ from visual_echoes.cli.console import progress_bar, say, working
 from visual_echoes.cli.data import DIGITS_DATA, DIGITS_SOURCE, SCENES_DATA, SourceOption
 from visual_echoes.cli.evaluate_files import evaluate_images, evaluate_pairs, evaluate_sounds
 from visual_echoes.cli.evaluate_timing import evaluate_timing
-from visual_echoes.cli.options import BatchSizeOption, DeviceOption, ModelOption, load
+from visual_echoes.cli.options import BatchSizeOption, DeviceOption, ModelOption, PrecisionOption, load
 
 if TYPE_CHECKING:
     from visual_echoes.evaluation.targets import Goal
@@ -56,6 +56,7 @@ def evaluate_digits(
     sound_repeats: RepeatsOption = 4,
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Measure a digits model on the test split; writes a report, and sheets to look at."""
     from visual_echoes.data import digits
@@ -64,7 +65,7 @@ def evaluate_digits(
     from visual_echoes.evaluation.targets import DIGITS
 
     classifiers = _classifiers("digits", image_classifier, audio_classifier)
-    echoes = load(model, device)
+    echoes = load(model, device, precision)
     if not (data / DESCRIPTION).is_file():
         with working("Preparing digits"):
             digits.prepare_digits(source, data, echoes.layout)
@@ -92,6 +93,7 @@ def evaluate_scenes(
     sound_repeats: RepeatsOption = 10,
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Measure a scenes model beside baselines; writes a report, sheets to look at, and examples to listen to."""
     from visual_echoes.evaluation.baselines import autoregressive_baseline, retrieval_baselines
@@ -100,7 +102,7 @@ def evaluate_scenes(
     from visual_echoes.evaluation.targets import SCENES
 
     classifiers = _classifiers("scenes", image_classifier, audio_classifier)
-    echoes = load(model, device)
+    echoes = load(model, device, precision)
     baselines = {} if autoregressive is None else {"autoregressive": autoregressive_baseline(echoes, autoregressive)}
     with progress_bar("Encoding the training split", 1) as bar:
         baselines |= retrieval_baselines(echoes, data, batch_size, bar.show)
@@ -162,13 +164,14 @@ def calibrate(
     sound_repeats: RepeatsOption = 10,
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Teach a model to say how sure it is, by its classifiers on the validation split; says how well it holds."""
     from visual_echoes.checkpoints.model_folder import set_calibration
     from visual_echoes.evaluation.calibration import fit_calibration, measure_outcomes
     from visual_echoes.model.confidence import expected_calibration_error
 
-    echoes = load(str(model), device)
+    echoes = load(str(model), device, precision)
     chosen = _classifiers(classifiers, image_classifier, audio_classifier)
     with working("Making sounds and images of the validation split"):
         outcomes = measure_outcomes(

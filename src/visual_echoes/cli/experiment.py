@@ -10,9 +10,10 @@ import typer
 
 from visual_echoes.cli.console import complain, needs_extra, progress_bar, say
 from visual_echoes.cli.data import DIGITS_DATA, SCENES_DATA
-from visual_echoes.cli.options import BatchSizeOption, DeviceOption, load
+from visual_echoes.cli.options import BatchSizeOption, DeviceOption, PrecisionOption, load
 
 if TYPE_CHECKING:
+    from visual_echoes.model.precision import Wanted
     from visual_echoes.studies.bench import Bench, Counts
     from visual_echoes.studies.plan import Experiment
 
@@ -42,6 +43,7 @@ def experiment(
     recipes: Annotated[Path, typer.Option("--recipes", help="Folder of the recipes that trainings change.")] = RECIPES,
     batch_size: BatchSizeOption = 64,
     device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Run an experiment: measure, train where it asks for it, and write a report, a plot and what was found.
 
@@ -74,7 +76,7 @@ def experiment(
     models = {chosen.name: [TRAINED] if chosen.trains else shipped for chosen in wanted}
     for source in dict.fromkeys(source for sources in models.values() for source in sources):
         here = [chosen for chosen in wanted if source in models[chosen.name]]
-        _run(here, _bench(source, counts, batch_size, device), output, recipes, seeds)
+        _run(here, _bench(source, counts, batch_size, device, precision), output, recipes, seeds)
 
 
 def _find(name: str, known: dict[str, Experiment]) -> Experiment:
@@ -85,13 +87,13 @@ def _find(name: str, known: dict[str, Experiment]) -> Experiment:
     return known[name]
 
 
-def _bench(source: str, counts: Counts, batch_size: int, device: str) -> Bench:
+def _bench(source: str, counts: Counts, batch_size: int, device: str, precision: Wanted) -> Bench:
     from visual_echoes.errors import EchoesError
     from visual_echoes.layout import MODALITIES
     from visual_echoes.metrics.classifiers import packaged_classifier
     from visual_echoes.studies.bench import Bench
 
-    echoes = load(source, device)
+    echoes = load(source, device, precision)
     layout = echoes.layout.name
     if layout not in DATA:
         raise EchoesError(

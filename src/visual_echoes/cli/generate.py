@@ -29,6 +29,7 @@ from visual_echoes.cli.options import (
     OutputOption,
     OverwriteOption,
     PairOrder,
+    PrecisionOption,
     SeedOption,
     SignOption,
     StartOption,
@@ -43,6 +44,7 @@ from visual_echoes.provenance.mark import source_name
 if TYPE_CHECKING:
     from visual_echoes.layout import Layout
     from visual_echoes.model.interface import Progress
+    from visual_echoes.model.precision import Wanted
     from visual_echoes.provenance.credentials import Signer
 
 # Reads a file as the pipeline takes it, given a function for what is to be said about it.
@@ -72,6 +74,7 @@ def sound(
     batch_size: BatchSizeOption = 16,
     model: ModelOption = None,
     device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
     sign: SignOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -88,8 +91,8 @@ def sound(
     items = as_items(find_files(images, ("image", "video"), "images or videos"))
     long = LongSound(seconds, mix, video)
     _answer(
-        "sound", items, read, context, output, video, label, confidence, seed, batch_size, model, device, sign,
-        overwrite, long,
+        "sound", items, read, context, output, video, label, confidence, seed, batch_size, model, device,
+        precision, sign, overwrite, long,
     )  # fmt: skip
 
 
@@ -110,6 +113,7 @@ def picture(
     batch_size: BatchSizeOption = 16,
     model: ModelOption = None,
     device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
     sign: SignOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -125,8 +129,8 @@ def picture(
 
     items = as_items(find_files(sounds, ("audio", "video"), "sounds or videos"))
     _answer(
-        "picture", items, read, context, output, video, label, confidence, seed, batch_size, model, device, sign,
-        overwrite, Storyboard(video) if storyboard else None,
+        "picture", items, read, context, output, video, label, confidence, seed, batch_size, model, device,
+        precision, sign, overwrite, Storyboard(video) if storyboard else None,
     )  # fmt: skip
 
 
@@ -143,6 +147,7 @@ def pair(
     batch_size: BatchSizeOption = 16,
     model: ModelOption = None,
     device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
     sign: SignOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -152,7 +157,7 @@ def pair(
     stems = [f"pair-{number:04d}" for number in range(1, count + 1)]
     suffixes = [".png", ".wav", ".mp4"] if video else [".png", ".wav"]
     claim_outputs(output, (stem + suffix for stem in stems for suffix in suffixes), [], overwrite)
-    signer, echoes = signer_of(sign), load(model, device)
+    signer, echoes = signer_of(sign), load(model, device, precision)
     with progress_bar("Making pairs", count) as bar:
         for first in range(0, count, batch_size):
             batch = stems[first : first + batch_size]
@@ -170,13 +175,14 @@ def demo(
     seed: SeedOption = 0,
     model: ModelOption = None,
     device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
     overwrite: OverwriteOption = False,
 ) -> None:
     """Send held-out examples through the model both ways, make pairs, and show all on one page; prints its path."""
     from visual_echoes.demo import demo_files, make_demo
     from visual_echoes.demo.examples import examples_for
 
-    echoes = load(model, device)
+    echoes = load(model, device, precision)
     claim_outputs(output, demo_files(examples_for(echoes.model)), [], overwrite)
     with working("Making the demonstration") as show:
         page = make_demo(echoes, output, seed, show)
@@ -196,6 +202,7 @@ def _answer(
     batch_size: int,
     model: str | None,
     device: str,
+    precision: Wanted,
     sign: Path | None,
     overwrite: bool,
     long: Long | None = None,
@@ -209,7 +216,7 @@ def _answer(
     made_of = {item: long.suffixes(item.path) if long is not None and item in longer else suffixes for item in items}
     names = [item.stem + suffix for item in items for suffix in made_of[item]]
     claim_outputs(output, names, (item.path for item in items), overwrite)
-    signer, echoes = signer_of(sign), load(model, device)
+    signer, echoes = signer_of(sign), load(model, device, precision)
     items = [item for item in items if item not in longer]
 
     from visual_echoes.model.confidence import in_words

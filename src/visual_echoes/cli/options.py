@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 if TYPE_CHECKING:
+    from visual_echoes.model.precision import Wanted
     from visual_echoes.pipeline import VisualEchoes
     from visual_echoes.provenance.credentials import Signer
 
@@ -38,6 +39,10 @@ ModelOption = Annotated[
     typer.Option("--model", show_default="scenes", help=MODEL_HELP),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")]
+PrecisionOption = Annotated[
+    Literal["auto", "float32", "bfloat16"],  # as in model.precision, which imports torch
+    typer.Option("--precision", help="Of the transformer; auto takes the faster one here. The same repeats the same."),
+]
 ConfidenceOption = Annotated[bool, typer.Option("--confidence", help="Say how sure the model is; takes longer.")]
 LabelOption = Annotated[
     str | None,
@@ -99,13 +104,13 @@ def _sampling_params() -> list[Any]:
     return list(typer.main.get_command(app).params)
 
 
-def load(model: str | None, device: str) -> VisualEchoes:
-    """Load the model that `--model` and `--device` name."""
+def load(model: str | None, device: str, precision: Wanted = "auto") -> VisualEchoes:
+    """Load the model that `--model`, `--device` and `--precision` name."""
     from visual_echoes.cli.console import working
     from visual_echoes.pipeline import DEFAULT_MODEL, VisualEchoes
 
     with working("Loading the model"):
-        return VisualEchoes.from_pretrained(model or DEFAULT_MODEL, device=device)
+        return VisualEchoes.from_pretrained(model or DEFAULT_MODEL, device=device, precision=precision)
 
 
 def signer_of(folder: Path | None) -> Signer | None:

@@ -78,7 +78,7 @@ def prepare(
     tokenizers, chosen = None, get_layout(layout or DEFAULT_LAYOUT)
     if tokens is not None:
         from visual_echoes.data.prepare.tokens import Tokenizers, write_tokens
-        from visual_echoes.pipeline import resolve_device
+        from visual_echoes.machine import resolve_device
 
         with working("Loading the tokenizers"):
             tokenizers = Tokenizers.load(tokens, resolve_device(device), chosen if layout else None)

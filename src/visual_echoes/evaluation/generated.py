@@ -138,7 +138,8 @@ def evaluate_model(
         protocol=PROTOCOL,
         settings={
             "seeds": ", ".join(map(str, seeds)), "pairs": pairs, "sound repeats": sound_repeats,
-            "batch size": batch_size, "device": str(echoes.device), "threads": torch.get_num_threads(),
+            "batch size": batch_size, "device": str(echoes.device), "precision": echoes.codec.precision,
+            "threads": torch.get_num_threads(),
         },
         versions=versions(),
         backbones={name: backbone_facts(backbone) for name, backbone in backbones.items()},

@@ -56,10 +56,8 @@ class Packing:
         found = [(samples, counts[samples[0]]) for _, samples in sorted(samples_of.items())]
         self.runs = [Run(len(samples), count) for samples, count in found]
         self.tokens = sum(run.tokens for run in self.runs)
-        self.spare = 0
         self._index_N: Tensor | None = None  # None: everything is kept, in its own order
         if self.runs != [Run(batch, length)]:
-            self.spare = -self.tokens % ROWS if _compiles_each_shape(kept_BS.device) else 0
             self._index_N = torch.cat([self._indices(kept_BS, samples, count) for samples, count in found])
 
     @classmethod
@@ -71,7 +69,7 @@ class Packing:
     def pack(self, x_BSD: Tensor) -> Tensor:
         """The kept positions end to end, (N, ...); what stands in spare rows means nothing."""
         x_MD = x_BSD.flatten(0, 1)
-        return x_MD if self._index_N is None else x_MD.index_select(0, F.pad(self._index_N, (0, self.spare)))
+        return x_MD if self._index_N is None else x_MD.index_select(0, F.pad(self._index_N, (0, self._spare(x_MD))))
 
     def unpack(self, x_ND: Tensor) -> Tensor:
         """The kept positions back where they were, zeros elsewhere, (B, S, ...)."""
@@ -94,9 +92,14 @@ class Packing:
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """What `split` took apart, (N, ...)."""
         joined = [part_RPD.flatten(0, 1) for part_RPD in parts]
-        if self.spare:
-            joined.append(joined[0].new_zeros(self.spare, *joined[0].shape[1:]))
+        if self._index_N is not None and (spare := self._spare(joined[0])):
+            joined.append(joined[0].new_zeros(spare, *joined[0].shape[1:]))
         return torch.cat(joined)
+
+    def _spare(self, x_ND: Tensor) -> int:
+        """Rows up to a multiple of `ROWS`, where a kernel is compiled for each number of rows."""
+        compiled = x_ND.device.type == "cpu" and (x_ND.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu"))
+        return -self.tokens % ROWS if compiled else 0
 
     @staticmethod
     def _indices(kept_BS: Tensor, samples: list[int], count: int) -> Tensor:
@@ -105,7 +108,3 @@ class Packing:
         # Sorting has a result of a known shape, so that a device need not be waited for.
         positions_RP = kept_BS[rows_R1[:, 0]].to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :count]
         return (rows_R1 * kept_BS.shape[1] + positions_RP).flatten()
-
-
-def _compiles_each_shape(device: torch.device) -> bool:
-    return device.type == "cpu" and torch.is_autocast_enabled("cpu")

@@ -96,6 +96,7 @@ class OnnxTransformer:
 
     def __init__(self, graph: Graph, config: TransformerConfig, separately: bool) -> None:
         self.graph, self.config, self.separately = graph, config, separately
+        self.precision = "int8" if separately else "float32"
         self._levels = [level for stream in config.streams for level in stream.levels]
 
     def score(self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor]) -> dict[Level, Tensor]:

@@ -70,6 +70,7 @@ class Bench:
             "version": __version__,
             "torch_version": torch.__version__,
             "device": str(echoes.device),
+            "precision": echoes.codec.precision,
             "model": model.model_dump(mode="json", exclude=None if model.graphs else {"graphs"}),
             "data": {name: file_digest(data / name) for name in (DESCRIPTION, "train.safetensors", "test.safetensors")},
             "classifiers": {modality: classifier.sha256 for modality, classifier in classifiers.items()},
