@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,21 @@ from visual_echoes.checkpoints.model import Model
 from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.checkpoints.run_folder import CHECKPOINTS, PART_FILE, RECIPE_FILE
 from visual_echoes.data.pairs import write_description, write_split
+from visual_echoes.model import precision
 from visual_echoes.pipeline import VisualEchoes
 
 pytest_plugins = ("skips",)
 torch.set_num_threads(1)
 settings.register_profile("suite", deadline=None, max_examples=40)
 settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_precision() -> Iterator[None]:
+    """Float32 wherever nothing else is named, whatever the processor multiplies faster."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(precision, "speed_of_bfloat16", lambda _: 1.0)
+        yield
 
 
 @pytest.fixture

@@ -60,17 +60,19 @@ def test_two_choices_have_runs_of_the_same_samples(shape: tuple[int, int, float,
     assert torch.equal(second.unpack(second.pack(row_BS)), row_BS * second_BS)
 
 
-@given(SHAPES)
-def test_spare_rows_change_nothing(shape: tuple[int, int, float, int]) -> None:
+@given(SHAPES, st.booleans())
+def test_spare_rows_change_nothing(shape: tuple[int, int, float, int], autocast: bool) -> None:
     kept_BS = kept_places(shape)
     x_BSD = torch.arange(1, kept_BS.numel() * 3 + 1, dtype=torch.float32).view(*kept_BS.shape, 3)
-    exact = Packing(kept_BS)
-    with torch.autocast("cpu"):  # where every number of rows would be compiled for
-        rounded = Packing(kept_BS)
-    x_ND = rounded.pack(x_BSD)
-    assert bool(kept_BS.all()) or len(x_ND) % ROWS == 0
-    assert torch.equal(rounded.unpack(x_ND), exact.unpack(exact.pack(x_BSD)))
-    runs = rounded.split(x_ND)
-    assert all(map(torch.equal, runs, exact.split(exact.pack(x_BSD))))
-    assert torch.equal(rounded.join(runs)[: rounded.tokens], exact.pack(x_BSD))
-    assert rounded.join(runs).shape == x_ND.shape
+    packing = Packing(kept_BS)
+    exact_ND = packing.pack(x_BSD)
+    # Where every number of rows would be compiled for.
+    x_BSD = x_BSD if autocast else x_BSD.bfloat16()
+    with torch.autocast("cpu", enabled=autocast):
+        x_ND = packing.pack(x_BSD)
+        runs = packing.split(x_ND)
+        assert bool(kept_BS.all()) or len(x_ND) % ROWS == 0
+        assert torch.equal(packing.unpack(x_ND), x_BSD * kept_BS[..., None])
+        assert all(map(torch.equal, runs, packing.split(exact_ND.to(x_BSD))))
+        assert torch.equal(packing.join(runs)[: packing.tokens], exact_ND.to(x_BSD))
+        assert packing.join(runs).shape == x_ND.shape
