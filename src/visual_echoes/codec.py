@@ -74,6 +74,11 @@ class Codec:
         return self.graphs.transformer or self._transformer
 
     @property
+    def by_depth(self) -> bool:
+        """Whether the transformer fills all codes of a position at once."""
+        return cast(EchoTransformer, self.part("transformer")).config.residual == "depth"
+
+    @property
     def precision(self) -> str:
         """In which the transformer runs."""
         return self._precision if self.graphs.transformer is None else self.graphs.transformer.precision

@@ -312,7 +312,7 @@ class VisualEchoes:
         if len(seeds) != given.count:
             raise EchoesError(f"There are {given.count} items but {len(seeds)} seeds; give one for each.")
         settings = with_changes(self.defaults, changes)
-        plan = settings.plan(self.layout.streams, *groups)
+        plan = settings.plan(self.layout.streams, *groups, by_depth=self.codec.by_depth)
         steps = settings.best_of * sum(stage.steps for stage in plan)
         batches = list(range(0, given.count, batch_size))
         images, mels, waves, sure, agreed = [], [], [], [], []

@@ -117,7 +117,7 @@ def long_sound(
     if not 0 <= seed < MAX_SEED:
         raise EchoesError(f"Seeds must lie between 0 and {MAX_SEED - 1}.")
     changed = with_changes(echoes.defaults, settings)
-    plan = changed.plan(echoes.layout.streams, ("label", "audio"))
+    plan = changed.plan(echoes.layout.streams, ("label", "audio"), by_depth=echoes.codec.by_depth)
     labels = label_codes(echoes.layout, label, 1)
     joiner = _Joiner(echoes.layout, samples)
     before: dict[str, Tensor] = {}

@@ -15,6 +15,7 @@ from visual_echoes.layout import Layout
 from visual_echoes.model.agreement import agreement
 from visual_echoes.model.candidates import further_seed, generate_best
 from visual_echoes.model.fast import FastTransformer, scorer
+from visual_echoes.model.interface import Draw
 from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.streams import Level, Tokens, empty_tokens, masked_but
@@ -114,7 +115,9 @@ def test_more_candidates_are_never_worse() -> None:
 def test_of_equal_candidates_the_first_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     request = Request("no labels")
 
-    def alike(tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor]) -> dict[Level, Tensor]:
+    def alike(
+        tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor], draw: Draw | None = None
+    ) -> dict[Level, Tensor]:
         return {level: torch.zeros(*masked[level[0]].shape[:2], request.codes(level[0])) for level in asked}
 
     monkeypatch.setattr(request.model, "score", alike)

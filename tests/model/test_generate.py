@@ -12,7 +12,7 @@ from torch import Tensor
 import tiny
 from model import toy
 from visual_echoes.model.fast import FastTransformer, dense, scorer
-from visual_echoes.model.interface import Progress
+from visual_echoes.model.interface import Draw, Progress
 from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import PAIR_ORDERS, Groups
@@ -30,10 +30,12 @@ class Watched:
         self.model, self.size = tiny.transformer(), size
         self.calls: list[list[dict[str, Tensor]]] = []
 
-    def score(self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor]) -> Mapping[Level, Tensor]:
+    def score(
+        self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor], draw: Draw | None = None
+    ) -> Mapping[Level, Tensor]:
         split = {name: mask[..., 0].split(self.size) for name, mask in masked.items()}
         self.calls.append([dict(zip(split, parts, strict=True)) for parts in zip(*split.values(), strict=True)])
-        return self.model.score(tokens, masked, asked)
+        return self.model.score(tokens, masked, asked, draw)
 
 
 class Naive:
@@ -42,7 +44,9 @@ class Naive:
     def __init__(self, model: FastTransformer) -> None:
         self.model = dense(model)
 
-    def score(self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor]) -> Mapping[Level, Tensor]:
+    def score(
+        self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor], draw: Draw | None = None
+    ) -> Mapping[Level, Tensor]:
         rows = [
             self.model.score(*({n: v[i : i + 1] for n, v in side.items()} for side in (tokens, masked)), asked)  # type: ignore[call-arg]
             for i in range(len(tokens["image"]))

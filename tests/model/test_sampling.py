@@ -40,7 +40,15 @@ def unmasked_per_step(positions: int, steps: int) -> list[int]:
 
 def sampler_of(masked: Tensor, steps: int, order: Order, seed: int = 0) -> Sampler:
     """A sampler whose tokens are 0 so far."""
-    return Sampler(torch.zeros_like(masked, dtype=torch.int64), masked, steps, order, generators(len(masked), seed))
+    return Sampler(
+        torch.zeros_like(masked, dtype=torch.int64)[..., None], masked, steps, order, generators(len(masked), seed)
+    )
+
+
+def take_step(sampler: Sampler, step: int, logits: Tensor) -> None:
+    sampler.begin()
+    sampler.draw(0, logits)
+    sampler.unmask(step)
 
 
 ORDERS = st.sampled_from([ConfidenceOrder(0.0), ConfidenceOrder(1.0), ConfidenceOrder(9.0), HaltonOrder])
@@ -72,21 +80,21 @@ def test_every_masked_position_is_unmasked_once_and_known_ones_never_change(
     masked = torch.rand(batch, positions, generator=noise) < data.draw(st.sampled_from((0.0, 0.3, 0.8, 1.0)))
     tokens = torch.randint(codes, masked.shape, generator=noise)
     order = order((rows, positions // rows)) if order is HaltonOrder else order
-    sampler = Sampler(tokens, masked, steps, order, generators(batch, seed))
+    sampler = Sampler(tokens[..., None], masked, steps, order, generators(batch, seed))
     for step in range(steps):
-        before, tokens_before = sampler.masked_BP.clone(), sampler.tokens_BP.clone()
-        sampler.step(step, torch.randn(batch, positions, codes, generator=noise))
+        before, tokens_before = sampler.masked_BP.clone(), sampler.tokens_BPQ[..., 0].clone()
+        take_step(sampler, step, torch.randn(batch, positions, codes, generator=noise))
         unmasked = before & ~sampler.masked_BP
         assert not (sampler.masked_BP & ~before).any()
-        assert torch.equal(sampler.tokens_BP[~before], tokens_before[~before])
+        assert torch.equal(sampler.tokens_BPQ[..., 0][~before], tokens_before[~before])
         # At least one position a step until none is masked, and as many as the schedule says.
         assert ((unmasked.sum(1) >= 1) | (before.sum(1) == 0)).all()
         expected = (masked.sum(1).double() * math.cos(math.pi / 2 * (step + 1) / steps)).floor()
         left = sampler.masked_BP.sum(1)
         assert ((left == expected) | (left == before.sum(1) - 1) | (left == 0)).all()
     assert sampler.done
-    assert (sampler.tokens_BP < codes).all()
-    assert torch.equal(sampler.tokens_BP[~masked], tokens[~masked])
+    assert (sampler.tokens_BPQ[..., 0] < codes).all()
+    assert torch.equal(sampler.tokens_BPQ[..., 0][~masked], tokens[~masked])
 
 
 @given(st.integers(0, 1000), st.integers(1, 6), st.integers(2, 12), st.sampled_from((True, False)))
@@ -97,10 +105,10 @@ def test_the_batch_split_does_not_matter(seed: int, batch: int, steps: int, halt
 
     def sample(rows: slice) -> Tensor:
         tokens = torch.zeros(batch, 12, dtype=torch.int64)
-        sampler = Sampler(tokens[rows], masked[rows], steps, order, generators(batch, seed)[rows])
+        sampler = Sampler(tokens[rows, :, None], masked[rows], steps, order, generators(batch, seed)[rows])
         for step in range(steps):
-            sampler.step(step, logits[step, rows])
-        return sampler.tokens_BP
+            take_step(sampler, step, logits[step, rows])
+        return sampler.tokens_BPQ[..., 0]
 
     together = sample(slice(None))
     assert torch.equal(together, torch.cat([sample(slice(row, row + 1)) for row in range(batch)]))
@@ -110,7 +118,7 @@ def test_the_batch_split_does_not_matter(seed: int, batch: int, steps: int, halt
 def test_the_most_confident_position_is_unmasked_first_without_noise() -> None:
     sure = torch.tensor([0.1, 5.0, 0.5, 9.0])
     sampler = sampler_of(torch.ones(1, 4, dtype=torch.bool), 4, ConfidenceOrder(0.0))
-    sampler.step(0, torch.stack([sure, torch.zeros(4)], -1)[None])
+    take_step(sampler, 0, torch.stack([sure, torch.zeros(4)], -1)[None])
     assert sampler.masked_BP.tolist() == [[True, True, True, False]]
 
 
@@ -126,9 +134,9 @@ def test_noise_is_gumbel_s() -> None:
     samples, advantage = 20_000, math.log(0.9 / 0.6)
     chances = torch.tensor([[0.6, 0.4], [0.9, 0.1]]).log().expand(samples, 2, 2)
     sampler = sampler_of(torch.ones(samples, 2, dtype=torch.bool), 10, ConfidenceOrder(1.0 / 0.9))
-    sampler.step(0, chances)
+    take_step(sampler, 0, chances)
     assert sampler.masked_BP.sum(1).tolist() == [1] * samples
-    both_likely = (sampler.tokens_BP == 0).all(1)
+    both_likely = (sampler.tokens_BPQ[..., 0] == 0).all(1)
     better_first = float((~sampler.masked_BP[both_likely, 1]).double().mean())
     assert better_first == pytest.approx(1 / (1 + math.exp(-advantage)), abs=0.015)
 
@@ -196,7 +204,7 @@ def test_positions_are_unmasked_in_halton_order() -> None:
     unmasked: list[int] = []
     for step in range(5):
         before = sampler.masked_BP[0].clone()
-        sampler.step(step, torch.randn(2, 15, 4, generator=tiny.generator(step)))
+        take_step(sampler, step, torch.randn(2, 15, 4, generator=tiny.generator(step)))
         new = set((before & ~sampler.masked_BP[0]).nonzero()[:, 0].tolist())
         unmasked += sorted(new, key=halton_order((3, 5)).index)
         assert torch.equal(sampler.masked_BP[0], sampler.masked_BP[1])

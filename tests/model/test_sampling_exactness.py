@@ -43,12 +43,14 @@ class Table:
         """Share of each assignment among `SAMPLES` draws."""
         generators = [tiny.generator(seed) for seed in range(SAMPLES)]
         masked_BL = ~torch.tensor(known_L).expand(SAMPLES, -1)
-        sampler = Sampler(torch.tensor(tokens_L).expand(SAMPLES, -1), masked_BL, steps, order, generators)
+        sampler = Sampler(torch.tensor(tokens_L).expand(SAMPLES, -1)[..., None], masked_BL, steps, order, generators)
         for step in range(steps):
             if not sampler.done:
-                sampler.step(step, self.logits(sampler.tokens_BP, sampler.masked_BP))
+                sampler.begin()
+                sampler.draw(0, self.logits(sampler.tokens_BPQ[..., 0], sampler.masked_BP))
+                sampler.unmask(step)
         base_L = self.codes ** torch.arange(self.length - 1, -1, -1)
-        return torch.bincount(sampler.tokens_BP @ base_L, minlength=len(self.probability_N)) / SAMPLES
+        return torch.bincount(sampler.tokens_BPQ[..., 0] @ base_L, minlength=len(self.probability_N)) / SAMPLES
 
     def from_nothing(self, steps: int, order: Order) -> Tensor:
         return self.sampled(steps, order, [0] * self.length, [False] * self.length)

@@ -1,4 +1,4 @@
-"""The parts of a transformer: attention, the block around it, and the head.
+"""The parts of a transformer: attention, the block around it, the head, and the step to a position's next code.
 
 Shapes: B batch, S positions, M positions attended to, D width, E = 2 D keys and values, H heads, d = D / H, K codes.
 """
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 NORM_EPS = 1e-6
+DEPTH_MLP_RATIO = 2  # hidden size over width
 
 
 class BlockSize(BaseModel):
@@ -103,6 +104,22 @@ class Block(nn.Module):
         """Positions with what they gathered, after the MLP."""
         x_BSD = x_BSD + self.dropout(gathered_BSD)
         return x_BSD + self.dropout(self.mlp(self.norm2(x_BSD)))
+
+
+class DepthStep(nn.Module):
+    """A position's features once its first codes are known; nothing but the features themselves at the start."""
+
+    def __init__(self, size: BlockSize) -> None:
+        super().__init__()
+        self.norm_codes = nn.LayerNorm(size.width, eps=NORM_EPS)
+        self.codes = nn.Linear(size.width, size.width)
+        self.norm = nn.LayerNorm(size.width, eps=NORM_EPS)
+        hidden = DEPTH_MLP_RATIO * size.width
+        self.mlp = nn.Sequential(nn.Linear(size.width, hidden), nn.GELU(), nn.Linear(hidden, size.width))
+
+    def forward(self, features_D: Tensor, codes_D: Tensor) -> Tensor:
+        x_D = features_D + self.codes(self.norm_codes(codes_D))
+        return x_D + self.mlp(self.norm(x_D))
 
 
 class Head(nn.Module):

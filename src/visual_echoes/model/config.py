@@ -68,6 +68,9 @@ class TransformerConfig(SequenceConfig):
             visible ones and not to each other (CrossMAE, Fu et al. 2024).
         mask_fill: what stands at masked positions in the decoder: a learned "mask_embedding" (the paper's wording), or
             the encoder's CLS feature, "cls" (MAGE's default).
+        residual: how the residual codes of a position follow each other: by "levels", each level over the whole stream
+            before the next (SoundStorm, Borsos et al. 2023); by "depth", position by position, all codes of one in a
+            single look of the transformer, each after those before it (RQ-Transformer, Lee et al. 2022).
         head_norm_eps: of the heads' LayerNorm (MAGE: 1e-5).
         decoder_cls_position: whether the decoder learns a position of the CLS token, too (MAGE: yes).
     """
@@ -77,6 +80,7 @@ class TransformerConfig(SequenceConfig):
     encoder_input: Literal["masked", "visible"] = "masked"
     decoder: Literal["full", "cross"] = "full"
     mask_fill: Literal["mask_embedding", "cls"] = "mask_embedding"
+    residual: Literal["levels", "depth"] = "levels"
     head_norm_eps: float = Field(default=NORM_EPS, gt=0)
     decoder_cls_position: bool = False
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from visual_echoes.model.blocks import Block
-from visual_echoes.model.interface import Score, ScoringModel
+from visual_echoes.model.interface import Draw, Score, ScoringModel
 from visual_echoes.model.packing import Packing
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.streams import Level, Tokens
@@ -63,10 +63,12 @@ class FastTransformer(EchoTransformer):
             asked_BS = torch.ones_like(asked_BS)
         return self.by_stream(self.run(tokens, masked, self.seen(masked, dropped), asked_BS))
 
-    def score(self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor]) -> dict[Level, Tensor]:
+    def score(
+        self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor], draw: Draw | None = None
+    ) -> dict[Level, Tensor]:
         """As the dense model's; zeros where nothing is asked for."""
         features = self.by_stream(self.run(tokens, masked, self.seen(masked), self.positions_of(asked)))
-        return self.scored(features, asked)
+        return self.scored(features, tokens, asked, draw)
 
     def positions_of(self, asked: Mapping[Level, Tensor]) -> Tensor:
         """Positions of the sequence of which a level is asked for, bool (B, S)."""
@@ -76,13 +78,14 @@ class FastTransformer(EchoTransformer):
             found[name] = found[name] | asked_BP
         return F.pad(torch.cat(list(found.values()), 1), (1, 0))
 
-    def scored(self, features: Tokens, asked: Mapping[Level, Tensor]) -> dict[Level, Tensor]:
-        """Logits of the levels at the positions that are asked for, zeros elsewhere, (B, P, K)."""
-        found = {}
-        for level, asked_BP in asked.items():
-            packing = Packing(asked_BP)
-            found[level] = packing.unpack(self.logits(level, packing.pack(features[level[0]])).float())
-        return found
+    def logits_at(self, asked_BP: Tensor, level: Level, features_BPD: Tensor, tokens_BPQ: Tensor) -> Tensor:
+        """As the dense model's; zeros where nothing is asked for."""
+        return (packing := Packing(asked_BP)).unpack(self.packed_logits(packing, level, features_BPD, tokens_BPQ))
+
+    def packed_logits(self, packing: Packing, level: Level, features_BPD: Tensor, tokens_BPQ: Tensor) -> Tensor:
+        """Logits of a level at packed positions, (N, K)."""
+        before_BPD = self.before(level, tokens_BPQ)
+        return self.logits(level, packing.pack(features_BPD), None if before_BPD is None else packing.pack(before_BPD))
 
     def encode(self, x_BSD: Tensor, seen_BS: Tensor | None = None, kept: Packing | None = None) -> Tensor:
         """As the dense model's; zeros where nothing is seen."""
@@ -142,7 +145,9 @@ class CachedScore:
         self._masked: dict[str, Tensor] = {}  # as each sample was last
         self._current_BS = torch.empty(0)  # visible positions whose keys and values are those of their tokens
 
-    def __call__(self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor]) -> dict[Level, Tensor]:
+    def __call__(
+        self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor], draw: Draw | None = None
+    ) -> dict[Level, Tensor]:
         """As `FastTransformer.score`, for the same samples in the same order; last ones may be left out.
 
         A refresh comes early where there are more samples than ever, or one hides more than before.
@@ -159,7 +164,7 @@ class CachedScore:
             self._masked[name][: len(mask)] = mask
         working_BS = torch.ones_like(asked_BS) if refresh else changed_BS | asked_BS
         features_BSD = self._run(tokens, masked, visible_BS, changed_BS, working_BS, asked_BS)
-        return self.model.scored(self.model.by_stream(features_BSD), asked)
+        return self.model.scored(self.model.by_stream(features_BSD), tokens, asked, draw)
 
     def _follows(self, masked: Tokens) -> bool:
         """Whether a call may go on from the last one."""

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from visual_echoes.streams import Level, Stream, Tokens
 
+# Draws the codes of a level by its logits, (B, P), before those that follow at the same positions are scored.
+Draw = Callable[[Level, Tensor], Tensor]
 # Logits (B, P, K) for tokens and masks, of the levels that are asked for at positions that are, bool (B, P).
-Score = Callable[[Tokens, Tokens, Mapping[Level, Tensor]], Mapping[Level, Tensor]]
+Score = Callable[[Tokens, Tokens, Mapping[Level, Tensor], Draw], Mapping[Level, Tensor]]
 
 
 class SequenceShape(Protocol):
@@ -29,7 +31,9 @@ class ScoringModel(Protocol):
     @property
     def config(self) -> SequenceShape: ...
 
-    def score(self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor]) -> Mapping[Level, Tensor]: ...
+    def score(
+        self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor], draw: Draw | None = None
+    ) -> Mapping[Level, Tensor]: ...
 
 
 # Called after each step with the steps done, the steps in all, tokens and masks; what it raises ends the loop.

@@ -89,7 +89,9 @@ class Mask(NamedTuple):
     dropped_BP: Tensor  # bool, masked positions the encoder does not see at all
 
 
-def draw_mask(ratio: MaskRatio, ratio_B: Tensor, stream: Stream, generator: torch.Generator) -> Mask:
+def draw_mask(
+    ratio: MaskRatio, ratio_B: Tensor, stream: Stream, generator: torch.Generator, by_depth: bool = False
+) -> Mask:
     """Random masks of a stream: ceil(ratio * U) of its U units of each sample, which are its positions or as
     `MaskRatio.unit` says.
 
@@ -100,12 +102,16 @@ def draw_mask(ratio: MaskRatio, ratio_B: Tensor, stream: Stream, generator: torc
 
     Args:
         ratio_B: share of masked positions of each sample.
+        by_depth: whether all codes of a masked position are hidden and learnt, as `TransformerConfig.residual` says.
     """
     unit_P = _units(ratio, stream)
     units = int(unit_P.max()) + 1
     rank_BP = torch.rand((len(ratio_B), units), generator=generator).argsort(-1).argsort(-1)[:, unit_P]
     masked_BP = rank_BP < torch.ceil(ratio_B * units - ROUNDING)[:, None]
     dropped = math.ceil(units * ratio.low - ROUNDING)
+    if by_depth:
+        masked_BPQ = masked_BP[..., None].expand(-1, -1, stream.depth)
+        return Mask(masked_BPQ, masked_BPQ, masked_BP & (rank_BP < dropped))
     level_B = torch.zeros(len(ratio_B), dtype=torch.int64)
     if stream.depth > 1:
         level_B = _draw_levels(ratio.first_level_share, stream.depth, len(ratio_B), generator)
@@ -128,8 +134,13 @@ def _units(ratio: MaskRatio, stream: Stream) -> Tensor:
     return torch.zeros_like(positions_P).scatter(0, grid.flatten(), numbers.expand_as(grid).flatten())
 
 
+def level_shares(first_share: float, depth: int) -> Tensor:
+    """How much each level counts in training, float64 (Q,): the first with its share, the others alike."""
+    shares_Q = torch.full((depth,), (1.0 - first_share) / max(1, depth - 1), dtype=torch.float64)
+    shares_Q[0] = first_share if depth > 1 else 1.0
+    return shares_Q
+
+
 def _draw_levels(first_share: float, depth: int, count: int, generator: torch.Generator) -> Tensor:
-    """Which level each sample learns, int64 (B,): the first with its share, the others alike."""
-    weights_Q = torch.full((depth,), (1.0 - first_share) / (depth - 1), dtype=torch.float64)
-    weights_Q[0] = first_share
-    return torch.multinomial(weights_Q, count, replacement=True, generator=generator)
+    """Which level each sample learns, int64 (B,)."""
+    return torch.multinomial(level_shares(first_share, depth), count, replacement=True, generator=generator)

@@ -2,7 +2,8 @@
 
 The paper's way (after MaskGIT and MAGE): draw a token at every masked position, unmask the most confident ones, keep
 the rest masked, over N steps of a cosine schedule. With residual codes a position's levels are unmasked one after the
-other (SoundStorm, Borsos et al. 2023). Noise comes from one CPU generator per sample and stream, so a sample does not
+other (SoundStorm, Borsos et al. 2023), or all of a position's at once, each after those before it (RQ-Transformer, Lee
+et al. 2022). Noise comes from one CPU generator per sample and stream, so a sample does not
 depend on the batch it is drawn in, nor on the device.
 
 Shapes: B batch, P positions of a stream, Q codes a position, K codes.
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from visual_echoes.machine import in_float64
-from visual_echoes.model.interface import Order, Progress, Score, Settings
+from visual_echoes.model.interface import Draw, Order, Progress, Score, Settings
 from visual_echoes.streams import LABEL, Level, Stream, Tokens, by_name
 
 
@@ -48,14 +49,14 @@ def remaining(step: int, steps: int, start_B: Tensor, masked_B: Tensor) -> Tenso
     return target_B.minimum(masked_B - 1).clamp_min(0)
 
 
-# One level of one stream
+# One stream
 
 
 class Sampler:
-    """Unmasks one level of a stream.
+    """Unmasks levels of a stream: one, or several whose codes follow each other at a position.
 
     Args:
-        tokens_BP: int64, tokens at known positions; masked ones may hold anything valid.
+        tokens_BPQ: int64, the levels' tokens at known positions; masked ones may hold anything valid.
         masked_BP: bool, positions to fill. Known ones are never touched.
         steps: in how many steps.
         generators: one CPU generator per sample.
@@ -63,38 +64,51 @@ class Sampler:
     """
 
     def __init__(
-        self, tokens_BP: Tensor, masked_BP: Tensor, steps: int, order: Order, generators: Sequence[torch.Generator],
+        self, tokens_BPQ: Tensor, masked_BP: Tensor, steps: int, order: Order, generators: Sequence[torch.Generator],
         likeliest: bool = False,
     ) -> None:  # fmt: skip
-        self.tokens_BP, self.masked_BP = tokens_BP, masked_BP
+        self.tokens_BPQ, self.masked_BP = tokens_BPQ, masked_BP
         self.steps, self.order, self.generators, self.likeliest = steps, order, generators, likeliest
         self._start_B = self._masked_B = masked_BP.sum(1).cpu()
+        self._uniform_BQP = self._gumbel_BP = self._log_probability_BP = torch.empty(0)
 
     @property
     def done(self) -> bool:
         """Whether nothing is masked."""
         return not self._masked_B.any()
 
-    def step(self, step: int, logits_BPK: Tensor) -> None:
-        """Draw tokens at the masked positions and unmask the first of them in order, at a step from 0."""
-        uniform_BP, noise_BP = self._noise(logits_BPK.device)
+    def begin(self) -> None:
+        """Draw a step's noise: per sample and position a uniform number a level, and a Gumbel one for the order."""
+        rows, size = self.tokens_BPQ.shape[-1] + 1, self.tokens_BPQ.shape[1]
+        uniform_BRP = torch.stack([torch.rand(rows, size, generator=generator) for generator in self.generators])
+        self._uniform_BQP = uniform_BRP[:, :-1]
+        self._gumbel_BP = -torch.log(-torch.log(uniform_BRP[:, -1].clamp(1e-20, 1.0 - 1e-7)))
+
+    def draw(self, number: int, logits_BPK: Tensor) -> Tensor:
+        """Draw a level's tokens at the masked positions; with the known ones, int64 (B, P).
+
+        Args:
+            number: of the level among those that are unmasked here, from 0 on.
+        """
+        uniform_BP = self._uniform_BQP[:, number].to(logits_BPK.device)
         chosen_BP = logits_BPK.argmax(-1) if self.likeliest else draw_tokens(logits_BPK, uniform_BP)
-        drawn_BP = torch.where(self.masked_BP, chosen_BP, self.tokens_BP)
+        drawn_BP = torch.where(self.masked_BP, chosen_BP, self.tokens_BPQ[..., number])
+        if number == 0:  # of several, the first code decides on the order
+            self._log_probability_BP = logits_BPK.log_softmax(-1).gather(-1, drawn_BP[..., None])[..., 0]
+        self.tokens_BPQ = self.tokens_BPQ.index_copy(
+            -1, torch.tensor([number], device=drawn_BP.device), drawn_BP[..., None]
+        )
+        return drawn_BP
+
+    def unmask(self, step: int) -> None:
+        """Unmask the first of the drawn positions in order, at a step from 0."""
         self._masked_B = remaining(step, self.steps, self._start_B, self._masked_B)
-        log_probability_BP = logits_BPK.log_softmax(-1).gather(-1, drawn_BP[..., None])[..., 0]
-        score_BP = self.order(log_probability_BP, noise_BP, (step + 1) / self.steps)
+        noise_BP = self._gumbel_BP.to(self.masked_BP.device)
+        score_BP = self.order(self._log_probability_BP, noise_BP, (step + 1) / self.steps)
         # Unmasked positions rank first, so the lowest of all are masked ones.
         score_BP = score_BP.masked_fill(~self.masked_BP, math.inf)
         rank_BP = score_BP.argsort(dim=1, stable=True).argsort(1)
         self.masked_BP = self.masked_BP & (rank_BP < self._masked_B.to(rank_BP.device, non_blocking=True)[:, None])
-        self.tokens_BP = drawn_BP
-
-    def _noise(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Per sample and position: a uniform number for the draw and a Gumbel one for the order."""
-        size = self.tokens_BP.shape[1]
-        uniform_B2P = torch.stack([torch.rand(2, size, generator=generator) for generator in self.generators])
-        gumbel_BP = -torch.log(-torch.log(uniform_B2P[:, 1].clamp(1e-20, 1.0 - 1e-7)))
-        return uniform_B2P[:, 0].to(device), gumbel_BP.to(device)
 
 
 def draw_tokens(logits_BPK: Tensor, uniform_BP: Tensor) -> Tensor:
@@ -146,28 +160,38 @@ def generate(
     total, before = sum(stage.steps for stage in plan), 0
     given = not all(m.all() for m in masked.values())
     for stage in plan:
+        numbers: dict[str, list[int]] = {}  # of the levels, by stream
+        for name, level in stage.levels:
+            numbers.setdefault(name, []).append(level)
         own = {name: [_child(parent) for parent in generators] for name in named}
         samplers = {
-            (name, level): Sampler(
-                tokens[name][..., level],
-                masked[name][..., level],
+            name: Sampler(
+                tokens[name][..., levels],
+                masked[name][..., levels[0]],
                 stage.steps,
                 settings.order_of(named[name].shape),
                 own[name],
                 likeliest=settings.label_choice == "likeliest" and named[name].source == LABEL and given,
             )
-            for name, level in stage.levels
+            for name, levels in numbers.items()
         }
         score = scorer()
         for step in range(stage.steps):
-            active = [level for level, sampler in samplers.items() if not sampler.done]
+            active = {name: sampler for name, sampler in samplers.items() if not sampler.done}
+            for sampler in active.values():
+                sampler.begin()
+
+            def draw(level: Level, logits_BPK: Tensor) -> Tensor:
+                return active[level[0]].draw(numbers[level[0]].index(level[1]), logits_BPK)  # noqa: B023
+
             if active:
-                seen = _hidden_after(masked, active)
-                logits = _guided(score, named, tokens, seen, active, settings.scale(step, stage.steps))
-            for name, level in active:
-                sampler = samplers[name, level]
-                sampler.step(step, logits[name, level])
-                tokens[name][..., level], masked[name][..., level] = sampler.tokens_BP, sampler.masked_BP
+                asked = [level for level in stage.levels if level[0] in active]
+                seen = _hidden_after(masked, asked)
+                _guided(score, named, tokens, seen, asked, settings.scale(step, stage.steps), draw)
+            for name, sampler in active.items():
+                sampler.unmask(step)
+                tokens[name][..., numbers[name]] = sampler.tokens_BPQ
+                masked[name][..., numbers[name]] = sampler.masked_BP[..., None]
             if progress is not None:
                 now = ({name: t.clone() for name, t in state.items()} for state in (tokens, masked))  # may be kept
                 progress(before + (step + 1 if active else stage.steps), total, *now)
@@ -181,10 +205,10 @@ def _hidden_after(masked: Tokens, active: Sequence[Level]) -> Tokens:
     """The masks with all later codes of the active levels' streams hidden, as training hides them: known positions show
     no more codes than those being filled will have (SoundStorm, section 3.3)."""
     hidden = dict(masked)
-    for name, level in active:
-        if level + 1 < masked[name].shape[-1]:
+    for name, last in dict(active).items():
+        if last + 1 < masked[name].shape[-1]:
             hidden[name] = masked[name].clone()
-            hidden[name][..., level + 1 :] = True
+            hidden[name][..., last + 1 :] = True
     return hidden
 
 
@@ -195,8 +219,13 @@ def _guided(
     masked: Tokens,
     active: Sequence[Level],
     scale: float,
-) -> Mapping[Level, Tensor]:
-    """Guided logits of the active levels; all branches go through the model in one batch."""
+    draw: Draw,
+) -> None:
+    """Draw the active levels by guided logits; all branches go through the model in one batch.
+
+    Args:
+        draw: takes the guided logits of a level, (B, P, K), and gives its codes.
+    """
     branches: list[tuple[Sequence[Level], Tokens]] = [(active, masked)]
     for source in dict.fromkeys(streams[name].source for name, _ in active):
         # With nothing known of the other sources, both branches would be the same.
@@ -211,13 +240,25 @@ def _guided(
     }
     stacked = {name: t.repeat(len(branches), 1, 1) for name, t in tokens.items()}
     hidden = {name: torch.cat([m[name] for _, m in branches]) for name in masked}
-    found = {level: scores.split(size) for level, scores in score(stacked, hidden, asked).items()}
-    logits = {level: found[level][0] for level in active}
-    for number, (wanted, _) in enumerate(branches[1:], 1):
-        for level in wanted:
-            conditional, unconditional = found[level][0], found[level][number]
-            logits[level] = conditional + (scale - 1.0) * (conditional - unconditional)
-    return logits
+
+    def mixed(level: Level, scores_BPK: Tensor) -> Tensor:
+        conditional, *others = scores_BPK.split(size)
+        logits = conditional
+        for (wanted, _), unconditional in zip(branches[1:], others, strict=True):
+            if level in wanted:
+                logits = logits + (scale - 1.0) * (conditional - unconditional)
+        return logits
+
+    drawn: set[Level] = set()
+
+    def draw_between(level: Level, scores_BPK: Tensor) -> Tensor:
+        drawn.add(level)
+        return draw(level, mixed(level, scores_BPK)).repeat(len(branches), 1)
+
+    found = score(stacked, hidden, asked, draw_between)
+    for level in active:
+        if level not in drawn:
+            draw(level, mixed(level, found[level]))
 
 
 def _child(parent: torch.Generator) -> torch.Generator:

@@ -86,13 +86,14 @@ class SamplingSettings(BaseModel):
         """The order in which the positions of a grid are unmasked."""
         return ORDERS[self.order](shape, self.temperature)
 
-    def plan(self, streams: Sequence[Stream], *groups: Sequence[str]) -> list[Stage]:
+    def plan(self, streams: Sequence[Stream], *groups: Sequence[str], by_depth: bool = False) -> list[Stage]:
         """From meaning to detail: the stages that fill the streams of some sources.
 
         Streams of little detail go first, then the first codes of finer ones, then residual codes level by level.
 
         Args:
             groups: sources that are filled together, one group after the other.
+            by_depth: all codes of a position at once, as `TransformerConfig.residual` says.
         """
         from visual_echoes.model.sampling import Stage
 
@@ -101,6 +102,9 @@ class SamplingSettings(BaseModel):
             chosen = [stream for stream in streams if stream.source in group]
             for detail in sorted({stream.detail for stream in chosen}):
                 same = [stream for stream in chosen if stream.detail == detail]
+                if by_depth:
+                    stages.append(Stage(tuple(level for stream in same for level in stream.levels), self.steps))
+                    continue
                 for level in range(max(stream.depth for stream in same)):
                     levels = tuple((stream.name, level) for stream in same if level < stream.depth)
                     stages.append(Stage(levels, self.residual_steps if level else self.steps))

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visual_echoes.model.blocks import NORM_EPS, Block, Head
+from visual_echoes.model.blocks import NORM_EPS, Block, DepthStep, Head
 from visual_echoes.model.config import SequenceConfig, TransformerConfig
+from visual_echoes.model.interface import Draw
 from visual_echoes.model.upgrade import upgraded_tensors
 from visual_echoes.streams import Level, Stream, Tokens, by_name, coordinates, masked_but, sine_cosine
 
@@ -63,12 +64,12 @@ class TokenEmbedding(nn.Embedding):
         super().__init__(stream.depth * (stream.codes + 1), width)
         self.depth, self.codes = stream.depth, stream.codes
 
-    def forward(self, tokens_BPQ: Tensor, masked_BPQ: Tensor | None = None) -> Tensor:
-        """The sum of a position's codes, (B, P, D)."""
-        if masked_BPQ is not None:
-            tokens_BPQ = tokens_BPQ.masked_fill(masked_BPQ, self.codes)
-        first_Q = torch.arange(self.depth, device=tokens_BPQ.device) * (self.codes + 1)
-        return super().forward(tokens_BPQ + first_Q).sum(-2)
+    def forward(self, tokens_Q: Tensor, masked_Q: Tensor | None = None) -> Tensor:
+        """The sum of a position's codes, or of its first ones, (..., D)."""
+        if masked_Q is not None:
+            tokens_Q = tokens_Q.masked_fill(masked_Q, self.codes)
+        first_Q = torch.arange(tokens_Q.shape[-1], device=tokens_Q.device) * (self.codes + 1)
+        return super().forward(tokens_Q + first_Q).sum(-2)
 
     def level(self, level: int) -> Tensor:
         """The embeddings of one level's codes, without the mask id's, (K, D)."""
@@ -113,6 +114,8 @@ class EchoTransformer(nn.Module):
         self.heads = nn.ModuleDict(
             {s.name: nn.ModuleList(Head(width, s.codes, config.head_norm_eps) for _ in s.levels) for s in streams}
         )
+        deep = [s for s in streams if s.depth > 1 and config.residual == "depth"]
+        self.depth = nn.ModuleDict({s.name: DepthStep(config) for s in deep})
         initialise(self)
         self.register_load_state_dict_pre_hook(_upgrade)  # type: ignore[no-untyped-call]
 
@@ -171,19 +174,44 @@ class EchoTransformer(nn.Module):
             x_BSD = block(x_BSD, memory_BSD, seen_BS) if self.config.decoder == "cross" else block(x_BSD)
         return x_BSD
 
-    def logits(self, level: Level, features_D: Tensor) -> Tensor:
-        """Scores of a level's codes, (..., K), for features (..., D)."""
+    def logits(self, level: Level, features_D: Tensor, before_D: Tensor | None = None) -> Tensor:
+        """Scores of a level's codes, (..., K), for features (..., D) and what `before` gives."""
         name, number = level
+        if before_D is not None:
+            features_D = self.depth[name](features_D, before_D)
         return cast(nn.ModuleList, self.heads[name])[number](features_D, self.codes_of(level))
 
-    def score(self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor]) -> dict[Level, Tensor]:
+    def score(
+        self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor], draw: Draw | None = None
+    ) -> dict[Level, Tensor]:
         """Logits of the levels that are asked for, (B, P, K), float32; in eval mode, for sampling.
 
         Args:
             asked: by level, bool (B, P): elsewhere the logits need not mean anything.
+            draw: draws the codes of a level that others of the same stream follow; None: they are those in `tokens`.
         """
-        features = self(tokens, masked)
-        return {level: self.logits(level, features[level[0]]).float() for level in asked}
+        return self.scored(self(tokens, masked), tokens, asked, draw)
+
+    def scored(
+        self, features: Tokens, tokens: Tokens, asked: Mapping[Level, Tensor], draw: Draw | None
+    ) -> dict[Level, Tensor]:
+        """As `score`, once there are features."""
+        tokens, found = dict(tokens), dict[Level, Tensor]()
+        for (name, number), asked_BP in asked.items():
+            found[name, number] = self.logits_at(asked_BP, (name, number), features[name], tokens[name]).float()
+            if draw is not None and (name, number + 1) in asked:
+                codes_BP = draw((name, number), found[name, number])
+                tokens[name] = torch.cat([tokens[name][..., :number], codes_BP[..., None]], -1)
+        return found
+
+    def before(self, level: Level, tokens_BPQ: Tensor) -> Tensor | None:
+        """The sum of the codes that a level follows by depth, (B, P, D); None where it follows none."""
+        name, number = level
+        return self.token_embedding[name](tokens_BPQ[..., :number]) if number and name in self.depth else None
+
+    def logits_at(self, asked_BP: Tensor, level: Level, features_BPD: Tensor, tokens_BPQ: Tensor) -> Tensor:
+        """Logits of a level where they are asked for, and maybe elsewhere, (B, P, K)."""
+        return self.logits(level, features_BPD, self.before(level, tokens_BPQ))
 
     def summary(self, tokens: Tokens, source: str) -> Tensor:
         """What the encoder makes of one source alone, shown whole: the CLS feature, (B, D)."""

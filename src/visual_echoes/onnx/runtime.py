@@ -19,6 +19,7 @@ from visual_echoes.checkpoints.model import Model, reason
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import read_checked
 from visual_echoes.model.config import TransformerConfig
+from visual_echoes.model.interface import Draw
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.onnx.graphs import (
     MAX_GRAPH_BYTES,
@@ -99,7 +100,9 @@ class OnnxTransformer:
         self.precision = "int8" if separately else "float32"
         self._levels = [level for stream in config.streams for level in stream.levels]
 
-    def score(self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor]) -> dict[Level, Tensor]:
+    def score(
+        self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor], draw: Draw | None = None
+    ) -> dict[Level, Tensor]:
         """Of every level that is asked for, (B, P, K), float32."""
         values_BPQ = [side[stream.name] for side in (tokens, masked) for stream in self.config.streams]
         size = len(values_BPQ[0])

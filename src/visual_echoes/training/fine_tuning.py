@@ -25,8 +25,8 @@ from visual_echoes.streams import Stream, by_name
 
 # Settings that change no tensor; and those for which tensors are fitted.
 _CHOICES = {
-    "dropout", "activation_dropout", "encoder_input", "decoder", "mask_fill", "head_norm_eps", "positions", "strides",
-    "griffin_lim_iterations",
+    "dropout", "activation_dropout", "encoder_input", "decoder", "mask_fill", "head_norm_eps", "positions",
+    "residual", "strides", "griffin_lim_iterations",
 }  # fmt: skip
 
 
@@ -173,4 +173,7 @@ def _fit_layout(part: EchoTransformer, model: EchoTransformer) -> dict[str, Tens
         for _, level in stream.levels:
             bias = f"heads.{stream.name}.{level}.bias"
             state[bias] = torch.cat([state[bias], start[bias][codes:]])
+    if part.config.residual != model.config.residual:
+        own = {key: value for key, value in start.items() if key.startswith("depth.")}
+        state = {key: value for key, value in state.items() if not key.startswith("depth.")} | own
     return state

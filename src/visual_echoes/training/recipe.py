@@ -159,7 +159,7 @@ class TransformerModel(LaterFields):
     """Sizes of the transformer and the choices the paper leaves open; grids and codebooks come from the layout."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    LATER = ("decoder", "activation_dropout", "head_norm_eps", "decoder_cls_position", "positions")
+    LATER = ("decoder", "activation_dropout", "head_norm_eps", "decoder_cls_position", "positions", "residual")
 
     width: int = Field(default=768, gt=0)
     heads: int = Field(default=12, gt=0)
@@ -174,6 +174,7 @@ class TransformerModel(LaterFields):
     head_norm_eps: float = NORM_EPS
     decoder_cls_position: bool = False
     positions: Literal["coordinates", "random"] = "coordinates"  # what they start as
+    residual: Literal["levels", "depth"] = "levels"  # how residual codes follow each other, as in TransformerConfig
 
 
 class TransformerRecipe(_PartRecipe):

@@ -21,9 +21,8 @@ from visual_echoes.data.tokens import TokenData
 from visual_echoes.layout import MODALITIES
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.fast import FastTransformer
-from visual_echoes.model.masking import Mask, MaskRatio, draw_mask
+from visual_echoes.model.masking import Mask, MaskRatio, draw_mask, level_shares
 from visual_echoes.model.packing import Packing
-from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.model.upgrade import LaterFields
 from visual_echoes.streams import Level, Stream, Tokens
 from visual_echoes.training.task import Phase, Task, Validation
@@ -116,7 +115,7 @@ class TransformerTask(Task):
                 ratio_B = ratio_B[:1].expand(size)
             whole_B = whole.setdefault(stream.source, ratio_B == 1.0)
             ratio_B = ratio_B.masked_fill(whole_B, 1.0).masked_fill(shown[stream.source], 0.0)
-            masks[stream.name] = _known(draw_mask(ratio, ratio_B, stream, generator), tokens[stream.name], stream)
+            masks[stream.name] = _known(self._draw_mask(ratio, ratio_B, stream, generator), tokens[stream.name], stream)
         counts = {name: mask.scored_BPQ.sum().clamp_min(1).double() / size for name, mask in masks.items()}
         return (
             tokens,
@@ -126,12 +125,16 @@ class TransformerTask(Task):
             {name: count.expand(size) for name, count in counts.items()},
         )
 
+    def _draw_mask(self, ratio: MaskRatio, ratio_B: Tensor, stream: Stream, generator: torch.Generator) -> Mask:
+        return draw_mask(ratio, ratio_B, stream, generator, by_depth=self.config.residual == "depth")
+
     def phases(self, batch: tuple[dict[str, Tensor], ...], step: int) -> Iterator[Phase]:
         tokens, masked, scored, dropped, average = batch
         features = self.modules["model"](tokens, masked, dropped)
         sums, counts, metrics = [], [], {}
         for stream in self.config.streams:
-            total = self._nats(self.model, stream, tokens, scored, features, self.objective.label_smoothing).sum()
+            share, smoothing = self.objective.ratio(stream).first_level_share, self.objective.label_smoothing
+            total = self._nats(self.model, stream, tokens, scored, features, share, smoothing).sum()
             sums.append(total)
             counts.append(float(average[stream.name].sum()))  # of the step: every scored token of it weighs the same
             metrics[f"loss/{stream.name}"] = total / counts[-1]
@@ -146,16 +149,22 @@ class TransformerTask(Task):
 
     @staticmethod
     def _nats(
-        model: EchoTransformer, stream: Stream, tokens: Tokens, scored: Tokens, features: Tokens, smoothing: float = 0.0
-    ) -> Tensor:
-        """Cross entropy of every scored token of a stream, (M,), its levels one after the other."""
+        model: FastTransformer, stream: Stream, tokens: Tokens, scored: Tokens, features: Tokens, first_share: float,
+        smoothing: float = 0.0,
+    ) -> Tensor:  # fmt: skip
+        """Cross entropy of every scored token of a stream, (M,), its levels one after the other.
+
+        Where all levels are learnt at once, they weigh as often as they are learnt where one is drawn for each sample.
+        """
         losses = []
-        for name, level in stream.levels:
+        by_depth = stream.name in model.depth
+        weights_Q = level_shares(first_share, stream.depth) * stream.depth if by_depth else torch.ones(stream.depth)
+        for (name, level), weight in zip(stream.levels, weights_Q.tolist(), strict=True):
             places = Packing(scored[name][..., level])
-            logits_MK = model.logits((name, level), places.pack(features[name])).float()
+            logits_MK = model.packed_logits(places, (name, level), features[name], tokens[name]).float()
             target_M = places.pack(tokens[name][..., level])
             nats_M = F.cross_entropy(logits_MK, target_M, label_smoothing=smoothing, reduction="none")
-            losses.append(nats_M[: places.tokens])
+            losses.append(nats_M[: places.tokens] * weight)
         return torch.cat(losses)
 
     def _contrast(self, tokens: Tokens) -> Tensor:
@@ -169,7 +178,7 @@ class TransformerTask(Task):
         return 0.5 * (F.cross_entropy(scores_BB, own_B) + F.cross_entropy(scores_BB.mT, own_B))
 
     def validate(self, model: nn.Module, device: torch.device) -> Validation:
-        assert isinstance(model, EchoTransformer)
+        assert isinstance(model, FastTransformer)
         generator = torch.Generator().manual_seed(VALIDATION_SEED)
         tokens, groups = self.valid.draw(min(VALIDATION_PAIRS, VALIDATION_DRAWS * len(self.valid)), generator)
         mismatched = mismatches(groups, generator)
@@ -177,7 +186,7 @@ class TransformerTask(Task):
         for source in self.sources:
             ratio_B = VALIDATION_RATIO.sample(len(groups), generator)
             own = [stream for stream in self.config.streams if stream.source == source]
-            masks = {stream.name: draw_mask(VALIDATION_RATIO, ratio_B, stream, generator) for stream in own}
+            masks = {stream.name: self._draw_mask(VALIDATION_RATIO, ratio_B, stream, generator) for stream in own}
             masks = {stream.name: _known(masks[stream.name], tokens[stream.name], stream) for stream in own}
             true = self._target_loss(model, masks, tokens, None, device)
             wrong = self._target_loss(model, masks, tokens, mismatched, device)
@@ -188,7 +197,7 @@ class TransformerTask(Task):
 
     def _target_loss(
         self,
-        model: EchoTransformer,
+        model: FastTransformer,
         masks: Mapping[str, Mask],
         tokens: Tokens,
         partner: Tensor | None,
@@ -196,7 +205,7 @@ class TransformerTask(Task):
     ) -> dict[str, float]:
         """Nats per clip on the masked streams' tokens, all others wholly visible (their own, or a partner's)."""
         count = len(next(iter(tokens.values())))
-        total = dict.fromkeys(masks, 0.0)
+        total, share = dict.fromkeys(masks, 0.0), VALIDATION_RATIO.first_level_share
         for index_B in torch.arange(count).split(VALIDATION_BATCH):
             other_B = index_B if partner is None else partner[index_B]
             shown = {name: t[index_B if name in masks else other_B].to(device) for name, t in tokens.items()}
@@ -206,7 +215,7 @@ class TransformerTask(Task):
             features = model(shown, masked)
             for stream in self.config.streams:
                 if stream.name in masks:
-                    total[stream.name] += float(self._nats(model, stream, shown, scored, features).sum())
+                    total[stream.name] += float(self._nats(model, stream, shown, scored, features, share).sum())
         return {name: nats / count for name, nats in total.items()}
 
     def export_config(self) -> dict[str, Any]:
