@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from visual_echoes.model.interface import Draw, Progress
 from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import PAIR_ORDERS, Groups
-from visual_echoes.streams import Level, Tokens
+from visual_echoes.streams import Level, Stream, Tokens
 
 POSITIONS = {"image": tiny.LAYOUT.image_tokens, "audio": tiny.LAYOUT.audio_tokens}
 IMAGE_TO_AUDIO = (("audio",),)
@@ -272,6 +273,50 @@ def test_residual_codes_follow_the_first_level_by_level() -> None:
     assert states[7] == [0, 0, 0, 12]
     assert states[-1] == [0, 0, 0, 0]
     assert all(state[1] <= state[2] <= state[3] for state in states)
+
+
+def test_by_depth_a_position_s_codes_are_unmasked_together() -> None:
+    model = FastTransformer(toy.config(residual="depth", encoder_input="visible", decoder="cross")).eval()
+    settings = SamplingSettings(steps=3, residual_steps=2, guidance=2.0)
+    plan = settings.plan(toy.STREAMS, ["label", "video"], ["audio"], by_depth=True)
+    assert [(stage.levels, stage.steps) for stage in plan] == [
+        ((("label", 0), ("video", 0)), 3),
+        ((("audio", 0), ("audio", 1), ("audio", 2)), 3),
+    ]
+    tokens, masked = toy.random_tokens(2), toy.all_masked(2)
+    masked["audio"][0, 3:5] = False
+    states: list[list[int]] = []
+
+    def progress(done: int, total: int, _: Tokens, left: Tokens) -> None:
+        states.append(left["audio"].sum((0, 1)).tolist())
+
+    run = partial(generate, lambda: model.score, toy.STREAMS, tokens, masked, plan, settings)
+    found = run(generators(2), progress)
+    assert torch.equal(found["audio"][0, 3:5], tokens["audio"][0, 3:5])
+    assert [state[0] for state in states] == [22, 22, 22, *(state[0] for state in states[3:])]
+    assert all(len(set(state)) == 1 for state in states)
+    assert states[3][0] > states[4][0] > states[5][0] == 0
+    assert all(torch.equal(again, found[name]) for name, again in run(generators(2)).items())
+
+
+def test_by_depth_each_code_follows_the_ones_before_it() -> None:
+    """Drawn as scored: the joint distribution of a position's two codes, whichever branch is asked."""
+    stream = Stream(name="audio", source="audio", shape=(1,), codes=2, depth=2)
+    joint = torch.tensor([[0.1, 0.3], [0.55, 0.05]])
+
+    def score(tokens: Tokens, _: Tokens, asked: Mapping[Level, Tensor], draw: Draw) -> Mapping[Level, Tensor]:
+        first_BPK = joint.sum(1).log().expand(len(tokens["audio"]), 1, 2)
+        drawn_BP = draw(("audio", 0), first_BPK)
+        return {("audio", 0): first_BPK, ("audio", 1): joint[drawn_BP].log()}
+
+    count = 4000
+    tokens = {"audio": torch.zeros(count, 1, 2, dtype=torch.int64)}
+    masked = {"audio": torch.ones(count, 1, 2, dtype=torch.bool)}
+    settings = SamplingSettings(steps=1)
+    plan = settings.plan([stream], ["audio"], by_depth=True)
+    found = generate(lambda: score, [stream], tokens, masked, plan, settings, generators(count))["audio"]
+    shares = torch.bincount(found[:, 0, 0] * 2 + found[:, 0, 1], minlength=4) / count
+    torch.testing.assert_close(shares.view(2, 2), joint, atol=0.03, rtol=0)
 
 
 def test_streams_of_little_detail_go_first() -> None:

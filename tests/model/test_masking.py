@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import tiny
-from visual_echoes.model.masking import Mask, MaskRatio, draw_mask
+from visual_echoes.model.masking import Mask, MaskRatio, draw_mask, learnt_by_depth
 from visual_echoes.model.upgrade import EVERYTHING
 from visual_echoes.streams import Stream, TimeAxis
 
@@ -73,6 +73,18 @@ def test_levels_are_learnt_in_their_shares() -> None:
     mask = mask_of(torch.full((20_000,), 0.5, dtype=torch.float64), 4, depth=3)
     share_Q = mask.scored_BPQ.any(1).double().mean(0)
     assert share_Q.tolist() == pytest.approx([0.5, 0.25, 0.25], abs=0.015)
+
+
+def test_by_depth_all_codes_of_a_position_are_hidden_and_most_are_learnt() -> None:
+    ratio_B = torch.linspace(0, 1, 500)
+    mask = draw_mask(MaskRatio(low=0.1), ratio_B, stream(20, 4), tiny.generator(), by_depth=True)
+    assert torch.equal(mask.masked_BPQ.any(-1), mask.masked_BPQ.all(-1))
+    assert torch.equal(mask.scored_BPQ[..., 0], mask.masked_BPQ[..., 0])
+    assert not (mask.scored_BPQ & ~mask.masked_BPQ).any()
+    shares_Q = mask.scored_BPQ.sum((0, 1)) / mask.masked_BPQ.sum((0, 1))
+    torch.testing.assert_close(shares_Q, learnt_by_depth(4), atol=0.03, rtol=0)
+    assert not (mask.dropped_BP & ~mask.masked_BPQ[..., 0]).any()
+    torch.testing.assert_close(mask.masked_BPQ[..., 0].float().mean(1), ratio_B, atol=0.05, rtol=0)
 
 
 def test_a_ratio_of_0_hides_nothing_and_a_ratio_of_1_everything() -> None:

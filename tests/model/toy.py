@@ -25,6 +25,7 @@ KINDS = [
     {"encoder_input": "masked", "decoder": "full"},
     {"encoder_input": "visible", "decoder": "full", "mask_fill": "cls"},
     {"encoder_input": "visible", "decoder": "cross"},
+    {"encoder_input": "visible", "decoder": "cross", "residual": "depth"},
 ]
 
 

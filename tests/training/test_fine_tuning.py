@@ -15,6 +15,7 @@ from torch import Tensor
 
 import tiny
 from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model import Model
 from visual_echoes.checkpoints.run_folder import checkpoint_path
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import MODALITIES
@@ -252,3 +253,19 @@ def test_streams_that_the_trained_one_lacks_start_afresh(model_folder: Path) -> 
             assert torch.equal(value[1], before[key][1])
         else:
             assert torch.equal(value, expected[key]), key
+
+
+@pytest.mark.parametrize(("there", "here"), [("levels", "depth"), ("depth", "levels"), ("depth", "depth")])
+def test_residual_codes_may_follow_each_other_in_another_way(
+    monkeypatch: pytest.MonkeyPatch, whole_model: Model, there: str, here: str
+) -> None:
+    streams = (tiny.LAYOUT.streams[0], tiny.LAYOUT.streams[1].model_copy(update={"depth": 2}))
+    part = tiny.transformer(tiny.transformer_config(streams=streams, residual=there))
+    model = tiny.transformer(tiny.transformer_config(streams=streams, residual=here), seed=1)
+    whole_model.parts["transformer"] = part
+    monkeypatch.setattr("visual_echoes.training.fine_tuning.load_model", lambda *_, **__: whole_model)
+    before, expected = {name: t.clone() for name, t in model.state_dict().items()}, part.state_dict()
+    start_from(model, "somewhere", "transformer")
+    for key, value in model.state_dict().items():
+        fresh = there != here and key.startswith("depth.")
+        assert torch.equal(value, before[key] if fresh else expected[key]), key

@@ -269,6 +269,25 @@ def test_training_makes_it_listen(tmp_path: Any) -> None:
         assert after[f"cross_modal_gain/{modality}"] > 10
 
 
+def test_by_depth_the_further_codes_are_learnt_from_the_first() -> None:
+    """Where the second code follows from the first one and from nothing else, only the first stays uncertain."""
+    audio = tiny.LAYOUT.streams[1].model_copy(update={"depth": 2})
+    task = tiny.transformer_task(
+        MaskingObjective(label_smoothing=0.0), width=32, streams=(tiny.LAYOUT.streams[0], audio), residual="depth"
+    )
+    optimizer = torch.optim.Adam(task.model.parameters(), 1e-2)
+    for step in range(60):
+        batch = task.batch(16, tiny.generator(step))
+        first_BP1 = torch.randint(audio.codes, batch[0]["audio"].shape[:2], generator=tiny.generator(step))[..., None]
+        batch[0]["audio"] = torch.cat([first_BP1, (first_BP1 + 1) % audio.codes], -1)
+        (phase,) = task.phases(batch, step)
+        optimizer.zero_grad()
+        phase.loss.backward()
+        optimizer.step()
+    # Of two codes that weigh alike, one is a guess among all.
+    assert float(phase.metrics["loss/audio"]) == pytest.approx(0.5 * math.log(audio.codes), rel=0.15)
+
+
 @pytest.mark.parametrize("changes", [{"label_smoothing": 1.0}, {"average": "sum"}, {"video": {}}])
 def test_refuses_unfit_objectives(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

@@ -20,6 +20,7 @@ from visual_echoes.streams import Stream
 
 # Taken off before rounding up, so that 0.5 of 16 positions are 8 and 0.14 of 50 are 7 whatever the float product.
 ROUNDING = 1e-9
+FURTHER_SHARE = 0.4  # of the further codes that are hidden together are learnt: the heads would take half of the time
 
 
 class MaskRatio(LaterFields):
@@ -111,7 +112,8 @@ def draw_mask(
     dropped = math.ceil(units * ratio.low - ROUNDING)
     if by_depth:
         masked_BPQ = masked_BP[..., None].expand(-1, -1, stream.depth)
-        return Mask(masked_BPQ, masked_BPQ, masked_BP & (rank_BP < dropped))
+        chosen_BPQ = torch.rand(masked_BPQ.shape, generator=generator) < learnt_by_depth(stream.depth)
+        return Mask(masked_BPQ, masked_BPQ & chosen_BPQ, masked_BP & (rank_BP < dropped))
     level_B = torch.zeros(len(ratio_B), dtype=torch.int64)
     if stream.depth > 1:
         level_B = _draw_levels(ratio.first_level_share, stream.depth, len(ratio_B), generator)
@@ -132,6 +134,11 @@ def _units(ratio: MaskRatio, stream: Stream) -> Tensor:
     grid = positions_P.unflatten(0, stream.shape).movedim(stream.time.axis, 0).flatten(1)  # (times, others)
     numbers = torch.arange(len(grid))[:, None] if ratio.unit == "frame" else torch.arange(grid.shape[1])
     return torch.zeros_like(positions_P).scatter(0, grid.flatten(), numbers.expand_as(grid).flatten())
+
+
+def learnt_by_depth(depth: int) -> Tensor:
+    """Of how many masked positions each code is learnt where all are hidden together, (Q,): of all the first."""
+    return torch.where(torch.arange(depth) == 0, 1.0, FURTHER_SHARE)
 
 
 def level_shares(first_share: float, depth: int) -> Tensor:

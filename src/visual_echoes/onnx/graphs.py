@@ -108,7 +108,8 @@ class Plan:
 def plan(name: GraphName, part: nn.Module, layout: Layout) -> Plan | None:
     """How the part of a model is a graph; None if there is nothing in it to export."""
     if name == "transformer":
-        return _plan_transformer(cast(EchoTransformer, part))
+        model = cast(EchoTransformer, part)
+        return _plan_transformer(model) if model.config.residual == "levels" else None
     if name == "vocoder":
         return _plan_vocoder(cast(Vocoder, part), layout)
     kind, way = name.split("_")
@@ -130,6 +131,10 @@ def tokenizer_graphs(name: TokenizerName) -> tuple[GraphName, GraphName]:
 
 def notes(part: nn.Module) -> list[str]:
     """What of a part stays with torch, a sentence each."""
+    if isinstance(part, EchoTransformer) and part.config.residual == "depth":
+        return [
+            "The transformer fills all codes of a position one after the other (residual = depth): it stays with torch."
+        ]
     if isinstance(part, GriffinLim):
         return ["The vocoder is Griffin-Lim, which has no weights: it stays with torch."]
     if isinstance(part, Vocos):

@@ -21,7 +21,7 @@ from visual_echoes.data.tokens import TokenData
 from visual_echoes.layout import MODALITIES
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.fast import FastTransformer
-from visual_echoes.model.masking import Mask, MaskRatio, draw_mask, level_shares
+from visual_echoes.model.masking import Mask, MaskRatio, draw_mask, learnt_by_depth, level_shares
 from visual_echoes.model.packing import Packing
 from visual_echoes.model.upgrade import LaterFields
 from visual_echoes.streams import Level, Stream, Tokens
@@ -157,8 +157,10 @@ class TransformerTask(Task):
         Where all levels are learnt at once, they weigh as often as they are learnt where one is drawn for each sample.
         """
         losses = []
-        by_depth = stream.name in model.depth
-        weights_Q = level_shares(first_share, stream.depth) * stream.depth if by_depth else torch.ones(stream.depth)
+        weights_Q = torch.ones(stream.depth)
+        if stream.name in model.depth:
+            learnt_Q = learnt_by_depth(stream.depth)
+            weights_Q = level_shares(first_share, stream.depth) * learnt_Q.sum() / learnt_Q
         for (name, level), weight in zip(stream.levels, weights_Q.tolist(), strict=True):
             places = Packing(scored[name][..., level])
             logits_MK = model.packed_logits(places, (name, level), features[name], tokens[name]).float()
