@@ -132,9 +132,7 @@ def tokenizer_graphs(name: TokenizerName) -> tuple[GraphName, GraphName]:
 def notes(part: nn.Module) -> list[str]:
     """What of a part stays with torch, a sentence each."""
     if isinstance(part, EchoTransformer) and part.config.residual == "depth":
-        return [
-            "The transformer fills all codes of a position one after the other (residual = depth): it stays with torch."
-        ]
+        return ["The transformer draws each code of a position after those before it: it stays with torch."]
     if isinstance(part, GriffinLim):
         return ["The vocoder is Griffin-Lim, which has no weights: it stays with torch."]
     if isinstance(part, Vocos):
