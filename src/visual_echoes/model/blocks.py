@@ -67,8 +67,13 @@ class Attention(nn.Module):
     def attend(self, q_BHSd: Tensor, k_BHKd: Tensor, v_BHKd: Tensor, mask: Tensor | None = None) -> Tensor:
         """What each query gathers, (B, S, D); the mask is True where it may attend, and broadcasts to (B, H, S, K)."""
         dropout = self.dropout if self.training else 0.0
-        if q_BHSd.device.type == "cpu" and q_BHSd.dtype == torch.bfloat16:
-            # The CPU's fused kernel is three times slower backwards in bfloat16 than two products.
+        # The CPU's fused kernel is three times slower backwards in bfloat16 than two products; these are compiled for
+        # each shape, which takes longer still where a batch has many; with dropout there is no fused one in float32.
+        slow = q_BHSd.device.type == "cpu" and q_BHSd.dtype == torch.bfloat16 and torch.is_grad_enabled()
+        if slow and not dropout:
+            q, k, v = (x_BHSd.float() for x_BHSd in (q_BHSd, k_BHKd, v_BHKd))
+            mixed_BHSd = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).to(v_BHKd.dtype)
+        elif slow:
             scores_BHSK = (q_BHSd * q_BHSd.shape[-1] ** -0.5) @ k_BHKd.mT
             if mask is not None:
                 scores_BHSK = scores_BHSK.masked_fill(~mask, -torch.inf)

@@ -84,8 +84,8 @@ class FastTransformer(EchoTransformer):
 
     def packed_logits(self, packing: Packing, level: Level, features_BPD: Tensor, tokens_BPQ: Tensor) -> Tensor:
         """Logits of a level at packed positions, (N, K)."""
-        before_BPD = self.before(level, tokens_BPQ)
-        return self.logits(level, packing.pack(features_BPD), None if before_BPD is None else packing.pack(before_BPD))
+        features_ND = packing.pack(features_BPD)
+        return self.logits(level, features_ND, self.before(level, packing.pack(tokens_BPQ, len(features_ND))))
 
     def encode(self, x_BSD: Tensor, seen_BS: Tensor | None = None, kept: Packing | None = None) -> Tensor:
         """As the dense model's; zeros where nothing is seen."""

@@ -66,10 +66,17 @@ class Packing:
         groups = list(zip(first_BS.sum(1).tolist(), second_BS.sum(1).tolist(), strict=True))
         return cls(first_BS, groups), cls(second_BS, groups)
 
-    def pack(self, x_BSD: Tensor) -> Tensor:
-        """The kept positions end to end, (N, ...); what stands in spare rows means nothing."""
+    def pack(self, x_BSD: Tensor, rows: int | None = None) -> Tensor:
+        """The kept positions end to end, (N, ...); what stands in spare rows means nothing.
+
+        Args:
+            rows: N, as something has that is packed already; None for what the type of `x_BSD` needs.
+        """
         x_MD = x_BSD.flatten(0, 1)
-        return x_MD if self._index_N is None else x_MD.index_select(0, F.pad(self._index_N, (0, self._spare(x_MD))))
+        if self._index_N is None:
+            return x_MD
+        spare = self._spare(x_MD) if rows is None else rows - self.tokens
+        return x_MD.index_select(0, F.pad(self._index_N, (0, spare)))
 
     def unpack(self, x_ND: Tensor) -> Tensor:
         """The kept positions back where they were, zeros elsewhere, (B, S, ...)."""

@@ -204,10 +204,10 @@ class EchoTransformer(nn.Module):
                 tokens[name] = torch.cat([tokens[name][..., :number], codes_BP[..., None]], -1)
         return found
 
-    def before(self, level: Level, tokens_BPQ: Tensor) -> Tensor | None:
-        """The sum of the codes that a level follows by depth, (B, P, D); None where it follows none."""
+    def before(self, level: Level, tokens_Q: Tensor) -> Tensor | None:
+        """The sum of the codes that a level follows by depth, (..., D); None where it follows none."""
         name, number = level
-        return self.token_embedding[name](tokens_BPQ[..., :number]) if number and name in self.depth else None
+        return self.token_embedding[name](tokens_Q[..., :number]) if number and name in self.depth else None
 
     def logits_at(self, asked_BP: Tensor, level: Level, features_BPD: Tensor, tokens_BPQ: Tensor) -> Tensor:
         """Logits of a level where they are asked for, and maybe elsewhere, (B, P, K)."""
