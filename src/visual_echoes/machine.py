@@ -1,11 +1,15 @@
-"""What differs between machines: their devices, the memory they have, and whether a device computes float64."""
+"""What differs between machines: their devices, the memory they have or save, and whether a device computes float64."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from visual_echoes.errors import EchoesError
 
@@ -39,6 +43,28 @@ def resolve_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise EchoesError(f"The device {name!r} is not available here; use cpu or auto.") from error
     return device
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Networks that are built in the block have shapes and no weights."""
+    with torch.device("meta"), _NoFirstWeights():
+        yield
+
+
+def is_without_memory() -> bool:
+    """Whether this is such a block, where first weights need not be computed."""
+    return torch.get_default_device().type == "meta"
+
+
+class _NoFirstWeights(TorchFunctionMode):
+    """Leaves out first weights, for which torch would load its compiler: a second of every start."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == torch.nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def float64_device(device: torch.device) -> torch.device:

@@ -31,6 +31,7 @@ from visual_echoes.checkpoints.model import (
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import read_checked, read_limited, write_bytes, write_text
 from visual_echoes.layout import Layout, Modality
+from visual_echoes.machine import without_memory
 from visual_echoes.model.confidence import Calibration
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.model.transformer import EchoTransformer
@@ -165,7 +166,7 @@ def _load_part(folder: Path, name: PartName, part: PartDescription, layout: Layo
         tensors = {}
         if part.file is not None:
             # Without memory, so that a config cannot ask for more than its file holds.
-            with torch.device("meta"):
+            with without_memory():
                 module = build_part(part.kind, part.config, layout)
             check_layout(folder, name, module, layout)
             tensors = _read_tensors(folder, part, module)

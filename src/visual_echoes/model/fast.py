@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from visual_echoes.machine import without_memory
 from visual_echoes.model.blocks import Block
 from visual_echoes.model.interface import Draw, Score, ScoringModel
 from visual_echoes.model.packing import Packing
@@ -117,7 +118,7 @@ class FastTransformer(EchoTransformer):
 
 def dense(model: EchoTransformer) -> EchoTransformer:
     """The dense model of the same weights, which the two share."""
-    with torch.device("meta"):
+    with without_memory():
         plain = EchoTransformer(model.config)
     weights = model.state_dict(keep_vars=True)
     for name, parameter in plain.named_parameters():

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visual_echoes.machine import is_without_memory
 from visual_echoes.model.blocks import NORM_EPS, Block, DepthStep, Head
 from visual_echoes.model.config import SequenceConfig, TransformerConfig
 from visual_echoes.model.interface import Draw
@@ -38,15 +39,16 @@ class Positions(nn.Module):
 
     def __init__(self, config: SequenceConfig) -> None:
         super().__init__()
-        found = coordinates(config.streams)
         scale = EMBEDDING_STD * math.sqrt(2.0)
-        for name, coordinates_PA in found.items():
-            start_PD = sine_cosine(coordinates_PA, config.width) * scale
-            if config.positions == "random":
-                start_PD = torch.randn_like(start_PD) * EMBEDDING_STD
+        if config.positions == "random" or is_without_memory():
+            starts = {stream.name: _normal(stream.positions, config.width) for stream in config.streams}
+        else:
+            found = coordinates(config.streams)
+            starts = {name: sine_cosine(where_PA, config.width) * scale for name, where_PA in found.items()}
+        for name, start_PD in starts.items():
             self.register_parameter(name, nn.Parameter(start_PD))
-        self._names = tuple(found)
-        self.modality = nn.Parameter(torch.randn(len(found), config.width) * EMBEDDING_STD)
+        self._names = tuple(starts)
+        self.modality = nn.Parameter(_normal(len(starts), config.width))
 
     def forward(self) -> Tensor:
         """All positions of the sequence but the CLS token's, (L, D)."""
@@ -55,6 +57,10 @@ class Positions(nn.Module):
     def stream(self, name: str) -> nn.Parameter:
         """Of one stream, (P, D)."""
         return self.get_parameter(name)
+
+
+def _normal(*shape: int) -> Tensor:
+    return nn.init.normal_(torch.empty(shape), std=EMBEDDING_STD)
 
 
 class TokenEmbedding(nn.Embedding):
@@ -95,7 +101,7 @@ class EchoTransformer(nn.Module):
         self.config = config
         width, streams = config.width, config.streams
         self.token_embedding = nn.ModuleDict({s.name: TokenEmbedding(s, width) for s in streams})
-        self.cls_token = nn.Parameter(torch.randn(width) * EMBEDDING_STD)
+        self.cls_token = nn.Parameter(_normal(width))
         self.positions = Positions(config)
         self.embed_norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.embed_dropout = nn.Dropout(config.dropout)
@@ -104,10 +110,10 @@ class EchoTransformer(nn.Module):
         self.encoder_norm = nn.LayerNorm(width, eps=NORM_EPS)
 
         self.decoder_embed = nn.Linear(width, width)
-        self.mask_embedding = nn.Parameter(torch.randn(width) * EMBEDDING_STD)
+        self.mask_embedding = nn.Parameter(_normal(width))
         self.decoder_positions = Positions(config)
         if config.decoder_cls_position:
-            self.decoder_cls_position = nn.Parameter(torch.randn(width) * EMBEDDING_STD)
+            self.decoder_cls_position = nn.Parameter(_normal(width))
         self.decoder = nn.ModuleList(self.block(config) for _ in range(config.decoder_layers))
         self.decoder_norm = nn.LayerNorm(width, eps=NORM_EPS)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import ValidationError
 
 from visual_echoes import __version__
@@ -17,6 +16,7 @@ from visual_echoes.checkpoints.model import Model
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath, file_digest
 from visual_echoes.layout import Layout
+from visual_echoes.machine import without_memory
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.tokenizers.base import Tokenizer, TokenizerName, check_fits
 from visual_echoes.vocoders import HiFiGAN, RemappedHiFiGAN, Vocoder, build_vocoder
@@ -135,7 +135,7 @@ def _direct(generator: HiFiGAN, layout: Layout, stated: OwnMel | None) -> HiFiGA
 
 def _check_vocoder(vocoder: Vocoder, layout: Layout) -> None:
     """Refuse one whose hop or bands are not the layout's, without building it again."""
-    with torch.device("meta"):
+    with without_memory():
         build_vocoder(vocoder.kind, vocoder.config.model_dump(), layout)
 
 

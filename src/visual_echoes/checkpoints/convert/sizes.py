@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from visual_echoes.errors import EchoesError, first_line
 from visual_echoes.files import StrPath, read_limited
+from visual_echoes.machine import without_memory
 
 Network = TypeVar("Network", bound=nn.Module)
 ABSENT = 1
@@ -61,7 +62,7 @@ def fit(build: Callable[[], Network], tensors: Mapping[str, Tensor], source: Str
             not finite; every such tensor is named.
     """
     try:
-        with torch.device("meta"):
+        with without_memory():
             network = build()
     except (ValidationError, ValueError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
