@@ -55,7 +55,10 @@ GUIDANCE = (1.0, 2.0, 5.0)
 
 def trained(name: str, seed: int, steps: int) -> VisualEchoes:
     """The model of a variant; its training is done, or goes on."""
-    short = {"steps": steps, "batch_size": BATCH, "validate_every": steps, "checkpoint_every": 100}
+    short = {
+        "steps": steps, "batch_size": BATCH, "warmup_steps": steps // 10, "ema_decay": 0.98, "validate_every": steps,
+        "checkpoint_every": 100,
+    }  # fmt: skip
     changes = {**VARIANTS[name], "train": short}
     training = Training(changes, recipe="transformer")
     folder = run_training(changed_recipe(name.replace(" ", "-").replace(",", ""), training, seed, RECIPES, RUNS))

@@ -21,7 +21,7 @@ _LICENCE = re.compile(r"^\W*licen[cs]e\W*:\W*(.+)$", re.IGNORECASE | re.MULTILIN
 MAX_CARD_BYTES = 1 << 20
 WRITTEN = (".png", ".wav", ".mp4")
 
-Part = Literal["image_vqgan", "audio_vqgan", "vocoder"]
+Part = Literal["image_vqgan", "audio_vqgan", "transformer", "vocoder"]
 Mel = Literal["own", "layout"]
 FolderOption = Annotated[Path, typer.Option("--output", "-o", help="The model folder to write.")]
 ReplaceOption = Annotated[bool, typer.Option("--overwrite", help="Replace a model folder that exists already.")]
@@ -127,6 +127,8 @@ def convert(
     overwrite: ReplaceOption = False,
 ) -> None:
     """Turn a checkpoint of taming-transformers, SpecVQGAN, MAGE, HiFi-GAN or MelGAN into a model folder.
+
+    MAGE's transformer becomes the image half of one for the layout, to start a training from.
 
     Nothing in the file is run. Put the parts together with `echoes assemble`.
     """

@@ -8,15 +8,18 @@ from __future__ import annotations
 import math
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from visual_echoes.model.upgrade import LaterFields
 
-class Augmentation(BaseModel):
+
+class Augmentation(LaterFields):
     """How training images and sounds are varied; all zero means not at all."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    LATER = ("wrap",)
 
     rotation: float = Field(default=0.0, ge=0)  # degrees, either way
     scale: float = Field(default=0.0, ge=0, lt=1)  # share, either way, per axis

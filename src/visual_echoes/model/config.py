@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
@@ -62,6 +62,7 @@ class TransformerConfig(SequenceConfig):
     """Size of the model, and the choices the paper leaves open.
 
     Attributes:
+        decoder_heads: None for as many as in the encoder (MAGE: 16).
         encoder_input: what the encoder sees of masked positions: "masked" (MAGE) their mask ids, except for those
             dropped in training; "visible" nothing, in training and sampling alike.
         decoder: "full" (MAGE) on the whole sequence; "cross" on the masked positions alone, which attend to the
@@ -77,12 +78,19 @@ class TransformerConfig(SequenceConfig):
 
     encoder_layers: NonNegativeInt = 12
     decoder_layers: NonNegativeInt = 8
+    decoder_heads: PositiveInt | None = None
     encoder_input: Literal["masked", "visible"] = "masked"
     decoder: Literal["full", "cross"] = "full"
     mask_fill: Literal["mask_embedding", "cls"] = "mask_embedding"
     residual: Literal["levels", "depth"] = "levels"
     head_norm_eps: float = Field(default=NORM_EPS, gt=0)
     decoder_cls_position: bool = False
+
+    @model_validator(mode="after")
+    def _decoder_heads_fit(self) -> Self:
+        if self.width % (self.decoder_heads or 1):
+            raise ValueError("width must be a multiple of decoder_heads")
+        return self
 
     @model_validator(mode="after")
     def _cross_attends_to_visible(self) -> Self:

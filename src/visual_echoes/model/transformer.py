@@ -114,7 +114,8 @@ class EchoTransformer(nn.Module):
         self.decoder_positions = Positions(config)
         if config.decoder_cls_position:
             self.decoder_cls_position = nn.Parameter(_normal(width))
-        self.decoder = nn.ModuleList(self.block(config) for _ in range(config.decoder_layers))
+        decoder = config.model_copy(update={"heads": config.decoder_heads or config.heads})
+        self.decoder = nn.ModuleList(self.block(decoder) for _ in range(config.decoder_layers))
         self.decoder_norm = nn.LayerNorm(width, eps=NORM_EPS)
 
         self.heads = nn.ModuleDict(

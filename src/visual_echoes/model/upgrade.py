@@ -6,6 +6,7 @@ the same.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, SerializationInfo, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -48,9 +49,15 @@ class LaterFields(BaseModel):
     def _without_unused(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         if info.context == EVERYTHING:
             return handler(self)
+        return {self.STORED_AS.get(name, name): v for name, v in handler(self).items() if name not in self._unused}
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        return ((name, value) for name, value in super().__repr_args__() if name not in self._unused)
+
+    @property
+    def _unused(self) -> set[str]:
         fields = type(self).model_fields
-        unused = [name for name in self.LATER if getattr(self, name) == fields[name].default]
-        return {self.STORED_AS.get(name, name): value for name, value in handler(self).items() if name not in unused}
+        return {name for name in self.LATER if getattr(self, name) == fields[name].default}
 
 
 def upgraded_config(values: Any) -> Any:

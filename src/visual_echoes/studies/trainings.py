@@ -36,7 +36,7 @@ def changed_recipe(name: str, training: Training, seed: int, recipes: Path, runs
     recipe = read_recipe(path)
     if not isinstance(recipe, TransformerRecipe | AutoregressiveRecipe):
         raise EchoesError(f"{path} trains no model on tokens; give a folder of recipes that do.")
-    values = _merged(recipe.model_dump(), {**training.changes, "train": {"seed": seed}})
+    values = _merged(_merged(recipe.model_dump(), training.changes), {"train": {"seed": seed}})
     try:
         changed = type(recipe).model_validate(values)
     except ValidationError as error:

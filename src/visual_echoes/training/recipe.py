@@ -159,12 +159,21 @@ class TransformerModel(LaterFields):
     """Sizes of the transformer and the choices the paper leaves open; grids and codebooks come from the layout."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    LATER = ("decoder", "activation_dropout", "head_norm_eps", "decoder_cls_position", "positions", "residual")
+    LATER = (
+        "decoder",
+        "activation_dropout",
+        "head_norm_eps",
+        "decoder_cls_position",
+        "positions",
+        "residual",
+        "decoder_heads",
+    )
 
     width: int = Field(default=768, gt=0)
     heads: int = Field(default=12, gt=0)
     encoder_layers: int = Field(default=12, gt=0)
     decoder_layers: int = Field(default=8, gt=0)
+    decoder_heads: int | None = Field(default=None, gt=0)  # None: as many as in the encoder
     mlp_ratio: int = Field(default=4, gt=0)
     dropout: float = 0.1
     activation_dropout: float = 0.0

@@ -1,6 +1,7 @@
 """Published checkpoints of other projects as networks and model folders of ours.
 
-Read are VQGANs of taming-transformers, SpecVQGAN and MAGE, HiFi-GAN generators, and SpecVQGAN's MelGAN. Files are
+Read are VQGANs of taming-transformers, SpecVQGAN and MAGE, MAGE's transformer, HiFi-GAN generators, and SpecVQGAN's
+MelGAN. Files are
 untrusted: nothing in them is run, and whatever does not fit is refused before a network is built.
 """
 

@@ -22,7 +22,10 @@ DEEPEST = 4  # mappings inside each other
 DROPPED = ("loss.", "colorize")  # the discriminator and the perceptual loss; a colour map for segmentations
 _WRAPPERS = frozenset({"_orig_mod", "module", "_fsdp_wrapped_module", "_forward_module"})
 # Of each network tensors that it alone has, both of them if there are two.
-_MARKS = (("encoder.down.", "decoder.up."), ("ups.", "resblocks."), (r"model.\d+.shortcut.",))
+_MARKS = (
+    ("encoder.down.", "decoder.up."), ("ups.", "resblocks."), (r"model.\d+.shortcut.",), ("token_emb.", "mlm_layer."),
+)  # fmt: skip
+_WITHIN = "vqgan."  # a network of which the one around it is made, as MAGE's transformer is
 _AVERAGED = re.compile(r"(^|_)(ema|averag\w*|avg|swa)(_|$)")
 _UNNAMED = "shadow_params"  # averages without names, in the order of the network's parameters
 _SQUEEZED = "model_ema."  # averages whose names have lost their dots, as latent diffusion's LitEma keeps them
@@ -95,8 +98,11 @@ def _is_list(value: object) -> bool:
 def _networks(place: str, tensors: Tensors) -> Iterator[_Found]:
     """The known networks among named tensors, each under its own names."""
     prefixes = sorted(_prefixes(tensors))
-    for prefix in prefixes:
-        inner = tuple(other for other in prefixes if other != prefix and other.startswith(prefix))
+    parts = {prefix + _WITHIN for prefix in prefixes} & set(prefixes)
+    for prefix in (prefix for prefix in prefixes if prefix not in parts):
+        inner = tuple(
+            other for other in prefixes if other != prefix and other.startswith(prefix) and other not in parts
+        )
         squeezed = prefix + _SQUEEZED
         own = {
             name.removeprefix(prefix): value

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
+from torch import Tensor, nn
 
 from visual_echoes import __version__
 from visual_echoes.checkpoints.convert.generators import read_own_mel
+from visual_echoes.checkpoints.convert.mage import TITLE, build_mage, is_mage, layout_of, vqgan_of
 from visual_echoes.checkpoints.convert.networks import NETWORKS, recognise
 from visual_echoes.checkpoints.convert.reading import checkpoint_files, read_checkpoint
-from visual_echoes.checkpoints.model import Model
+from visual_echoes.checkpoints.model import Model, PartName
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import StrPath, file_digest
 from visual_echoes.layout import Layout
@@ -23,7 +26,7 @@ from visual_echoes.vocoders import HiFiGAN, RemappedHiFiGAN, Vocoder, build_voco
 from visual_echoes.vocoders.remapped import OwnMel
 
 MelChoice = Literal["own", "layout"]
-ConvertedPart = Literal["image_vqgan", "audio_vqgan", "vocoder"]
+ConvertedPart = Literal["image_vqgan", "audio_vqgan", "transformer", "vocoder"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Converted:
     """What became of a checkpoint.
 
     Attributes:
-        model: one part, ready to be saved.
+        model: one part, ready to be saved; two of a MAGE checkpoint that holds its VQGAN, too.
         summary: what was recognised and which convention holds, a sentence each.
     """
 
@@ -55,7 +58,7 @@ def convert_checkpoint(
         layout: what the part is to work with. It also states the mel that a one-channel VQGAN or a MelGAN was trained
             on, which their tensors do not tell; SpecVQGAN's is that of layout "paper".
         config: the reference's YAML or JSON.
-        part: what it is to be; None: three channels are images, one is mels.
+        part: what it is to be; None: three channels are images, one is mels, and of MAGE all that it holds.
         name: the model's name; None: the file's.
         mel: for HiFi-GAN: trained on its "own" mel, to be converted to, or on the "layout"'s.
 
@@ -63,6 +66,8 @@ def convert_checkpoint(
         EchoesError: the file is unusable, or what it holds does not fit the layout or the part.
     """
     tensors, note = read_checkpoint(path)
+    if is_mage(tensors):
+        return _convert_mage(tensors, path, layout, config, part, name or Path(path).stem, note)
     title, build = NETWORKS[recognise(tensors, path)]
     network: Tokenizer | Vocoder = build(tensors, path, config)
     chosen: ConvertedPart = "vocoder"
@@ -88,14 +93,52 @@ def convert_checkpoint(
     return Converted(model, (f"{title}, {parameters:,} parameters, as {chosen} of layout {layout.name}.", *summary))
 
 
+def _convert_mage(
+    tensors: Mapping[str, Tensor],
+    path: StrPath,
+    layout: Layout,
+    config: StrPath | None,
+    part: ConvertedPart | None,
+    name: str,
+    note: str,
+) -> Converted:
+    """MAGE's transformer, its VQGAN, or both if the checkpoint holds them and no part is named."""
+    parts: dict[PartName, nn.Module] = {}
+    summary = [note] if note else []
+    layout, vqgan = layout_of(tensors, layout, path), vqgan_of(tensors)
+    if part in (None, "transformer"):
+        network = build_mage(tensors, path, layout, config)
+        parts["transformer"] = network
+        sizes = network.config
+        summary.append(
+            f"{TITLE} of {sizes.encoder_layers} and {sizes.decoder_layers} layers, width {sizes.width}, "
+            f"{sizes.heads} and {sizes.decoder_heads} heads; what layout {layout.name} has beside images starts afresh."
+        )
+    if part == "image_vqgan" or (part is None and vqgan):
+        tokenizer = NETWORKS[recognise(vqgan, path)].build(vqgan, path, None)
+        assert isinstance(tokenizer, Tokenizer)
+        check_fits(tokenizer.config, layout, "image_vqgan", path)
+        parts["image_vqgan"] = tokenizer
+        summary += _describe_tokenizer(tokenizer)
+    if not parts:
+        raise EchoesError(f"{path} holds a {TITLE}, which is no {part}; leave --part out.")
+    model = Model(
+        name=name, version=__version__, layout=layout, parts=parts, sampling=SamplingSettings(),
+        card=_card(Path(path), TITLE, tuple(summary)),
+    )  # fmt: skip
+    return Converted(model, tuple(summary))
+
+
 def _tokenizer_layout(
     tokenizer: Tokenizer, layout: Layout, part: ConvertedPart | None, source: StrPath
 ) -> tuple[TokenizerName, Layout]:
     """Which part a VQGAN is, and the layout with its number of codes."""
     config = tokenizer.config
-    if part == "vocoder":
-        raise EchoesError(f"{source} holds a VQGAN, which is no vocoder; leave --part out.")
-    chosen: TokenizerName = part or ("audio_vqgan" if config.channels == 1 else "image_vqgan")
+    if part in ("vocoder", "transformer"):
+        raise EchoesError(f"{source} holds a VQGAN, which is no {part}; leave --part out.")
+    chosen: TokenizerName = "audio_vqgan" if config.channels == 1 else "image_vqgan"
+    if part == "image_vqgan" or part == "audio_vqgan":
+        chosen = part
     if chosen == "image_vqgan":
         layout = replace(layout, image_codes=config.codes)
     else:

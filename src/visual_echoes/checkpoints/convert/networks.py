@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from visual_echoes.checkpoints.convert.generators import build_hifigan, build_melgan
+from visual_echoes.checkpoints.convert.mage import TITLE as MAGE_TITLE
+from visual_echoes.checkpoints.convert.mage import is_mage, vqgan_of
 from visual_echoes.checkpoints.convert.reading import read_tensors
 from visual_echoes.checkpoints.convert.vqgans import build_mage_vqgan, build_vqgan
 from visual_echoes.errors import EchoesError
@@ -80,6 +82,8 @@ def _read(
     path: StrPath, config: StrPath | None, wanted: str, *architectures: Architecture
 ) -> Tokenizer | HiFiGAN | MelGAN:
     tensors = read_tensors(path)
+    if is_mage(tensors):
+        tensors = vqgan_of(tensors) or tensors
     found = recognise(tensors, path)
     if found not in architectures:
         raise EchoesError(f"{path} holds a {NETWORKS[found].title}, not a {wanted}; read it as what it is.")
@@ -100,5 +104,5 @@ def recognise(tensors: Mapping[str, Tensor], source: StrPath) -> Architecture:
     if any(re.match(r"model\.\d+\.shortcut\.", name) for name in tensors):
         return "melgan"
     names = ", ".join(sorted(tensors)[:SHOWN_NAMES])
-    known = ", ".join(network.title for network in NETWORKS.values())
+    known = ", ".join([*(network.title for network in NETWORKS.values()), MAGE_TITLE])
     raise EchoesError(f"{source} holds none of the known networks ({known}); its tensors are {names}, ...")
