@@ -87,7 +87,8 @@ def draw_unmasking(echoes: VisualEchoes, picture: np.ndarray, path: Path) -> Non
     masked = {s.name: torch.full_like(tokens[s.name], s.source != "image", dtype=torch.bool) for s in streams}
     generate(
         scorer(codec.transformer, settings.kv_refresh_every), streams, tokens, masked,
-        settings.plan(streams, ["label"], ["audio"]), settings, [torch.Generator().manual_seed(SEED)],
+        settings.plan(streams, ["label"], ["audio"], by_depth=codec.by_depth), settings,
+        [torch.Generator().manual_seed(SEED)],
         lambda _done, _steps, now, still: states.append((now["audio"].clone(), still["audio"].clone())),
     )  # fmt: skip
     left = [int(still.sum()) for _, still in states]

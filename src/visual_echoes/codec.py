@@ -76,7 +76,7 @@ class Codec:
     @property
     def by_depth(self) -> bool:
         """Whether the transformer fills all codes of a position at once."""
-        return cast(EchoTransformer, self.part("transformer")).config.residual == "depth"
+        return self.transformer.config.residual == "depth"
 
     @property
     def precision(self) -> str:

@@ -24,6 +24,11 @@ class SequenceShape(Protocol):
     @property
     def streams(self) -> tuple[Stream, ...]: ...
 
+    @property
+    def residual(self) -> str:
+        """ "depth" where all codes of a position are filled at once, each after those before it."""
+        ...
+
 
 class ScoringModel(Protocol):
     """What sampling asks of a model, whoever runs it."""

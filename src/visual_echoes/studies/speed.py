@@ -98,7 +98,7 @@ class Sampling:
 
     def _generate(self, scores: Callable[[], Score]) -> Tensor:
         streams = self.model.config.streams
-        plan = self.settings.plan(streams, ["audio"])
+        plan = self.settings.plan(streams, ["audio"], by_depth=self.model.config.residual == "depth")
         return generate(scores, streams, self.tokens, self.masked, plan, self.settings, self._generators())["audio"]
 
     def _generators(self) -> list[torch.Generator]:
