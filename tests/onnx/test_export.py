@@ -44,16 +44,6 @@ def test_the_manifest_says_what_was_exported(exported: Path) -> None:
     assert (exported / "README.md").read_text(encoding="utf-8") == "# Tiny\n"
 
 
-def test_a_transformer_that_fills_codes_by_depth_stays_with_torch(tmp_path: Path) -> None:
-    model = transformer_model(tiny.transformer_config(residual="depth"))
-    manifest = export_model(model, tmp_path / "model")
-    assert not manifest.graphs
-    assert manifest.notes[0].startswith("The transformer draws each code")
-    with pytest.raises(EchoesError, match="Only a transformer's graph is quantised"):
-        export_model(model, tmp_path / "other", int8=True)
-    assert not (tmp_path / "other").exists()
-
-
 def test_what_of_a_vocos_stays_with_torch_is_said() -> None:
     for iterations, what in ((0, "transform stays"), (2, "transform, and the Griffin-Lim it starts from, stays")):
         vocoder = build_vocoder("vocos", {"width": 8, "blocks": 1, "griffin_lim_iterations": iterations}, tiny.LAYOUT)
@@ -80,7 +70,7 @@ def test_int8_is_smaller_and_reduced_where_products_saturate(
 def test_int8_of_a_model_without_a_transformer_is_refused(tmp_path: Path) -> None:
     model = tiny.whole_model()
     del model.parts["transformer"]
-    with pytest.raises(EchoesError, match="Only a transformer's graph is quantised"):
+    with pytest.raises(EchoesError, match="Only a transformer is quantised"):
         export_model(model, tmp_path / "model", int8=True)
     assert not (tmp_path / "model").exists()
 

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.onnx.graphs import GRAPHS_FOLDER, MANIFEST_FILE, MAX_MANIFEST_BYTES, graph_path
 from visual_echoes.onnx.runtime import Graphs, OnnxTransformer, load_graphs
 from visual_echoes.pipeline import VisualEchoes
+from visual_echoes.streams import masked_but
 from visual_echoes.tokenizers.base import Tokenizer, TokenizerName
 from visual_echoes.vocoders import Vocoder, build_vocoder
 from vocoders.small import SMALL, random_mel, small
@@ -129,6 +131,35 @@ def test_conditions_weigh_the_same(both: Both, target: Modality) -> None:
     evidence = [weigh(model, some_tokens(), other(target), target, torch.zeros(COUNT)) for model in both]
     for by_torch, by_graph in zip(*evidence, strict=True):
         torch.testing.assert_close(by_graph, by_torch, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_codes_by_depth_are_scored_by_torch_s_heads(tmp_path: Path, int8: bool) -> None:
+    layout = replace(tiny.LAYOUT, audio_depth=3)
+    config = tiny.transformer_config(streams=layout.streams, residual="depth", encoder_input="visible", decoder="cross")
+    whole, graphs = through(replace(transformer_model(config), layout=layout), tmp_path, int8)
+    model, graph = whole.parts["transformer"], graphs.transformer
+    assert isinstance(model, EchoTransformer)
+    assert graph is not None
+    noise = tiny.generator()
+    tokens = {s.name: torch.randint(s.codes, (COUNT, s.positions, s.depth), generator=noise) for s in layout.streams}
+    masked = masked_but(layout.streams, tokens, ["image"])
+    settings = SamplingSettings(steps=3)
+    plan = settings.plan(layout.streams, ["audio"], by_depth=True)
+    asked = dict.fromkeys(plan[0].levels, masked["audio"][..., 0])
+    with torch.inference_mode():
+        found, expected = (way.score(tokens, masked, asked) for way in (graph, model))
+    for level, logits in expected.items():
+        error = (found[level] - logits).square().mean().sqrt() / logits.square().mean().sqrt()
+        assert float(error) < (0.1 if int8 else 1e-5)
+    by_graph, by_torch = (
+        generate(
+            scorer(way, 1), layout.streams, tokens, masked, plan, settings, [tiny.generator(i) for i in range(COUNT)]
+        )["audio"]
+        for way in (graph, model)
+    )
+    assert int8 or torch.equal(by_graph, by_torch)
+    assert by_graph.shape == by_torch.shape
 
 
 def test_keys_and_values_are_always_new_and_one_warning_says_so(both: Both) -> None:

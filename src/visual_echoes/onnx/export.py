@@ -56,13 +56,10 @@ def export_model(
 
     Raises:
         EchoesError: a part is too large for ONNX or of a kind that torch cannot export, a graph does not compute what
-            torch does, `int8` is asked of a model without a transformer's graph, or a file cannot be written.
+            torch does, `int8` is asked of a model without a transformer, or a file cannot be written.
     """
-    transformer = model.parts.get("transformer")
-    if int8 and (transformer is None or plan("transformer", transformer, model.layout) is None):
-        raise EchoesError(
-            f"Only a transformer's graph is quantised, and the model {model.name!r} has none; leave int8 out."
-        )
+    if int8 and "transformer" not in model.parts:
+        raise EchoesError(f"Only a transformer is quantised, and the model {model.name!r} has none; leave int8 out.")
     (folder / GRAPHS_FOLDER / MANIFEST_FILE).unlink(missing_ok=True)
     save_model(folder, model, half=True)
     saved = load_model(folder)

@@ -108,8 +108,7 @@ class Plan:
 def plan(name: GraphName, part: nn.Module, layout: Layout) -> Plan | None:
     """How the part of a model is a graph; None if there is nothing in it to export."""
     if name == "transformer":
-        model = cast(EchoTransformer, part)
-        return _plan_transformer(model) if model.config.residual == "levels" else None
+        return _plan_transformer(cast(EchoTransformer, part))
     if name == "vocoder":
         return _plan_vocoder(cast(Vocoder, part), layout)
     kind, way = name.split("_")
@@ -132,7 +131,7 @@ def tokenizer_graphs(name: TokenizerName) -> tuple[GraphName, GraphName]:
 def notes(part: nn.Module) -> list[str]:
     """What of a part stays with torch, a sentence each."""
     if isinstance(part, EchoTransformer) and part.config.residual == "depth":
-        return ["The transformer draws each code of a position after those before it: it stays with torch."]
+        return ["The transformer's heads, which score each code of a position after those before it, stay with torch."]
     if isinstance(part, GriffinLim):
         return ["The vocoder is Griffin-Lim, which has no weights: it stays with torch."]
     if isinstance(part, Vocos):
@@ -152,8 +151,9 @@ class _Calls(nn.Module):
         return getattr(self.network, self.method)(*inputs)
 
 
-class _Logits(nn.Module):
-    """The dense model's logits of every level, from tokens and masks of every stream."""
+class _Transformer(nn.Module):
+    """From tokens and masks of every stream the dense model's logits of every level, or where codes go by depth the
+    features that its heads score them by."""
 
     def __init__(self, model: EchoTransformer) -> None:
         super().__init__()
@@ -164,23 +164,27 @@ class _Logits(nn.Module):
         tokens: Tokens = {stream.name: value for stream, value in zip(streams, values_BPQ, strict=False)}
         masked: Tokens = {s.name: value for s, value in zip(streams, values_BPQ[len(streams) :], strict=True)}
         features = self.model(tokens, masked)
+        if self.model.config.residual == "depth":
+            return tuple(features[stream.name] for stream in streams)
         return tuple(self.model.logits(level, features[level[0]]) for stream in streams for level in stream.levels)
 
 
 def _plan_transformer(model: EchoTransformer) -> Plan:
     streams = model.config.streams
     shapes = {stream.name: (stream.positions, stream.depth) for stream in streams}
+    logits = (
+        Value(f"{name}_{level}_BPK", torch.float32, (stream.positions, stream.codes))
+        for stream in streams
+        for name, level in stream.levels
+    )
+    features = (Value(f"{s.name}_BPD", torch.float32, (s.positions, model.config.width)) for s in streams)
     return Plan(
-        _Logits(model),
+        _Transformer(model),
         (
             *(Value(f"{s.name}_BPQ", torch.int64, shapes[s.name], s.codes) for s in streams),
             *(Value(f"{s.name}_masked_BPQ", torch.bool, shapes[s.name]) for s in streams),
         ),
-        tuple(
-            Value(f"{name}_{level}_BPK", torch.float32, (stream.positions, stream.codes))
-            for stream in streams
-            for name, level in stream.levels
-        ),
+        tuple(features if model.config.residual == "depth" else logits),
     )
 
 

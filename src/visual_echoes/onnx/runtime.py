@@ -18,7 +18,6 @@ from torch import Tensor
 from visual_echoes.checkpoints.model import Model, reason
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import read_checked
-from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.interface import Draw
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.onnx.graphs import (
@@ -91,14 +90,16 @@ class OnnxTransformer:
     """Logits as `EchoTransformer.score` gives them, by a graph that works on all positions.
 
     Args:
+        model: has the heads where the graph gives features.
         separately: run samples one by one, as int8 needs: the scale of its activations is that of the whole batch, and
             what a sample becomes must not depend on its neighbours.
     """
 
-    def __init__(self, graph: Graph, config: TransformerConfig, separately: bool) -> None:
-        self.graph, self.config, self.separately = graph, config, separately
+    def __init__(self, graph: Graph, model: EchoTransformer, separately: bool) -> None:
+        self.graph, self.model, self.config, self.separately = graph, model, model.config, separately
         self.precision = "int8" if separately else "float32"
-        self._levels = [level for stream in config.streams for level in stream.levels]
+        self._names = [stream.name for stream in model.config.streams]
+        self._levels = [level for stream in model.config.streams for level in stream.levels]
 
     def score(
         self, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor], draw: Draw | None = None
@@ -107,9 +108,14 @@ class OnnxTransformer:
         values_BPQ = [side[stream.name] for side in (tokens, masked) for stream in self.config.streams]
         size = len(values_BPQ[0])
         rows = [slice(row, row + 1) for row in range(size)] if self.separately else [slice(0, size)]
-        wanted = [self._levels.index(level) for level in asked]
+        by_depth = self.config.residual == "depth"
+        names = list(dict.fromkeys(name for name, _ in asked))
+        wanted = [self._names.index(name) for name in names] if by_depth else [self._levels.index(a) for a in asked]
         found = [self.graph(*(value[r] for value in values_BPQ), only=wanted) for r in rows]
-        return {level: torch.cat(parts) for level, parts in zip(asked, zip(*found, strict=True), strict=True)}
+        outputs = [torch.cat(parts) for parts in zip(*found, strict=True)]
+        if by_depth:
+            return self.model.scored(dict(zip(names, outputs, strict=True)), tokens, asked, draw)
+        return dict(zip(asked, outputs, strict=True))
 
 
 class OnnxTokenizer:
@@ -215,8 +221,8 @@ def _load(folder: Path, manifest: Manifest, name: GraphName, model: Model) -> Gr
 def _assemble(graphs: dict[GraphName, Graph], model: Model, manifest: Manifest) -> Graphs:
     transformer = vocoder = None
     if "transformer" in graphs:
-        config = cast(EchoTransformer, model.parts["transformer"]).config
-        transformer = OnnxTransformer(graphs["transformer"], config, separately=manifest.int8)
+        part = cast(EchoTransformer, model.parts["transformer"])
+        transformer = OnnxTransformer(graphs["transformer"], part, separately=manifest.int8)
     tokenizers = {}
     for name in get_args(TokenizerName):
         if all(graph in graphs for graph in tokenizer_graphs(name)):
