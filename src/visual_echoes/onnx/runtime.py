@@ -221,8 +221,8 @@ def _load(folder: Path, manifest: Manifest, name: GraphName, model: Model) -> Gr
 def _assemble(graphs: dict[GraphName, Graph], model: Model, manifest: Manifest) -> Graphs:
     transformer = vocoder = None
     if "transformer" in graphs:
-        part = cast(EchoTransformer, model.parts["transformer"])
-        transformer = OnnxTransformer(graphs["transformer"], part, separately=manifest.int8)
+        network = cast(EchoTransformer, model.parts["transformer"])
+        transformer = OnnxTransformer(graphs["transformer"], network, separately=manifest.int8)
     tokenizers = {}
     for name in get_args(TokenizerName):
         if all(graph in graphs for graph in tokenizer_graphs(name)):
