@@ -29,7 +29,7 @@ from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.streams import empty_tokens, masked_but
 
-BATCH, REPEATS = 20, 3
+BATCH, REPEATS = 20, 2
 KINDS = {"masked, full": {}, "visible, cross": {"encoder_input": "visible", "decoder": "cross"}}
 FORMATS = {"seconds": ".2f", "times float32": ".2f", "right": ".3f"}
 

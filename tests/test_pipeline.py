@@ -19,6 +19,7 @@ from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.layout import LAYOUTS, Layout
 from visual_echoes.model.fast import FastTransformer
+from visual_echoes.model.interface import Draw
 from visual_echoes.model.settings import PRESETS, Preset
 from visual_echoes.outputs import export_item
 from visual_echoes.streams import Level, Tokens
@@ -135,10 +136,12 @@ def test_pairs_are_made_in_the_order_asked_for(echoes: VisualEchoes, monkeypatch
 
     original = FastTransformer.score
 
-    def watched(model: FastTransformer, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor]) -> Any:
+    def watched(
+        model: FastTransformer, tokens: Tokens, masked: Tokens, asked: Mapping[Level, Tensor], draw: Draw
+    ) -> Any:
         assert all(mask.all() or not mask.any() for mask in masked.values())
         seen.append((tuple(name for name, _ in asked), [bool(mask.all()) for mask in masked.values()]))
-        return original(model, tokens, masked, asked)
+        return original(model, tokens, masked, asked, draw)
 
     monkeypatch.setattr(FastTransformer, "score", watched)
     for order in ("together", "image_first", "audio_first"):

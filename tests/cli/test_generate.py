@@ -92,6 +92,7 @@ def test_the_files_say_where_they_come_from(
             "order": "halton",
             "guidance_schedule": "constant",
             "kv_refresh_every": "1",
+            "precision": "float32",
             "best_of": "1",
             "label_choice": "drawn",
         }
