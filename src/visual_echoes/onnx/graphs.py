@@ -24,6 +24,7 @@ from visual_echoes.model.fast import dense
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.streams import Tokens
 from visual_echoes.tokenizers.base import TokenizerName
+from visual_echoes.tokenizers.residual import ResidualTokenizer
 from visual_echoes.vocoders import GriffinLim, Vocoder, Vocos
 
 GRAPHS_FOLDER, MANIFEST_FILE = "onnx", "manifest.json"
@@ -112,12 +113,13 @@ def plan(name: GraphName, part: nn.Module, layout: Layout) -> Plan | None:
     if name == "vocoder":
         return _plan_vocoder(cast(Vocoder, part), layout)
     kind, way = name.split("_")
+    levels = (part.config.depth,) if isinstance(part, ResidualTokenizer) else ()
     if kind == "image":
         image = Value("image_BCHW", torch.float32, (layout.image_channels, layout.image_size, layout.image_size))
-        grid = Value("tokens_Bhw", torch.int64, layout.image_grid, layout.image_codes)
+        grid = Value("tokens_Bhw", torch.int64, layout.image_grid + levels, layout.image_codes)
     else:
         image = Value("image_BCHW", torch.float32, (1, layout.n_mels, layout.mel_frames))
-        grid = Value("tokens_Bhw", torch.int64, layout.audio_grid, layout.audio_codes)
+        grid = Value("tokens_Bhw", torch.int64, layout.audio_grid + levels, layout.audio_codes)
     if way == "encoder":
         return Plan(_Calls(part, "encode_unit"), (image,), (grid,))
     return Plan(_Calls(part, "decode_unit"), (grid,), (image,))

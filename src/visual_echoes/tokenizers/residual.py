@@ -40,13 +40,11 @@ class ResidualQuantizer(Quantizer):
 
     def indices(self, z_BDhw: Tensor) -> Tensor:
         """Codes of each position, level by level, shape (B, h, w, L), int64 in [0, K)."""
-        left_NDhw, found = z_BDhw, []
+        left_BhwD, found = z_BDhw.movedim(1, -1), []
         for level in range(self.depth):
             codes_KD = self.level(level)
-            left_ND = left_NDhw.movedim(1, -1).flatten(0, 2)
-            index_N = nearest(left_ND, codes_KD)
-            found.append(index_N.view(len(z_BDhw), *z_BDhw.shape[2:]))
-            left_NDhw = left_NDhw - codes_KD[found[-1]].movedim(-1, 1)
+            found.append(_nearest(left_BhwD, codes_KD))
+            left_BhwD = left_BhwD - codes_KD[found[-1]]
         return torch.stack(found, -1)
 
     def lookup(self, indices_BhwL: Tensor) -> Tensor:
@@ -71,11 +69,15 @@ class ResidualTokenizer(Tokenizer):
         return self.decode_codes(codes_BDhw)
 
 
-def nearest(vectors_ND: Tensor, codes_KD: Tensor) -> Tensor:
-    """The nearest code of each vector in Euclidean distance, int64 (N,)."""
+def _nearest(vectors_D: Tensor, codes_KD: Tensor) -> Tensor:
+    """The nearest code of each vector (..., D) in Euclidean distance, int64 (...)."""
     # |v|^2 is the same for every code, so it can be left out of the comparison.
-    length_K, turned_DK = codes_KD.square().sum(-1), -2.0 * codes_KD.mT
-    parts = [torch.addmm(length_K, part_ND, turned_DK).argmin(-1) for part_ND in vectors_ND.split(CHUNK)]
+    return (vectors_D @ (-2.0 * codes_KD.mT) + codes_KD.square().sum(-1)).argmin(-1)
+
+
+def nearest(vectors_ND: Tensor, codes_KD: Tensor) -> Tensor:
+    """The nearest code of each of many vectors, int64 (N,), with bounded memory."""
+    parts = [_nearest(part_ND, codes_KD) for part_ND in vectors_ND.split(CHUNK)]
     return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64, device=vectors_ND.device)
 
 
