@@ -16,6 +16,7 @@ import torch
 import tiny
 from exported import CPU, change_manifest, put_graph, through, transformer_model, vocoder_model
 from visual_echoes.checkpoints.loading import load_model
+from visual_echoes.checkpoints.model import Model, PartName
 from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.codec import Codec
 from visual_echoes.errors import EchoesError
@@ -31,6 +32,7 @@ from visual_echoes.onnx.runtime import Graphs, OnnxTransformer, load_graphs
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.streams import masked_but
 from visual_echoes.tokenizers.base import Tokenizer, TokenizerName
+from visual_echoes.tokenizers.cells import CellConfig, CellTokenizer
 from visual_echoes.vocoders import Vocoder, build_vocoder
 from vocoders.small import SMALL, random_mel, small
 
@@ -193,6 +195,26 @@ def test_tokenizers_encode_and_decode_the_same(exported_once: Path, name: Tokeni
     assert torch.equal(by_graph.encode_unit(image_BCHW), tokens_Bhw)
     assert len(tokens_Bhw.unique()) > 4
     torch.testing.assert_close(by_graph.decode_unit(tokens_Bhw), by_torch.decode_unit(tokens_Bhw), atol=1e-5, rtol=1e-5)
+
+
+def test_residual_codes_are_encoded_and_decoded_the_same_in_any_batch(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    rows = tiny.LAYOUT.n_mels // 4
+    sizes = CellConfig(channels=1, codes=32, code_dim=8, depth=2, cell=(4, 8), rows=rows)
+    layout = replace(tiny.LAYOUT, audio_factor=sizes.cell, audio_codes=32)
+    parts: dict[PartName, torch.nn.Module] = {"audio_vqgan": CellTokenizer(sizes).eval()}
+    whole = Model(name="cells", version="0", layout=layout, parts=parts, sampling=SamplingSettings())
+    model, graphs = through(whole, tmp_path)
+    by_torch, by_graph = model.parts["audio_vqgan"], graphs.tokenizers["audio_vqgan"]
+    assert isinstance(by_torch, Tokenizer)
+    for count in (1, COUNT):
+        image_BCHW = torch.rand(count, 1, layout.n_mels, layout.mel_frames, generator=tiny.generator()) * 2 - 1
+        with torch.inference_mode():
+            tokens_BhwL = by_torch.encode_unit(image_BCHW)
+            expected = by_torch.decode_unit(tokens_BhwL)
+        assert tokens_BhwL.shape == (count, *layout.audio_grid, 2)
+        assert torch.equal(by_graph.encode_unit(image_BCHW), tokens_BhwL)
+        torch.testing.assert_close(by_graph.decode_unit(tokens_BhwL), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["hifigan", "vocos", "vocos from griffin-lim", "melgan", "remapped-hifigan"])
