@@ -249,13 +249,8 @@ def _guided(
                 logits = logits + (scale - 1.0) * (conditional - unconditional)
         return logits
 
-    drawn: set[Level] = set()
-
-    def draw_between(level: Level, scores_BPK: Tensor) -> Tensor:
-        drawn.add(level)
-        return draw(level, mixed(level, scores_BPK)).repeat(len(branches), 1)
-
-    found = score(stacked, hidden, asked, draw_between)
+    found = score(stacked, hidden, asked, lambda level, s: draw(level, mixed(level, s)).repeat(len(branches), 1))
+    drawn = {(name, number - 1) for name, number in active}  # on the way, as others follow them
     for level in active:
         if level not in drawn:
             draw(level, mixed(level, found[level]))

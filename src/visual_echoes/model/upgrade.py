@@ -49,12 +49,13 @@ class LaterFields(BaseModel):
     def _without_unused(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         if info.context == EVERYTHING:
             return handler(self)
-        return {self.STORED_AS.get(name, name): v for name, v in handler(self).items() if name not in self._unused}
+        unused = self._unused()
+        return {self.STORED_AS.get(name, name): value for name, value in handler(self).items() if name not in unused}
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        return ((name, value) for name, value in super().__repr_args__() if name not in self._unused)
+        unused = self._unused()
+        return ((name, value) for name, value in super().__repr_args__() if name not in unused)
 
-    @property
     def _unused(self) -> set[str]:
         fields = type(self).model_fields
         return {name for name in self.LATER if getattr(self, name) == fields[name].default}
