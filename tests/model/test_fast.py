@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from model.toy import KINDS, STREAMS, all_masked, config, random_masks, random_tokens
-from visual_echoes.model.fast import CachedScore, FastTransformer
+from visual_echoes.model.fast import CachedScore, FastBlock, FastTransformer, gather_padded
 from visual_echoes.model.fast import dense as as_dense
 from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import SamplingSettings
@@ -45,6 +45,19 @@ def test_scores_are_those_of_the_dense_model_where_they_are_asked_for(kind: dict
     for level, asked_BP in asked.items():
         assert torch.allclose(found[level][asked_BP], expected[level][asked_BP], rtol=0, atol=1e-6)
         assert not found[level][~asked_BP].any()
+
+
+@kinds
+def test_all_samples_at_once_attend_as_runs_of_equal_length_do(
+    kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, fast = both(kind)
+    tokens, masked = random_tokens(5), random_masks(5)
+    expected = fast(tokens, masked)
+    monkeypatch.setattr(FastBlock, "_gather", lambda block, *given: gather_padded(block.attention, *given))
+    found = fast(tokens, masked)
+    for name, features_BPD in expected.items():
+        assert torch.allclose(found[name], features_BPD, rtol=0, atol=1e-12)
 
 
 def test_a_dense_model_shares_the_weights_and_leaves_them_as_they_are() -> None:

@@ -76,3 +76,15 @@ def test_spare_rows_change_nothing(shape: tuple[int, int, float, int], autocast:
         assert all(map(torch.equal, runs, packing.split(exact_ND.to(x_BSD))))
         assert torch.equal(packing.join(runs)[: packing.tokens], exact_ND.to(x_BSD))
         assert packing.join(runs).shape == x_ND.shape
+
+
+@given(SHAPES)
+def test_padded_samples_hold_the_packed_places_in_order(shape: tuple[int, int, float, int]) -> None:
+    kept_BS = kept_places(shape)
+    packing = Packing(kept_BS)
+    x_N = packing.pack(torch.arange(kept_BS.numel()).view(kept_BS.shape)) if packing.tokens else torch.zeros(1)
+    padded = packing.padded
+    x_BP = x_N[padded.row_BP]
+    assert padded.real_BP.sum(1).tolist() == sorted(kept_BS.sum(1).tolist())
+    assert torch.equal(x_BP[padded.real_BP], x_N[: packing.tokens])
+    assert torch.equal(x_BP.flatten()[padded.place_N], x_N[: packing.tokens])

@@ -165,7 +165,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(
 
     second = recipe.model_copy(update={"output": tmp_path / "second"})
     stop = lambda: signal.raise_signal(signal.SIGTERM)  # noqa: E731
-    monkeypatch.setattr(run, "build_task", lambda recipe: tiny.at_step(build_task(recipe), 1, stop))
+    monkeypatch.setattr(run, "build_task", lambda *given: tiny.at_step(build_task(*given), 1, stop))
     with pytest.raises(TrainingStopped, match="after step 2"):
         run.train(second)
     monkeypatch.undo()

@@ -48,7 +48,7 @@ def cache(tokenizers: dict[str, AnyTokenizer], output: Path, split: str = "train
         "augmentation": {"shift": 0.2},
     }  # fmt: skip
     recipe = TransformerRecipe.model_validate(values)
-    return cached_tokens(recipe, LAYOUT, tokenizers, split, tiny.pair_split(2, 3))
+    return cached_tokens(recipe, LAYOUT, tokenizers, split, tiny.pair_split(2, 3), torch.device("cpu"))
 
 
 def test_every_stream_has_its_tokens(tokenizers: dict[str, AnyTokenizer], tmp_path: Path) -> None:

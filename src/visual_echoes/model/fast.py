@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from visual_echoes.machine import without_memory
-from visual_echoes.model.blocks import Block
+from visual_echoes.model.blocks import Attention, Block
 from visual_echoes.model.interface import Draw, Score, ScoringModel
 from visual_echoes.model.packing import Packing
 from visual_echoes.model.transformer import EchoTransformer
@@ -36,19 +36,35 @@ class FastBlock(Block):
         self, x_ND: Tensor, packing: Packing, memory_MD: Tensor | None = None, memory: Packing | None = None
     ) -> Tensor:
         if memory_MD is None or memory is None:
-            runs = packing.split(self.attention.qkv(self.norm1(x_ND)))
-            mixed = [self.attention.attend(*self.attention.by_head(qkv_RPE, 3)) for qkv_RPE in runs]
-            return self.add(x_ND, self.attention.out(packing.join(mixed)))
+            q_ND, keys_values_NE = self.attention.qkv(self.norm1(x_ND)).split([x_ND.shape[1], 2 * x_ND.shape[1]], 1)
+            return self.add(x_ND, self.attention.out(self._gather(q_ND, packing, keys_values_NE, packing)))
         return self.attend_to(x_ND, packing, self.attention.keys_values(self.norm1(memory_MD)), memory)
 
     def attend_to(self, x_ND: Tensor, packing: Packing, keys_values_ME: Tensor, memory: Packing) -> Tensor:
         """The same, to a memory of which keys and values are known."""
+        q_ND = self.attention.queries(self.norm1(x_ND))
+        return self.add(x_ND, self.attention.out(self._gather(q_ND, packing, keys_values_ME, memory)))
+
+    def _gather(self, q_ND: Tensor, packing: Packing, keys_values_ME: Tensor, memory: Packing) -> Tensor:
+        """What queries gather from the memory of their samples, (N, D)."""
         attention = self.attention
-        runs = zip(packing.split(attention.queries(self.norm1(x_ND))), memory.split(keys_values_ME), strict=True)
-        mixed = [
-            attention.attend(*attention.by_head(q_RPD, 1), *attention.by_head(kv_RQE, 2)) for q_RPD, kv_RQE in runs
-        ]
-        return self.add(x_ND, attention.out(packing.join(mixed)))
+        if q_ND.is_cuda:
+            return gather_padded(attention, q_ND, packing, keys_values_ME, memory)
+        runs = zip(packing.split(q_ND), memory.split(keys_values_ME), strict=True)
+        return packing.join(
+            [attention.attend(*attention.by_head(q_RPD, 1), *attention.by_head(kv_RQE, 2)) for q_RPD, kv_RQE in runs]
+        )
+
+
+def gather_padded(
+    attention: Attention, q_ND: Tensor, packing: Packing, keys_values_ME: Tensor, memory: Packing
+) -> Tensor:
+    """What queries gather from the memory of their samples, (N, D), all samples at once."""
+    asked, known = packing.padded, memory.padded
+    (q_BHPd,) = attention.by_head(q_ND[asked.row_BP], 1)
+    k_BHMd, v_BHMd = attention.by_head(keys_values_ME[known.row_BP], 2)
+    mask_B11M = None if len(memory.runs) == 1 else known.real_BP[:, None, None]
+    return attention.attend(q_BHPd, k_BHMd, v_BHMd, mask_B11M).flatten(0, 1).index_select(0, asked.place_N)
 
 
 class FastTransformer(EchoTransformer):

@@ -7,14 +7,18 @@ batch.
 A CPU's kernels in bfloat16 are compiled for each number of rows, which takes longer than the product; so there the
 packed rows are rounded up to a multiple of `ROWS`, by spare rows at the end that nothing is read from.
 
+A GPU would wait for one small kernel a run; there attention takes all samples at once, as long as the longest, with the
+rest masked out.
+
 Shapes: B batch, S positions of a sample, N kept positions of the batch and spare rows, R samples of a run, P positions
-each of them has.
+each of them has, or the longest of all.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -35,6 +39,14 @@ class Run(NamedTuple):
         return self.samples * self.length
 
 
+class Padded(NamedTuple):
+    """Packed positions in a dense batch of B samples of P positions."""
+
+    row_BP: Tensor  # of the packed tensor
+    real_BP: Tensor  # bool, False where a sample has no such position
+    place_N: Tensor  # of each packed position in the flattened batch
+
+
 class Packing:
     """Which positions of a batch are kept, and how they lie in the packed tensor.
 
@@ -48,6 +60,8 @@ class Packing:
     """
 
     def __init__(self, kept_BS: Tensor, groups: Sequence[tuple[int, ...]] | None = None) -> None:
+        self._device = kept_BS.device
+        kept_BS = kept_BS.cpu()  # one wait for a device instead of one for every count and index
         batch, length = self.shape = tuple(kept_BS.shape)
         counts = kept_BS.sum(1).tolist()
         samples_of: dict[tuple[int, ...], list[int]] = defaultdict(list)
@@ -58,7 +72,9 @@ class Packing:
         self.tokens = sum(run.tokens for run in self.runs)
         self._index_N: Tensor | None = None  # None: everything is kept, in its own order
         if self.runs != [Run(batch, length)]:
-            self._index_N = torch.cat([self._indices(kept_BS, samples, count) for samples, count in found])
+            order_B = torch.tensor([sample for samples, _ in found for sample in samples])
+            place_N, position_N = kept_BS[order_B].nonzero(as_tuple=True)
+            self._index_N = (order_B[place_N] * length + position_N).to(self._device)
 
     @classmethod
     def pair(cls, first_BS: Tensor, second_BS: Tensor) -> tuple[Packing, Packing]:
@@ -103,15 +119,19 @@ class Packing:
             joined.append(joined[0].new_zeros(spare, *joined[0].shape[1:]))
         return torch.cat(joined)
 
+    @cached_property
+    def padded(self) -> Padded:
+        """How the packed positions lie where every sample, in packed order, has as many as the longest."""
+        counts_B = torch.tensor([run.length for run in self.runs for _ in range(run.samples)])
+        longest = max(int(counts_B.max()), 1)
+        place_P = torch.arange(longest)
+        real_BP = place_P < counts_B[:, None]
+        row_BP = ((counts_B.cumsum(0) - counts_B)[:, None] + place_P).clamp_max(max(self.tokens - 1, 0))
+        return Padded(
+            row_BP.to(self._device), real_BP.to(self._device), real_BP.flatten().nonzero()[:, 0].to(self._device)
+        )
+
     def _spare(self, x_ND: Tensor) -> int:
         """Rows up to a multiple of `ROWS`, where a kernel is compiled for each number of rows."""
         compiled = x_ND.device.type == "cpu" and (x_ND.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu"))
         return -self.tokens % ROWS if compiled else 0
-
-    @staticmethod
-    def _indices(kept_BS: Tensor, samples: list[int], count: int) -> Tensor:
-        """Positions of some samples in the flattened batch, in their order, (R * P,)."""
-        rows_R1 = torch.tensor(samples, device=kept_BS.device)[:, None]
-        # Sorting has a result of a known shape, so that a device need not be waited for.
-        positions_RP = kept_BS[rows_R1[:, 0]].to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :count]
-        return (rows_R1 * kept_BS.shape[1] + positions_RP).flatten()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import torch
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.training.settings import TrainSettings
 from visual_echoes.training.task import Task
+
+Batch = TypeVar("Batch")
 
 
 def step_seed(seed: int, step: int, stream: int) -> int:
@@ -59,6 +63,19 @@ def own_rows(settings: TrainSettings, rank: int, ranks: int) -> slice:
     """The rows of every batch that a rank trains on."""
     size = settings.batch_size // ranks
     return slice(rank * size, (rank + 1) * size)
+
+
+def ahead(draw: Callable[[int], Batch]) -> Callable[[int], Batch]:
+    """The same draws by step, where that of the next step is begun before it is asked for, in another thread."""
+    thread, begun = ThreadPoolExecutor(1), dict[int, Future[Batch]]()
+
+    def drawn(step: int) -> Batch:
+        found = begun.pop(step, None) or thread.submit(draw, step)
+        begun.clear()
+        begun[step + 1] = thread.submit(draw, step + 1)
+        return found.result()
+
+    return drawn
 
 
 def cut(batch: Any, rows: slice, pieces: int, device: torch.device) -> list[Any]:

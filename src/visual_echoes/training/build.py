@@ -49,6 +49,7 @@ from visual_echoes.training.transformer import TransformerTask
 from visual_echoes.training.vocoder import VocoderTask
 from visual_echoes.training.vqgan import VQGANTask
 
+CPU = torch.device("cpu")
 VALIDATION_CLIPS = 256  # of a folder of clips, spread over the whole split: their files are read at every validation
 
 PARTS: dict[str, PartName] = {
@@ -61,8 +62,11 @@ PARTS: dict[str, PartName] = {
 }
 
 
-def build_task(recipe: Recipe) -> Task:
+def build_task(recipe: Recipe, device: torch.device = CPU) -> Task:
     """Open the data and build the networks of a recipe.
+
+    Args:
+        device: where tokenizers make the tokens that a transformer trains on, if they are not there yet.
 
     Raises:
         EchoesError: unusable data or inputs, or a `[model]` that makes no network.
@@ -71,7 +75,7 @@ def build_task(recipe: Recipe) -> Task:
         raise EchoesError(f"{recipe.data} is no prepared folder of clips; leave root out.")
     torch.manual_seed(recipe.train.seed)
     try:
-        task = _build(recipe)
+        task = _build(recipe, device)
     except ValidationError as error:
         raise EchoesError(f"The recipe's [model] makes no network: {error.errors()[0]['msg']}.") from error
     if not isinstance(recipe, ClassifierRecipe | AutoregressiveRecipe) and recipe.start_from is not None:
@@ -105,14 +109,14 @@ def vqgan_config(recipe: ImageVQGANRecipe | AudioVQGANRecipe) -> VQGANConfig:
     return config
 
 
-def _build(recipe: Recipe) -> Task:
+def _build(recipe: Recipe, device: torch.device) -> Task:
     layout = recipe.get_layout()
     if isinstance(recipe, ClassifierRecipe):
         wanted: Wanted = "images" if recipe.model.modality == "image" else "sounds"
         train, valid = (read_split(recipe.data, name, layout, [wanted]) for name in ("train", "valid"))
         return ClassifierTask(recipe.model, layout, train, valid, recipe.augmentation)
     if isinstance(recipe, TokensRecipe):
-        return _token_task(recipe)
+        return _token_task(recipe, device)
     if isinstance(recipe, ImageVQGANRecipe | AudioVQGANRecipe):
         sources = _images(recipe, layout) if isinstance(recipe, ImageVQGANRecipe) else _mels(recipe, layout)
         return VQGANTask(vqgan_config(recipe), recipe.loss, *sources)
@@ -166,7 +170,7 @@ def _load_tokenizer(folder: Path, name: TokenizerName, layout: Layout) -> Tokeni
     return part
 
 
-def _token_task(recipe: TokensRecipe) -> TransformerTask | AutoregressiveTask:
+def _token_task(recipe: TokensRecipe, device: torch.device) -> TransformerTask | AutoregressiveTask:
     layout = recipe.get_layout()
     sources = tokenizer_sources(recipe)
     image = _load_tokenizer(sources["image_vqgan"], "image_vqgan", layout)
@@ -182,7 +186,7 @@ def _token_task(recipe: TokensRecipe) -> TransformerTask | AutoregressiveTask:
     for stream in layout.streams:
         if stream.source != LABEL and stream.name not in tokenizers:
             raise EchoesError(f"Layout {layout.name!r} has a stream {stream.name!r}; say in the recipe what makes it.")
-    train, valid = (_open_tokens(recipe, layout, tokenizers, name) for name in ("train", "valid"))
+    train, valid = (_open_tokens(recipe, layout, tokenizers, name, device) for name in ("train", "valid"))
     if isinstance(recipe, AutoregressiveRecipe):
         sizes = AutoregressiveConfig.for_layout(layout, **recipe.model.model_dump())
         return AutoregressiveTask(sizes, train, valid)
@@ -200,12 +204,14 @@ def codebook(tokenizer: AnyTokenizer, level: int) -> Tensor:
     """The code vectors of a level, (K, C)."""
     quantizer = tokenizer.quantize
     found = quantizer.level(level) if isinstance(quantizer, ResidualQuantizer) else quantizer.embedding.weight
-    return found.detach()
+    return found.detach().cpu()
 
 
-def _open_tokens(recipe: TokensRecipe, layout: Layout, tokenizers: Mapping[str, AnyTokenizer], name: str) -> TokenData:
+def _open_tokens(
+    recipe: TokensRecipe, layout: Layout, tokenizers: Mapping[str, AnyTokenizer], name: str, device: torch.device
+) -> TokenData:
     if not is_clip_folder(recipe.data):
-        return cached_tokens(recipe, layout, tokenizers, name, read_split(recipe.data, name, layout))
+        return cached_tokens(recipe, layout, tokenizers, name, read_split(recipe.data, name, layout), device)
     if (recipe.image_copies, recipe.audio_copies) != (1, 1):
         raise EchoesError(
             f"{recipe.data} brings its own tokens, several a clip; leave image_copies and audio_copies out."

@@ -56,6 +56,11 @@ def check_shardable(names: Collection[str], optimizer: str) -> None:
         )
 
 
+def device_of(device: Device) -> torch.device:
+    """Where this process trains; raises as `on_gpu` does."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if on_gpu(device) else torch.device("cpu")
+
+
 def on_gpu(device: Device) -> bool:
     """Whether this process trains on a GPU; `EchoesError` where it should and cannot."""
     if device == "cpu" or (device == "auto" and parse_flag_from_env("ACCELERATE_USE_CPU")):

@@ -27,7 +27,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from visual_echoes.checkpoints.run_folder import CHECKPOINTS
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import write_text
-from visual_echoes.training.batches import check_sizes, cut, data_stream, dropout_seed, own_rows, seed_draws
+from visual_echoes.training.batches import ahead, check_sizes, cut, data_stream, dropout_seed, own_rows, seed_draws
 from visual_echoes.training.checkpoint import (
     find_checkpoint,
     load_checkpoint,
@@ -154,7 +154,11 @@ class _Run:
             name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in self.optimizers.items()
         }
         self.saved: int | None = None  # step of the last checkpoint
+        self.drawn = ahead(self._draw) if accelerator.device.type == "cuda" else self._draw
         self.start = self._resume(accept_changed_inputs)
+
+    def _draw(self, step: int) -> Any:
+        return self.task.batch(self.settings.batch_size, data_stream(self.settings.seed, step))
 
     # Checkpoints
 
@@ -259,7 +263,7 @@ class _Run:
         """This rank's share of the step's batch, in as many pieces as gradients are accumulated over."""
         batch, problem = None, None
         try:
-            batch = self.task.batch(self.settings.batch_size, data_stream(self.settings.seed, step))
+            batch = self.drawn(step)
         except EchoesError as error:
             problem = error
         # Together, since a rank that ends alone leaves the others waiting for it.

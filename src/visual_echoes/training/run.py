@@ -17,7 +17,7 @@ from visual_echoes.tokenizers.cells import CellTokenizer
 from visual_echoes.tokenizers.taef import TAEFTokenizer
 from visual_echoes.training.autoregressive import AutoregressiveTask
 from visual_echoes.training.build import PARTS, build_task, run_layout
-from visual_echoes.training.devices import Device, on_gpu
+from visual_echoes.training.devices import Device, device_of
 from visual_echoes.training.digests import inputs_digest, tokenizer_sources
 from visual_echoes.training.log import import_wandb
 from visual_echoes.training.loop import fit
@@ -50,13 +50,13 @@ def train(
         EchoesError: unusable data or inputs, a full disk, a loss that is not finite, a device that is not there, or no
             Weights & Biases.
     """
-    on_gpu(device)  # refused before minutes are spent on data, as is the next
+    place = device_of(device)  # refused before minutes are spent on data, as is the next
     if wandb_project is not None:
         import_wandb()
     fingerprint = recipe.fingerprint()
     if data is not None:
         recipe = recipe.model_copy(update={"data": data})
-    task = build_task(recipe)
+    task = build_task(recipe, place)
     records = {RECIPE_FILE: json.dumps({"kind": recipe.kind, **recipe.model_dump(mode="json")}, indent=2) + "\n"}
     if recipe.kind in PARTS:
         records[PART_FILE] = _trained_part(recipe, task).model_dump_json(indent=2) + "\n"

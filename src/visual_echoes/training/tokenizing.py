@@ -26,12 +26,18 @@ TOKENS_FILE = "tokens-{split}-{digest}.safetensors"
 
 
 def cached_tokens(
-    recipe: TokensRecipe, layout: Layout, tokenizers: Mapping[str, AnyTokenizer], name: str, split: PairSplit
+    recipe: TokensRecipe,
+    layout: Layout,
+    tokenizers: Mapping[str, AnyTokenizer],
+    name: str,
+    split: PairSplit,
+    device: torch.device,
 ) -> TokenCache:
     """The token cache of a split, made once per tokenizers, data and augmentation; only training data is varied.
 
     Args:
         tokenizers: by the stream they make the tokens of.
+        device: where they run.
     """
     copies = (recipe.image_copies, recipe.audio_copies) if name == "train" else (1, 1)
     path = recipe.output / TOKENS_FILE.format(split=name, digest=_digest(recipe, copies, tokenizers.values(), split))
@@ -54,12 +60,12 @@ def cached_tokens(
         bar = progress.add_task(f"tokens of the {name} split", total=total)
         for kind, (source, group, times) in sources.items():
             encoders = {
-                stream.name: _encoder(tokenizers[stream.name], stream)
+                stream.name: _encoder(tokenizers[stream.name].to(device), stream)
                 for stream in layout.streams
                 if stream.source == kind
             }
             report = lambda count: progress.advance(bar, count)  # noqa: E731
-            tokens[kind] = encode_all(encoders, source, times, recipe.train.seed, report)
+            tokens[kind] = encode_all(encoders, source, times, recipe.train.seed, report, device)
             groups[kind] = group.repeat(times)
     label = label_stream(layout)
     if label is not None:
@@ -80,7 +86,7 @@ def _digest(recipe: TokensRecipe, copies: tuple[int, int], tokenizers: Iterable[
     digest = hashlib.sha256(repr((recipe.augmentation, copies, recipe.train.seed)).encode())
     for tokenizer in tokenizers:
         for value in tokenizer.state_dict().values():
-            digest.update(value.numpy().tobytes())
+            digest.update(value.cpu().numpy().tobytes())
     for tensor in vars(split).values():
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()[:12]
