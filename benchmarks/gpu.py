@@ -59,7 +59,7 @@ def main() -> None:
 
 def golden() -> str:
     """How many of the golden tokens are drawn here."""
-    echoes = VisualEchoes.from_pretrained("digits", device="cuda")
+    echoes = VisualEchoes.from_pretrained("digits", device="cuda", precision="float32")
     found, same, of = stored("digits"), 0, 0
     given = {name: found[f"given/{name}"].cuda() for name in ("image", "audio")}
     for task in TASKS:

@@ -53,7 +53,9 @@ def draw(echoes: VisualEchoes, given: dict[str, Tensor], task: str, seeds: range
     model = echoes.codec.transformer.double()  # type: ignore[attr-defined]
     tokens = {name: values[list(seeds)] for name, values in given.items()}
     masked = {
-        name: (torch.arange(values.shape[1]) < unknown[name] * values.shape[1])[:, None].expand_as(values)
+        name: (torch.arange(values.shape[1], device=values.device) < unknown[name] * values.shape[1])[
+            :, None
+        ].expand_as(values)
         for name, values in tokens.items()
     }
     settings, streams = with_changes(echoes.defaults, changes), echoes.layout.streams

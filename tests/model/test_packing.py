@@ -82,9 +82,8 @@ def test_spare_rows_change_nothing(shape: tuple[int, int, float, int], autocast:
 def test_padded_samples_hold_the_packed_places_in_order(shape: tuple[int, int, float, int]) -> None:
     kept_BS = kept_places(shape)
     packing = Packing(kept_BS)
-    x_N = packing.pack(torch.arange(kept_BS.numel()).view(kept_BS.shape)) if packing.tokens else torch.zeros(1)
-    padded = packing.padded
-    x_BP = x_N[padded.row_BP]
-    assert padded.real_BP.sum(1).tolist() == sorted(kept_BS.sum(1).tolist())
-    assert torch.equal(x_BP[padded.real_BP], x_N[: packing.tokens])
-    assert torch.equal(x_BP.flatten()[padded.place_N], x_N[: packing.tokens])
+    x_ND = packing.pack(torch.arange(1.0, kept_BS.numel() * 2 + 1).view(*kept_BS.shape, 2))
+    x_BPD = packing.padded.pad(x_ND)
+    assert packing.padded.real_BP.sum(1).tolist() == sorted(kept_BS.sum(1).tolist())
+    assert torch.equal(x_BPD.bool().all(-1), packing.padded.real_BP)
+    assert torch.equal(packing.padded.unpad(x_BPD), x_ND)

@@ -1,5 +1,7 @@
 """Varying training images and sounds at random.
 
+What is drawn comes from a generator of the CPU; images and sounds are varied on the device that they are on.
+
 Shapes: B batch, C channels, H rows, W columns, N samples.
 """
 
@@ -59,7 +61,8 @@ def vary_images(images_BCHW: Tensor, augmentation: Augmentation, generator: torc
     cos, sin = angle.cos(), angle.sin()
     row_x = torch.stack([cos * scale_x, cos * shear - sin * scale_y, shift_x], -1)
     row_y = torch.stack([sin * scale_x, sin * shear + cos * scale_y, shift_y], -1)
-    grid = F.affine_grid(torch.stack([row_x, row_y], 1), list(images_BCHW.shape), align_corners=False)
+    maps_B23 = torch.stack([row_x, row_y], 1).to(images_BCHW.device)
+    grid = F.affine_grid(maps_B23, list(images_BCHW.shape), align_corners=False)
     images_BCHW = F.grid_sample(images_BCHW, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return _colour(images_BCHW, augmentation.colour, generator)
 
@@ -69,7 +72,8 @@ def _colour(images_BCHW: Tensor, bound: float, generator: torch.Generator) -> Te
     if bound == 0.0:
         return images_BCHW
     count = len(images_BCHW)
-    brightness, contrast, saturation = (_uniform(count, bound, generator)[:, None, None, None] for _ in range(3))
+    changes = (_uniform(count, bound, generator).to(images_BCHW.device)[:, None, None, None] for _ in range(3))
+    brightness, contrast, saturation = changes
     grey_B1HW = images_BCHW.mean(1, keepdim=True)
     images_BCHW = grey_B1HW + (images_BCHW - grey_B1HW) * (1.0 + saturation)
     middle_B111 = grey_B1HW.mean((2, 3), keepdim=True)
@@ -87,7 +91,7 @@ def _crop(images_BCHW: Tensor, smallest: float, generator: torch.Generator) -> T
     x, y = ((1.0 - side) * _uniform(count, 1.0, generator) for side in (width, height))
     zero = torch.zeros(count)
     corners = torch.stack([torch.stack([width, zero, x], -1), torch.stack([zero, height, y], -1)], 1)
-    grid = F.affine_grid(corners, list(images_BCHW.shape), align_corners=False)
+    grid = F.affine_grid(corners.to(images_BCHW.device), list(images_BCHW.shape), align_corners=False)
     return F.grid_sample(images_BCHW, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
@@ -105,8 +109,8 @@ def vary_sounds(
     bound = round(augmentation.time_shift * sample_rate)
     shift_B = torch.randint(-bound, bound + 1, (count,), generator=generator)
     fade = round(WRAP_SECONDS * sample_rate) if augmentation.wrap else None
-    moved_BN = _move(wave_BN, speed_B, shift_B, fade)
-    gain = torch.pow(10.0, _uniform(count, augmentation.gain_db, generator) / 20.0)
+    moved_BN = _move(wave_BN, speed_B.to(wave_BN.device), shift_B.to(wave_BN.device), fade)
+    gain = torch.pow(10.0, _uniform(count, augmentation.gain_db, generator) / 20.0).to(wave_BN.device)
     louder_BN = moved_BN * gain[:, None]
     if behind_BN is not None and augmentation.mix_db is not None:
         louder_BN = _mix(louder_BN, behind_BN, augmentation.mix_db, generator)
@@ -121,12 +125,13 @@ def _move(wave_BN: Tensor, speed_B: Tensor, shift_B: Tensor, fade: int | None) -
     """
     length = wave_BN.shape[1]
     middle = (length - 1) / 2
-    time_BN = middle + (torch.arange(length, dtype=torch.float64) - middle - shift_B[:, None]) * speed_B[:, None]
+    place_N = torch.arange(length, dtype=torch.float64, device=wave_BN.device)
+    time_BN = middle + (place_N - middle - shift_B[:, None]) * speed_B[:, None]
     if fade is None:
         wave_BN = F.pad(wave_BN, (1, 1))
         time_BN = (time_BN + 1.0).clamp(0.0, length + 1.0)
     else:
-        rise = torch.linspace(0.0, 1.0, fade)
+        rise = torch.linspace(0.0, 1.0, fade, device=wave_BN.device)
         start_BF = wave_BN[:, :fade] * rise + wave_BN[:, -fade:] * (1.0 - rise)
         wave_BN = torch.cat([start_BF, wave_BN[:, fade:-fade], start_BF[:, :1]], 1)  # the first sample ends it too
         time_BN = time_BN % (length - fade)
@@ -139,5 +144,5 @@ def _mix(wave_BN: Tensor, behind_BN: Tensor, loudest_db: float, generator: torch
     """The sums of sounds and fainter ones, whose level relative to theirs is random."""
     level_db = loudest_db - torch.rand(len(wave_BN), generator=generator) * MIX_RANGE_DB
     power_B, behind_B = (x.square().mean(1).clamp_min(1e-12) for x in (wave_BN, behind_BN))
-    factor_B = torch.pow(10.0, level_db / 20.0) * (power_B / behind_B).sqrt()
+    factor_B = torch.pow(10.0, level_db / 20.0).to(wave_BN.device) * (power_B / behind_B).sqrt()
     return wave_BN + behind_BN * factor_B[:, None]

@@ -23,6 +23,9 @@ from visual_echoes.layout import Layout
 from visual_echoes.media.tensors import pixels_to_unit
 
 
+CPU = torch.device("cpu")
+
+
 class Items(Protocol):
     """One split of a prepared folder: images and sounds by index."""
 
@@ -79,10 +82,10 @@ class Source(Protocol):
 
 
 class ImageSource:
-    """Images of a split."""
+    """Images of a split, on the device where they are varied."""
 
-    def __init__(self, items: Items, augmentation: Augmentation) -> None:
-        self.items, self.augmentation, self._rows = items, augmentation, slice(None)
+    def __init__(self, items: Items, augmentation: Augmentation, device: torch.device = CPU) -> None:
+        self.items, self.augmentation, self.device, self._rows = items, augmentation, device, slice(None)
 
     def __len__(self) -> int:
         return self.items.count("images")
@@ -92,17 +95,18 @@ class ImageSource:
 
     def take(self, index_B: Tensor, generator: torch.Generator | None) -> Tensor:
         if generator is None:
-            return pixels_to_unit(self.items.read_images(index_B))
+            return pixels_to_unit(self.items.read_images(index_B).to(self.device))
         share_B = self.items.draw(len(index_B), generator)
-        images_BCHW = pixels_to_unit(self.items.read_images(index_B, share_B, self._rows))
+        images_BCHW = pixels_to_unit(self.items.read_images(index_B, share_B, self._rows).to(self.device))
         return vary_images(images_BCHW, self.augmentation, generator)
 
 
 class WaveSource:
-    """Sounds of a split, `layout.clip_samples` long."""
+    """Sounds of a split, `layout.clip_samples` long, on the device where they are varied."""
 
-    def __init__(self, items: Items, layout: Layout, augmentation: Augmentation) -> None:
-        self.items, self.layout, self.augmentation, self._rows = items, layout, augmentation, slice(None)
+    def __init__(self, items: Items, layout: Layout, augmentation: Augmentation, device: torch.device = CPU) -> None:
+        self.items, self.layout, self.augmentation, self.device = items, layout, augmentation, device
+        self._rows = slice(None)
 
     def __len__(self) -> int:
         return self.items.count("sounds")
@@ -112,11 +116,11 @@ class WaveSource:
 
     def take(self, index_B: Tensor, generator: torch.Generator | None) -> Tensor:
         if generator is None:
-            return self.items.read_sounds(index_B)
+            return self.items.read_sounds(index_B).to(self.device)
         share_B = self.items.draw(len(index_B), generator)
-        wave_BN = self.items.read_sounds(index_B, share_B, self._rows)
+        wave_BN = self.items.read_sounds(index_B, share_B, self._rows).to(self.device)
         behind_B = draw_behind(len(index_B), len(self), self.augmentation, generator)
-        behind_BN = None if behind_B is None else self.items.read_sounds(behind_B, share_B, self._rows)
+        behind_BN = None if behind_B is None else self.items.read_sounds(behind_B, share_B, self._rows).to(self.device)
         return vary_sounds(wave_BN, behind_BN, self.layout.sample_rate, self.augmentation, generator)
 
 

@@ -123,26 +123,18 @@ def grid_encoder(tokenizer: Tokenizer, depth: int) -> Encode:
 
 @torch.inference_mode()
 def encode_all(
-    encoders: Mapping[str, Encode],
-    source: Source,
-    copies: int,
-    seed: int,
-    report: Callable[[int], None] | None = None,
-    device: torch.device | None = None,
+    encoders: Mapping[str, Encode], source: Source, copies: int, seed: int, report: Callable[[int], None] | None = None
 ) -> dict[str, Tensor]:
     """Tokens of every item of a source, by stream, int16 (copies * items, P, Q).
 
     The first copy is the item as it is; further copies are varied at random as in tokenizer training. All streams are
     of the same copies.
-
-    Args:
-        device: where the encoders are; None: the CPU.
     """
     generator = torch.Generator().manual_seed(seed)
     rows: dict[str, list[Tensor]] = {name: [] for name in encoders}
     for copy in range(copies):
         for index_B in torch.arange(len(source)).split(ENCODE_BATCH):
-            x_BCHW = source.take(index_B, generator if copy else None).to(device)
+            x_BCHW = source.take(index_B, generator if copy else None)
             for name, encode in encoders.items():
                 rows[name].append(encode(x_BCHW).to("cpu", torch.int16))
             if report is not None:

@@ -61,10 +61,10 @@ def gather_padded(
 ) -> Tensor:
     """What queries gather from the memory of their samples, (N, D), all samples at once."""
     asked, known = packing.padded, memory.padded
-    (q_BHPd,) = attention.by_head(q_ND[asked.row_BP], 1)
-    k_BHMd, v_BHMd = attention.by_head(keys_values_ME[known.row_BP], 2)
+    (q_BHPd,) = attention.by_head(asked.pad(q_ND), 1)
+    k_BHMd, v_BHMd = attention.by_head(known.pad(keys_values_ME), 2)
     mask_B11M = None if len(memory.runs) == 1 else known.real_BP[:, None, None]
-    return attention.attend(q_BHPd, k_BHMd, v_BHMd, mask_B11M).flatten(0, 1).index_select(0, asked.place_N)
+    return asked.unpad(attention.attend(q_BHPd, k_BHMd, v_BHMd, mask_B11M))
 
 
 class FastTransformer(EchoTransformer):

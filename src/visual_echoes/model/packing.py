@@ -40,11 +40,19 @@ class Run(NamedTuple):
 
 
 class Padded(NamedTuple):
-    """Packed positions in a dense batch of B samples of P positions."""
+    """Packed positions in a dense batch of B samples, in packed order, of P positions."""
 
-    row_BP: Tensor  # of the packed tensor
     real_BP: Tensor  # bool, False where a sample has no such position
     place_N: Tensor  # of each packed position in the flattened batch
+
+    def pad(self, x_ND: Tensor) -> Tensor:
+        """Packed positions in the batch, with zeros where there are none, (B, P, D)."""
+        zeros_MD = x_ND.new_zeros(self.real_BP.numel(), x_ND.shape[1])
+        return zeros_MD.index_copy(0, self.place_N, x_ND[: len(self.place_N)]).unflatten(0, self.real_BP.shape)
+
+    def unpad(self, x_BPD: Tensor) -> Tensor:
+        """What `pad` did, back, (N, D)."""
+        return x_BPD.flatten(0, 1).index_select(0, self.place_N)
 
 
 class Packing:
@@ -123,13 +131,8 @@ class Packing:
     def padded(self) -> Padded:
         """How the packed positions lie where every sample, in packed order, has as many as the longest."""
         counts_B = torch.tensor([run.length for run in self.runs for _ in range(run.samples)])
-        longest = max(int(counts_B.max()), 1)
-        place_P = torch.arange(longest)
-        real_BP = place_P < counts_B[:, None]
-        row_BP = ((counts_B.cumsum(0) - counts_B)[:, None] + place_P).clamp_max(max(self.tokens - 1, 0))
-        return Padded(
-            row_BP.to(self._device), real_BP.to(self._device), real_BP.flatten().nonzero()[:, 0].to(self._device)
-        )
+        real_BP = torch.arange(max(int(counts_B.max()), 1)) < counts_B[:, None]
+        return Padded(real_BP.to(self._device), real_BP.flatten().nonzero()[:, 0].to(self._device))
 
     def _spare(self, x_ND: Tensor) -> int:
         """Rows up to a multiple of `ROWS`, where a kernel is compiled for each number of rows."""

@@ -15,7 +15,7 @@ from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.checkpoints.model import PartName, check_stream
 from visual_echoes.data.manifest import is_clip_folder
 from visual_echoes.data.pairs import Wanted, read_split
-from visual_echoes.data.sources import ImageSource, Items, MelSource, Source, WaveSource, open_split
+from visual_echoes.data.sources import CPU, ImageSource, Items, MelSource, Source, WaveSource, open_split
 from visual_echoes.data.token_store import TokenStore
 from visual_echoes.data.tokens import TokenData
 from visual_echoes.errors import EchoesError
@@ -49,7 +49,6 @@ from visual_echoes.training.transformer import TransformerTask
 from visual_echoes.training.vocoder import VocoderTask
 from visual_echoes.training.vqgan import VQGANTask
 
-CPU = torch.device("cpu")
 VALIDATION_CLIPS = 256  # of a folder of clips, spread over the whole split: their files are read at every validation
 
 PARTS: dict[str, PartName] = {
@@ -66,7 +65,7 @@ def build_task(recipe: Recipe, device: torch.device = CPU) -> Task:
     """Open the data and build the networks of a recipe.
 
     Args:
-        device: where tokenizers make the tokens that a transformer trains on, if they are not there yet.
+        device: where images and sounds are varied, and where tokenizers make what tokens a transformer still lacks.
 
     Raises:
         EchoesError: unusable data or inputs, or a `[model]` that makes no network.
@@ -118,15 +117,15 @@ def _build(recipe: Recipe, device: torch.device) -> Task:
     if isinstance(recipe, TokensRecipe):
         return _token_task(recipe, device)
     if isinstance(recipe, ImageVQGANRecipe | AudioVQGANRecipe):
-        sources = _images(recipe, layout) if isinstance(recipe, ImageVQGANRecipe) else _mels(recipe, layout)
+        sources = (_images if isinstance(recipe, ImageVQGANRecipe) else _mels)(recipe, layout, device)
         return VQGANTask(vqgan_config(recipe), recipe.loss, *sources)
     if isinstance(recipe, ResidualRecipe):
-        sources = _images(recipe, layout) if isinstance(recipe, ImageResidualRecipe) else _mels(recipe, layout)
+        sources = (_images if isinstance(recipe, ImageResidualRecipe) else _mels)(recipe, layout, device)
         codes = open_codes(recipe, layout, sources[0])
         torch.manual_seed(recipe.train.seed)  # the same first weights whether or not codes had to be fitted
         return ResidualDecoderTask(with_decoder(codes, recipe), recipe.loss, *sources)
     tokenizer = None if recipe.audio_vqgan is None else _load_tokenizer(recipe.audio_vqgan, "audio_vqgan", layout)
-    return VocoderTask(recipe.model, layout, *_waves(recipe, layout), tokenizer)
+    return VocoderTask(recipe.model, layout, *_waves(recipe, layout, device), tokenizer)
 
 
 def _check_balance(task: Task) -> None:
@@ -146,18 +145,19 @@ def _open(recipe: Recipe, layout: Layout, wanted: Wanted) -> tuple[Items, Items]
     return train, open_split(recipe.data, "valid", layout, [wanted], recipe.root, VALIDATION_CLIPS)
 
 
-def _images(recipe: Recipe, layout: Layout) -> tuple[Source, Source]:
-    train, valid = _open(recipe, layout, "images")
-    return ImageSource(train, recipe.augmentation), ImageSource(valid, recipe.augmentation)
+def _images(recipe: Recipe, layout: Layout, device: torch.device) -> tuple[Source, Source]:
+    train, valid = (ImageSource(items, recipe.augmentation, device) for items in _open(recipe, layout, "images"))
+    return train, valid
 
 
-def _waves(recipe: Recipe, layout: Layout) -> tuple[Source, Source]:
-    train, valid = _open(recipe, layout, "sounds")
-    return WaveSource(train, layout, recipe.augmentation), WaveSource(valid, layout, recipe.augmentation)
+def _waves(recipe: Recipe, layout: Layout, device: torch.device) -> tuple[Source, Source]:
+    opened = _open(recipe, layout, "sounds")
+    train, valid = (WaveSource(items, layout, recipe.augmentation, device) for items in opened)
+    return train, valid
 
 
-def _mels(recipe: Recipe, layout: Layout) -> tuple[Source, Source]:
-    train, valid = _waves(recipe, layout)
+def _mels(recipe: Recipe, layout: Layout, device: torch.device) -> tuple[Source, Source]:
+    train, valid = _waves(recipe, layout, device)
     return MelSource(train, layout), MelSource(valid, layout)
 
 

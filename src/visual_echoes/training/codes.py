@@ -88,4 +88,4 @@ def _fit(recipe: ResidualRecipe, config: CellConfig | TAEFConfig, train: Source)
 def _some(train: Source) -> Tensor:
     """Items from all over the data, as they are."""
     chosen = torch.linspace(0, len(train) - 1, min(len(train), FIT_ITEMS)).round().long()
-    return torch.cat([train.take(index_B, None) for index_B in chosen.split(FIT_BATCH)])
+    return torch.cat([train.take(index_B, None).cpu() for index_B in chosen.split(FIT_BATCH)])

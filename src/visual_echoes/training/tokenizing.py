@@ -46,8 +46,8 @@ def cached_tokens(
             return TokenCache.load(path)
         except (SafetensorError, KeyError, ValueError, OSError):
             path.unlink()  # cut short by a full disk, say; made again below
-    waves = WaveSource(split, layout, recipe.augmentation)
-    images = ImageSource(split, recipe.augmentation)
+    waves = WaveSource(split, layout, recipe.augmentation, device)
+    images = ImageSource(split, recipe.augmentation, device)
     sources: dict[str, tuple[Source, Tensor, int]] = {
         "image": (images, split.image_groups, copies[0]),
         "audio": (MelSource(waves, layout), split.sound_groups, copies[1]),
@@ -65,7 +65,7 @@ def cached_tokens(
                 if stream.source == kind
             }
             report = lambda count: progress.advance(bar, count)  # noqa: E731
-            tokens[kind] = encode_all(encoders, source, times, recipe.train.seed, report, device)
+            tokens[kind] = encode_all(encoders, source, times, recipe.train.seed, report)
             groups[kind] = group.repeat(times)
     label = label_stream(layout)
     if label is not None:
