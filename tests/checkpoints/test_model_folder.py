@@ -18,7 +18,7 @@ from visual_echoes.checkpoints import loading
 from visual_echoes.checkpoints import model_folder as weights
 from visual_echoes.checkpoints.loading import load_model, packaged_models
 from visual_echoes.checkpoints.model import Model, kind_and_config
-from visual_echoes.checkpoints.model_folder import save_model
+from visual_echoes.checkpoints.model_folder import WITH_EIGHT_BITS, read_description, save_model
 from visual_echoes.errors import EchoesError
 
 
@@ -59,6 +59,19 @@ def test_round_trip_in_full_precision(whole_model: Model, tmp_path: Path) -> Non
     for key, value in states(whole_model).items():
         assert torch.equal(states(loaded)[key], value), key
     assert not any(part.training for part in loaded.parts.values())
+
+
+def test_round_trip_in_eight_bits(whole_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("visual_echoes.checkpoints.eight_bits.SMALLEST", 256)  # as these parts are small
+    save_model(tmp_path / "half", whole_model, half=True)
+    save_model(tmp_path / "small", whole_model, half=True, eight_bits=["transformer"])
+    half, small = (load_model(tmp_path / name) for name in ("half", "small"))
+    for part in ("image_vqgan", "audio_vqgan"):
+        assert small.files[part].sha256 == half.files[part].sha256
+    exact, found = half.parts["transformer"].state_dict(), small.parts["transformer"].state_dict()
+    assert all(torch.allclose(found[key], value, atol=float(value.abs().max()) / 120) for key, value in exact.items())
+    assert any(not torch.equal(found[key], value) for key, value in exact.items())
+    assert read_description(tmp_path / "small").format == WITH_EIGHT_BITS
 
 
 def test_round_trip_in_half_precision(whole_model: Model, tmp_path: Path) -> None:
@@ -169,7 +182,7 @@ def test_tensors_that_do_not_fit_are_named(folder: Path, change: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 3}, "format 3.*update"),
+        ({"format": 4}, "format 4.*update"),
         ({"format": None}, "format None"),
         ({"surprise": 1}, "config"),
         ({"layout": {"name": "x"}}, "layout"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
+from visual_echoes.checkpoints.eight_bits import packed, unpacked
 from visual_echoes.checkpoints.model import (
     Model,
     PartName,
@@ -39,7 +40,8 @@ from visual_echoes.model.upgrade import upgraded_sampling, upgraded_tensors
 from visual_echoes.vocoders import GriffinLim
 
 FORMAT = 2
-FORMATS = (1, FORMAT)  # that are read; 1 is of before there were streams (`model/upgrade.py`)
+WITH_EIGHT_BITS = 3  # the same, with parts whose weights are in eight bits, which older versions do not know
+FORMATS = (1, FORMAT, WITH_EIGHT_BITS)  # that are read; 1 is of before there were streams (`model/upgrade.py`)
 CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
 CREDITS_FILE = "CREDITS.csv"  # authors of the training data, where licences ask for them
@@ -77,8 +79,8 @@ class ModelDescription(BaseModel):
         return upgraded_sampling(values)
 
 
-def save_model(folder: Path, model: Model, half: bool) -> None:
-    """Write a model folder; with `half`, weights are stored in float16.
+def save_model(folder: Path, model: Model, half: bool, eight_bits: Collection[PartName] = ()) -> None:
+    """Write a model folder; with `half`, weights are stored in float16, those of the parts `eight_bits` in eight bits.
 
     Credits that lie beside the model's weights go along. `config.json` is written last, so an interrupted save is not
     mistaken for a model.
@@ -90,6 +92,8 @@ def save_model(folder: Path, model: Model, half: bool) -> None:
             key: (value.half() if half and value.is_floating_point() else value).detach().cpu().contiguous()
             for key, value in part.state_dict().items()
         }
+        if name in eight_bits:
+            tensors = packed(tensors)
         file = digest = None
         if tensors:
             content = save_tensors(tensors)
@@ -98,8 +102,8 @@ def save_model(folder: Path, model: Model, half: bool) -> None:
         kind, config = kind_and_config(part)
         descriptions[name] = PartDescription(kind=kind, config=config, file=file, sha256=digest)
     description = ModelDescription(
-        format=FORMAT, name=model.name, version=model.version, layout=model.layout.to_dict(),
-        parts=descriptions, sampling=model.sampling, calibration=model.calibration,
+        format=WITH_EIGHT_BITS if eight_bits else FORMAT, name=model.name, version=model.version,
+        layout=model.layout.to_dict(), parts=descriptions, sampling=model.sampling, calibration=model.calibration,
     )  # fmt: skip
     if model.card:
         write_text(folder / CARD_FILE, model.card)
@@ -128,7 +132,7 @@ def read_description(folder: Path) -> ModelDescription:
     try:
         content = json.loads(read_limited(path, MAX_CONFIG_BYTES))
         if isinstance(content, dict) and content.get("format") not in FORMATS:
-            raise EchoesError(f"{path} has format {content.get('format')!r}, this version reads {FORMAT}; update.")
+            raise EchoesError(f"{path} has format {content.get('format')!r}, this version reads {FORMATS[-1]}; update.")
         return ModelDescription.model_validate(content)
     except (OSError, ValueError, RecursionError) as error:
         raise EchoesError(f"{path} is no valid model config ({reason(error)}); get the folder again.") from error
@@ -187,8 +191,8 @@ def _read_tensors(folder: Path, part: PartDescription, blueprint: nn.Module) -> 
     path = folder / part.file
     content = read_checked(path, MAX_PART_BYTES, part.sha256, "get the model folder again")
     try:
-        tensors = load_tensors(content)
-    except SafetensorError as error:
+        tensors = unpacked(load_tensors(content))
+    except (SafetensorError, ValueError) as error:
         raise EchoesError(f"{path} is no safetensors file ({error}); get the model folder again.") from error
     if isinstance(blueprint, EchoTransformer):
         tensors = upgraded_tensors(tensors)

@@ -99,6 +99,9 @@ def assemble(
         str | None, typer.Option("--base", metavar="MODEL", help="A model that brings the parts that no --part does.")
     ] = None,
     card: Annotated[Path | None, typer.Option("--card", help="Markdown file with the model card.")] = None,
+    eight_bits: Annotated[
+        bool, typer.Option("--eight-bits", help="Store the transformer's weights in eight bits, half as large.")
+    ] = False,
     overwrite: ReplaceOption = False,
 ) -> None:
     """Merge trained parts into one model, in half precision. The sampling options become the model's own."""
@@ -108,7 +111,7 @@ def assemble(
 
     _claim(output, overwrite)
     model = merge(part, name, _read_card(card), with_changes(SamplingSettings(), sampling_of(context)), base)
-    save_model(output, model, half=True)
+    save_model(output, model, half=True, eight_bits=["transformer"] if eight_bits else [])
     say(str(output))
 
 

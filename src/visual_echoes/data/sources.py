@@ -22,7 +22,6 @@ from visual_echoes.data.pairs import Wanted, read_split
 from visual_echoes.layout import Layout
 from visual_echoes.media.tensors import pixels_to_unit
 
-
 CPU = torch.device("cpu")
 
 
