@@ -153,8 +153,23 @@ def test_a_pickle_is_refused_and_not_run(folder: Path, tmp_path: Path, matching:
     assert not mark.exists()
 
 
+def test_a_part_may_lie_in_a_model_folder_beside(folder: Path) -> None:
+    beside = folder.with_name("other-model")
+    beside.mkdir()
+    exact = states(load_model(folder))
+    (folder / "audio_vqgan.safetensors").rename(beside / "audio_vqgan.safetensors")
+    edit_config(folder, **{"part.audio_vqgan.file": "other-model/audio_vqgan.safetensors"})
+    found = load_model(folder)
+    assert all(torch.equal(value, exact[key]) for key, value in states(found).items())
+    assert found.files["audio_vqgan"].path.parent.samefile(beside)
+    (beside / "audio_vqgan.safetensors").write_bytes(b"other weights")
+    with pytest.raises(EchoesError, match="other-model/audio_vqgan"):
+        load_model(folder)
+
+
 @pytest.mark.parametrize(
-    "name", ["../outside.safetensors", "sub/x.safetensors", "/etc/x.safetensors", "weights.pt", "x.bin"]
+    "name",
+    ["../outside.safetensors", "../a/x.safetensors", "a/b/x.safetensors", "/etc/x.safetensors", "weights.pt", "x.bin"],
 )
 def test_only_safetensors_beside_the_config_are_read(folder: Path, name: str) -> None:
     shutil.copy(folder / "transformer.safetensors", folder.parent / "outside.safetensors")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ CARD_FILE = "README.md"
 CREDITS_FILE = "CREDITS.csv"  # authors of the training data, where licences ask for them
 MAX_CONFIG_BYTES = 1 << 20
 MAX_PART_BYTES = 8 << 30
+_WEIGHTS = re.compile(r"(?:\w[\w-]*/)?\w+\.safetensors", re.ASCII)
 
 
 class PartDescription(BaseModel):
@@ -56,7 +58,7 @@ class PartDescription(BaseModel):
 
     kind: str  # of tokenizer or vocoder, or "transformer"
     config: dict[str, Any]
-    file: str | None  # None: no weights
+    file: str | None  # beside the config, or MODEL/FILE in a model folder beside this one; None: no weights
     sha256: str | None
 
 
@@ -159,7 +161,7 @@ def load_folder(folder: Path, wanted: Iterable[PartName] | None = None) -> Model
         part = description.parts[name]
         model.parts[name] = _load_part(folder, name, part, layout)
         if part.file is not None and part.sha256 is not None:
-            model.files[name] = WeightsFile(folder / part.file, part.sha256)
+            model.files[name] = WeightsFile(_weights_path(folder, part.file), part.sha256)
     return model
 
 
@@ -186,9 +188,7 @@ def _load_part(folder: Path, name: PartName, part: PartDescription, layout: Layo
 
 def _read_tensors(folder: Path, part: PartDescription, blueprint: nn.Module) -> dict[str, torch.Tensor]:
     assert part.file is not None
-    if Path(part.file).name != part.file or not part.file.endswith(".safetensors"):
-        raise EchoesError(f"{folder / CONFIG_FILE} names the file {part.file!r}; only safetensors beside it are read.")
-    path = folder / part.file
+    path = _weights_path(folder, part.file)
     content = read_checked(path, MAX_PART_BYTES, part.sha256, "get the model folder again")
     try:
         tensors = unpacked(load_tensors(content))
@@ -205,3 +205,10 @@ def _read_tensors(folder: Path, part: PartDescription, blueprint: nn.Module) -> 
         raise EchoesError(f"{path} does not fit its config: {odd[0]} and {len(odd) - 1} more tensors differ.")
     # One by one: what is read of each goes before the next. Copies also where the type is right: torch aligns its own.
     return {key: tensors.pop(key).to(wanted[key].dtype, copy=True) for key in list(tensors)}
+
+
+def _weights_path(folder: Path, file: str) -> Path:
+    """Where the weights are that a config names; models of this package share parts instead of holding each twice."""
+    if not _WEIGHTS.fullmatch(file):
+        raise EchoesError(f"{folder / CONFIG_FILE} names the file {file!r}; only safetensors beside it are read.")
+    return (folder.resolve().parent if "/" in file else folder) / file

@@ -12,12 +12,10 @@ done
 for part in image audio; do
   [[ -d $runs/$part-semantic ]] || "$python" recipes/scenes/semantic.py $part $runs/$part-semantic
 done
-for part in transformer transformer-cooldown; do
-  "$echoes" train "recipes/scenes/$part.toml"
-done
-"$echoes" assemble $runs/model --overwrite --name scenes --card recipes/scenes/card.md --steps 16 --temperature 1 --guidance 3 --label-choice likeliest \
+"$echoes" train recipes/scenes/transformer.toml
+"$echoes" assemble $runs/model --overwrite --eight-bits --name scenes --card recipes/scenes/card.md --steps 16 --temperature 1 --guidance 3 --label-choice likeliest \
   --part $runs/image-decoder --part $runs/audio-decoder --part $runs/image-semantic --part $runs/audio-semantic \
-  --part $runs/transformer-cooldown
+  --part $runs/transformer
 cp data/prepared/scenes-sounds/CREDITS.csv $runs/model/  # the licences of the sounds ask for it
 "$echoes" evaluate scenes --model $runs/model --image-classifier $runs/judge-image/model \
   --audio-classifier $runs/judge-audio/model -o reports/scenes
