@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from visual_echoes.checkpoints.loading import load_model
-from visual_echoes.checkpoints.model_folder import FORMAT
+from visual_echoes.checkpoints.model_folder import FORMATS
 from visual_echoes.media import read_image
 from visual_echoes.pipeline import VisualEchoes
 
@@ -33,4 +33,4 @@ def test_a_folder_of_every_format_makes_what_it_made(folder: Path) -> None:
 
 def test_the_format_that_is_written_now_is_among_them() -> None:
     formats = {json.loads((folder / "config.json").read_text())["format"] for folder in FOLDERS}
-    assert formats == set(range(1, FORMAT + 1))
+    assert formats == set(FORMATS)

@@ -13,7 +13,7 @@ import torch
 
 from visual_echoes.machine import peak_memory
 from visual_echoes.training.build import build_task
-from visual_echoes.training.devices import Device
+from visual_echoes.training.devices import Device, device_of
 from visual_echoes.training.loop import time_steps
 from visual_echoes.training.recipe import Recipe, TokensRecipe, VocoderRecipe
 
@@ -60,7 +60,7 @@ def dry_run(recipe: Recipe, device: Device = "auto") -> DryRun:
     if isinstance(recipe, TokensRecipe):  # copies change how long tokens take to make, not how long training does
         recipe = recipe.model_copy(update={"image_copies": 1, "audio_copies": 1})
     with TemporaryDirectory() as folder:
-        task = build_task(recipe.model_copy(update={"output": Path(folder)}))
+        task = build_task(recipe.model_copy(update={"output": Path(folder)}), device_of(device))
         parameters = {name: sum(p.numel() for p in module.parameters()) for name, module in task.modules.items()}
         starts = _stretch_starts(recipe)
         taken = [step for first in starts for step in range(first, first + STEPS)]
