@@ -4,12 +4,12 @@ from __future__ import annotations
 
 # Whole pages.
 PAGES = {
-    "docs/leaderboard.md": "what others published, by their own protocols",
     "docs/paper.md": "constants of the paper and of the works it builds on",
 }
 
 # Regular expressions; what they match may stand anywhere.
 PHRASES = {
+    r"(?s)\n## What others published\n.*?(?=\n## |\Z)": "what others published, by their own protocols",
     r"PyAV 18\.0, and 17\.1|\b(Python|torch|LPIPS|BirdNET) \d+\.\d+": "releases",
     r"\| (Python|torch) \| [\d.]+ \| [\d.]+ \|": "releases",
     r"0\.2 may break what 0\.1 promised": "releases, as an example",
