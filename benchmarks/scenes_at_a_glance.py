@@ -67,6 +67,11 @@ def main() -> None:
     rows: list[dict[str, Cell]] = []
     row("real images", "image", list(images))
     row("real sounds", "audio", list(waves))
+    codec, pixels = echoes.codec, images.movedim(1, -1).numpy()
+    through = torch.from_numpy(codec.decode_images(codec.encode_images(pixels))).movedim(-1, 1)
+    row("real images through the tokenizer", "image", list(through))
+    mel_BMT = codec.decode_mels(codec.encode_mels(codec.mels(waves.numpy())))
+    row("real sounds through tokenizer and vocoder", "audio", list(torch.from_numpy(codec.vocode(mel_BMT))))
     request = {"seed": options.seed, "batch_size": BATCH}
     heard = echoes.image_to_audio([image.movedim(0, -1).numpy() for image in images], **request)
     assert heard.audio is not None

@@ -31,7 +31,7 @@ ARGUMENTS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",  # a microphone that hears beeps
 ]  # fmt: skip
-PATIENCE = 60_000  # milliseconds; a busy machine is no failure
+PATIENCE = 180_000  # milliseconds; a busy machine is no failure
 DESK, PHONE = {"width": 1100, "height": 900}, {"width": 390, "height": 844}
 
 NEEDED = "playwright is not installed (extra test-all)"
