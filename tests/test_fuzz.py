@@ -1,4 +1,4 @@
-"""A sample of the fuzzing of files: the same program that made the figures of docs/responsible-use.md, on few inputs."""
+"""A sample of the fuzzing of files: the program that made the figures of docs/responsible-use.md, on few inputs."""
 
 from __future__ import annotations
 
