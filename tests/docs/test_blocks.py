@@ -33,11 +33,14 @@ from docs.blocks import (
     inline_commands,
     parse,
 )
+from visual_echoes.checkpoints import model_folder
+from visual_echoes.checkpoints.model_folder import ModelDescription, read_description
 from visual_echoes.cli import app
 from visual_echoes.media import read_image, write_mp4
 
 EXAMPLES = ROOT / "src/visual_echoes/examples/scenes"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+STEPS = 2  # of sampling
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES if page != APPLIED]
 
 
@@ -60,7 +63,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     (tmp_path / "data").symlink_to(ROOT / "data")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(model_folder, "read_description", lambda folder: _with_few_steps(read_description(folder)))
     return tmp_path
+
+
+def _with_few_steps(description: ModelDescription) -> ModelDescription:
+    """A model that samples in a moment: what a page promises does not depend on how well."""
+    few = description.sampling.model_copy(update={"steps": STEPS})
+    return description.model_copy(update={"sampling": few})
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != APPLIED], ids=NAMES)
