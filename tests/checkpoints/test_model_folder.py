@@ -153,6 +153,12 @@ def test_a_pickle_is_refused_and_not_run(folder: Path, tmp_path: Path, matching:
     assert not mark.exists()
 
 
+def test_weights_beside_the_config_may_have_any_name(folder: Path) -> None:
+    (folder / "transformer.safetensors").rename(folder / "my transformer-2.1.safetensors")
+    edit_config(folder, **{"part.transformer.file": "my transformer-2.1.safetensors"})
+    assert load_model(folder).files["transformer"].path.name == "my transformer-2.1.safetensors"
+
+
 def test_a_part_may_lie_in_a_model_folder_beside(folder: Path) -> None:
     beside = folder.with_name("other-model")
     beside.mkdir()

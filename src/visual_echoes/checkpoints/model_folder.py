@@ -48,7 +48,7 @@ CARD_FILE = "README.md"
 CREDITS_FILE = "CREDITS.csv"  # authors of the training data, where licences ask for them
 MAX_CONFIG_BYTES = 1 << 20
 MAX_PART_BYTES = 8 << 30
-_WEIGHTS = re.compile(r"(?:\w[\w-]*/)?\w+\.safetensors", re.ASCII)
+_BESIDE = re.compile(r"\w[\w-]*/\w+\.safetensors", re.ASCII)  # a part in a model folder beside
 
 
 class PartDescription(BaseModel):
@@ -209,6 +209,7 @@ def _read_tensors(folder: Path, part: PartDescription, blueprint: nn.Module) -> 
 
 def _weights_path(folder: Path, file: str) -> Path:
     """Where the weights are that a config names; models of this package share parts instead of holding each twice."""
-    if not _WEIGHTS.fullmatch(file):
+    shared = _BESIDE.fullmatch(file) is not None
+    if not shared and (Path(file).name != file or not file.endswith(".safetensors")):
         raise EchoesError(f"{folder / CONFIG_FILE} names the file {file!r}; only safetensors beside it are read.")
-    return (folder.resolve().parent if "/" in file else folder) / file
+    return (folder.resolve().parent if shared else folder) / file
