@@ -105,7 +105,6 @@ def blamed(archive: Path) -> Iterator[None]:
         raise EchoesError(f"{archive} lacks {error.args[0]}; this is not the original.") from error
     except (
         OSError, ValueError, IndexError, EOFError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, zlib.error,
-        NotImplementedError,
     ) as error:  # fmt: skip
         raise EchoesError(f"{archive} is damaged ({error}); restore the original archive.") from error
 

@@ -25,7 +25,7 @@ from visual_echoes.tokenizers.residual import ResidualQuantizer, fit_codes
 SemanticName = Literal["image_semantic", "audio_semantic"]
 EFFICIENTNET_FEATURES = 1280
 PIXEL_MEAN, PIXEL_SCALE = 127.0, 128.0  # EfficientNet-lite's input
-IMAGES_AT_ONCE = {"cpu": 16}  # what its cache holds; on other devices all
+IMAGES_AT_ONCE = 16  # on a CPU, whose cache holds no more; other devices take all
 STRIDE = 16  # mel frames for one frame of the last feature map
 PATCH, PATCH_HOP = 96, 48  # mel frames a token looks at, and from one to the next: YAMNet's 0.96 s and 0.48 s
 
@@ -113,7 +113,7 @@ class ImageSemanticTokenizer(SemanticTokenizer):
         side = (self.config.side,) * 2
         network = self.network.to(images_BCHW.device)
         found = []
-        at_once = IMAGES_AT_ONCE.get(images_BCHW.device.type, len(images_BCHW))
+        at_once = IMAGES_AT_ONCE if images_BCHW.device.type == "cpu" else len(images_BCHW)
         for part_BCHW in images_BCHW.expand(-1, 3, -1, -1).float().split(at_once):
             pixels_BCHW = (part_BCHW + 1.0) * 127.5
             if pixels_BCHW.shape[2:] != side:

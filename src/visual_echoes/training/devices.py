@@ -58,7 +58,7 @@ def check_shardable(names: Collection[str], optimizer: str) -> None:
 
 def device_of(device: Device) -> torch.device:
     """Where this process trains; raises as `on_gpu` does."""
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if on_gpu(device) else torch.device("cpu")
+    return torch.device("cuda", _local_rank()) if on_gpu(device) else torch.device("cpu")
 
 
 def on_gpu(device: Device) -> bool:
@@ -76,10 +76,15 @@ def on_gpu(device: Device) -> bool:
                 "with --device cpu."
             )
         return False
-    own = int(os.environ.get("LOCAL_RANK", "0"))
+    own = _local_rank()
     if own >= gpus:
         raise EchoesError(
             f"Process {own} of this machine asks for a GPU of its own, but there are only {gpus}; start at most {gpus} "
             "processes, or train with --device cpu."
         )
     return True
+
+
+def _local_rank() -> int:
+    """This process's place among those of its machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
