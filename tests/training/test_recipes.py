@@ -16,6 +16,7 @@ import tiny
 from visual_echoes.metrics.classifiers import build_classifier
 from visual_echoes.model.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from visual_echoes.model.config import TransformerConfig
+from visual_echoes.model.fast import FastTransformer
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.model.upgrade import EVERYTHING
@@ -24,6 +25,7 @@ from visual_echoes.tokenizers.taef import TAEFTokenizer
 from visual_echoes.tokenizers.vqgan import VQGAN
 from visual_echoes.training.build import vqgan_config
 from visual_echoes.training.codes import codes_config, with_decoder
+from visual_echoes.training.fine_tuning import start_from
 from visual_echoes.training.recipe import (
     AudioResidualRecipe,
     AudioVQGANRecipe,
@@ -68,6 +70,19 @@ def network(recipe: Recipe) -> nn.Module:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_shipped_recipe_builds_its_network(path: Path) -> None:
     assert sum(parameter.numel() for parameter in network(read_recipe(path)).parameters()) > 1000
+
+
+STARTED = [path for path in SHIPPED if re.search(r'^start_from = "\w[\w-]*"$', path.read_text(), re.MULTILINE)]
+
+
+@pytest.mark.parametrize("path", STARTED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_recipe_fits_the_packaged_model_that_it_starts_from(path: Path) -> None:
+    """A new version of a packaged model must take its recipes along."""
+    recipe = read_recipe(path)
+    assert isinstance(recipe, TransformerRecipe)
+    assert recipe.start_from is not None
+    model = FastTransformer(TransformerConfig.for_layout(recipe.get_layout(), **recipe.model.model_dump()))
+    start_from(model, recipe.start_from, "transformer")
 
 
 @pytest.mark.parametrize(
