@@ -7,6 +7,8 @@ STAMP := $(VENV)/installed
 
 EVERYTHING := $(VENV)/everything
 CHROMIUM := /usr/bin/chromium
+# A process a core, each with one thread: threads that wait for each other cost more than they bring.
+PYTEST := OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: demo check test test-all coverage lint docs package clean
@@ -21,10 +23,10 @@ check: $(STAMP)
 	$(RUN)/lint-imports
 
 test: check
-	$(RUN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(EVERYTHING) $(CHROMIUM) check
-	$(RUN)/python -m pytest --strict-skips
+	$(PYTEST) --strict-skips
 
 coverage: $(STAMP)
 	$(RUN)/python -m pytest --cov=visual_echoes --cov-report=term:skip-covered --cov-report=html:build/coverage
