@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The paper's run in small: the very commands of `run.sh` and `evaluate.sh`, from video files to the table of figures, at
+# the paper's layout, with small networks. Half an hour on two cores; run it before the real one.
+#
+#   recipes/paper/rehearsal.sh [CLIPS LIST]
+#
+# Without CLIPS it makes TRAIN and TEST of them of data/scenes-sample. STEPS shortens the trainings. Networks of the metrics have random weights: their figures mean
+# nothing. What was made lies in runs/rehearsal; `rehearsal.json` there has the tables.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export PYTHON=${PYTHON:-.venv/bin/python}
+work=${WORK:-runs/rehearsal} rehearse=("$PYTHON" recipes/paper/rehearsal.py)
+mkdir -p $work
+clips=${1:-$work/videos/clips} list=${2:-$work/videos/vggsound.csv}
+[[ $# -gt 0 ]] || "${rehearse[@]}" clips data/scenes-sample $work/videos "${TRAIN:-200}" "${TEST:-40}"
+"${rehearse[@]}" recipes $work/recipes $work/data $work/runs ${STEPS:-}
+"${rehearse[@]}" networks $work/networks
+
+bin=$(dirname "$PYTHON")
+rm -f $work/times.jsonl
+printf '#!/bin/sh\nexec "%s" recipes/paper/rehearsal.py timed %s/times.jsonl "%s/echoes" "$@"\n' "$PYTHON" $work "$bin" > $work/echoes
+chmod +x $work/echoes
+export ECHOES=$work/echoes DATA=$work/data RUNS=$work/runs RECIPES=$work/recipes
+LAUNCH="${rehearse[*]} timed $work/times.jsonl $bin/accelerate launch -m visual_echoes" recipes/paper/run.sh "$clips" "$list"
+pins=()
+for name in panns=Cnn14_16k_mAP=0.438.pth vggish=vggish-10086976.pth clip=pytorch_model.bin; do
+  pins+=(--sha256 "${name%%=*}=$(sha256sum "$work/networks/${name#*=}" | cut -c1-64)")
+done
+recipes/paper/evaluate.sh $work/networks transformer "${pins[@]}"
+"${rehearse[@]}" tables $work
