@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,25 @@ def peak_memory() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes everywhere else
+
+
+# Parameters of glibc's `mallopt`.
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX, _NEVER = -1, -4, -8, -1
+
+
+def keep_freed_memory() -> None:
+    """Keep for later what this process frees, instead of handing it back to the system.
+
+    glibc maps every large array anew, and the system clears it page by page: of the training of a VQGAN on a processor
+    that is up to two fifths of the time. Other systems' C libraries are left alone.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
+        return
+    mallopt(_MMAP_MAX, 0)
+    mallopt(_TRIM_THRESHOLD, _NEVER)
+    mallopt(_ARENA_MAX, 1)  # threads' own arenas map what is large
 
 
 def in_gigabytes(peak: int | None) -> str:

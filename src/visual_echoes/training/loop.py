@@ -27,6 +27,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from visual_echoes.checkpoints.run_folder import CHECKPOINTS
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import write_text
+from visual_echoes.machine import keep_freed_memory
 from visual_echoes.training.batches import ahead, check_sizes, cut, data_stream, dropout_seed, own_rows, seed_draws
 from visual_echoes.training.checkpoint import (
     find_checkpoint,
@@ -119,6 +120,7 @@ class _Run:
         accelerator: Accelerator,
     ) -> None:
         """`identity`: fingerprint of the recipe, and of the inputs."""
+        keep_freed_memory()
         self.task, self.settings, self.output, self.accelerator = task, settings, output, accelerator
         self.fingerprint, self.inputs = identity
         check_sizes(task, settings, accelerator.num_processes)
