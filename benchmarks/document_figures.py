@@ -32,14 +32,13 @@ in the named column, or else in the second one. It keeps the decimals that it is
 hundredfold. The mark follows the figure, as a line that begins with a comment is no longer part of its paragraph.
 `settings` are figures of the code itself (`figures_of_code.py`).
 
-`--experiments` first takes over the reports and plots that `echoes experiment` left in a folder.
+`--experiments` first takes over the reports that `echoes experiment` left in a folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,13 +57,12 @@ from visual_echoes.evaluation.measurement import (
 )
 from visual_echoes.evaluation.measures import FIGURES
 from visual_echoes.studies.findings import show
-from visual_echoes.studies.queue import PLOT_FILE, REPORT_FILE
+from visual_echoes.studies.queue import REPORT_FILE
 from visual_echoes.studies.registry import EXPERIMENTS
 from visual_echoes.studies.report import ExperimentReport
 
 ROOT = Path(__file__).parents[1]
 MEASUREMENTS = ROOT / "docs/measurements"
-PLOTS = ROOT / "docs/figures/experiments"
 
 BLOCK = re.compile(r"(<!-- figures: ([\w/-]+) -->\n)(?:(?!<!-- figures: ).)*?(<!-- end -->)", re.DOTALL)
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?"
@@ -169,7 +167,7 @@ def as_shown(cell: Cell, shown: str, scale: int = 1) -> str:
 
 
 def take_experiments(folder: Path) -> None:
-    """Write a measurement of every experiment's reports, a table for each setting, and copy the plots."""
+    """Write a measurement of every experiment's reports, a table for each setting."""
     for name in EXPERIMENTS:
         settings = sorted(path.parent for path in (folder / name).glob(f"*/{REPORT_FILE}"))
         if settings:
@@ -181,7 +179,7 @@ def take_experiments(folder: Path) -> None:
 
 
 def experiment_table(name: str, folder: Path) -> Table:
-    """Headline figures of one experiment in one setting; plot and counts are the note."""
+    """Headline figures of one experiment in one setting; the counts are the note."""
     report = ExperimentReport.model_validate_json((folder / REPORT_FILE).read_text(encoding="utf-8"))
     experiment = EXPERIMENTS[name]
     headline = [key for key in experiment.headline if any(key in row.figures for row in report.rows)]
@@ -192,15 +190,11 @@ def experiment_table(name: str, folder: Path) -> Table:
         rows.append((row.label, *cells, *[report.seconds[row.label].value] * experiment.timed))
     words = {"pictures": "images", "sounds": "sounds", "pairs": "pairs"}
     counts = ", ".join(f"{report.facts['counts'][key]} {word}" for key, word in words.items())
-    plot = PLOTS / f"{name}-{folder.name}.png"
-    plot.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(folder / PLOT_FILE, plot)
     return Table(
         columns=columns,
         rows=tuple(rows),
         formats={"seconds an item": ".3f"} if experiment.timed else {},
-        note=f"![{name} on {folder.name}]({plot.relative_to(ROOT / 'docs')})\n"
-        f"{len(report.seeds)} seeds, {counts} each.",
+        note=f"{len(report.seeds)} seeds, {counts} each.",
     )
 
 

@@ -35,6 +35,12 @@ class Block:
     line: int
 
 
+def the_paper() -> str:
+    """The section that pairs the paper's sentences with code and tests."""
+    text = (ROOT / "docs/how-it-works.md").read_text(encoding="utf-8")
+    return text.partition("\n## The paper, sentence by sentence\n")[2].partition("\n## ")[0]
+
+
 def blocks(page: Path) -> list[Block]:
     """The page's code blocks in order; an indented one has no language."""
     tokens = MarkdownIt().parse(page.read_text(encoding="utf-8"))

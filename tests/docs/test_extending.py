@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,11 @@ import pytest
 from docs.blocks import APPLIED, ROOT, Block, blocks, commands
 
 PACKAGE = ROOT / "src/visual_echoes"
+EXAMPLES = ROOT / "examples"
 TEXT = APPLIED.read_text(encoding="utf-8")
 HEADING = re.compile(r"^## (?P<what>.+): (?P<files>one|two|three) files?$", re.MULTILINE)
 NUMBERS = {"one": 1, "two": 2, "three": 3}
 CHANGED = re.compile(r"^\+\+\+ b/(\S+)$", re.MULTILINE)
-NAMED = re.compile(r"^# (\w+\.py)$", re.MULTILINE)
 
 
 def sections() -> dict[str, tuple[int, list[Block]]]:
@@ -55,18 +56,18 @@ def run(folder: Path, *command: str) -> str:
     return done.stdout
 
 
-def apply(folder: Path, what: str) -> None:
-    """Put the section's files in place: its diffs applied, its named files written."""
+def apply(folder: Path, what: str, files: Mapping[str, str] | None = None) -> None:
+    """Put the section's changes in place: its diffs applied, the example's files copied to where they are named."""
     count, parts = SECTIONS[what]
     changed: list[str] = []
+    for source, place in (files or {}).items():
+        changed.append(place)
+        shutil.copy(EXAMPLES / source, folder / place)
     for block in parts:
         if block.language == "diff":
             changed += CHANGED.findall(block.content)
             (folder / "change.diff").write_text(block.content, encoding="utf-8")
             run(folder, "git", "apply", "--recount", "change.diff")
-        elif (named := NAMED.match(block.content)) is not None:
-            changed.append(named[1])
-            (folder / named[1]).write_text(block.content, encoding="utf-8")
     assert len(set(changed)) == count
     config = ("--config", str(ROOT / "pyproject.toml"))
     run(folder, sys.executable, "-m", "ruff", "check", "--ignore", "I001", *config, *sorted(set(changed)))
@@ -100,12 +101,14 @@ def test_a_metric(folder: Path) -> None:
 
 
 def test_a_tokenizer(folder: Path) -> None:
-    apply(folder, "A tokenizer")
-    (use,) = (block for block in SECTIONS["A tokenizer"][1] if block.language == "python")
-    run(folder, sys.executable, "-c", use.content)
+    apply(folder, "A tokenizer", {"tokenizer/flat.py": "src/visual_echoes/tokenizers/flat.py"})
+    run(folder, sys.executable, str(EXAMPLES / "tokenizer/use.py"))
 
 
 def test_a_stream(folder: Path) -> None:
-    apply(folder, "A stream")
+    example = EXAMPLES / "stream"
+    (shown_lines,) = (block for block in SECTIONS["A stream"][1] if block.language == "python")
+    assert shown_lines.content in (example / "layout.py").read_text(encoding="utf-8")
+    apply(folder, "A stream", {f"stream/{path.name}": path.name for path in example.glob("*.py")})
     shown = run(folder, sys.executable, "model.py")
     assert "'image': (2, 16, 1), 'audio': (2, 32, 1), 'brightness': (2, 1, 1)" in shown.splitlines()[-1]

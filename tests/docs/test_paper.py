@@ -1,4 +1,4 @@
-"""The page that pairs the paper with the code names code, tests and options that there are."""
+"""The section that pairs the paper with the code names code, tests and options that there are."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from inspect import signature
 import pytest
 from pydantic import BaseModel
 
-from docs.blocks import ROOT
+from docs.blocks import ROOT, the_paper
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.training.recipe import read_recipe
 
-PAGE = (ROOT / "docs/paper.md").read_text(encoding="utf-8")
+PAGE = the_paper()
 CODE = sorted(set(re.findall(r"`([a-z]\w*(?:\.\w+)*\.[A-Z]\w*(?:\.\w+)*|[a-z]\w*(?:\.[a-z]\w*)+)`", PAGE)))
 TESTS = sorted(set(re.findall(r"`([\w/]+\.py)::(\w+)`", PAGE)))
 

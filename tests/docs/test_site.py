@@ -21,9 +21,9 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    commands = (tmp_path / "site" / "commands" / "index.html").read_text(encoding="utf-8")
-    assert 'id="echoes-evaluate-sounds"' in commands
-    assert "image_to_audio" in (tmp_path / "site" / "api" / "index.html").read_text(encoding="utf-8")
+    reference = (tmp_path / "site" / "reference" / "index.html").read_text(encoding="utf-8")
+    assert 'id="echoes-evaluate-sounds"' in reference
+    assert "image_to_audio" in reference
 
 
 @pytest.mark.parametrize("page", OUTSIDE, ids=lambda page: str(page.relative_to(ROOT)))

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import tiny
+from docs.blocks import the_paper
 from visual_echoes.metrics.classifiers import build_classifier
 from visual_echoes.model.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from visual_echoes.model.config import TransformerConfig
@@ -131,12 +132,12 @@ def test_the_ablation_changes_the_mean_alone() -> None:
 
 
 def test_the_paper_page_names_code_and_tests_that_exist() -> None:
-    page = (ROOT / "docs" / "paper.md").read_text()
+    page = the_paper()
     tests = re.findall(r"`([\w/]+\.py)::(\w+)`", page)
     assert len(tests) > 15
     for file, name in tests:
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(), (file, name)
-    method = page.split("## Where it is silent")[0]
+    method = page.split("\n### Where it is silent")[0]
     names = [
         name
         for row in method.splitlines()
@@ -151,8 +152,7 @@ def test_the_paper_page_names_code_and_tests_that_exist() -> None:
 
 
 def test_the_paper_page_gives_the_values_of_the_paper_s_recipes() -> None:
-    page = (ROOT / "docs" / "paper.md").read_text().split("## Where it is silent")[1]
-    _, transformer, tokenizers, sampling = page.split("\n### ")
+    _, transformer, tokenizers, sampling = the_paper().split("\n### Where it is silent")
     for section, values in (
         (transformer, [_keys("transformer")]),
         (tokenizers, [_keys(name) for name in ("image-vqgan", "audio-vqgan", "vocoder")]),
@@ -189,7 +189,7 @@ def _keys(name: str) -> dict[str, set[Any]]:
 def test_the_papers_masks_hide_a_whole_modality_as_often_as_the_page_says() -> None:
     recipe = read_recipe(PAPER / "transformer.toml")
     assert isinstance(recipe, TransformerRecipe)
-    page = (ROOT / "docs" / "paper.md").read_text()
+    page = the_paper()
     said = re.search(r"all of a modality in about 1 of (\d+) samples", page)
     assert said is not None
     ratio_B, places = recipe.objective.image.sample(400_000, tiny.generator()), recipe.get_layout().image_tokens

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Repeats the model `digits-in-time` end to end: clips, tokens, transformer, model folder. Tokenizers and vocoder are those of
-# `digits`. Each step resumes where it stopped; times are in docs/video.md.
+# `digits`. Each step resumes where it stopped; times are in docs/models.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 echoes=${ECHOES:-.venv/bin/echoes} data=data/digits-in-time

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Repeats the shipped `digits` model end to end: data, judges, tokenizers, vocoder, transformer, model folder, evaluation.
-# Each step resumes where it stopped, so the script can be interrupted and run again. Times are in docs/digits.md.
+# Each step resumes where it stopped, so the script can be interrupted and run again. Times are in docs/models.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 echoes=${ECHOES:-.venv/bin/echoes}

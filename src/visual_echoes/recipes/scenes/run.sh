@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains the model `scenes` end to end: data, classifiers, tokenizers, transformer, model folder, evaluation. Each step
-# resumes where it stopped. IMAGES and SOUNDS name folders with local copies (docs/data.md); without SOUNDS, ESC-50 is fetched.
-# `image-decoder` begins with the published weights of TAEF2 in data/taef2. Times are in docs/scenes.md.
+# resumes where it stopped. IMAGES and SOUNDS name folders with local copies (docs/train.md); without SOUNDS, ESC-50 is fetched.
+# `image-decoder` begins with the published weights of TAEF2 in data/taef2. Times are in docs/models.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 echoes=${ECHOES:-.venv/bin/echoes} python=${PYTHON:-.venv/bin/python} runs=runs/scenes
