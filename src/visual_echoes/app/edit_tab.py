@@ -12,9 +12,11 @@ import gradio as gr
 
 from visual_echoes.app.forms import ContinueForm, JobForm, PaintedForm, Side, VaryForm
 from visual_echoes.app.inbox import Inbox
+from visual_echoes.app.panel import Panel
 from visual_echoes.app.service import Service
+from visual_echoes.app.shelf import Shelf
 from visual_echoes.app.views import TokenGrids, coloured_png
-from visual_echoes.app.widgets import QUIET, Panel, Settings
+from visual_echoes.app.widgets import COLUMN, QUIET, Settings, image_input, sound_input
 from visual_echoes.demo.page import data_uri
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
@@ -24,18 +26,19 @@ _SIDES: list[tuple[str, Side]] = [("Image", "image"), ("Sound", "sound"), ("Both
 
 
 def edit_tab(
-    service: Service, inbox: Inbox, grids: TokenGrids, chosen: Settings
+    service: Service, inbox: Inbox, shelf: Shelf, grids: TokenGrids, chosen: Settings
 ) -> tuple[Panel, tuple[gr.Image, gr.Audio]]:
     """Editing; what is not given is made along. The panel, and where another tab's result goes."""
     layout = service.model().layout
     with gr.Row():
-        image = gr.Image(
-            label="Image", sources=["upload", "clipboard"], type="filepath", image_mode=None, height=260, format="png"
-        )
-        sound = gr.Audio(label="Sound", sources=["upload", "microphone"], type="filepath", editable=False, buttons=[])
+        with gr.Column(**COLUMN):
+            image = image_input()
+        with gr.Column(**COLUMN):
+            sound = sound_input()
+    shelf.offer(chosen, {".png": image, ".wav": sound})
     what = gr.Radio([FILL, CONTINUE, VARY], value=FILL, label="What to do")
     with gr.Row() as fill:
-        with gr.Column():
+        with gr.Column(**COLUMN):
             paint = gr.CheckboxGroup(
                 _tokens(layout),
                 label="Paint over what is to be made anew",
@@ -44,7 +47,7 @@ def edit_tab(
             )
             clear = gr.Button("Clear the painting", size="sm")
             style = gr.HTML(_paint_style(layout, None))
-        with gr.Column():
+        with gr.Column(**COLUMN):
             start = gr.Slider(0, layout.seconds, 0, step=0.01, label="Make the sound anew from second")
             end = gr.Slider(0, layout.seconds, 0, step=0.01, label="to second")
             heard = gr.HTML()

@@ -1,8 +1,7 @@
-"""The page: settings, five tabs, and nothing that is fetched from another server."""
+"""The page: five tabs, the settings below them, and nothing that is fetched from another server."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,25 +12,21 @@ from fastapi import FastAPI
 from gradio import processing_utils
 
 from visual_echoes.app.edit_tab import edit_tab
-from visual_echoes.app.forms import PairForm, PictureForm, SoundForm, WatchedForm
 from visual_echoes.app.inbox import Inbox
-from visual_echoes.app.limits import MAX_UPLOAD_AGE, MAX_UPLOAD_BYTES, MIX_DB
+from visual_echoes.app.limits import MAX_UPLOAD_AGE, MAX_UPLOAD_BYTES
+from visual_echoes.app.panel import Panel
 from visual_echoes.app.service import Service
+from visual_echoes.app.shelf import CREDITS, Shelf
+from visual_echoes.app.tabs import pair_tab, picture_tab, sound_tab, video_tab
 from visual_echoes.app.views import TokenGrids
-from visual_echoes.app.widgets import QUIET, Panel, Settings
+from visual_echoes.app.widgets import QUIET, Settings
 from visual_echoes.errors import EchoesError
-from visual_echoes.pipeline import PairOrder
 from visual_echoes.provenance.mark import SOFTWARE
 
 _INTRODUCTION = """# Visual Echoes
-A sound for an image, an image for a sound, or both from nothing, by one masked transformer over the tokens of both.
-Everything it makes is synthetic, and every file says so."""
-_ORDERS: list[tuple[str, PairOrder]] = [
-    ("Both at once", "together"),
-    ("Image first", "image_first"),
-    ("Sound first", "audio_first"),
-]
-_BENEATH = -12.0  # dB at which a video's own sound is kept at first
+Give an image and get its sound. Give a sound and get its image. Or let both come from nothing."""
+_FOOT = f"""{SOFTWARE}: one masked transformer over the tokens of images and sounds. Everything it makes is synthetic, and
+every file says so. Nothing you give leaves this server; what you send is removed after an hour."""
 _CLEANING = 60  # seconds between two looks for uploads that are too old
 
 
@@ -56,7 +51,7 @@ def mount_page(api: FastAPI, service: Service, uploads: Path) -> None:
 
 def create_page(service: Service, uploads: Path) -> gr.Blocks:
     """The widgets and what they do."""
-    inbox, grids = Inbox(service, uploads), TokenGrids()
+    inbox, shelf, grids = Inbox(service, uploads), Shelf(service, uploads), TokenGrids()
     with gr.Blocks(
         title="Visual Echoes", analytics_enabled=False, delete_cache=(_CLEANING, MAX_UPLOAD_AGE), fill_width=False
     ) as page:
@@ -64,71 +59,23 @@ def create_page(service: Service, uploads: Path) -> gr.Blocks:
         chosen = Settings(service)
         with gr.Tabs() as tabs:
             with gr.Tab("To sound", id="sound"):
-                panels = [_sound_tab(service, inbox, grids, chosen)]
+                panels = [sound_tab(service, inbox, shelf, grids, chosen)]
             with gr.Tab("To image", id="picture"):
-                panels.append(_picture_tab(service, inbox, grids, chosen))
+                panels.append(picture_tab(service, inbox, shelf, grids, chosen))
             with gr.Tab("Video", id="video"):
-                panels.append(_video_tab(service, inbox, grids, chosen))
+                panels.append(video_tab(service, inbox, shelf, grids, chosen))
             with gr.Tab("Pairs", id="pair"):
-                panels.append(_pair_tab(service, grids, chosen))
+                panels.append(pair_tab(service, grids, chosen))
             with gr.Tab("Edit", id="edit"):
-                panel, edited = edit_tab(service, inbox, grids, chosen)
+                panel, edited = edit_tab(service, inbox, shelf, grids, chosen)
                 panels.append(panel)
-        gr.Markdown(f"{SOFTWARE}. Nothing you give leaves this server; what you send is removed after an hour.")
+        chosen.place()
+        with gr.Accordion("Where the examples come from", open=False):
+            gr.Markdown(CREDITS)
+        gr.Markdown(_FOOT)
         for panel in panels:
             _take_further(service, panel, [*edited, tabs])
     return page
-
-
-def _sound_tab(service: Service, inbox: Inbox, grids: TokenGrids, chosen: Settings) -> Panel:
-    """A sound for an image."""
-    with gr.Row():
-        image = gr.Image(label="Image", sources=["upload", "clipboard"], type="filepath", image_mode=None, height=260)
-        seen = gr.HTML()
-    panel = Panel(service, grids, "Make sounds")
-    gr.on([image.change, chosen.model.change], inbox.see_image, [chosen.model, image], seen, **QUIET)
-    panel.connect(chosen, [image], lambda asked, given: SoundForm.of(**asked, image=inbox.need(given[0], "an image")))
-    return panel
-
-
-def _picture_tab(service: Service, inbox: Inbox, grids: TokenGrids, chosen: Settings) -> Panel:
-    """An image for a sound."""
-    with gr.Row():
-        sound = gr.Audio(label="Sound", sources=["upload", "microphone"], type="filepath", editable=False, buttons=[])
-        seen = gr.HTML()
-    panel = Panel(service, grids, "Make images")
-    gr.on([sound.change, chosen.model.change], inbox.see_sound, [chosen.model, sound], seen, **QUIET)
-    panel.connect(chosen, [sound], lambda asked, given: PictureForm.of(**asked, sound=inbox.need(given[0], "a sound")))
-    return panel
-
-
-def _video_tab(service: Service, inbox: Inbox, grids: TokenGrids, chosen: Settings) -> Panel:
-    """A sound for the whole of a video."""
-    longest = f"Up to {service.longest:g} seconds."
-    with gr.Row():
-        video = gr.Video(label="Video", sources=["upload"], height=260, buttons=[])
-        with gr.Column():
-            gr.Markdown(f"The sound will be as long as the video, which comes back with it. {longest}")
-            keep = gr.Checkbox(label="Keep the video's own sound beneath")
-            level = gr.Slider(*MIX_DB, _BENEATH, step=1, label="Level of its own sound in dB", visible=False)
-    panel = Panel(service, grids, "Make the sound")
-    keep.change(lambda kept: gr.Slider(visible=kept), keep, level, **QUIET)
-    gr.on([video.change, chosen.model.change], inbox.see_video, [chosen.model, video], panel.drawn, **QUIET)
-
-    def build(asked: dict[str, Any], given: Sequence[Any]) -> WatchedForm:
-        sent, kept, level = given
-        return WatchedForm.of(**asked, image=inbox.need(sent, "a video"), mix_db=level if kept else None)
-
-    panel.connect(chosen, [video, keep, level], build)
-    return panel
-
-
-def _pair_tab(service: Service, grids: TokenGrids, chosen: Settings) -> Panel:
-    """Image and sound from nothing."""
-    order = gr.Radio(_ORDERS, value="together", label="What is made first")
-    panel = Panel(service, grids, "Make pairs")
-    panel.connect(chosen, [order], lambda asked, given: PairForm.of(**asked, pair_order=given[0]))
-    return panel
 
 
 def _text(name: str) -> str:

@@ -1,0 +1,85 @@
+"""The tabs that make something: a sound for an image, an image for a sound, a sound for a video, pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from visual_echoes.app.forms import PairForm, PictureForm, SoundForm, WatchedForm
+from visual_echoes.app.inbox import Inbox
+from visual_echoes.app.limits import MIX_DB
+from visual_echoes.app.panel import Panel
+from visual_echoes.app.service import Service
+from visual_echoes.app.shelf import Shelf
+from visual_echoes.app.views import TokenGrids
+from visual_echoes.app.widgets import COLUMN, QUIET, Settings, image_input, sound_input
+from visual_echoes.pipeline import PairOrder
+
+_ORDERS: list[tuple[str, PairOrder]] = [
+    ("Both at once", "together"),
+    ("Image first", "image_first"),
+    ("Sound first", "audio_first"),
+]
+_BENEATH = -12.0  # dB at which a video's own sound is kept at first
+
+
+def sound_tab(service: Service, inbox: Inbox, shelf: Shelf, grids: TokenGrids, chosen: Settings) -> Panel:
+    """A sound for an image."""
+    with gr.Row():
+        with gr.Column(**COLUMN):
+            image = image_input()
+            seen = gr.HTML()
+        with gr.Column(**COLUMN):
+            shelf.offer(chosen, {".png": image})
+    panel = Panel(service, grids, "Make sounds")
+    gr.on([image.change, chosen.model.change], inbox.see_image, [chosen.model, image], seen, **QUIET)
+    panel.connect(chosen, [image], lambda asked, given: SoundForm.of(**asked, image=inbox.need(given[0], "an image")))
+    return panel
+
+
+def picture_tab(service: Service, inbox: Inbox, shelf: Shelf, grids: TokenGrids, chosen: Settings) -> Panel:
+    """An image for a sound."""
+    with gr.Row():
+        with gr.Column(**COLUMN):
+            sound = sound_input()
+            seen = gr.HTML()
+        with gr.Column(**COLUMN):
+            shelf.offer(chosen, {".wav": sound})
+    panel = Panel(service, grids, "Make images")
+    gr.on([sound.change, chosen.model.change], inbox.see_sound, [chosen.model, sound], seen, **QUIET)
+    panel.connect(chosen, [sound], lambda asked, given: PictureForm.of(**asked, sound=inbox.need(given[0], "a sound")))
+    return panel
+
+
+def video_tab(service: Service, inbox: Inbox, shelf: Shelf, grids: TokenGrids, chosen: Settings) -> Panel:
+    """A sound for the whole of a video."""
+    longest = f"Up to {service.longest:g} seconds."
+    with gr.Row():
+        with gr.Column(**COLUMN):
+            video = gr.Video(label="Video", sources=["upload"], height=260, buttons=[])
+        with gr.Column(**COLUMN):
+            shelf.offer(chosen, {".mp4": video})
+    gr.Markdown(f"The sound will be as long as the video, which comes back with it. {longest}")
+    with gr.Row():
+        keep = gr.Checkbox(label="Keep the video's own sound beneath")
+        level = gr.Slider(*MIX_DB, _BENEATH, step=1, label="Level of its own sound in dB", visible=False)
+    panel = Panel(service, grids, "Make the sound")
+    keep.change(lambda kept: gr.Slider(visible=kept), keep, level, **QUIET)
+    gr.on([video.change, chosen.model.change], inbox.see_video, [chosen.model, video], panel.drawn, **QUIET)
+
+    def build(asked: dict[str, Any], given: Sequence[Any]) -> WatchedForm:
+        sent, kept, level = given
+        return WatchedForm.of(**asked, image=inbox.need(sent, "a video"), mix_db=level if kept else None)
+
+    panel.connect(chosen, [video, keep, level], build)
+    return panel
+
+
+def pair_tab(service: Service, grids: TokenGrids, chosen: Settings) -> Panel:
+    """Image and sound from nothing."""
+    order = gr.Radio(_ORDERS, value="together", label="What is made first")
+    panel = Panel(service, grids, "Make pairs")
+    panel.connect(chosen, [order], lambda asked, given: PairForm.of(**asked, pair_order=given[0]))
+    return panel
