@@ -12,11 +12,9 @@ import gradio as gr
 
 from visual_echoes.app.forms import ContinueForm, JobForm, PaintedForm, Side, VaryForm
 from visual_echoes.app.inbox import Inbox
-from visual_echoes.app.panel import Panel
-from visual_echoes.app.service import Service
-from visual_echoes.app.shelf import Shelf
-from visual_echoes.app.views import TokenGrids, coloured_png
-from visual_echoes.app.widgets import COLUMN, QUIET, Settings, image_input, sound_input
+from visual_echoes.app.panel import Common, Panel
+from visual_echoes.app.views import coloured_png
+from visual_echoes.app.widgets import COLUMN, QUIET, image_input, sound_input
 from visual_echoes.demo.page import data_uri
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
@@ -25,17 +23,16 @@ FILL, CONTINUE, VARY = "Fill in what is marked", "Continue the sound", "Vary"
 _SIDES: list[tuple[str, Side]] = [("Image", "image"), ("Sound", "sound"), ("Both", "both")]
 
 
-def edit_tab(
-    service: Service, inbox: Inbox, shelf: Shelf, grids: TokenGrids, chosen: Settings
-) -> tuple[Panel, tuple[gr.Image, gr.Audio]]:
+def edit_tab(common: Common) -> tuple[Panel, tuple[gr.Image, gr.Audio]]:
     """Editing; what is not given is made along. The panel, and where another tab's result goes."""
+    service, inbox, chosen = common.service, common.inbox, common.chosen
     layout = service.model().layout
     with gr.Row():
         with gr.Column(**COLUMN):
             image = image_input()
         with gr.Column(**COLUMN):
             sound = sound_input()
-    shelf.offer(chosen, {".png": image, ".wav": sound})
+    common.shelf.offer(chosen, {".png": image, ".wav": sound})
     what = gr.Radio([FILL, CONTINUE, VARY], value=FILL, label="What to do")
     with gr.Row() as fill:
         with gr.Column(**COLUMN):
@@ -56,7 +53,7 @@ def edit_tab(
     with gr.Row(visible=False) as vary:
         side = gr.Radio(_SIDES, value="sound", label="What is varied")
         share = gr.Slider(0.05, 1, 0.5, step=0.05, label="Share that is made anew")
-    panel = Panel(service, grids, "Edit")
+    panel = Panel(common, "edit", "Edit")
 
     what.change(
         lambda chosen: [gr.Row(visible=chosen == name) for name in (FILL, CONTINUE, VARY)],
@@ -91,7 +88,7 @@ def edit_tab(
     def build(asked: dict[str, Any], given: Sequence[Any]) -> JobForm:
         return _form(inbox, asked, given)
 
-    panel.connect(chosen, [image, sound, what, paint, start, end, keep, side, share], build)
+    panel.connect([image, sound, what, paint, start, end, keep, side, share], build)
     return panel, (image, sound)
 
 

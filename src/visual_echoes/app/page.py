@@ -12,21 +12,23 @@ from fastapi import FastAPI
 from gradio import processing_utils
 
 from visual_echoes.app.edit_tab import edit_tab
+from visual_echoes.app.grids import TokenGrids
 from visual_echoes.app.inbox import Inbox
 from visual_echoes.app.limits import MAX_UPLOAD_AGE, MAX_UPLOAD_BYTES
-from visual_echoes.app.panel import Panel
+from visual_echoes.app.panel import Common, Panel
 from visual_echoes.app.service import Service
 from visual_echoes.app.shelf import CREDITS, Shelf
 from visual_echoes.app.tabs import pair_tab, picture_tab, sound_tab, video_tab
-from visual_echoes.app.views import TokenGrids
+from visual_echoes.app.views import coloured
+from visual_echoes.app.visit import Visit, item
 from visual_echoes.app.widgets import QUIET, Settings
 from visual_echoes.errors import EchoesError
 from visual_echoes.provenance.mark import SOFTWARE
 
 _INTRODUCTION = """# Visual Echoes
 Give an image and get its sound. Give a sound and get its image. Or let both come from nothing."""
-_FOOT = f"""{SOFTWARE}: one masked transformer over the tokens of images and sounds. Everything it makes is synthetic, and
-every file says so. Nothing you give leaves this server; what you send is removed after an hour."""
+_FOOT = f"""{SOFTWARE}: one masked transformer over the tokens of images and sounds. Everything it makes is synthetic,
+and every file says so. Nothing you give leaves this server; what you send is removed after an hour."""
 _CLEANING = 60  # seconds between two looks for uploads that are too old
 
 
@@ -42,7 +44,7 @@ def mount_page(api: FastAPI, service: Service, uploads: Path) -> None:
     gr.mount_gradio_app(
         api, page, "/", footer_links=[], run_history=False, allowed_paths=[], show_error=True,
         max_file_size=MAX_UPLOAD_BYTES, ssr_mode=False, enable_monitoring=False, mcp_server=False, theme=_theme(),
-        css=_text("page.css"), head=f"<script>{_text('paint.js')}</script>",
+        css=_text("page.css"), head=f"<script>{_text('paint.js')}{_text('page.js')}</script>",
     )  # fmt: skip
     # Without this a message may name any file of the machine: Gradio 6 checks that a file was uploaded only where it
     # has opened its own server, copies every other one among the uploads, and gives it out.
@@ -51,29 +53,31 @@ def mount_page(api: FastAPI, service: Service, uploads: Path) -> None:
 
 def create_page(service: Service, uploads: Path) -> gr.Blocks:
     """The widgets and what they do."""
-    inbox, shelf, grids = Inbox(service, uploads), Shelf(service, uploads), TokenGrids()
     with gr.Blocks(
         title="Visual Echoes", analytics_enabled=False, delete_cache=(_CLEANING, MAX_UPLOAD_AGE), fill_width=False
     ) as page:
         gr.Markdown(_INTRODUCTION)
         chosen = Settings(service)
+        common = Common(service, Inbox(service, uploads), Shelf(service, uploads), TokenGrids(), chosen)
         with gr.Tabs() as tabs:
             with gr.Tab("To sound", id="sound"):
-                panels = [sound_tab(service, inbox, shelf, grids, chosen)]
+                panels = [sound_tab(common)]
             with gr.Tab("To image", id="picture"):
-                panels.append(picture_tab(service, inbox, shelf, grids, chosen))
+                panels.append(picture_tab(common))
             with gr.Tab("Video", id="video"):
-                panels.append(video_tab(service, inbox, shelf, grids, chosen))
+                panels.append(video_tab(common))
             with gr.Tab("Pairs", id="pair"):
-                panels.append(pair_tab(service, grids, chosen))
+                panels.append(pair_tab(common))
             with gr.Tab("Edit", id="edit"):
-                panel, edited = edit_tab(service, inbox, shelf, grids, chosen)
+                panel, edited = edit_tab(common)
                 panels.append(panel)
         chosen.place()
+        visit = Visit(common)
         with gr.Accordion("Where the examples come from", open=False):
             gr.Markdown(CREDITS)
         gr.Markdown(_FOOT)
-        for panel in panels:
+        for panel in (*panels, visit.panel):
+            visit.follow(panel)
             _take_further(service, panel, [*edited, tabs])
     return page
 
@@ -96,12 +100,10 @@ def _take_further(service: Service, panel: Panel, edited: list[Any]) -> None:
     """Let a panel's button lay one of its items into the tab that edits: its image, its sound, and the tabs."""
 
     def take(name: str | None, variant: int) -> list[Any]:
-        result = None if name is None else service.job(name).result
-        if result is None or result.images is None or result.audio is None:
+        if name is None:
             return [gr.Image(), gr.Audio(), gr.Tabs()]
-        wave = (np.clip(result.audio[variant - 1], -1, 1) * 32767).astype(np.int16)
-        pixels = np.broadcast_to(result.images[variant - 1], (*result.images.shape[1:3], 3))
-        return [pixels, (result.sample_rate, wave), gr.Tabs(selected="edit")]
+        pixels, rate, wave = item(service.job(name), variant - 1)
+        return [coloured(pixels), (rate, (np.clip(wave, -1, 1) * 32767).astype(np.int16)), gr.Tabs(selected="edit")]
 
     panel.take.click(take, [panel.job, panel.variant], edited, **QUIET)
 

@@ -3,53 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 from starlette.concurrency import run_in_threadpool
 
 from visual_echoes.app.forms import JobForm
+from visual_echoes.app.grids import TokenGrids
+from visual_echoes.app.inbox import Inbox
 from visual_echoes.app.jobs import Job
 from visual_echoes.app.long import LongSound
 from visual_echoes.app.long_views import growing, long_cards
 from visual_echoes.app.service import Service, follow
-from visual_echoes.app.views import TokenGrids, cards, note, problem, words
+from visual_echoes.app.shelf import Shelf
+from visual_echoes.app.views import note, outcome, problem, words
 from visual_echoes.app.widgets import QUIET, Settings
 from visual_echoes.errors import EchoesError
 
 Build = Callable[[dict[str, Any], Sequence[Any]], JobForm]
+Photograph = Callable[[str, Sequence[Any]], str]
+
+
+@dataclass(frozen=True)
+class Common:
+    """What all tabs are made of."""
+
+    service: Service
+    inbox: Inbox
+    shelf: Shelf
+    grids: TokenGrids
+    chosen: Settings
 
 
 class Panel:
     """A button that runs a task, one that cancels it, its grids as they fill, and what came of it.
+
+    Args:
+        name: of the tab.
+        label: of the button.
 
     Attributes:
         job: a state with the id of the last job.
         drawn: its grids or its timeline; before it runs there is room for what is given.
         variant: which item is meant where one is taken further.
         take: a button that takes it further.
+        over: the event of a job that has ended; only once the panel is connected.
     """
 
-    def __init__(self, service: Service, grids: TokenGrids, label: str) -> None:
-        self._service, self._grids = service, grids
+    def __init__(self, common: Common, name: str, label: str) -> None:
+        self._service, self._grids, self._chosen, self._name = (
+            common.service,
+            common.grids,
+            common.chosen,
+            f"made-{name}",
+        )
         self.job = gr.State(None)
         with gr.Row():
             self._run = gr.Button(label, variant="primary", size="lg")
             self._cancel = gr.Button("Cancel", size="lg", visible=False)
         self._status = gr.HTML(elem_classes="status-line")
         self.drawn = gr.HTML()
+        self._cards = gr.HTML(elem_id=self._name)
         self._replay = gr.Slider(1, 2, 1, step=1, label="Replay: tokens after step", visible=False)
-        self._cards = gr.HTML()
         with gr.Row(visible=False) as self._further:
             self.variant = gr.Dropdown([1], value=1, label="Variant")
             self.take = gr.Button("Edit this variant")
 
-    def connect(self, chosen: Settings, inputs: Sequence[Any], build: Build) -> None:
-        """Say what the button makes, of the settings and the inputs' values."""
+    def connect(self, inputs: Sequence[Any], build: Build, photograph: Photograph = lambda *_: "") -> None:
+        """Say what the button makes, of the settings and the inputs' values, and which image was given with them."""
+        chosen = self._chosen
         count = len(chosen.widgets)
 
-        def submit(values: Sequence[Any]) -> Job:
-            return build(chosen.read(values[:count]), values[count:]).submit(self._service)
+        def submit(values: Sequence[Any]) -> tuple[Job, str]:
+            asked, given = chosen.read(values[:count]), values[count:]
+            return build(asked, given).submit(self._service), photograph(asked["model"], given)
 
         async def run(*values: Any) -> AsyncIterator[dict[Any, Any]]:
             yield {
@@ -57,13 +85,13 @@ class Panel:
                 self._replay: gr.Slider(visible=False), self._further: gr.Row(visible=False), self.job: None,
             }  # fmt: skip
             try:
-                job = await run_in_threadpool(submit, values)
+                job, photograph = await run_in_threadpool(submit, values)
             except EchoesError as error:
                 yield {self._status: problem(str(error))}
                 return
             try:
                 yield {self.job: job.id, self._cancel: gr.Button(visible=True)}
-                async for update in self._updates(job):
+                async for update in self._updates(job, photograph):
                     yield update
             finally:  # also when the visitor has closed the page
                 self._service.cancel(job)
@@ -71,11 +99,11 @@ class Panel:
         outputs = [
             self._status, self._cancel, self.drawn, self._cards, self._replay, self._further, self.variant, self.job,
         ]  # fmt: skip
-        self._run.click(run, [*chosen.widgets, *inputs], outputs, **QUIET)
+        self.over = self._run.click(run, [*chosen.widgets, *inputs], outputs, **QUIET)
         self._cancel.click(self._end, self.job, None, **QUIET)
-        self._replay.input(self._step, [self.job, self._replay], self.drawn, trigger_mode="always_last", **QUIET)
+        self._replay.input(None, self._replay, None, js=f"step => echoes.replay({self._name!r}, step)")
 
-    async def _updates(self, job: Job) -> AsyncIterator[dict[Any, Any]]:
+    async def _updates(self, job: Job, photograph: str) -> AsyncIterator[dict[Any, Any]]:
         echoes = self._service.model(job.model)
         made = job.task.make
         async for status in follow(job):
@@ -90,7 +118,8 @@ class Panel:
             return
         numbers = list(range(1, len(job.result.seeds) + 1))
         yield {
-            self._cards: cards(job),
+            self.drawn: "",
+            self._cards: await run_in_threadpool(outcome, job, echoes, self._grids, photograph),
             self._replay: gr.Slider(maximum=max(2, len(job.frames)), value=len(job.frames), visible=True),
             self._further: gr.Row(visible=True),
             self.variant: gr.Dropdown(numbers, value=1),
@@ -99,12 +128,3 @@ class Panel:
     def _end(self, name: str | None) -> None:
         if name is not None:
             self._service.cancel(self._service.job(name))
-
-    def _step(self, name: str | None, step: int) -> str:
-        if name is None:
-            return ""
-        try:
-            job = self._service.job(name)
-        except EchoesError as error:
-            return problem(str(error))
-        return self._grids.show(self._service.model(job.model), job, int(step))

@@ -24,7 +24,7 @@ from visual_echoes.app.service import Service
 from visual_echoes.app.widgets import QUIET, Settings
 from visual_echoes.audio import wave_to_mel
 from visual_echoes.demo.examples import EXAMPLES
-from visual_echoes.demo.page import data_uri
+from visual_echoes.demo.page import jpeg_uri
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path
 from visual_echoes.inputs import heard_array
@@ -39,7 +39,7 @@ ITEMS: Mapping[str, Sequence[str]] = {
 }  # by layout
 RATE, SECONDS, SIDE = 10, 3, 256  # of the videos: frames a second, length of each part, pixels
 ZOOM = 0.3  # how much closer a part has come at its end
-THUMBNAIL = 112  # pixels
+THUMBNAIL = 160  # pixels
 
 CREDITS = "".join(
     f"\n- {examples.images.capitalize()} and {examples.sounds}: {examples.origin}." for examples in EXAMPLES.values()
@@ -57,7 +57,7 @@ class Shelf:
         self._service, self._folder = service, folder / "examples"
 
     def offer(self, chosen: Settings, takers: Mapping[Kind, Any]) -> None:
-        """Place examples that fill widgets, each with a file of its kind; only those that fit the model are to be seen."""
+        """Place examples that fill widgets, each with a file of its kind; those that fit the model are to be seen."""
         first = next(iter(takers))
         rows = {}
         for layout, items in ITEMS.items():
@@ -111,14 +111,14 @@ def _card(layout: str, item: str, kind: Kind) -> str:
         image = Image.fromarray(spectrogram(wave_to_mel(wave[None], shape)[0].numpy()))
     else:
         image = Image.open(_packaged(layout, item, ".png")).convert("RGB")
+    image = image.resize((THUMBNAIL, THUMBNAIL))
     if kind == ".mp4":
         items = ITEMS[layout]
         after = items[(items.index(item) + 1) % len(items)]
+        right = Image.open(_packaged(layout, after, ".png")).convert("RGB").resize((THUMBNAIL, THUMBNAIL))
+        image = Image.fromarray(np.hstack([np.asarray(image), np.asarray(right)]))
         name = f"{name}, then {words[after].removeprefix('a ')}"
-    image = image.resize((THUMBNAIL, THUMBNAIL))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    return f'<img src="{data_uri("image/jpeg", buffer.getvalue())}" alt=""><span>{escape(name)}</span>'
+    return f'<img src="{jpeg_uri(image)}" alt=""><span>{escape(name)}</span>'
 
 
 def _video(photographs: Sequence[Path]) -> bytes:

@@ -33,7 +33,7 @@ def sound_input() -> gr.Audio:
 
 
 class Settings:
-    """The widgets below the tabs, folded away: which model, and how it samples, with a widget for each of the sampling settings.
+    """The widgets below the tabs, folded away: which model, and how it samples, each sampling setting among them.
 
     Attributes:
         model: its name.

@@ -1,0 +1,31 @@
+// What the page shows of a job without asking the server: its tokens step by step, and where its sound is.
+(() => {
+  const within = (id, what) => document.getElementById(id)?.querySelectorAll(what) ?? [];
+
+  // Token films: all steps lie below one another in one image, of which one is to be seen.
+  const replay = (id, step) => {
+    for (const film of within(id, ".film[data-known]")) {
+      const known = film.dataset.known.split(",");
+      film.style.setProperty("--step", Math.min(step, known.length) - 1);
+      const said = film.closest(".card")?.querySelector(".known");
+      if (said) said.textContent = known[Math.min(step, known.length) - 1];
+    }
+  };
+
+  // Players: what they have played moves the playhead of the plot beside them, and a click on the plot moves them.
+  const show = (player) => player.closest(".card")?.style.setProperty("--played", player.currentTime / player.duration || 0);
+  const follow = (player) => { show(player); if (!player.paused) requestAnimationFrame(() => follow(player)); };
+  document.addEventListener("play", (event) => follow(event.target), true);
+  for (const kind of ["seeked", "timeupdate", "ended"]) {
+    document.addEventListener(kind, (event) => show(event.target), true);
+  }
+  document.addEventListener("click", (event) => {
+    const over = event.target instanceof Element ? event.target.closest(".over") : null;
+    const player = over?.closest(".card")?.querySelector("audio, video");
+    if (!player?.duration) return;
+    const box = over.getBoundingClientRect();
+    player.currentTime = player.duration * (event.clientX - box.left) / box.width;
+  });
+
+  window.echoes = { replay };
+})();
