@@ -114,14 +114,18 @@ archives = APIRouter(prefix=ZIP, tags=["jobs"], responses=_problems(401, 422))
 jobs = APIRouter(prefix=f"{API}/jobs", tags=["jobs"], responses=_problems(401, 422))
 
 
-def create_api(service: Service) -> FastAPI:
-    """The routes, with their description at /api/v1/openapi.json; pages about it would fetch scripts from elsewhere."""
+def create_api(service: Service, root_path: str = "") -> FastAPI:
+    """The routes, with their description at /api/v1/openapi.json; pages about it would fetch scripts from elsewhere.
+
+    Args:
+        root_path: where a proxy serves them.
+    """
     api = FastAPI(
         title="Visual Echoes", version=__version__, openapi_url=f"{API}/openapi.json", docs_url=None, redoc_url=None,
         description=f"A job makes up to {service.longest:g} seconds of sound, all variants together, for a video or "
-        "where a length is asked for.",
+        "where a length is asked for.", servers=[{"url": root_path}] if root_path else None,
     )  # fmt: skip
-    api.state.service = service
+    api.state.service, api.state.root_path = service, root_path
     say_problems(api)
     for routes in (server, models, jobs, archives):
         api.include_router(routes)
@@ -226,9 +230,9 @@ async def _is_empty(request: Request) -> bool:
 def _accept(path: str, form: type[JobForm]) -> None:
     """Add the route of a task, which takes its form."""
 
-    def make(service: TheService, response: Response, form: JobForm) -> JobStatus:
+    def make(service: TheService, request: Request, response: Response, form: JobForm) -> JobStatus:
         job = form.submit(service)
-        response.headers["location"] = f"{API}/jobs/{job.id}"
+        response.headers["location"] = f"{request.app.state.root_path}{API}/jobs/{job.id}"
         return job.status()
 
     make.__annotations__["form"] = Annotated[form, Form(media_type="multipart/form-data")]

@@ -27,5 +27,27 @@
     player.currentTime = player.duration * (event.clientX - box.left) / box.width;
   });
 
-  window.echoes = { replay };
+  // The address: what is not as it is by itself, so that whoever opens it finds the same settings.
+  // Until the page has read it, what the widgets report is not what was asked for.
+  let kept = false;
+  const keepAddress = () => { kept = true; };
+  const address = (changes) => {
+    if (!kept) return;
+    const query = new URLSearchParams(location.search);
+    for (const [name, value] of changes) {
+      if (value === null) query.delete(name); else query.set(name, value);
+    }
+    const text = query.toString();
+    history.replaceState(history.state, "", text ? `?${text}` : location.pathname);
+  };
+  const remember = (names, plain, mine, values) => {
+    const own = values[3] === mine;
+    address(names.map((name, place) => {
+      const told = place < plain.length ? values[place] !== plain[place] && values[place] !== mine : own;
+      return [name, told ? values[place] : null];
+    }));
+  };
+  const turn = (tab, first) => address([["tab", tab === first ? null : tab]]);
+
+  window.echoes = { replay, remember, turn, keepAddress };
 })();

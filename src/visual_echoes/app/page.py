@@ -11,6 +11,7 @@ import numpy as np
 from fastapi import FastAPI
 from gradio import processing_utils
 
+from visual_echoes.app.address import keep_address
 from visual_echoes.app.edit_tab import edit_tab
 from visual_echoes.app.grids import TokenGrids
 from visual_echoes.app.inbox import Inbox
@@ -29,20 +30,28 @@ _INTRODUCTION = """# Visual Echoes
 Give an image and get its sound. Give a sound and get its image. Or let both come from nothing."""
 _FOOT = f"""{SOFTWARE}: one masked transformer over the tokens of images and sounds. Everything it makes is synthetic,
 and every file says so. Nothing you give leaves this server; what you send is removed after an hour."""
+_TABS = {
+    "sound": ("To sound", sound_tab),
+    "picture": ("To image", picture_tab),
+    "video": ("Video", video_tab),
+    "pair": ("Pairs", pair_tab),
+}
+EDIT = "edit"
 _CLEANING = 60  # seconds between two looks for uploads that are too old
 
 
-def mount_page(api: FastAPI, service: Service, uploads: Path) -> None:
+def mount_page(api: FastAPI, service: Service, uploads: Path, root_path: str = "") -> None:
     """Put the page at the root of the API's server.
 
     Args:
         uploads: where Gradio stores what visitors send.
+        root_path: where a proxy serves it.
     """
     # A message may name an address instead of an upload, which Gradio would fetch.
     processing_utils.async_ssrf_protected_download = _refuse_address
     page = create_page(service, uploads)
     gr.mount_gradio_app(
-        api, page, "/", footer_links=[], run_history=False, allowed_paths=[], show_error=True,
+        api, page, "/", root_path=root_path, footer_links=[], run_history=False, allowed_paths=[], show_error=True,
         max_file_size=MAX_UPLOAD_BYTES, ssr_mode=False, enable_monitoring=False, mcp_server=False, theme=_theme(),
         css=_text("page.css"), head=f"<script>{_text('paint.js')}{_text('page.js')}</script>",
     )  # fmt: skip
@@ -57,21 +66,18 @@ def create_page(service: Service, uploads: Path) -> gr.Blocks:
         title="Visual Echoes", analytics_enabled=False, delete_cache=(_CLEANING, MAX_UPLOAD_AGE), fill_width=False
     ) as page:
         gr.Markdown(_INTRODUCTION)
-        chosen = Settings(service)
+        chosen, panels = Settings(service), []
         common = Common(service, Inbox(service, uploads), Shelf(service, uploads), TokenGrids(), chosen)
+        each: dict[str, gr.Tab] = {}
         with gr.Tabs() as tabs:
-            with gr.Tab("To sound", id="sound"):
-                panels = [sound_tab(common)]
-            with gr.Tab("To image", id="picture"):
-                panels.append(picture_tab(common))
-            with gr.Tab("Video", id="video"):
-                panels.append(video_tab(common))
-            with gr.Tab("Pairs", id="pair"):
-                panels.append(pair_tab(common))
-            with gr.Tab("Edit", id="edit"):
+            for name, (title, lay_out) in _TABS.items():
+                with gr.Tab(title, id=name) as each[name]:
+                    panels.append(lay_out(common))
+            with gr.Tab("Edit", id=EDIT) as each[EDIT]:
                 panel, edited = edit_tab(common)
                 panels.append(panel)
         chosen.place()
+        keep_address(page, chosen, tabs, each)
         visit = Visit(common)
         with gr.Accordion("Where the examples come from", open=False):
             gr.Markdown(CREDITS)
@@ -103,7 +109,7 @@ def _take_further(service: Service, panel: Panel, edited: list[Any]) -> None:
         if name is None:
             return [gr.Image(), gr.Audio(), gr.Tabs()]
         pixels, rate, wave = item(service.job(name), variant - 1)
-        return [coloured(pixels), (rate, (np.clip(wave, -1, 1) * 32767).astype(np.int16)), gr.Tabs(selected="edit")]
+        return [coloured(pixels), (rate, (np.clip(wave, -1, 1) * 32767).astype(np.int16)), gr.Tabs(selected=EDIT)]
 
     panel.take.click(take, [panel.job, panel.variant], edited, **QUIET)
 

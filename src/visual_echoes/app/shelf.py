@@ -63,7 +63,8 @@ class Shelf:
         for layout, items in ITEMS.items():
             rows[layout] = gr.Dataset(
                 components=[gr.HTML(render=False)], samples=[[_card(layout, item, first)] for item in items],
-                type="index", label="Or click an example", elem_classes="examples", visible=self._fits(None, layout),
+                type="index", label="Or click an example", elem_classes=["examples", layout],
+                visible=self._fits(None, layout),
             )  # fmt: skip
             rows[layout].click(partial(self._take, layout, list(takers)), rows[layout], list(takers.values()), **QUIET)
 

@@ -56,8 +56,8 @@ class Visit:
         self._seen = gr.State(Seen())
         with gr.Column(visible=False) as self._all:
             self._gallery = gr.Gallery(
-                label="Made in this visit; click one to see it again", columns=6, height="auto", allow_preview=False,
-                object_fit="contain", interactive=False, buttons=[], elem_classes="visit",
+                label="Made in this visit; click one to see it again", columns=6, fit_columns=False, height="auto",
+                allow_preview=False, object_fit="contain", interactive=False, buttons=[], elem_classes="visit",
             )  # fmt: skip
             self._card = gr.HTML()
             self.panel = Panel(common, "vary", "Vary it")

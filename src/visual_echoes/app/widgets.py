@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import gradio as gr
@@ -23,7 +23,12 @@ COLUMN: dict[str, Any] = {"min_width": 320}  # pixels below which a column takes
 def image_input() -> gr.Image:
     """Takes an image; it is decoded by nobody but the forms."""
     return gr.Image(
-        label="Image", sources=["upload", "clipboard"], type="filepath", image_mode=None, height=260, format="png"
+        label="Image",
+        sources=["upload", "clipboard", "webcam"],
+        type="filepath",
+        image_mode=None,
+        height=260,
+        format="png",
     )
 
 
@@ -37,7 +42,9 @@ class Settings:
 
     Attributes:
         model: its name.
+        names: of all models.
         widgets: all of them, in the order in which `read` takes their values.
+        outputs: the same and what shows and hides some; only once they are placed.
     """
 
     def __init__(self, service: Service) -> None:
@@ -50,6 +57,7 @@ class Settings:
         preset = gr.Radio(presets, value=OWN, label="Sampling settings", render=False)
         mine = [_widget(name) for name in SamplingSettings.model_fields]
         self.widgets: list[Any] = [self.model, seed, count, preset, *mine]
+        self.names = service.names
         self._service = service
 
     def place(self) -> None:
@@ -62,12 +70,22 @@ class Settings:
             with gr.Row(visible=False) as row:
                 for widget in mine:
                     widget.render()
+        self.outputs = [*self.widgets, row]
 
         def show(preset: str, name: str) -> list[Any]:
             return [gr.Row(visible=preset == MINE), *self._service.model(name).defaults.model_dump().values()]
 
         # Whoever turns to settings of their own goes on from the model's.
-        gr.on([preset.change, model.change], show, [preset, model], [row, *mine], **QUIET)
+        gr.on([preset.input, model.input], show, [preset, model], [row, *mine], **QUIET)
+
+    def updates(self, values: Mapping[str, Any]) -> list[Any]:
+        """What `outputs` become where some settings are asked for, by the names of form fields."""
+        model = values.get("model", self.names[0])
+        own = self._service.model(model).defaults.model_dump()
+        mine = not own.keys().isdisjoint(values)
+        preset = MINE if mine else values.get("preset", OWN)
+        sampling = [values.get(name, value) for name, value in own.items()]
+        return [model, values.get("seed", 0), values.get("count", 1), preset, *sampling, gr.Row(visible=mine)]
 
     @staticmethod
     def read(values: Sequence[Any]) -> dict[str, Any]:
