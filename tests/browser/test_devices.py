@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from browser.conftest import EXAMPLES, NEEDED, PHONE, Visit, send, tab
+from browser.conftest import EXAMPLES, NEEDED, PHONE, SCENES, Visit, send, tab
 
 expect = pytest.importorskip("playwright.sync_api", reason=NEEDED).expect
 
 
 def test_a_finger_paints(visit: Visit, address: str) -> None:
-    page = visit(address, PHONE, has_touch=True, is_mobile=True)
+    page = visit(address + SCENES, PHONE, has_touch=True, is_mobile=True)
     place = tab(page, "Edit")
     send(place, EXAMPLES / "cow.png")
+    expect(place.get_by_role("checkbox")).to_have_count(64)
     boxes = place.get_by_test_id("checkbox-group").filter(has=page.get_by_label("row 1, column 1"))
     boxes.scroll_into_view_if_needed()
     box, scrolled = boxes.bounding_box(), page.evaluate("window.scrollY")

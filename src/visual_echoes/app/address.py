@@ -20,13 +20,13 @@ _NAMED = 3  # of what cannot be used, at most
 _LONGEST = 40  # characters of each
 
 
-def keep_address(page: gr.Blocks, chosen: Settings, tabs: gr.Tabs, each: Mapping[str, gr.Tab]) -> None:
+def keep_address(page: gr.Blocks, chosen: Settings, said: gr.HTML, tabs: gr.Tabs, each: Mapping[str, gr.Tab]) -> None:
     """Wire the settings and tabs of a page to its address.
 
     Args:
+        said: where the page says what of an address cannot be used.
         each: tabs by the name that they have in the address.
     """
-    said = gr.HTML()
 
     def read(request: gr.Request) -> list[Any]:
         query = dict(request.query_params)
@@ -52,7 +52,7 @@ def understood(query: Mapping[str, str], models: tuple[str, ...], tabs: list[str
     """Values by the names of form fields, the tab among them, and what of an address cannot be used."""
     values: dict[str, Any] = {}
     refused = []
-    choices = {"model": list(models), TAB: tabs, "preset": list(PRESETS)}
+    choices: dict[str, list[str]] = {"model": list(models), TAB: tabs, "preset": list(PRESETS)}
     numbers = {"seed", "count", *SamplingSettings.model_fields}
     for name, text in query.items():
         if name.startswith("__"):  # Gradio's own, such as __theme

@@ -19,6 +19,9 @@ class _Pieces:
     def flush(self) -> None:
         """Nothing is held back."""
 
+    def close(self) -> None:
+        """It is no file."""
+
     def taken(self) -> bytes:
         content = b"".join(self._pieces)
         self._pieces.clear()
@@ -28,7 +31,7 @@ class _Pieces:
 def zipped(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
     """A ZIP file of the files by name, piece by piece; they are compressed already."""
     pieces = _Pieces()
-    with zipfile.ZipFile(pieces, "w") as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(pieces, "w") as archive:
         for name, content in files:
             archive.writestr(name, content)
             yield pieces.taken()

@@ -12,9 +12,9 @@ from visual_echoes.layout import Layout
 Mark = tuple[str, float]  # what it says, and where: from 0, at the left or below, to 1
 
 TIMES = 8  # marks on the time axis at most, without the one at 0
+LEVELS = 4  # marks of the level at most, without the one at 0
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60)  # seconds between marks
 _PITCHES = (125, 250, 500, 1000, 2000, 4000, 8000)  # Hz
-_LEVELS = 3  # steps of the level's scale
 
 
 def time_marks(seconds: float) -> list[Mark]:
@@ -40,6 +40,5 @@ def pitch_marks(layout: Layout) -> list[Mark]:
 def level_marks(layout: Layout) -> list[Mark]:
     """Levels in dB, 0 being the loudest that the scale shows."""
     span = 20 * math.log10(layout.mel_ceiling / layout.mel_floor)
-    return [
-        (f"{-span * number / _LEVELS:.0f}".replace("-0", "0"), 1 - number / _LEVELS) for number in range(_LEVELS + 1)
-    ]
+    step = next(step for step in (10, 20, 40) if span / step <= LEVELS or step == 40)
+    return [(f"{-level}" if level else "0", 1 - level / span) for level in range(0, int(span + 1e-6) + 1, step)]

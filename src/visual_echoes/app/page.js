@@ -30,7 +30,7 @@
   // The address: what is not as it is by itself, so that whoever opens it finds the same settings.
   // Until the page has read it, what the widgets report is not what was asked for.
   let kept = false;
-  const keepAddress = () => { kept = true; };
+  const keepAddress = () => { kept = true; document.body.dataset.opened = ""; };
   const address = (changes) => {
     if (!kept) return;
     const query = new URLSearchParams(location.search);

@@ -66,6 +66,7 @@ def create_page(service: Service, uploads: Path) -> gr.Blocks:
         title="Visual Echoes", analytics_enabled=False, delete_cache=(_CLEANING, MAX_UPLOAD_AGE), fill_width=False
     ) as page:
         gr.Markdown(_INTRODUCTION)
+        said = gr.HTML()
         chosen, panels = Settings(service), []
         common = Common(service, Inbox(service, uploads), Shelf(service, uploads), TokenGrids(), chosen)
         each: dict[str, gr.Tab] = {}
@@ -77,7 +78,7 @@ def create_page(service: Service, uploads: Path) -> gr.Blocks:
                 panel, edited = edit_tab(common)
                 panels.append(panel)
         chosen.place()
-        keep_address(page, chosen, tabs, each)
+        keep_address(page, chosen, said, tabs, each)
         visit = Visit(common)
         with gr.Accordion("Where the examples come from", open=False):
             gr.Markdown(CREDITS)

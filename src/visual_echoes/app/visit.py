@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,7 +24,7 @@ from visual_echoes.app.limits import MAX_SHOWN
 from visual_echoes.app.long import LongSound
 from visual_echoes.app.long_views import long_card
 from visual_echoes.app.panel import Common, Panel
-from visual_echoes.app.views import card, coloured, coloured_png
+from visual_echoes.app.views import card, coloured, coloured_png, problem
 from visual_echoes.app.widgets import QUIET
 from visual_echoes.errors import EchoesError
 from visual_echoes.media.drawing import spectrogram
@@ -44,7 +44,7 @@ class Seen:
     """
 
     jobs: tuple[str, ...] = ()
-    items: tuple[tuple[str, int], ...] = field(default=())
+    items: tuple[tuple[str, int], ...] = ()
     chosen: int = 0
 
 
@@ -83,16 +83,19 @@ class Visit:
         sound = io.BytesIO()
         soundfile.write(sound, wave, rate, format="WAV")
         sound.seek(0)
-        # Each click makes another one, whatever the seed in the settings.
-        asked |= {"model": job.model, "seed": (asked["seed"] or 0) + len(seen.jobs)}
-        return VaryForm.of(
+        asked |= {"model": job.model}
+        form = VaryForm.of(
             **asked, side=side, share=SHARE,
             image=UploadFile(io.BytesIO(coloured_png(pixels)), filename=f"{called}.png"),
             sound=UploadFile(sound, filename=f"{called}.wav"),
         )  # fmt: skip
+        # Each click makes another one.
+        return form.model_copy(update={"seed": form.seed + len(seen.jobs)})
 
     def _add(self, seen: Seen, name: str | None) -> list[Any]:
-        names = [*seen.jobs, *([name] if name is not None and name not in seen.jobs else [])]
+        if name is None or name in seen.jobs:
+            return [seen, gr.skip(), gr.skip(), gr.skip(), gr.skip()]
+        names = [*seen.jobs, name]
         jobs = [job for job in map(self._service.find, names) if job is not None and job.files]
         items = [(job, row) for job in reversed(jobs) for row in range(len(job.status().seeds))][:MAX_SHOWN]
         shown = {job.id: job for job, _ in reversed(items)}
@@ -108,13 +111,16 @@ class Visit:
         if event.index not in range(len(seen.items)):
             raise EchoesError("There is no such result.")
         name, row = seen.items[event.index]
-        job = self._service.job(name)
+        try:
+            job = self._service.job(name)
+        except EchoesError as error:
+            return [seen, problem(str(error))]
         echoes, made = self._service.model(job.model), job.task.make
         if isinstance(made, LongSound):
             shown = long_card(job, made, echoes.layout, row + 1)
         else:
             shown = card(job, echoes, self._common.grids, row)
-        return [Seen(seen.jobs, seen.items, event.index), f'<ul class="cards">{shown}</ul>']
+        return [replace(seen, chosen=event.index), f'<ul class="cards">{shown}</ul>']
 
 
 def item(job: Job, row: int) -> tuple[np.ndarray, int, np.ndarray]:

@@ -53,7 +53,7 @@ class Settings:
             0, label="Seed", precision=0, minimum=0, info="The same seed makes the same again.", render=False
         )
         count = gr.Slider(1, MAX_VARIANTS, 1, step=1, label="Variants", render=False)
-        presets = [OWN, *((name.capitalize(), name) for name in PRESETS), MINE]
+        presets: list[str | tuple[str, str]] = [OWN, *((name.capitalize(), name) for name in PRESETS), MINE]
         preset = gr.Radio(presets, value=OWN, label="Sampling settings", render=False)
         mine = [_widget(name) for name in SamplingSettings.model_fields]
         self.widgets: list[Any] = [self.model, seed, count, preset, *mine]
@@ -63,7 +63,7 @@ class Settings:
     def place(self) -> None:
         """Put them where the page is being laid out; the tabs before them take their values, too."""
         model, seed, count, preset, *mine = self.widgets
-        with gr.Accordion("Settings", open=False):
+        with gr.Accordion("Settings", open=False, elem_classes="settings"):
             with gr.Row():
                 for widget in (model, seed, count, preset):
                     widget.render()
