@@ -1,4 +1,4 @@
-"""What a person uses besides mouse and keyboard: a finger, a microphone."""
+"""What a person uses besides mouse and keyboard: a finger, a microphone, a camera."""
 
 from __future__ import annotations
 
@@ -43,3 +43,17 @@ def test_a_microphone_is_heard(visit: Visit, address: str) -> None:
     expect(place.get_by_text("seconds that the model hears")).to_be_visible()
     place.get_by_role("button", name="Make images").click()
     expect(place.get_by_alt_text("image of variant 1")).to_be_visible()
+
+
+def test_a_camera_takes_photographs_and_videos(visit: Visit, address: str) -> None:
+    page = visit(address, permissions=["camera", "microphone"])
+    for name, button, seconds in (("To sound", "capture photo", 0), ("Video", "start recording", 1.5)):
+        place = tab(page, name)
+        place.get_by_label("Capture from camera").click()
+        place.get_by_text("Click to Access Webcam").click()
+        place.get_by_role("button", name=button).click()
+        if seconds:
+            page.wait_for_timeout(1000 * seconds)
+            place.get_by_role("button", name=button).click()  # the same one ends it
+        shown = place.get_by_text("what the model sees").or_(place.get_by_alt_text("s are made"))
+        expect(shown).to_be_visible()

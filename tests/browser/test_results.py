@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.proxy import behind_a_proxy
-from browser.conftest import DESK, NEEDED, PHONE, Visit, serving, tab
+from browser.conftest import NEEDED, PHONE, Visit, tab
 from visual_echoes.media import read_metadata
 
 expect = pytest.importorskip("playwright.sync_api", reason=NEEDED).expect
@@ -116,16 +115,3 @@ def test_settings_are_in_the_address(visit: Visit, address: str) -> None:
     page.get_by_label("Fast", exact=True).check()
     tab(page, "Video")
     page.wait_for_url(re.compile(r"\?(?=.*seed=7)(?=.*preset=fast)(?=.*tab=video)(?!.*steps)"))
-
-
-def test_the_page_is_served_below_a_proxy_s_path(visit: Visit) -> None:
-    with (
-        serving("--model", "digits", "--root-path", "/some/where") as server,
-        behind_a_proxy(server, "/some/where") as address,
-    ):
-        page = visit(f"{address}?tab=pair&steps=2", DESK, color_scheme="dark")
-        place = page.get_by_role("tabpanel").filter(visible=True)
-        place.get_by_role("button", name="Make pairs").click()
-        assert place.locator("audio").evaluate(
-            "audio => new Promise(done => { audio.oncanplay = () => done(audio.duration); audio.load(); })"
-        ) == pytest.approx(1, abs=0.05)

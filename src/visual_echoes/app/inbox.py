@@ -66,9 +66,12 @@ class Inbox:
         return "" if pixels is None else seen(pixels)
 
     def photograph(self, model: str, sent: Any) -> str:
-        """The image in its own quality, as far as a screen shows it, as a data URI."""
-        file = self.need(sent, "an image")
-        image = self._service.read(model, lambda _: read_file(file, read_image))
+        """The image in its own quality, as far as a screen shows it, as a data URI; "" for what is none."""
+        try:
+            file = self.need(sent, "an image")
+            image = self._service.read(model, lambda _: read_file(file, read_image))
+        except EchoesError:
+            return ""  # the form says what is wrong
         image.thumbnail((PHOTOGRAPH, PHOTOGRAPH))
         return jpeg_uri(image)
 

@@ -27,8 +27,7 @@ def timeline(frames: Sequence[Image.Image], seconds: float, wave_N: np.ndarray, 
     alt = f"Frames of the video above its sound; {made:.1f} of {seconds:.1f} s are made"
     shown = f'<img class="strip" src="{jpeg_uri(strip(frames))}" alt="{alt}">'
     mel_MT = long_mel(torch.from_numpy(wave_N)[None], layout)[0].numpy() if made else np.zeros((layout.n_mels, 0))
-    plot = Plot("the sound of the video", layout, mel_MT, wave_N, seconds, shown)
-    return f'<div class="timeline">{plot.html()}</div>'
+    return Plot("the sound of the video", layout, mel_MT, wave_N, seconds, shown).html()
 
 
 def growing(job: Job, made: LongSound, layout: Layout) -> str:

@@ -52,12 +52,8 @@ class Panel:
     """
 
     def __init__(self, common: Common, name: str, label: str) -> None:
-        self._service, self._grids, self._chosen, self._name = (
-            common.service,
-            common.grids,
-            common.chosen,
-            f"made-{name}",
-        )
+        self._service, self._grids, self._chosen = common.service, common.grids, common.chosen
+        self._name = f"made-{name}"
         self.job = gr.State(None)
         with gr.Row():
             self._run = gr.Button(label, variant="primary", size="lg")
@@ -77,7 +73,8 @@ class Panel:
 
         def submit(values: Sequence[Any]) -> tuple[Job, str]:
             asked, given = chosen.read(values[:count]), values[count:]
-            return build(asked, given).submit(self._service), photograph(asked["model"], given)
+            shown = photograph(asked["model"], given)
+            return build(asked, given).submit(self._service), shown
 
         async def run(*values: Any) -> AsyncIterator[dict[Any, Any]]:
             yield {

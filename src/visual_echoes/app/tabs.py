@@ -61,7 +61,7 @@ def video_tab(common: Common) -> Panel:
     longest = f"Up to {common.service.longest:g} seconds."
     with gr.Row():
         with gr.Column(**COLUMN):
-            video = gr.Video(label="Video", sources=["upload", "webcam"], height=260, buttons=[])
+            video = gr.Video(label="Video", sources=["upload", "webcam"], buttons=[], elem_classes="video")
         with gr.Column(**COLUMN):
             common.shelf.offer(common.chosen, {".mp4": video})
     gr.Markdown(f"The sound will be as long as the video, which comes back with it. {longest}")

@@ -30,6 +30,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.media.drawing import spectrogram
 
 SHARE = 0.5  # of the tokens that a variation makes anew
+_MADE = {"picture": "image", "fill": "filled", "continue": "continued", "vary": "varied"}  # by task
 THUMBNAIL = 128  # pixels of each half
 
 
@@ -148,4 +149,4 @@ def thumbnail(job: Job, row: int) -> np.ndarray:
 
 def _caption(job: Job, row: int) -> str:
     status = job.status()
-    return f"{status.task}, seed {status.seeds[row]}"
+    return f"{_MADE.get(status.task, status.task)}, seed {status.seeds[row]}"
