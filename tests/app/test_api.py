@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -346,3 +347,18 @@ def test_the_description_asks_for_nothing_from_elsewhere(client: TestClient) -> 
     description = client.get(f"{API}/openapi.json").json()
     assert f"{JOBS}/sound" in description["paths"]
     assert client.get("/docs").status_code == client.get("/redoc").status_code == 404
+
+
+def test_all_files_of_some_jobs_come_as_one_archive(client: TestClient, service: Service) -> None:
+    names = [made(client, "pair", data={"steps": 1, "seed": seed})["id"] for seed in (3, 4)]
+    answer = client.get(f"{API}/zip", params={"job": [*names, "unknown"]})
+    assert answer.headers["content-disposition"] == 'attachment; filename="visual-echoes.zip"'
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        assert set(archive.namelist()) == {
+            f"{number:02}-pair-seed{seed}.{kind}" for number, seed in ((1, 3), (2, 4)) for kind in ("png", "wav", "mp4")
+        }
+        assert archive.read("02-pair-seed4.wav") == service.job(names[1]).files["1.wav"]
+    assert client.get(f"{API}/zip", params={"job": "unknown"}).status_code == 404
+    assert client.get(f"{API}/zip").status_code == 422
+    assert client.get(f"{API}/zip", params={"job": ["x"] * 1000}).status_code == 422

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from app.conftest import TOKEN, png
+from app.conftest import ADDRESS, TOKEN, png
 from visual_echoes.app import gate
 from visual_echoes.app import server as server_module
-from visual_echoes.app.api import API
-from visual_echoes.app.gate import COOKIE
+from visual_echoes.app.api import API, create_api
+from visual_echoes.app.gate import COOKIE, LOOPBACK_NAMES, Gate
+from visual_echoes.app.service import Service
 
 PAIR = f"{API}/jobs/pair"
 
@@ -151,3 +152,24 @@ def test_browsers_are_told_to_stay_here(client: TestClient) -> None:
         assert "default-src 'self'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
         assert "server" not in headers
+
+
+@pytest.mark.parametrize("path", [f"/below/here{API}/models", f"{API}/models"])
+def test_a_proxy_may_hand_its_prefix_on_or_leave_it_out(service: Service, path: str) -> None:
+    inner = create_api(service, "/below/here")
+    gate = Gate(inner, names=LOOPBACK_NAMES, token=None, has_room=lambda: True, root_path="/below/here")
+    with TestClient(gate, base_url=ADDRESS) as client:
+        assert client.get(path).json() == {"models": ["tiny", "other"]}
+        assert client.get(f"/below/here{path}x").status_code == 404
+        assert client.get("/below/here", follow_redirects=False).headers["location"] == "/below/here/"
+        made = client.post(path.replace("models", "jobs/pair"), data={"steps": 1})
+        assert made.headers["location"] == f"/below/here{API}/jobs/{made.json()['id']}"
+        assert client.get(f"{API}/openapi.json").json()["servers"] == [{"url": "/below/here"}]
+
+
+def test_the_token_leaves_the_address_and_settings_stay(service: Service) -> None:
+    gate = Gate(create_api(service), names=None, token=TOKEN, has_room=lambda: True, root_path="/below")
+    with TestClient(gate, base_url="http://echoes.example") as client:
+        answer = client.get("/", params={"token": TOKEN, "seed": "7", "tab": "pair"}, follow_redirects=False)
+        assert answer.headers["location"] == "/below/?seed=7&tab=pair"
+        assert COOKIE in answer.cookies

@@ -65,8 +65,8 @@ def test_each_variant_has_a_player_a_timeline_and_its_files(service: Service, ec
     assert isinstance(made, LongSound)
     html = long_cards(job, made, echoes.layout)
     assert html.count("<video controls") == 2
-    assert f'src="/api/v1/jobs/{job.id}/files/2.mp4"' in html
-    assert f'href="/api/v1/jobs/{job.id}/files/2.wav" download="sound-seed4.wav"' in html
+    assert f'src="api/v1/jobs/{job.id}/files/2.mp4"' in html
+    assert f'href="api/v1/jobs/{job.id}/files/2.wav" download="sound-seed4.wav"' in html
     assert "0.8 of 0.8 s are made" in html
     assert "Seed 4." in html
     assert "<i>" not in html

@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from visual_echoes.checkpoints.loading import load_model
-from visual_echoes.checkpoints.model_folder import save_model
-from visual_echoes.model.config import TransformerConfig
-from visual_echoes.model.transformer import EchoTransformer
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "src" / "visual_echoes" / "examples" / "scenes"
+SCENES = "?model=scenes"  # of an address
+ENDLESS = f"{SCENES}&tab=pair&steps=100&count=8&best_of=8"  # a job that takes minutes on any machine
 SHOTS = ROOT / "reports" / "browser"  # the artefacts
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -56,20 +53,8 @@ def serving(*arguments: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def address() -> Iterator[str]:
-    """The page with the packaged models, on this machine."""
-    with serving() as address:
-        yield address
-
-
-@pytest.fixture(scope="session")
-def slow_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page with a model that is so large that its longest job takes minutes on any machine."""
-    model = load_model("scenes")
-    config = TransformerConfig.for_layout(model.layout, width=384, encoder_layers=8, decoder_layers=4)
-    model.parts["transformer"] = EchoTransformer(config)
-    folder = tmp_path_factory.mktemp("models") / "large"
-    save_model(folder, model, half=True)
-    with serving("--model", str(folder)) as address:
+    """The page with the packaged models, on this machine; the smallest one is used unless another is asked for."""
+    with serving("--model", "digits") as address:
         yield address
 
 
@@ -104,7 +89,7 @@ def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visit]:
         page.on("request", lambda request: sent.append(request.url))
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(address)
-        page.get_by_role("button", name="Make sounds").wait_for()
+        page.locator("body[data-opened]").wait_for()
         pages.append(page)
         return page
 
@@ -129,8 +114,21 @@ def send(place: Any, path: Path | dict[str, Any], number: int = 0) -> None:
     place.locator("input[type=file]").nth(number).set_input_files(path)
 
 
+def settings(page: Page) -> Any:
+    """The settings, unfolded."""
+    place = page.locator(".settings")
+    if not place.get_by_label("Seed").is_visible():
+        place.get_by_role("button", name="Settings").click()
+    return place
+
+
 def setting(page: Page, name: str, value: int) -> None:
     """Type a number into a setting."""
-    field = page.get_by_label(name, exact=False).and_(page.locator("input[type=number]")).first
+    number(settings(page), name, value)
+
+
+def number(place: Any, name: str, value: int) -> None:
+    """Type a number into one of the widgets that take one."""
+    field = place.get_by_label(name, exact=False).and_(place.page.locator("input[type=number]")).first
     field.fill(str(value))
     field.press("Tab")

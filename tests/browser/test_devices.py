@@ -1,18 +1,19 @@
-"""What a person uses besides mouse and keyboard: a finger, a microphone."""
+"""What a person uses besides mouse and keyboard: a finger, a microphone, a camera."""
 
 from __future__ import annotations
 
 import pytest
 
-from browser.conftest import EXAMPLES, NEEDED, PHONE, Visit, send, tab
+from browser.conftest import EXAMPLES, NEEDED, PHONE, SCENES, Visit, send, tab
 
 expect = pytest.importorskip("playwright.sync_api", reason=NEEDED).expect
 
 
 def test_a_finger_paints(visit: Visit, address: str) -> None:
-    page = visit(address, PHONE, has_touch=True, is_mobile=True)
+    page = visit(address + SCENES, PHONE, has_touch=True, is_mobile=True)
     place = tab(page, "Edit")
     send(place, EXAMPLES / "cow.png")
+    expect(place.get_by_role("checkbox")).to_have_count(64)
     boxes = place.get_by_test_id("checkbox-group").filter(has=page.get_by_label("row 1, column 1"))
     boxes.scroll_into_view_if_needed()
     box, scrolled = boxes.bounding_box(), page.evaluate("window.scrollY")
@@ -42,3 +43,17 @@ def test_a_microphone_is_heard(visit: Visit, address: str) -> None:
     expect(place.get_by_text("seconds that the model hears")).to_be_visible()
     place.get_by_role("button", name="Make images").click()
     expect(place.get_by_alt_text("image of variant 1")).to_be_visible()
+
+
+def test_a_camera_takes_photographs_and_videos(visit: Visit, address: str) -> None:
+    page = visit(address, permissions=["camera", "microphone"])
+    for name, button, seconds in (("To sound", "capture photo", 0), ("Video", "start recording", 1.5)):
+        place = tab(page, name)
+        place.get_by_label("Capture from camera").click()
+        place.get_by_text("Click to Access Webcam").click()
+        place.get_by_role("button", name=button).click()
+        if seconds:
+            page.wait_for_timeout(1000 * seconds)
+            place.get_by_role("button", name=button).click()  # the same one ends it
+        shown = place.get_by_text("what the model sees").or_(place.get_by_alt_text("s are made"))
+        expect(shown).to_be_visible()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from browser.conftest import EXAMPLES, NEEDED, Visit, send, setting, tab
+from browser.conftest import EXAMPLES, NEEDED, Visit, send, tab
 from visual_echoes.media import read_metadata
 
 expect = pytest.importorskip("playwright.sync_api", reason=NEEDED).expect
@@ -16,10 +16,9 @@ ITEMS = ("bird", "cat", "cow", "dog", "hen", "pig", "sheep", "water")
 
 
 def test_eight_visitors_at_once_get_their_own(visit: Visit, address: str, tmp_path: Path) -> None:
-    pages = [visit(address) for _ in range(VISITORS)]
+    pages = [visit(f"{address}?seed={100 + number}") for number in range(VISITORS)]
     places = []
     for number, page in enumerate(pages):
-        setting(page, "Seed", 100 + number)
         place = tab(page, "To sound")
         content = (EXAMPLES / f"{ITEMS[number]}.png").read_bytes()
         send(place, {"name": f"visitor-{number}.png", "mimeType": "image/png", "buffer": content})
@@ -40,4 +39,5 @@ def test_eight_visitors_at_once_get_their_own(visit: Visit, address: str, tmp_pa
         assert (metadata["source"], metadata["seed"]) == (f"visitor-{number}.png", str(100 + number))
         for other in set(range(VISITORS)) - {number}:
             assert f"visitor-{other}" not in page.content()
+        expect(page.locator(".visit .gallery-item")).to_have_count(1)  # nor does it show what others made
     assert len(set(addresses)) == VISITORS

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Form, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.routing import APIRoute
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
@@ -17,9 +17,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from visual_echoes import __version__
+from visual_echoes.app.archive import zipped
 from visual_echoes.app.forms import FORMS, JobForm, in_a_sentence
 from visual_echoes.app.jobs import Job, JobStatus
-from visual_echoes.app.limits import MAX_WAITING
+from visual_echoes.app.limits import MAX_SHOWN, MAX_WAITING
 from visual_echoes.app.service import Busy, Service, UnknownJob, follow
 from visual_echoes.errors import EchoesError
 from visual_echoes.machine import peak_memory
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 API = "/api/v1"
+ZIP = f"{API}/zip"
 RETRY_SECONDS = 30  # advised to those who find the queue full
 _BINARY = {"type": "string", "format": "binary"}
 _FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
@@ -108,19 +110,24 @@ def _problems_as_json(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 server = APIRouter(tags=["server"])
 models = APIRouter(prefix=f"{API}/models", tags=["models"], responses=_problems(401))
+archives = APIRouter(prefix=ZIP, tags=["jobs"], responses=_problems(401, 422))
 jobs = APIRouter(prefix=f"{API}/jobs", tags=["jobs"], responses=_problems(401, 422))
 
 
-def create_api(service: Service) -> FastAPI:
-    """The routes, with their description at /api/v1/openapi.json; pages about it would fetch scripts from elsewhere."""
+def create_api(service: Service, root_path: str = "") -> FastAPI:
+    """The routes, with their description at /api/v1/openapi.json; pages about it would fetch scripts from elsewhere.
+
+    Args:
+        root_path: where a proxy serves them.
+    """
     api = FastAPI(
         title="Visual Echoes", version=__version__, openapi_url=f"{API}/openapi.json", docs_url=None, redoc_url=None,
         description=f"A job makes up to {service.longest:g} seconds of sound, all variants together, for a video or "
-        "where a length is asked for.",
+        "where a length is asked for.", servers=[{"url": root_path}] if root_path else None,
     )  # fmt: skip
-    api.state.service = service
+    api.state.service, api.state.root_path = service, root_path
     say_problems(api)
-    for routes in (server, models, jobs):
+    for routes in (server, models, jobs, archives):
         api.include_router(routes)
     methods = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
     api.add_route(f"{API}/{{rest:path}}", _elsewhere, methods, include_in_schema=False)
@@ -223,9 +230,9 @@ async def _is_empty(request: Request) -> bool:
 def _accept(path: str, form: type[JobForm]) -> None:
     """Add the route of a task, which takes its form."""
 
-    def make(service: TheService, response: Response, form: JobForm) -> JobStatus:
+    def make(service: TheService, request: Request, response: Response, form: JobForm) -> JobStatus:
         job = form.submit(service)
-        response.headers["location"] = f"{API}/jobs/{job.id}"
+        response.headers["location"] = f"{request.app.state.root_path}{API}/jobs/{job.id}"
         return job.status()
 
     make.__annotations__["form"] = Annotated[form, Form(media_type="multipart/form-data")]
@@ -284,6 +291,29 @@ def file(job: TheJob, name: str, request: Request) -> Response:
     return _part(job.files[name], request.headers.get("range", ""), media_type)
 
 
+@archives.get("", response_class=Response, responses={200: {"content": {"application/zip": {}}}, **_problems(404)})
+def archive(
+    service: TheService, job: Annotated[list[str], Query(max_length=MAX_SHOWN, description="ids of jobs")]
+) -> StreamingResponse:
+    """All files of some jobs as a ZIP file; what is no longer kept is left out."""
+    known = [found for name in job if (found := service.find(name)) is not None]
+    files = [
+        (f"{number:02}-{saved_name(found.status(), name)}", content)
+        for number, found in enumerate(known, 1)
+        for name, content in found.files.items()
+    ]
+    if not files:
+        raise HTTPException(404, "Nothing is kept of these jobs any more; make it again.")
+    headers = {"cache-control": "private, no-store", "content-disposition": 'attachment; filename="visual-echoes.zip"'}
+    return StreamingResponse(zipped(files), media_type="application/zip", headers=headers)
+
+
+def saved_name(status: JobStatus, name: str) -> str:
+    """What a file of a job is called where it is saved."""
+    number, kind = name.split(".")
+    return f"{status.task}-seed{status.seeds[int(number) - 1]}.{kind}"
+
+
 def _part(content: bytes, asked: str, media_type: str) -> Response:
     """The content, or the part of it that is asked for: players seek by that. Starlette serves parts of paths alone."""
     size, headers = len(content), {"cache-control": "private, no-store", "accept-ranges": "bytes"}
@@ -302,7 +332,9 @@ def _part(content: bytes, asked: str, media_type: str) -> Response:
 
 async def _elsewhere(request: Request) -> JSONResponse:
     """What is asked of no route: the page, which answers to every other address, would say that nothing is there."""
-    known = [route for router in (server, models, jobs) for route in router.routes if isinstance(route, APIRoute)]
+    known = [
+        route for router in (server, models, jobs, archives) for route in router.routes if isinstance(route, APIRoute)
+    ]
     partial = [route for route in known if route.matches(request.scope)[0] is Match.PARTIAL]
     allowed = sorted({method for route in partial for method in route.methods or ()})
     if not allowed:

@@ -8,9 +8,7 @@ batches.
 from __future__ import annotations
 
 import asyncio
-import io
 import threading
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -21,6 +19,7 @@ from ray import serve
 from starlette.types import ASGIApp
 
 from visual_echoes.app.api import API, only_a_form, say_problems
+from visual_echoes.app.archive import zipped
 from visual_echoes.app.forms import JobForm, PictureForm, SoundForm
 from visual_echoes.app.gate import LOOPBACK_NAMES, Gate
 from visual_echoes.app.jobs import Cancelled
@@ -138,7 +137,7 @@ class Replica:
         else:
             made = await self._make(task)
             files, headers[BATCH_HEADER] = made.files, str(made.batch)
-        return Response(_zipped(files), media_type="application/zip", headers=headers)
+        return Response(b"".join(zipped(files.items())), media_type="application/zip", headers=headers)
 
     async def _make_long(self, sound: LongSound) -> dict[str, bytes]:
         """Its files, with a turn for each window; a visitor who leaves ends it after the window."""
@@ -185,11 +184,3 @@ class Replica:
                 made[number] = Made(files, len(result.seeds))
             left = [number for number in left if number not in made]
         return [made[number] for number in range(len(tasks))]
-
-
-def _zipped(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()

@@ -12,9 +12,9 @@ import gradio as gr
 
 from visual_echoes.app.forms import ContinueForm, JobForm, PaintedForm, Side, VaryForm
 from visual_echoes.app.inbox import Inbox
-from visual_echoes.app.service import Service
-from visual_echoes.app.views import TokenGrids, coloured_png
-from visual_echoes.app.widgets import QUIET, Panel, Settings
+from visual_echoes.app.panel import Common, Panel
+from visual_echoes.app.views import coloured_png
+from visual_echoes.app.widgets import COLUMN, QUIET, image_input, sound_input
 from visual_echoes.demo.page import data_uri
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout
@@ -23,19 +23,19 @@ FILL, CONTINUE, VARY = "Fill in what is marked", "Continue the sound", "Vary"
 _SIDES: list[tuple[str, Side]] = [("Image", "image"), ("Sound", "sound"), ("Both", "both")]
 
 
-def edit_tab(
-    service: Service, inbox: Inbox, grids: TokenGrids, chosen: Settings
-) -> tuple[Panel, tuple[gr.Image, gr.Audio]]:
+def edit_tab(common: Common) -> tuple[Panel, tuple[gr.Image, gr.Audio]]:
     """Editing; what is not given is made along. The panel, and where another tab's result goes."""
+    service, inbox, chosen = common.service, common.inbox, common.chosen
     layout = service.model().layout
     with gr.Row():
-        image = gr.Image(
-            label="Image", sources=["upload", "clipboard"], type="filepath", image_mode=None, height=260, format="png"
-        )
-        sound = gr.Audio(label="Sound", sources=["upload", "microphone"], type="filepath", editable=False, buttons=[])
+        with gr.Column(**COLUMN):
+            image = image_input()
+        with gr.Column(**COLUMN):
+            sound = sound_input()
+    common.shelf.offer(chosen, {".png": image, ".wav": sound})
     what = gr.Radio([FILL, CONTINUE, VARY], value=FILL, label="What to do")
     with gr.Row() as fill:
-        with gr.Column():
+        with gr.Column(**COLUMN):
             paint = gr.CheckboxGroup(
                 _tokens(layout),
                 label="Paint over what is to be made anew",
@@ -44,7 +44,7 @@ def edit_tab(
             )
             clear = gr.Button("Clear the painting", size="sm")
             style = gr.HTML(_paint_style(layout, None))
-        with gr.Column():
+        with gr.Column(**COLUMN):
             start = gr.Slider(0, layout.seconds, 0, step=0.01, label="Make the sound anew from second")
             end = gr.Slider(0, layout.seconds, 0, step=0.01, label="to second")
             heard = gr.HTML()
@@ -53,7 +53,7 @@ def edit_tab(
     with gr.Row(visible=False) as vary:
         side = gr.Radio(_SIDES, value="sound", label="What is varied")
         share = gr.Slider(0.05, 1, 0.5, step=0.05, label="Share that is made anew")
-    panel = Panel(service, grids, "Edit")
+    panel = Panel(common, "edit", "Edit")
 
     what.change(
         lambda chosen: [gr.Row(visible=chosen == name) for name in (FILL, CONTINUE, VARY)],
@@ -88,7 +88,7 @@ def edit_tab(
     def build(asked: dict[str, Any], given: Sequence[Any]) -> JobForm:
         return _form(inbox, asked, given)
 
-    panel.connect(chosen, [image, sound, what, paint, start, end, keep, side, share], build)
+    panel.connect([image, sound, what, paint, start, end, keep, side, share], build)
     return panel, (image, sound)
 
 

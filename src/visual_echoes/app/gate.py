@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Collection
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -55,12 +55,19 @@ class Gate:
         token: what a visitor must show, as a bearer token, as the cookie, or once in the address as `?token=`; None for
             nothing.
         has_room: whether another upload may be stored.
+        root_path: where a proxy serves the application, such as "/echoes"; it may hand the prefix on or leave it out.
     """
 
     def __init__(
-        self, app: ASGIApp, *, names: Collection[str] | None, token: str | None, has_room: Callable[[], bool]
+        self,
+        app: ASGIApp,
+        *,
+        names: Collection[str] | None,
+        token: str | None,
+        has_room: Callable[[], bool],
+        root_path: str = "",
     ) -> None:
-        self.app, self.names, self.token, self.has_room = app, names, token, has_room
+        self.app, self.names, self.token, self.has_room, self.root_path = app, names, token, has_room, root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -72,6 +79,7 @@ class Gate:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         send = _marked(send)
+        scope = self._within(scope)
         refusal = self._refusal(Request(scope))
         if refusal is not None:
             await refusal(scope, receive, send)
@@ -84,12 +92,21 @@ class Gate:
         except _TooMuch:
             await body.refuse(scope)
 
+    def _within(self, scope: Scope) -> Scope:
+        """The request as the application knows it, without the prefix."""
+        if not self.root_path or not scope["path"].startswith(f"{self.root_path}/"):
+            return scope
+        path = scope["path"].removeprefix(self.root_path)
+        return {**scope, "path": path, "raw_path": scope["raw_path"].removeprefix(self.root_path.encode())}
+
     def _refusal(self, request: Request) -> Response | None:
         """Why a request goes no further, or where it goes instead."""
         path, method, headers = request.scope["path"], request.method, request.headers
         hosts = headers.getlist("host")
         if len(hosts) != 1 or (self.names is not None and _host_name(hosts[0]) not in self.names):
             return _said(421, path, "The server does not answer under this name; open the address that it printed.")
+        if self.root_path and path == self.root_path:
+            return RedirectResponse(f"{path}/", 308)  # addresses within the page are relative to it
         if not _KNOWN.fullmatch(path) or any(part in (".", "..") for part in path.split("/")) or "\\" in path:
             return _said(404, path, "There is nothing at this address.")
         origin = headers.get("origin")
@@ -117,8 +134,9 @@ class Gate:
         return shown is not None and secrets.compare_digest(shown.encode(errors="surrogateescape"), expected)
 
     def _with_cookie(self, request: Request) -> Response:
-        """To the page itself, so that the token is not left in the address."""
-        answer = RedirectResponse("/", 303)
+        """To the page itself, so that the token is not left in the address; the settings are."""
+        left = urlencode([pair for pair in request.query_params.multi_items() if pair[0] != "token"])
+        answer = RedirectResponse(f"{self.root_path}/{'?' if left else ''}{left}", 303)
         secure = request.url.scheme == "https"
         answer.set_cookie(COOKIE, self.token or "", httponly=True, samesite="lax", secure=secure)
         return answer

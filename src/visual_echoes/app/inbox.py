@@ -12,15 +12,19 @@ from PIL import Image
 
 from visual_echoes.app.long import check_length
 from visual_echoes.app.long_views import timeline
+from visual_echoes.app.plots import Plot
 from visual_echoes.app.service import Service
 from visual_echoes.app.timeline import small_frames
 from visual_echoes.app.uploads import PageFile, read_file, shown_name
-from visual_echoes.app.views import coloured_png, problem
-from visual_echoes.demo.page import View, image_tag
+from visual_echoes.app.views import problem, seen
+from visual_echoes.demo.page import jpeg_uri
 from visual_echoes.errors import EchoesError, collected
 from visual_echoes.inputs import heard_array, image_array
+from visual_echoes.media import read_image
 from visual_echoes.media.remux import video_seconds
 from visual_echoes.pipeline import VisualEchoes
+
+PHOTOGRAPH = 1024  # pixels of the longer side at most, where an image is shown in its own quality
 
 
 class Inbox:
@@ -59,8 +63,17 @@ class Inbox:
             pixels = self.fitted_image(model, sent)
         except EchoesError as error:
             return problem(str(error))
-        name = "what the model sees"
-        return "" if pixels is None else _seen(image_tag(View(name, True, coloured_png(pixels))), name)
+        return "" if pixels is None else seen(pixels)
+
+    def photograph(self, model: str, sent: Any) -> str:
+        """The image in its own quality, as far as a screen shows it, as a data URI; "" for what is none."""
+        try:
+            file = self.need(sent, "an image")
+            image = self._service.read(model, lambda _: read_file(file, read_image))
+        except EchoesError:
+            return ""  # the form says what is wrong
+        image.thumbnail((PHOTOGRAPH, PHOTOGRAPH))
+        return jpeg_uri(image)
 
     def see_sound(self, model: str, sent: Any, stretch: tuple[float, float] = (0, 0)) -> str:
         """What the model hears of a sound, with a stretch marked in seconds, or what is wrong with it, as HTML."""
@@ -72,11 +85,16 @@ class Inbox:
         if wave is None:
             return ""
         echoes = self._service.model(model)
-        mel_MT, seconds = echoes.codec.mels(wave[np.newaxis])[0].cpu().numpy(), echoes.layout.seconds
-        left, right = (100 * min(max(edge, 0.0), seconds) / seconds for edge in stretch)
-        mark = f'<div class="mark" style="left:{left:.1f}%;width:{right - left:.1f}%"></div>' if left < right else ""
-        view = f'<div class="stretch">{image_tag(View("what the model hears", True, b"", mel_MT))}{mark}</div>'
-        return "".join(map(problem, notes)) + _seen(view, f"the {seconds:g} seconds that the model hears")
+        layout = echoes.layout
+        mel_MT = echoes.codec.mels(wave[np.newaxis])[0].cpu().numpy()
+        first = layout.mel_offset * layout.hop
+        kept, marked = (
+            wave[first : first + layout.samples],
+            (stretch[0] - layout.sound_start, stretch[1] - layout.sound_start),
+        )
+        plot = Plot("what the model hears", layout, mel_MT, kept, marked=marked).html()
+        caption = f"<figcaption>the {layout.seconds:g} seconds that the model hears</figcaption>"
+        return f'{"".join(map(problem, notes))}<figure class="heard">{plot}{caption}</figure>'
 
     def see_video(self, model: str, sent: Any) -> str:
         """Frames of a video on the timeline of its sound to be, or what is wrong with it, as HTML."""
@@ -99,7 +117,3 @@ class Inbox:
     ) -> np.ndarray | None:
         file = self.file(sent)
         return None if file is None else self._service.read(model, lambda echoes: read_file(file, reader(echoes)))
-
-
-def _seen(view: str, caption: str) -> str:
-    return f'<figure class="seen">{view}<figcaption>{caption}</figcaption></figure>'

@@ -20,6 +20,7 @@ MIX_DB = -60.0, 12.0  # levels at which a video's own sound may stay beneath
 MAX_WAITING = 16  # jobs in the queue; the next one is refused
 BATCH_ITEMS = 16  # variants made at once of jobs that wait for the same
 BATCH_DELAY = 0.02  # seconds that jobs which had to wait anyway wait for more of the kind
+MAX_SHOWN = 48  # results of a visit that its gallery shows, the newest ones
 MAX_CONNECTIONS = 256  # at a time
 
 MAX_KEPT_BYTES = 256 * 1024**2  # of the results in memory; the oldest go first

@@ -8,22 +8,26 @@ from html import escape
 
 import numpy as np
 import soundfile
+import torch
 from PIL import Image
 
 from visual_echoes.app.jobs import Job
 from visual_echoes.app.long import LongSound
-from visual_echoes.app.timeline import draw_timeline
+from visual_echoes.app.plots import Plot
+from visual_echoes.app.timeline import strip
 from visual_echoes.app.views import address, links
-from visual_echoes.demo.page import data_uri, png_bytes
+from visual_echoes.audio import long_mel
+from visual_echoes.demo.page import jpeg_uri
 from visual_echoes.layout import Layout
 
 
 def timeline(frames: Sequence[Image.Image], seconds: float, wave_N: np.ndarray, layout: Layout) -> str:
-    """The timeline of a video with its sound as far as it is made, float32 (N,)."""
+    """The frames of a video above its sound as far as it is made, float32 (N,)."""
     made = len(wave_N) / layout.sample_rate
-    image = data_uri("image/png", png_bytes(draw_timeline(frames, seconds, wave_N, layout)))
-    alt = f"Frames of the video above the spectrogram of its sound; {made:.1f} of {seconds:.1f} s are made"
-    return f'<div class="timeline"><img src="{image}" alt="{alt}"></div>'
+    alt = f"Frames of the video above its sound; {made:.1f} of {seconds:.1f} s are made"
+    shown = f'<img class="strip" src="{jpeg_uri(strip(frames))}" alt="{alt}">'
+    mel_MT = long_mel(torch.from_numpy(wave_N)[None], layout)[0].numpy() if made else np.zeros((layout.n_mels, 0))
+    return Plot("the sound of the video", layout, mel_MT, wave_N, seconds, shown).html()
 
 
 def growing(job: Job, made: LongSound, layout: Layout) -> str:
@@ -45,10 +49,10 @@ def growing(job: Job, made: LongSound, layout: Layout) -> str:
 def long_cards(job: Job, made: LongSound, layout: Layout) -> str:
     """All variants of a finished job; nothing for others."""
     numbers = range(1, len(job.status().seeds) + 1)
-    return f'<ul class="cards long">{"".join(_card(job, made, layout, number) for number in numbers)}</ul>'
+    return f'<ul class="cards long">{"".join(long_card(job, made, layout, number) for number in numbers)}</ul>'
 
 
-def _card(job: Job, made: LongSound, layout: Layout, number: int) -> str:
+def long_card(job: Job, made: LongSound, layout: Layout, number: int) -> str:
     """A variant. The player takes its file from the API, as it may be large."""
     status = job.status()
     video = next(name for name in status.files if name.startswith(f"{number}.") and not name.endswith(".wav"))

@@ -158,6 +158,13 @@ class Service:
                 raise UnknownJob("There is no such job; results are kept for a while only, so make it again.")
             return self._jobs[name]
 
+    def find(self, name: str) -> Job | None:
+        """The job with an id; None where there is none."""
+        try:
+            return self.job(name)
+        except UnknownJob:
+            return None
+
     def cancel(self, job: Job) -> None:
         """End a job at once if it waits, after its sampling step or window if it runs."""
         job.cancel()

@@ -1,29 +1,20 @@
-"""A job as HTML: where it is, its token grids as they fill, and what it has made.
-
-Shapes: P positions, h x w token grid, K codes, D width, 3 colour channels.
-"""
+"""A job as HTML: where it is, what it was given, and what it has made."""
 
 from __future__ import annotations
 
 from html import escape
-from typing import cast
 
 import numpy as np
-import torch
 
-from visual_echoes.app.api import API
-from visual_echoes.app.jobs import MASKED, Frame, Job, JobStatus
-from visual_echoes.demo.page import Card, View, card, data_uri, png_bytes
-from visual_echoes.layout import MODALITIES, Modality
+from visual_echoes.app.api import API, saved_name
+from visual_echoes.app.grids import TokenGrids
+from visual_echoes.app.jobs import Job, JobStatus
+from visual_echoes.app.plots import Plot
+from visual_echoes.app.tasks import cut
+from visual_echoes.demo.page import data_uri, png_bytes
 from visual_echoes.media.drawing import filmstrip
 from visual_echoes.model.confidence import in_words
-from visual_echoes.model.transformer import EchoTransformer
-from visual_echoes.pipeline import VisualEchoes
-
-_GROUND = (28, 24, 38)  # of masked tokens
-_DARKEST = 70  # of an unmasked token, so that it stands out from the ground
-_GRID_NAMES = {"image": "Image tokens of variant {}", "audio": "Sound tokens of variant {}, time to the right"}
-
+from visual_echoes.pipeline import Result, VisualEchoes
 
 # Where it is
 
@@ -49,34 +40,110 @@ def problem(text: str) -> str:
     return f'<p class="problem" role="alert">{escape(text)}</p>'
 
 
-# What it has made
+# What it was given, and what it has made
 
 
-def cards(job: Job) -> str:
-    """All items of a finished job; nothing for others."""
-    status = job.status()
+def outcome(job: Job, echoes: VisualEchoes, grids: TokenGrids, photograph: str = "") -> str:
+    """What a finished job was given and all items that it made; nothing for others.
+
+    Args:
+        photograph: the image that was given, in its own quality (a data URI), where the page has it.
+    """
     if job.result is None:
         return ""
-    return f'<ul class="cards">{"".join(_card(job, status, row) for row in range(len(status.seeds)))}</ul>'
+    rows = range(len(job.result.seeds))
+    cards = "".join(card(job, echoes, grids, row) for row in rows)
+    return f'<div class="outcome">{_given(job, echoes, grids, photograph)}<ul class="cards">{cards}</ul></div>'
+
+
+def coloured(pixels: np.ndarray) -> np.ndarray:
+    """uint8 pixels (H, W, 1 or 3), or a video's frames side by side, in three colours."""
+    strip_HWC = filmstrip(pixels)
+    return np.broadcast_to(strip_HWC, (*strip_HWC.shape[:2], 3))
 
 
 def coloured_png(pixels: np.ndarray) -> bytes:
-    """uint8 pixels (H, W, 1 or 3), or a video's frames side by side, as a PNG file."""
-    strip_HWC = filmstrip(pixels)
-    return png_bytes(np.broadcast_to(strip_HWC, (*strip_HWC.shape[:2], 3)))
+    """The same as a PNG file."""
+    return png_bytes(coloured(pixels))
 
 
-def _card(job: Job, status: JobStatus, row: int) -> str:
-    result, number, given = job.result, row + 1, job.task.given
+def seen(pixels: np.ndarray) -> str:
+    """What the model sees of an image, as HTML."""
+    height, width = filmstrip(pixels).shape[:2]
+    caption = f"what the model sees: {width} x {height} pixels"
+    return f'<figure class="seen">{_image(pixels, "what the model sees")}<figcaption>{caption}</figcaption></figure>'
+
+
+def verdicts(result: Result) -> list[str]:
+    """What the model takes the items for and how sure it is, in a sentence for those that are alike."""
+    said: dict[str, list[int]] = {}
+    for row in range(len(result.seeds)):
+        parts = []
+        if result.labels is not None:
+            parts.append(f"taken for: {result.labels[row].replace('_', ' ')}")
+        if result.confidence is not None:
+            parts.append(f"the model is {in_words(float(result.confidence[row]))}")
+        said.setdefault("; ".join(parts), []).append(row + 1)
+    if set(said) == {""}:
+        return []
+    if len(said) == 1:
+        return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in said]
+    return [f"Variant {', '.join(map(str, rows))} {sentence}." for sentence, rows in said.items()]
+
+
+def _given(job: Job, echoes: VisualEchoes, grids: TokenGrids, photograph: str) -> str:
+    result, parts = job.result, []
     assert result is not None
-    views = []
-    if result.images is not None:
-        views.append(View(f"image of variant {number}", "image" in given, coloured_png(result.images[row])))
-    if result.mels is not None:
-        wave = job.files.get(f"{number}.wav", b"")
-        views.append(View(f"sound of variant {number}", "sound" in given, wave, result.mels[row]))
-    sure = "" if result.confidence is None else f"; the model is {in_words(float(result.confidence[row]))}"
-    return card(Card(f"Variant {number}", views, f"Seed {status.seeds[row]}{sure}."), links(status, number))
+    if "image" in job.task.given and result.images is not None:
+        small, film = _image(result.images[0], "what the model sees"), grids.film(echoes, job, "image", 0)
+        if photograph:
+            parts.append(f'<img class="photograph" src="{photograph}" alt="the image that was given">')
+        parts.append(f'<div class="pair">{small}{film}</div>')
+    if "sound" in job.task.given and result.mels is not None:
+        parts.append(_plot(job, echoes, grids, 0, "the sound that was given"))
+    if not parts:
+        return ""
+    parts += [f'<p class="verdict">{escape(sentence)}</p>' for sentence in verdicts(result)]
+    return f'<section class="given" aria-label="Given">{"".join(parts)}</section>'
+
+
+def card(job: Job, echoes: VisualEchoes, grids: TokenGrids, row: int) -> str:
+    """An item of a finished job."""
+    result, status, number, parts = job.result, job.status(), row + 1, []
+    assert result is not None
+    if "image" not in job.task.given and result.images is not None:
+        image = _image(result.images[row], f"image of variant {number}")
+        parts.append(f'<div class="pair">{grids.film(echoes, job, "image", row)}{image}</div>')
+    if "sound" not in job.task.given and result.mels is not None:
+        parts.append(_plot(job, echoes, grids, row, f"sound of variant {number}"))
+        parts.append(player(status, f"{number}.wav", f"sound of variant {number}"))
+    said = [f"Seed {status.seeds[row]}."]
+    if not job.task.given:
+        said += verdicts(cut(result, slice(row, row + 1)))
+    return f"""
+<li class="card"><h3>Variant {number}</h3>
+{"".join(parts)}<p class="note known">{grids.known(job, row)}</p>{links(status, number)}
+<p class="note">{escape(" ".join(said))}</p>
+</li>"""
+
+
+def _image(pixels: np.ndarray, name: str) -> str:
+    return f'<img class="image" src="{data_uri("image/png", coloured_png(pixels))}" alt="{escape(name)}">'
+
+
+def _plot(job: Job, echoes: VisualEchoes, grids: TokenGrids, row: int, name: str) -> str:
+    result = job.result
+    assert result is not None
+    assert result.mels is not None
+    assert result.audio is not None
+    return Plot(
+        name, echoes.layout, result.mels[row], result.audio[row], above=grids.film(echoes, job, "audio", row)
+    ).html()
+
+
+def player(status: JobStatus, name: str, said: str) -> str:
+    """A player of a file, which it takes from the API."""
+    return f'<audio controls preload="metadata" src="{address(status, name)}" aria-label="{escape(said)}"></audio>'
 
 
 def links(status: JobStatus, number: int) -> str:
@@ -86,70 +153,10 @@ def links(status: JobStatus, number: int) -> str:
 
 
 def address(status: JobStatus, name: str) -> str:
-    """Where a file of a job is, as an attribute takes it."""
-    return f"{API}/jobs/{escape(status.id)}/files/{escape(name)}"
+    """Where a file of a job is, seen from the page, as an attribute takes it."""
+    return f"{API.removeprefix('/')}/jobs/{escape(status.id)}/files/{escape(name)}"
 
 
 def _link(status: JobStatus, name: str) -> str:
-    number, kind = name.split(".")
-    saved = f"{status.task}-seed{status.seeds[int(number) - 1]}.{kind}"
-    return f'<a href="{address(status, name)}" download="{saved}">{kind.upper()}</a>'
-
-
-# Its grids
-
-
-class TokenGrids:
-    """Draws frames, one small square a token; the colours of a model are worked out once."""
-
-    def __init__(self) -> None:
-        self._colours: dict[tuple[int, Modality], np.ndarray] = {}
-
-    def show(self, echoes: VisualEchoes, job: Job, step: int) -> str:
-        """The grids of all items after a sampling step, as HTML; nothing before the first step."""
-        if not 1 <= step <= len(job.frames):
-            return ""
-        frame = job.frames[step - 1]
-        figures = []
-        for row in range(len(frame["image"])):
-            images = "".join(
-                f'<img class="grid" src="{self._drawn(echoes, name, frame[name][row])}" '
-                f'alt="{_GRID_NAMES[name].format(row + 1)}">'
-                for name in MODALITIES
-            )
-            caption = f"<figcaption>{escape(_unmasked(frame, row))}</figcaption>"
-            figures.append(f'<figure><div class="grids">{images}</div>{caption}</figure>')
-        return f'<div class="live">{"".join(figures)}</div>'
-
-    def _drawn(self, echoes: VisualEchoes, name: Modality, tokens_P: np.ndarray) -> str:
-        key = id(echoes), name
-        if key not in self._colours:
-            self._colours[key] = code_colours(echoes, name)
-        if name == "audio":
-            tokens_hw = tokens_P.reshape(echoes.layout.audio_grid)[::-1]  # low frequencies at the bottom
-        else:
-            tokens_hw = np.concatenate(tokens_P.reshape(-1, *echoes.layout.image_grid), axis=1)  # frames side by side
-        return data_uri("image/png", png_bytes(draw_grid(tokens_hw, self._colours[key])))
-
-
-def code_colours(echoes: VisualEchoes, modality: Modality) -> np.ndarray:
-    """A colour for each code, uint8 (K, 3): codes that the transformer holds alike look alike.
-
-    They are the first three principal components of the token embeddings, each spread evenly by rank.
-    """
-    transformer = cast(EchoTransformer, echoes.codec.part("transformer"))
-    table_KD = transformer.codes_of((modality, 0)).detach().double().cpu()
-    components_K3 = torch.linalg.svd(table_KD - table_KD.mean(0), full_matrices=False).U[:, :3]
-    rank_K3 = components_K3.argsort(0).argsort(0).double() / max(1, len(table_KD) - 1)
-    return (_DARKEST + rank_K3 * (255 - _DARKEST)).round().to(torch.uint8).numpy()
-
-
-def draw_grid(tokens_hw: np.ndarray, colours_K3: np.ndarray) -> np.ndarray:
-    """The tokens as pixels, uint8 (h, w, 3); masked ones are dark."""
-    pixels_hw3 = colours_K3[np.maximum(tokens_hw, 0)]
-    return np.where((tokens_hw == MASKED)[..., None], np.array(_GROUND, np.uint8), pixels_hw3)
-
-
-def _unmasked(frame: Frame, row: int) -> str:
-    known = sum(int((tokens_BP[row] != MASKED).sum()) for tokens_BP in frame.values())
-    return f"{known} of {sum(tokens_BP.shape[1] for tokens_BP in frame.values())} tokens"
+    kind = name.rpartition(".")[2].upper()
+    return f'<a href="{address(status, name)}" download="{saved_name(status, name)}">{kind}</a>'

@@ -1,21 +1,15 @@
-"""What the tabs of the page share: the settings, and the panel that runs a job and shows it."""
+"""What the tabs of the page share: how their events are wired, how wide columns are, and the settings."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import gradio as gr
-from starlette.concurrency import run_in_threadpool
 
-from visual_echoes.app.forms import SAMPLING_LIMITS, JobForm
-from visual_echoes.app.jobs import Job
+from visual_echoes.app.forms import SAMPLING_LIMITS
 from visual_echoes.app.limits import MAX_VARIANTS
-from visual_echoes.app.long import LongSound
-from visual_echoes.app.long_views import growing, long_cards
-from visual_echoes.app.service import Service, follow
-from visual_echoes.app.views import TokenGrids, cards, note, problem, words
-from visual_echoes.errors import EchoesError
+from visual_echoes.app.service import Service
 from visual_echoes.model.settings import PRESETS, SamplingSettings, limits
 
 # Files reach the handlers undecoded (`preprocess`): only `visual_echoes.media` decodes them, within its limits.
@@ -23,35 +17,75 @@ QUIET: dict[str, Any] = {
     "preprocess": False, "show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private",
 }  # fmt: skip
 OWN, MINE = "The model's own", "My own"
+COLUMN: dict[str, Any] = {"min_width": 320}  # pixels below which a column takes a row of its own
 
-Build = Callable[[dict[str, Any], Sequence[Any]], JobForm]
+
+def image_input() -> gr.Image:
+    """Takes an image; it is decoded by nobody but the forms."""
+    return gr.Image(
+        label="Image",
+        sources=["upload", "clipboard", "webcam"],
+        type="filepath",
+        image_mode=None,
+        height=260,
+        format="png",
+    )
+
+
+def sound_input() -> gr.Audio:
+    """Takes a sound."""
+    return gr.Audio(label="Sound", sources=["upload", "microphone"], type="filepath", editable=False, buttons=[])
 
 
 class Settings:
-    """The widgets above the tabs: which model, and how it samples, with a widget for each of the sampling settings.
+    """The widgets below the tabs, folded away: which model, and how it samples, each sampling setting among them.
 
     Attributes:
         model: its name.
+        names: of all models.
         widgets: all of them, in the order in which `read` takes their values.
+        outputs: the same and what shows and hides some; only once they are placed.
     """
 
     def __init__(self, service: Service) -> None:
-        with gr.Row():
-            self.model = gr.Dropdown(list(service.names), value=service.names[0], label="Model")
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, info="The same seed makes the same again.")
-            count = gr.Slider(1, MAX_VARIANTS, 1, step=1, label="Variants")
-            preset = gr.Radio(
-                [OWN, *((name.capitalize(), name) for name in PRESETS), MINE], value=OWN, label="Sampling settings"
-            )
-        with gr.Row(visible=False) as row:
-            mine = [_widget(name) for name in SamplingSettings.model_fields]
+        self.model = gr.Dropdown(list(service.names), value=service.names[0], label="Model", render=False)
+        seed = gr.Number(
+            0, label="Seed", precision=0, minimum=0, info="The same seed makes the same again.", render=False
+        )
+        count = gr.Slider(1, MAX_VARIANTS, 1, step=1, label="Variants", render=False)
+        presets: list[str | tuple[str, str]] = [OWN, *((name.capitalize(), name) for name in PRESETS), MINE]
+        preset = gr.Radio(presets, value=OWN, label="Sampling settings", render=False)
+        mine = [_widget(name) for name in SamplingSettings.model_fields]
         self.widgets: list[Any] = [self.model, seed, count, preset, *mine]
+        self.names = service.names
+        self._service = service
+
+    def place(self) -> None:
+        """Put them where the page is being laid out; the tabs before them take their values, too."""
+        model, seed, count, preset, *mine = self.widgets
+        with gr.Accordion("Settings", open=False, elem_classes="settings"):
+            with gr.Row():
+                for widget in (model, seed, count, preset):
+                    widget.render()
+            with gr.Row(visible=False) as row:
+                for widget in mine:
+                    widget.render()
+        self.outputs = [*self.widgets, row]
 
         def show(preset: str, name: str) -> list[Any]:
-            return [gr.Row(visible=preset == MINE), *service.model(name).defaults.model_dump().values()]
+            return [gr.Row(visible=preset == MINE), *self._service.model(name).defaults.model_dump().values()]
 
         # Whoever turns to settings of their own goes on from the model's.
-        gr.on([preset.change, self.model.change], show, [preset, self.model], [row, *mine], **QUIET)
+        gr.on([preset.input, model.input], show, [preset, model], [row, *mine], **QUIET)
+
+    def updates(self, values: Mapping[str, Any]) -> list[Any]:
+        """What `outputs` become where some settings are asked for, by the names of form fields."""
+        model = values.get("model", self.names[0])
+        own = self._service.model(model).defaults.model_dump()
+        mine = not own.keys().isdisjoint(values)
+        preset = MINE if mine else values.get("preset", OWN)
+        sampling = [values.get(name, value) for name, value in own.items()]
+        return [model, values.get("seed", 0), values.get("count", 1), preset, *sampling, gr.Row(visible=mine)]
 
     @staticmethod
     def read(values: Sequence[Any]) -> dict[str, Any]:
@@ -70,94 +104,7 @@ def _widget(name: str) -> gr.Slider | gr.Radio:
     low, high = limits(name)
     if low is None or high is None:
         choices = list(get_args(field.annotation))
-        return gr.Radio(choices, value=field.default, label=field.title, info=field.description)
+        return gr.Radio(choices, value=field.default, label=field.title, info=field.description, render=False)
     most = min(high, 10 * field.default, SAMPLING_LIMITS.get(name, high))
     step = 1 if field.annotation is int else None
-    return gr.Slider(low, most, field.default, step=step, label=field.title, info=field.description)
-
-
-class Panel:
-    """A button that runs a task, one that cancels it, its grids as they fill, and what came of it.
-
-    Attributes:
-        job: a state with the id of the last job.
-        drawn: its grids or its timeline; before it runs there is room for what is given.
-        variant: which item is meant where one is taken further.
-        take: a button that takes it further.
-    """
-
-    def __init__(self, service: Service, grids: TokenGrids, label: str) -> None:
-        self._service, self._grids = service, grids
-        self.job = gr.State(None)
-        with gr.Row():
-            self._run = gr.Button(label, variant="primary")
-            self._cancel = gr.Button("Cancel")
-        self._status = gr.HTML(elem_classes="status-line")
-        self.drawn = gr.HTML()
-        self._replay = gr.Slider(1, 2, 1, step=1, label="Replay: tokens after step", visible=False)
-        self._cards = gr.HTML()
-        with gr.Row(visible=False) as self._further:
-            self.variant = gr.Dropdown([1], value=1, label="Variant")
-            self.take = gr.Button("Edit this variant")
-
-    def connect(self, chosen: Settings, inputs: Sequence[Any], build: Build) -> None:
-        """Say what the button makes, of the settings and the inputs' values."""
-        count = len(chosen.widgets)
-
-        def submit(values: Sequence[Any]) -> Job:
-            return build(chosen.read(values[:count]), values[count:]).submit(self._service)
-
-        async def run(*values: Any) -> AsyncIterator[dict[Any, Any]]:
-            yield {
-                self._status: note("Reading what is given."), self.drawn: "", self._cards: "",
-                self._replay: gr.Slider(visible=False), self._further: gr.Row(visible=False), self.job: None,
-            }  # fmt: skip
-            try:
-                job = await run_in_threadpool(submit, values)
-            except EchoesError as error:
-                yield {self._status: problem(str(error))}
-                return
-            try:
-                async for update in self._updates(job):
-                    yield update
-            finally:  # also when the visitor has closed the page
-                self._service.cancel(job)
-
-        outputs = [self._status, self.drawn, self._cards, self._replay, self._further, self.variant, self.job]
-        self._run.click(run, [*chosen.widgets, *inputs], outputs, **QUIET)
-        self._cancel.click(self._end, self.job, None, **QUIET)
-        self._replay.input(self._step, [self.job, self._replay], self.drawn, trigger_mode="always_last", **QUIET)
-
-    async def _updates(self, job: Job) -> AsyncIterator[dict[Any, Any]]:
-        echoes = self._service.model(job.model)
-        made = job.task.make
-        async for status in follow(job):
-            if isinstance(made, LongSound):
-                drawn = await run_in_threadpool(growing, job, made, echoes.layout)
-            else:
-                drawn = self._grids.show(echoes, job, status.done)
-            yield {self.job: job.id, self._status: words(status), self.drawn: drawn}
-        if isinstance(made, LongSound) and job.files:
-            yield {self._cards: await run_in_threadpool(long_cards, job, made, echoes.layout)}
-        if job.result is None:
-            return
-        numbers = list(range(1, len(job.result.seeds) + 1))
-        yield {
-            self._cards: cards(job),
-            self._replay: gr.Slider(maximum=max(2, len(job.frames)), value=len(job.frames), visible=True),
-            self._further: gr.Row(visible=True),
-            self.variant: gr.Dropdown(numbers, value=1),
-        }
-
-    def _end(self, name: str | None) -> None:
-        if name is not None:
-            self._service.cancel(self._service.job(name))
-
-    def _step(self, name: str | None, step: int) -> str:
-        if name is None:
-            return ""
-        try:
-            job = self._service.job(name)
-        except EchoesError as error:
-            return problem(str(error))
-        return self._grids.show(self._service.model(job.model), job, int(step))
+    return gr.Slider(low, most, field.default, step=step, label=field.title, info=field.description, render=False)

@@ -26,6 +26,9 @@ def serve(
         str | None,
         typer.Option("--token", envvar="ECHOES_TOKEN", show_default="a new one, printed", help="What visitors show."),
     ] = None,
+    root_path: Annotated[
+        str, typer.Option("--root-path", help="Path under which a proxy serves the page, such as /echoes.")
+    ] = "",
     batch_items: Annotated[
         int,
         typer.Option(
@@ -56,6 +59,6 @@ def serve(
     with working("Loading the model"):
         service = Service(models, batch_items, batch_delay, longest)
     try:
-        server.serve(service, host, port, token, say)
+        server.serve(service, host, port, token, say, root_path)
     finally:
         service.close()

@@ -70,12 +70,11 @@ def _section(section: Section) -> str:
 <section id="{anchor}" aria-labelledby="{anchor}-title">
 <h2 id="{anchor}-title">{escape(section.title)}</h2>
 <p>{escape(section.text)}</p>
-<ul class="grid">{"".join(map(card, section.cards))}</ul>
+<ul class="grid">{"".join(map(_card, section.cards))}</ul>
 </section>"""
 
 
-def card(content: Card, links: str = "") -> str:
-    """A card as HTML, with links (HTML) above its note."""
+def _card(content: Card) -> str:
     figures = "".join(map(_figure, content.views))
     sounds = [view for view in content.views if view.mel is not None and view.content]
     players = "".join(_player(view, labelled=len(sounds) > 1) for view in sounds)
@@ -84,7 +83,7 @@ def card(content: Card, links: str = "") -> str:
 <li class="card{wide}">
 <h3>{escape(content.title)}</h3>
 <div class="views">{figures}</div>
-<div class="players">{players}</div>{links}
+<div class="players">{players}</div>
 <p class="note">{escape(content.note)}</p>
 </li>"""
 
@@ -93,13 +92,12 @@ def _figure(view: View) -> str:
     kind = "image" if view.mel is None else "sound"
     return f"""
 <figure class="{_state(view)}">
-{image_tag(view)}
+{_image_tag(view)}
 <figcaption><span class="state">{_state(view)}</span> {kind}</figcaption>
 </figure>"""
 
 
-def image_tag(view: View) -> str:
-    """An image, or a sound's spectrogram, as HTML."""
+def _image_tag(view: View) -> str:
     if view.mel is None:
         kind, alt, content = "image", view.name, view.content
     else:
@@ -123,6 +121,13 @@ def png_bytes(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def jpeg_uri(image: Image.Image) -> str:
+    """A photograph as an address that needs no request."""
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=85)
+    return data_uri("image/jpeg", buffer.getvalue())
 
 
 def data_uri(media_type: str, content: bytes) -> str:
