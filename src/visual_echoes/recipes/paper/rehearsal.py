@@ -187,8 +187,9 @@ def _steps(work: Path) -> Table:
         guess = None if recipe is None else dry_run(read_recipe(recipe))
         verb = next(place for place, word in enumerate(words) if word in ("echoes", "visual_echoes")) + 1
         what = f"train {recipe.name}" if recipe else " ".join(words[verb : verb + 2])
+        seconds = None if guess is None else guess.total_seconds
         memory = None if guess is None or guess.memory is None else guess.memory / 1e9
-        rows.append((what, taken["seconds"], guess and guess.total_seconds, taken["peak"] / 1e9, memory))
+        rows.append((what, taken["seconds"], seconds, taken["peak"] / 1e9, memory))
     columns = ("step", "seconds", "estimate", "GB", "estimate, GB")
     return Table(
         columns=columns,
