@@ -112,24 +112,24 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 def test_layouts_agree_about_what_they_share() -> None:
     louder = dataclasses.replace(PAPER, name="louder", peak=0.5, audio_codes=128)
-    assert PAPER.agrees(louder, "image")
-    assert not PAPER.agrees(louder, "audio")
-    assert not PAPER.agrees(louder, "mel")
-    assert not PAPER.agrees(louder, "all")
-    assert PAPER.agrees(dataclasses.replace(PAPER, name="x", audio_codes=128, seconds=3.0), "mel")
-    assert PAPER.agrees(dataclasses.replace(PAPER, name="x"), "all")
+    assert not PAPER.differences(louder, "image")
+    assert PAPER.differences(louder, "audio")
+    assert PAPER.differences(louder, "mel") == ["peak"]
+    assert PAPER.differences(louder, "all")
+    assert not PAPER.differences(dataclasses.replace(PAPER, name="x", audio_codes=128, seconds=3.0), "mel")
+    assert not PAPER.differences(dataclasses.replace(PAPER, name="x"), "all")
     for field in dataclasses.fields(PAPER):
         if field.name != "name":
             different = dataclasses.replace(PAPER)
             object.__setattr__(different, field.name, object())
-            assert not PAPER.agrees(different, "all"), field.name
+            assert PAPER.differences(different, "all"), field.name
 
 
 def test_joined_takes_images_from_one_and_sounds_from_the_other() -> None:
     digits = LAYOUTS["digits"]
     joined = PAPER.joined(digits)
-    assert joined.agrees(PAPER, "image")
-    assert joined.agrees(digits, "audio")
+    assert not joined.differences(PAPER, "image")
+    assert not joined.differences(digits, "audio")
     assert joined.name == "paper"
 
 
@@ -157,6 +157,6 @@ def test_a_layout_of_one_frame_is_stored_as_it_was_before_there_were_videos() ->
 def test_the_length_of_sounds_matters_to_models_and_not_to_their_tokenizers() -> None:
     still, video = get_layout("digits"), get_layout("digits-in-time")
     for about in ("image", "mel", "cells"):
-        assert still.agrees(video, about)
+        assert not still.differences(video, about)
     for about in ("audio", "all"):
-        assert not still.agrees(video, about)
+        assert still.differences(video, about)

@@ -186,9 +186,9 @@ class Layout:
         """Length of the joint sequence; the paper's 521."""
         return sum(stream.positions for stream in self.streams)
 
-    def agrees(self, other: Layout, about: Concern) -> bool:
-        """Whether two layouts are the same where it matters to a part; names never matter."""
-        return all(getattr(self, field) == getattr(other, field) for field in _FIELDS[about])
+    def differences(self, other: Layout, about: Concern) -> list[str]:
+        """The fields in which two layouts differ, of those that matter to a part; names never matter."""
+        return [field for field in _FIELDS[about] if getattr(self, field) != getattr(other, field)]
 
     def joined(self, other: Layout) -> Layout:
         """This layout's images with the other's sounds."""
@@ -240,7 +240,8 @@ LAYOUTS: dict[str, Layout] = {
         Layout(
             name="scenes", image_size=64, image_channels=3, image_factor=8, image_codes=1024,
             sample_rate=16_000, seconds=5.12, n_fft=512, hop=160, n_mels=80, fmin=60.0, fmax=7800.0,
-            trim_frames=1, audio_factor=(16, 8), audio_codes=1024, mel_floor=1e-5, image_depth=6, audio_depth=6,
+            trim_frames=1, audio_factor=(16, 8), audio_codes=1024, mel_floor=1e-5, peak=0.55,
+            image_depth=6, audio_depth=6,
             extra_streams=(
                 Stream(name="label", source="label", shape=(1,), codes=len(KINDS), detail=-2, names=KINDS),
                 Stream(name="image_semantic", source="image", shape=(1,), codes=256, depth=4, detail=-1),

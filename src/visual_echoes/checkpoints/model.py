@@ -121,10 +121,11 @@ def check_layout(folder: Path, name: PartName, part: nn.Module, layout: Layout) 
 
 def check_made_for(name: PartName, made_for: Layout, layout: Layout, source: object) -> None:
     """Refuse with `EchoesError` a part that was made for a layout which differs where it matters to the part."""
-    if name in _CONCERNS and not made_for.agrees(layout, _CONCERNS[name]):
+    fields = made_for.differences(layout, _CONCERNS[name]) if name in _CONCERNS else []
+    if fields:
         raise EchoesError(
-            f"The {name} of {source} was made for layout {made_for.name!r}, not {layout.name!r} or this version "
-            "of it; take parts of one layout."
+            f"The {name} of {source} was made for layout {made_for.name!r}, not {layout.name!r} as it is here: they "
+            f"differ in {', '.join(fields)}; take parts of one layout."
         )
 
 
