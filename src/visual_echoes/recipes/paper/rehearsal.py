@@ -186,7 +186,11 @@ def _steps(work: Path) -> Table:
         recipe = next((Path(word) for word in taken["command"] if word.endswith(".toml")), None)
         guess = None if recipe is None else dry_run(read_recipe(recipe))
         verb = next(place for place, word in enumerate(words) if word in ("echoes", "visual_echoes")) + 1
-        what = f"train {recipe.name}" if recipe else " ".join(words[verb : verb + 2])
+        what = (
+            f"train {recipe.name}"
+            if recipe
+            else " ".join(words[verb : verb + 2] + ["--tokens"] * ("--tokens" in words))
+        )
         seconds = None if guess is None else guess.total_seconds
         memory = None if guess is None or guess.memory is None else guess.memory / 1e9
         rows.append((what, taken["seconds"], seconds, taken["peak"] / 1e9, memory))
@@ -245,7 +249,7 @@ def main() -> None:
     elif what == "timed":
         sys.exit(timed(Path(rest[0]), rest[1:]))
     else:
-        measurement = measured_here(tables(Path(rest[0])), "recipes/paper/rehearsal.sh")
+        measurement = measured_here(tables(Path(rest[0])), "").model_copy(update={"command": rest[1]})
         print(measurement.markdown())
         write_measurement(measurement, Path(rest[0]) / "rehearsal.json")
 

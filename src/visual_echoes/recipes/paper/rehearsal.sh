@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # The paper's run in small: the very commands of `run.sh` and `evaluate.sh`, from video files to the table of figures, at
-# the paper's layout, with small networks. Half an hour on two cores; run it before the real one.
+# the paper's layout, with small networks. An hour on two cores; run it before the real one.
 #
 #   recipes/paper/rehearsal.sh [CLIPS LIST]
 #
-# Without CLIPS it makes TRAIN and TEST of them of data/scenes-sample. STEPS shortens the trainings. Networks of the metrics have random weights: their figures mean
-# nothing. What was made lies in runs/rehearsal; `rehearsal.json` there has the tables.
+# Without CLIPS it makes TRAIN and TEST of them of data/scenes-sample. STEPS shortens the trainings. Networks of the
+# metrics have random weights: their figures mean nothing. What was made lies in WORK, runs/rehearsal unless named;
+# `rehearsal.json` there has the tables.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PYTHON=${PYTHON:-.venv/bin/python}
@@ -27,4 +28,5 @@ for name in panns=Cnn14_16k_mAP=0.438.pth vggish=vggish-10086976.pth clip=pytorc
   pins+=(--sha256 "${name%%=*}=$(sha256sum "$work/networks/${name#*=}" | cut -c1-64)")
 done
 recipes/paper/evaluate.sh $work/networks transformer "${pins[@]}"
-"${rehearse[@]}" tables $work
+settings=${TRAIN:+TRAIN=$TRAIN }${TEST:+TEST=$TEST }${STEPS:+STEPS=$STEPS }
+"${rehearse[@]}" tables $work "${settings}recipes/paper/rehearsal.sh"
