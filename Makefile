@@ -7,8 +7,10 @@ STAMP := $(VENV)/installed
 
 EVERYTHING := $(VENV)/everything
 CHROMIUM := /usr/bin/chromium
-# A process a core, each with one thread: threads that wait for each other cost more than they bring.
-PYTEST := OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+# A process a core, each with one thread: threads that wait for each other cost more than they bring. A test that hangs is named
+# and ends.
+PYTEST := OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup \
+  -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: demo check test test-all coverage lint docs package clean

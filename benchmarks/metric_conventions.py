@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from visual_echoes.files import write_text
 from visual_echoes.metrics.distances import frechet_distance
 from visual_echoes.metrics.networks import clip, inception, vggish, wav2clip
+from visual_echoes.metrics.networks.weights import with_random_weights
 from visual_echoes.metrics.scores import divergence
 
 OUTPUT = Path("docs/measurements/metric-conventions.json")
@@ -66,7 +67,7 @@ def kl_floor() -> list[object]:
 
 def stereo() -> list[object]:
     """Channels with nothing in common: their mean against the first of them."""
-    network = random_weights(vggish.VGGish())
+    network = with_random_weights(vggish.VGGish())
     sets = [[wide_stereo(0.02 * number) for _ in range(SOUNDS)] for number in (1, 2)]
 
     def fad(mono: Callable[[Tensor], Tensor]) -> float:
@@ -83,7 +84,7 @@ def stereo() -> list[object]:
 
 def resize() -> list[object]:
     """Small images: pytorch-fid's bilinear resize against TensorFlow's of 2015, which is half a pixel off."""
-    network = random_weights(inception.FidInception())
+    network = with_random_weights(inception.FidInception())
     sets = [blurred(shift) for shift in (0.0, 0.15)]
 
     def fid(resized: Callable[[Tensor], Tensor]) -> float:
@@ -112,7 +113,7 @@ def resize_as_tensorflow(x_B3HW: Tensor) -> Tensor:
 
 def padding() -> list[object]:
     """Sounds to Wav2CLIP as they are, against followed by silence up to 10.24 s and less their mean."""
-    hears, sees = random_weights(wav2clip.Wav2Clip()), random_weights(clip.ClipImages())
+    hears, sees = with_random_weights(wav2clip.Wav2Clip()), with_random_weights(clip.ClipImages())
     images_BD = sees(F.interpolate(blurred(0.0), (clip.SIDE, clip.SIDE)) * 4.0 - 2.0)
     waves = [wide_stereo(0.02)[0] for _ in range(IMAGES)]
 
@@ -132,14 +133,6 @@ def crop() -> list[object]:
     off = [place != tuple((side - clip.SIDE) // 2 for side in size) for size, place in sizes]
     of = f"{len(sizes):,} sizes from {SIZES[0]} to {SIZES[-1]} pixels a side"
     return ["% of squares for CLIP off by a pixel", of, 0.0, 100 * float(np.mean(off)), "transformers' processor"]
-
-
-def random_weights(network: nn.Module) -> nn.Module:
-    """Weights that keep the size of activations through ReLUs."""
-    for value in network.parameters():
-        if value.dim() > 1:
-            nn.init.kaiming_normal_(value, nonlinearity="relu")
-    return network.eval()
 
 
 def wide_stereo(offset: float) -> Tensor:

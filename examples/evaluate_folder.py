@@ -19,10 +19,7 @@ def main() -> None:
     parser.add_argument("real", type=Path)
     parser.add_argument("made", type=Path)
     options = parser.parse_args()
-    rows = {
-        "real": {"audio": list_folder(options.real, "audio")},
-        "made": {"audio": list_folder(options.made, "audio")},
-    }
+    rows = {row: {"audio": list_folder(folder, "audio")} for row, folder in vars(options).items()}
     report, _ = evaluate_files(Case(("audio",), rows), choose((), (), ("audio",), ()).backbones)
     for row, column in report.columns.items():
         for name, figure in column.figures.items():

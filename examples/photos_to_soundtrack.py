@@ -15,15 +15,15 @@ from PIL import ImageOps
 from visual_echoes import VisualEchoes
 from visual_echoes.media import read_image, write_wav
 from visual_echoes.media.slides import open_slides
+from visual_echoes.windows import crossfade
 
 SIDE, FADE = 512, 0.5  # pixels, seconds
 
 
 def joined(waves: np.ndarray, fade: int) -> np.ndarray:
-    """Sounds one after another; the end of each fades into the beginning of the next, at a steady power."""
-    rise = np.sin(np.linspace(0.0, np.pi / 2, fade, dtype=np.float32))
+    """Sounds one after another; the end of each fades into the beginning of the next."""
     parts = [waves[0][:-fade]]
-    parts += [part for a, b in pairwise(waves) for part in (a[-fade:] * rise[::-1] + b[:fade] * rise, b[fade:-fade])]
+    parts += [part for a, b in pairwise(waves) for part in (crossfade(a[-fade:], b[:fade]), b[fade:-fade])]
     return np.concatenate([*parts, waves[-1][-fade:]])
 
 

@@ -146,8 +146,9 @@ def test_long_sounds_give_their_loudest_stretch() -> None:
 
 
 def test_a_layout_without_peak_leaves_the_level() -> None:
-    wave = np.full(COLOUR.clip_samples, 0.25, np.float32)
-    np.testing.assert_array_equal(sound_array((wave, COLOUR.sample_rate), COLOUR), wave)
+    layout = replace(COLOUR, peak=None)
+    wave = np.full(layout.clip_samples, 0.25, np.float32)
+    np.testing.assert_array_equal(sound_array((wave, layout.sample_rate), layout), wave)
 
 
 def test_silence_stays_silent() -> None:

@@ -17,12 +17,12 @@ from visual_echoes import VisualEchoes
 from visual_echoes.machine import in_float64
 
 FAULTS = """
-import resource, torch
+import numpy, resource
 from visual_echoes.machine import keep_freed_memory
 keep_freed_memory()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.empty(1 << 24).fill_(1.0)  # 64 MiB
+    numpy.empty(1 << 26, numpy.uint8).fill(1)  # 64 MiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 print(faults(), [faults() for _ in range(4)][-1])
 """

@@ -36,6 +36,14 @@ NEEDED = "playwright is not installed (extra test-all)"
 Visit = Callable[..., "Page"]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process runs them all: several Chromiums beside as many servers starve each other."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
 @contextmanager
 def serving(*arguments: str) -> Iterator[str]:
     """Run `echoes app` on a free port; yield the address that it prints."""

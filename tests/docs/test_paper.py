@@ -17,7 +17,7 @@ from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.training.recipe import read_recipe
 
 PAGE = the_paper()
-CODE = sorted(set(re.findall(r"`([a-z]\w*(?:\.\w+)*\.[A-Z]\w*(?:\.\w+)*|[a-z]\w*(?:\.[a-z]\w*)+)`", PAGE)))
+CODE = sorted(set(re.findall(r"`([a-z]\w*(?:\.\w+)*\.[A-Z]\w*(?:\.\w+)*|(?!\w+\.sh`)[a-z]\w*(?:\.[a-z]\w*)+)`", PAGE)))
 TESTS = sorted(set(re.findall(r"`([\w/]+\.py)::(\w+)`", PAGE)))
 
 

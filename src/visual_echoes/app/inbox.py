@@ -88,10 +88,8 @@ class Inbox:
         layout = echoes.layout
         mel_MT = echoes.codec.mels(wave[np.newaxis])[0].cpu().numpy()
         first = layout.mel_offset * layout.hop
-        kept, marked = (
-            wave[first : first + layout.samples],
-            (stretch[0] - layout.sound_start, stretch[1] - layout.sound_start),
-        )
+        kept = wave[first : first + layout.samples]
+        marked = stretch[0] - layout.sound_start, stretch[1] - layout.sound_start
         plot = Plot("what the model hears", layout, mel_MT, kept, marked=marked).html()
         caption = f"<figcaption>the {layout.seconds:g} seconds that the model hears</figcaption>"
         return f'{"".join(map(problem, notes))}<figure class="heard">{plot}{caption}</figure>'

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from functools import cache, partial
 from html import escape
 from pathlib import Path
@@ -30,6 +29,7 @@ from visual_echoes.files import atomic_path
 from visual_echoes.inputs import heard_array
 from visual_echoes.layout import get_layout
 from visual_echoes.media.drawing import spectrogram
+from visual_echoes.media.mp4 import add_video, set_size, video_packets
 
 Kind = Literal[".png", ".wav", ".mp4"]
 
@@ -84,59 +84,56 @@ class Shelf:
 
     def file(self, layout: str, index: int, kind: Kind) -> Path:
         """An example's file on the shelf."""
-        items = ITEMS[layout]
-        item, next_one = items[index], items[(index + 1) % len(items)]
-        target = self._folder / (f"{item}-then-{next_one}.mp4" if kind == ".mp4" else item + kind)
+        item = ITEMS[layout][index]
+        after = _after(layout, item)
+        target = self._folder / (f"{item}-then-{after}.mp4" if kind == ".mp4" else item + kind)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(target) as path:
                 if kind == ".mp4":
-                    path.write_bytes(_video([_packaged(layout, name, ".png") for name in (item, next_one)]))
+                    path.write_bytes(_video([_photograph(layout, name) for name in (item, after)]))
                 else:
-                    shutil.copyfile(_packaged(layout, item, kind), path)
+                    shutil.copyfile(EXAMPLES[layout].file(item, kind), path)
         return target
 
 
-def _packaged(layout: str, item: str, suffix: str) -> Path:
-    return EXAMPLES[layout].file(item, suffix)
+def _after(layout: str, item: str) -> str:
+    """The item that follows in a video."""
+    items = ITEMS[layout]
+    return items[(items.index(item) + 1) % len(items)]
+
+
+def _photograph(layout: str, item: str) -> Image.Image:
+    return Image.open(EXAMPLES[layout].file(item, ".png")).convert("RGB")
 
 
 @cache
 def _card(layout: str, item: str, kind: Kind) -> str:
     """What is to be clicked, as HTML: an image, or a sound's spectrogram, above the item's name."""
-    words = EXAMPLES[layout].items
-    name = words[item].removeprefix("a ").capitalize()
+    words = {name: word.removeprefix("a ") for name, word in EXAMPLES[layout].items.items()}
+    said, images = words[item].capitalize(), [_photograph(layout, item)]
     if kind == ".wav":
         shape = get_layout(layout)
-        wave = torch.from_numpy(heard_array(_packaged(layout, item, ".wav"), shape))
-        image = Image.fromarray(spectrogram(wave_to_mel(wave[None], shape)[0].numpy()))
-    else:
-        image = Image.open(_packaged(layout, item, ".png")).convert("RGB")
-    image = image.resize((THUMBNAIL, THUMBNAIL))
-    if kind == ".mp4":
-        items = ITEMS[layout]
-        after = items[(items.index(item) + 1) % len(items)]
-        right = Image.open(_packaged(layout, after, ".png")).convert("RGB").resize((THUMBNAIL, THUMBNAIL))
-        image = Image.fromarray(np.hstack([np.asarray(image), np.asarray(right)]))
-        name = f"{name}, then {words[after].removeprefix('a ')}"
-    return f'<img src="{jpeg_uri(image)}" alt=""><span>{escape(name)}</span>'
+        wave = torch.from_numpy(heard_array(EXAMPLES[layout].file(item, ".wav"), shape))
+        images = [Image.fromarray(spectrogram(wave_to_mel(wave[None], shape)[0].numpy()))]
+    elif kind == ".mp4":
+        after = _after(layout, item)
+        said, images = f"{said}, then {words[after]}", [*images, _photograph(layout, after)]
+    small = [np.asarray(image.resize((THUMBNAIL, THUMBNAIL))) for image in images]
+    return f'<img src="{jpeg_uri(Image.fromarray(np.hstack(small)))}" alt=""><span>{escape(said)}</span>'
 
 
-def _video(photographs: Sequence[Path]) -> bytes:
+def _video(photographs: Sequence[Image.Image]) -> bytes:
     """Photographs one after the other, each coming slowly closer, as an MP4 file."""
+    frames = []
+    for image in photographs:
+        for step in range(RATE * SECONDS):
+            side = min(image.size) * (1 - ZOOM * step / (RATE * SECONDS))
+            left, top = ((length - side) / 2 for length in image.size)
+            frames.append(np.asarray(image.resize((SIDE, SIDE), box=(left, top, left + side, top + side))))
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as output:
-        stream = output.add_stream("libx264", rate=RATE, width=SIDE, height=SIDE, pix_fmt="yuv420p")
-        number = 0
-        for photograph in photographs:
-            image = Image.open(photograph).convert("RGB")
-            for step in range(RATE * SECONDS):
-                side = min(image.size) * (1 - ZOOM * step / (RATE * SECONDS))
-                left, top = ((length - side) / 2 for length in image.size)
-                near = image.resize((SIDE, SIDE), box=(left, top, left + side, top + side))
-                frame = av.VideoFrame.from_ndarray(np.asarray(near), "rgb24")
-                frame.pts, frame.time_base = number, Fraction(1, RATE)
-                output.mux(stream.encode(frame))
-                number += 1
-        output.mux(stream.encode(None))
+        track = add_video(output)
+        set_size(track, SIDE, SIDE)
+        output.mux([*video_packets(track, np.stack(frames), SECONDS * len(photographs))])
     return buffer.getvalue()

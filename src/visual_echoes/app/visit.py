@@ -80,15 +80,15 @@ class Visit:
         job = self._service.job(name)
         pixels, rate, wave = item(job, row)
         side: Side = "sound" if "image" in job.task.given else "image" if "sound" in job.task.given else "both"
-        called = saved_name(job.status(), f"{row + 1}.").rstrip(".")
+        status, number = job.status(), row + 1
         sound = io.BytesIO()
         soundfile.write(sound, wave, rate, format="WAV")
         sound.seek(0)
         asked |= {"model": job.model}
         form = VaryForm.of(
             **asked, side=side, share=SHARE,
-            image=UploadFile(io.BytesIO(coloured_png(pixels)), filename=f"{called}.png"),
-            sound=UploadFile(sound, filename=f"{called}.wav"),
+            image=UploadFile(io.BytesIO(coloured_png(pixels)), filename=saved_name(status, f"{number}.png")),
+            sound=UploadFile(sound, filename=saved_name(status, f"{number}.wav")),
         )  # fmt: skip
         # Each click makes another one.
         return form.model_copy(update={"seed": form.seed + len(seen.jobs)})

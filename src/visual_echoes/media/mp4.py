@@ -51,7 +51,7 @@ def write_mp4(
         audio = container.add_stream("aac", rate=SOUND_RATE, layout="mono")
         audio.bit_rate = SOUND_BITS
         set_size(video, *frames.shape[1:3])
-        packets = [*_frames(video, frames, len(wave) / sample_rate), *_sound(audio, wave, sample_rate)]
+        packets = [*video_packets(video, frames, len(wave) / sample_rate), *_sound(audio, wave, sample_rate)]
         container.mux(sorted(packets, key=decoding_time))
     write_bytes(path, buffer.getvalue())
 
@@ -82,7 +82,8 @@ def enlarged(pixels: np.ndarray, stream: VideoStream) -> av.VideoFrame:
     return frame
 
 
-def _frames(stream: VideoStream, frames_FHWC: np.ndarray, seconds: float) -> Iterator[Packet[Any]]:
+def video_packets(stream: VideoStream, frames_FHWC: np.ndarray, seconds: float) -> Iterator[Packet[Any]]:
+    """Frames (F, H, W, 1 or 3), each shown for an equal part of the time, as packets of a track with their size."""
     shown = -1
     for index in range(math.ceil(seconds * FRAME_RATE)):
         number = min(int(index * len(frames_FHWC) / (seconds * FRAME_RATE) + _ROUNDING), len(frames_FHWC) - 1)

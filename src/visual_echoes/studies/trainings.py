@@ -36,7 +36,7 @@ def changed_recipe(name: str, training: Training, seed: int, recipes: Path, runs
     recipe = read_recipe(path)
     if not isinstance(recipe, TransformerRecipe | AutoregressiveRecipe):
         raise EchoesError(f"{path} trains no model on tokens; give a folder of recipes that do.")
-    values = _merged(_merged(recipe.model_dump(), training.changes), {"train": {"seed": seed}})
+    values = merged(merged(recipe.model_dump(), training.changes), {"train": {"seed": seed}})
     try:
         changed = type(recipe).model_validate(values)
     except ValidationError as error:
@@ -80,13 +80,13 @@ def training_figures(run: Path) -> dict[str, float]:
     return figures
 
 
-def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Nested tables with some of their values replaced."""
-    merged = dict(values)
+    changed = dict(values)
     for key, value in changes.items():
-        old = merged.get(key)
-        merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
+        old = changed.get(key)
+        changed[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return changed
 
 
 def _copy_tokens(source: Path, target: Path) -> None:

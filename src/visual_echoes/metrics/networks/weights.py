@@ -186,3 +186,14 @@ def read_published(weights: Path) -> dict[str, Tensor]:
 
 def _harmless() -> AbstractContextManager[object]:
     return torch.serialization.safe_globals([(_Inert, name) for name in BESIDE_WEIGHTS])
+
+
+def with_random_weights(network: Network) -> Network:
+    """A network of the true shape in eval mode, where no published weights are needed: to try what feeds it.
+
+    The weights keep the size of activations through ReLUs; no figure of it means anything.
+    """
+    for value in network.parameters():
+        if value.dim() > 1:
+            nn.init.kaiming_normal_(value, nonlinearity="relu")
+    return network.eval()

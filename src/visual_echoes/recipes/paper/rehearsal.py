@@ -21,16 +21,16 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 
 from visual_echoes.cli.training import toml_lines
 from visual_echoes.evaluation.measurement import Table, measured_here, write_measurement
 from visual_echoes.evaluation.records import REPORT_FILE, read_report
-from visual_echoes.files import write_text
+from visual_echoes.files import file_digest, write_text
 from visual_echoes.layout import get_layout
 from visual_echoes.media import read_audio, read_image, write_mp4
 from visual_echoes.metrics.networks import clip, panns, vggish, wav2clip
-from visual_echoes.metrics.networks.weights import PUBLISHED
+from visual_echoes.metrics.networks.weights import PUBLISHED, with_random_weights
+from visual_echoes.studies.trainings import merged
 from visual_echoes.training.dry_run import dry_run
 from visual_echoes.training.recipe import read_recipe
 
@@ -122,7 +122,7 @@ def make_recipes(target: Path, data: str, runs: str, steps: int | None) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name, smaller in SMALLER.items():
         paper = tomllib.loads((PAPER / f"{name}.toml").read_text(encoding="utf-8"))
-        values = _merged(paper, smaller)
+        values = merged(paper, smaller)
         values["train"]["steps"] = steps or values["train"]["steps"]
         _shorten(values, values["train"]["steps"], values["train"]["steps"] / paper["train"]["steps"])
         text = "\n".join(toml_lines(values)).replace("data/prepared/vggsound", data).replace("runs/paper", runs)
@@ -139,27 +139,20 @@ def _shorten(values: dict[str, Any], steps: int, share: float) -> None:
             values[key] = math.ceil(steps / 2)
 
 
-def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    inner = {key: _merged(values[key], change) for key, change in changes.items() if isinstance(change, Mapping)}
-    return {**values, **changes, **inner}
-
-
 def make_networks(target: Path) -> None:
-    """Files of random weights under the published names, and `options`, by which `echoes evaluate` takes them."""
+    """Files of random weights under the published names; prints the options by which `echoes evaluate` takes them."""
     target.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     for name, build in NETWORKS.items():
-        network: nn.Module = build()
-        for value in network.parameters():
-            if value.dim() > 1:
-                nn.init.kaiming_normal_(value, nonlinearity="relu")
-        tensors = network.state_dict()
+        tensors = with_random_weights(build()).state_dict()
         if name == "panns":
             tensors |= {key: torch.zeros(shape) for key, shape in panns.FRONT_ENDS[0].shapes.items()}
-        if name == "wav2clip":
-            tensors = {re.sub("^transform", "audio_transform.sequential", key): value for key, value in tensors.items()}
-            tensors = {re.sub("^encoder", "audio_encoder", key): value for key, value in tensors.items()}
-        torch.save(tensors, target / PUBLISHED[name].file)
+        for prefix, own in wav2clip.PREFIXES.items() if name == "wav2clip" else ():
+            tensors = {re.sub(f"^{re.escape(own)}", prefix, key): value for key, value in tensors.items()}
+        path = target / PUBLISHED[name].file
+        torch.save(tensors, path)
+        if PUBLISHED[name].sha256:
+            print(f"--sha256 {name}={file_digest(path)}")
 
 
 def timed(record: Path, command: list[str]) -> int:

@@ -15,7 +15,7 @@ mkdir -p $work
 clips=${1:-$work/videos/clips} list=${2:-$work/videos/vggsound.csv}
 [[ $# -gt 0 ]] || "${rehearse[@]}" clips data/scenes-sample $work/videos "${TRAIN:-200}" "${TEST:-40}"
 "${rehearse[@]}" recipes $work/recipes $work/data $work/runs ${STEPS:-}
-"${rehearse[@]}" networks $work/networks
+pins=$("${rehearse[@]}" networks $work/networks)
 
 bin=$(dirname "$PYTHON")
 rm -f $work/times.jsonl
@@ -23,10 +23,6 @@ printf '#!/bin/sh\nexec "%s" recipes/paper/rehearsal.py timed %s/times.jsonl "%s
 chmod +x $work/echoes
 export ECHOES=$work/echoes DATA=$work/data RUNS=$work/runs RECIPES=$work/recipes
 LAUNCH="${rehearse[*]} timed $work/times.jsonl $bin/accelerate launch -m visual_echoes" recipes/paper/run.sh "$clips" "$list"
-pins=()
-for name in panns=Cnn14_16k_mAP=0.438.pth vggish=vggish-10086976.pth clip=pytorch_model.bin; do
-  pins+=(--sha256 "${name%%=*}=$(sha256sum "$work/networks/${name#*=}" | cut -c1-64)")
-done
-recipes/paper/evaluate.sh $work/networks transformer "${pins[@]}"
+recipes/paper/evaluate.sh $work/networks transformer $pins
 settings=${TRAIN:+TRAIN=$TRAIN }${TEST:+TEST=$TEST }${STEPS:+STEPS=$STEPS }
 "${rehearse[@]}" tables $work "${settings}recipes/paper/rehearsal.sh"

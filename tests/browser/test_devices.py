@@ -1,0 +1,56 @@
+"""What a person uses besides mouse and keyboard: a finger, a microphone, a camera."""
+
+from __future__ import annotations
+
+import pytest
+
+from browser.conftest import EXAMPLES, NEEDED, PHONE, SCENES, Visit, send, tab
+
+expect = pytest.importorskip("playwright.sync_api", reason=NEEDED).expect
+
+
+def test_a_finger_paints(visit: Visit, address: str) -> None:
+    page = visit(address + SCENES, PHONE, has_touch=True, is_mobile=True)
+    place = tab(page, "Edit")
+    send(place, EXAMPLES / "cow.png")
+    expect(place.get_by_role("checkbox")).to_have_count(64)
+    boxes = place.get_by_test_id("checkbox-group").filter(has=page.get_by_label("row 1, column 1"))
+    boxes.scroll_into_view_if_needed()
+    box, scrolled = boxes.bounding_box(), page.evaluate("window.scrollY")
+    assert box is not None
+    finger = page.context.new_cdp_session(page)
+    corners = [box["y"] + 5 + (box["height"] - 10) * part / 20 for part in range(21)]  # down the first column
+
+    def touch(kind: str, *ys: float) -> None:
+        points = [{"x": box["x"] + 5, "y": y} for y in ys]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", corners[0])
+    for y in corners[1:]:
+        touch("touchMove", y)
+    touch("touchEnd")
+    expect(place.locator(".paint input:checked")).to_have_count(8)
+    assert page.evaluate("window.scrollY") == scrolled  # what paints must not scroll
+
+
+def test_a_microphone_is_heard(visit: Visit, address: str) -> None:
+    page = visit(address, permissions=["microphone"])
+    place = tab(page, "To image")
+    place.get_by_label("Record audio").click()
+    place.get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_timeout(2_000)
+    place.get_by_role("button", name="Stop", exact=True).click()
+    expect(place.get_by_text("seconds that the model hears")).to_be_visible()
+    place.get_by_role("button", name="Make images").click()
+    expect(place.get_by_alt_text("image of variant 1")).to_be_visible()
+
+
+def test_a_camera_is_seen(visit: Visit, address: str) -> None:
+    page = visit(address, permissions=["camera"])
+    expect(tab(page, "Video").get_by_label("Capture from camera")).to_be_visible()
+    place = tab(page, "To sound")
+    place.get_by_label("Capture from camera").click()
+    place.get_by_text("Click to Access Webcam").click()
+    page.wait_for_function("[...document.querySelectorAll('video')].some(video => video.videoWidth)")
+    place.get_by_role("button", name="capture photo").click()
+    expect(place.get_by_text("what the model sees")).to_be_visible()
