@@ -173,3 +173,18 @@ def test_the_token_leaves_the_address_and_settings_stay(service: Service) -> Non
         answer = client.get("/", params={"token": TOKEN, "seed": "7", "tab": "pair"}, follow_redirects=False)
         assert answer.headers["location"] == "/below/?seed=7&tab=pair"
         assert COOKIE in answer.cookies
+
+
+def test_a_whole_address_says_the_name_and_that_it_is_safe(service: Service, tmp_path: Path) -> None:
+    home = "https://echoes.example/below"
+    inner = server_module.create_app(service, tmp_path, TOKEN, LOOPBACK_NAMES, home)
+    for name in ("echoes.example", "127.0.0.1:7860"):  # whether the proxy hands the name on, or not
+        with TestClient(inner, base_url=f"http://{name}") as client:
+            shown = client.get("/", params={"token": TOKEN}, follow_redirects=False)
+            assert shown.headers["location"] == "/below/"
+            assert "; Secure" in shown.headers["set-cookie"]
+            headers = {"authorization": f"Bearer {TOKEN}"}
+            assert client.get("/config", headers=headers).json()["root"] == home
+            made = client.post(PAIR, headers={**headers, "origin": "https://echoes.example"}, data={"steps": 1})
+            assert made.headers["location"] == f"{home}{API}/jobs/{made.json()['id']}"
+            assert client.post(PAIR, headers={**headers, "origin": "null"}).status_code == 403

@@ -84,8 +84,11 @@ def test_a_model_that_is_not_there_is_named(command: Command) -> None:
     assert (result.exit_code, "There is no model 'nowhere'" in result.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("path", ["below", "/a b", "http://echoes.example/below"])
+@pytest.mark.parametrize("path", ["below", "/a b", "ftp://echoes.example"])
 def test_a_root_path_that_is_none_is_refused(command: Command, model_folder: Path, path: str) -> None:
     result = command("app", "--model", model_folder, "--root-path", path, "--port", 0)
     assert result.exit_code == 1
-    assert result.stderr == f"Error: {path} is no path of a server; give one such as /echoes.\n"
+    assert (
+        result.stderr
+        == f"Error: {path} is no path or address of a server; give one such as /echoes or https://echoes.example/.\n"
+    )

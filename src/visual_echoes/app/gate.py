@@ -56,6 +56,7 @@ class Gate:
             nothing.
         has_room: whether another upload may be stored.
         root_path: where a proxy serves the application, such as "/echoes"; it may hand the prefix on or leave it out.
+            A whole address, such as "https://echoes.example/below", also tells under which name and whether safely.
     """
 
     def __init__(
@@ -67,7 +68,10 @@ class Gate:
         has_room: Callable[[], bool],
         root_path: str = "",
     ) -> None:
-        self.app, self.names, self.token, self.has_room, self.root_path = app, names, token, has_room, root_path
+        self.app, self.token, self.has_room = app, token, has_room
+        public = urlsplit(root_path)
+        self.root_path, self.public_host, self.safe = public.path, public.netloc or None, public.scheme == "https"
+        self.names = names if names is None or not public.hostname else {*names, public.hostname}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -109,8 +113,8 @@ class Gate:
             return RedirectResponse(f"{path}/", 308)  # addresses within the page are relative to it
         if not _KNOWN.fullmatch(path) or any(part in (".", "..") for part in path.split("/")) or "\\" in path:
             return _said(404, path, "There is nothing at this address.")
-        origin = headers.get("origin")
-        if method not in _SAFE_METHODS and origin is not None and urlsplit(origin).netloc != hosts[0]:
+        origin = headers.get("origin", f"//{hosts[0]}")
+        if method not in _SAFE_METHODS and urlsplit(origin).netloc not in (hosts[0], self.public_host):
             return _said(403, path, "Requests that another page makes are refused; use the server's own page.")
         if self.token is not None and path != HEALTH:
             if path == "/" and self._is_token(request.query_params.get("token")):
@@ -137,7 +141,7 @@ class Gate:
         """To the page itself, so that the token is not left in the address; the settings are."""
         left = urlencode([pair for pair in request.query_params.multi_items() if pair[0] != "token"])
         answer = RedirectResponse(f"{self.root_path}/{'?' if left else ''}{left}", 303)
-        secure = request.url.scheme == "https"
+        secure = self.safe or request.url.scheme == "https"
         answer.set_cookie(COOKIE, self.token or "", httponly=True, samesite="lax", secure=secure)
         return answer
 

@@ -23,7 +23,7 @@ from visual_echoes.app.service import Service
 from visual_echoes.errors import EchoesError
 from visual_echoes.paths import shown
 
-_ROOT_PATH = re.compile(r"(/[\w.~-]+)*", re.ASCII)
+_ROOT_PATH = re.compile(r"(https?://[\w.-]+(:\d+)?)?(/[\w.~-]+)*", re.ASCII)
 GOODBYE_SECONDS = 2  # for answers under way when the server is told to end
 
 
@@ -36,7 +36,7 @@ def create_app(
         uploads: an empty folder of its own for what visitors send; whoever made it removes it.
         token: what visitors must show; None for nothing.
         names: host names it answers to; None for any.
-        root_path: where a proxy serves it, without a slash at the end.
+        root_path: path or whole address at which a proxy serves it, without a slash at the end.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -58,14 +58,16 @@ def serve(
         host: where to listen; where others can reach it, a token is made unless one is given.
         port: 0 for any free one.
         say: called with the page's address once it can be opened.
-        root_path: where a proxy serves it; "" for the proxy's or its own root.
+        root_path: path or whole address at which a proxy serves it; "" for the proxy's or its own root.
 
     Raises:
         EchoesError: the address cannot be listened on, the token is too short, or the path is none.
     """
     root_path = root_path.rstrip("/")
     if not _ROOT_PATH.fullmatch(root_path):
-        raise EchoesError(f"{shown(root_path)} is no path of a server; give one such as /echoes.")
+        raise EchoesError(
+            f"{shown(root_path)} is no path or address of a server; give one such as /echoes or https://echoes.example/."
+        )
     local = _is_loopback(host)
     if token is not None and len(token) < MIN_TOKEN:
         raise EchoesError(f"The token has {len(token)} characters; choose one of at least {MIN_TOKEN}.")

@@ -27,7 +27,10 @@ def serve(
         typer.Option("--token", envvar="ECHOES_TOKEN", show_default="a new one, printed", help="What visitors show."),
     ] = None,
     root_path: Annotated[
-        str, typer.Option("--root-path", help="Path under which a proxy serves the page, such as /echoes.")
+        str,
+        typer.Option(
+            "--root-path", help="Where a proxy serves the page: a path such as /echoes, or a whole address with https."
+        ),
     ] = "",
     batch_items: Annotated[
         int,
