@@ -33,7 +33,8 @@ def keep_freed_memory() -> None:
     """Keep for later what this process frees, instead of handing it back to the system.
 
     glibc maps every large array anew, and the system clears it page by page: of the training of a VQGAN on a processor
-    that is up to two fifths of the time. Other systems' C libraries are left alone.
+    that is up to two fifths of the time. Where sizes vary, what is kept seldom fits, and more memory is held. Other
+    systems' C libraries are left alone.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -106,8 +106,8 @@ class VisualEchoes:
 
         Args:
             device: "auto", or a torch device such as "cpu", "cuda:0", "mps".
-            precision: of the transformer, "float32", "bfloat16" or, as "auto", the faster one here; results repeat
-                in the same precision alone.
+            precision: of the transformer, "float32", "bfloat16", "int8" or, as "auto", a faster one here; results
+                repeat in the same precision alone.
 
         Raises:
             EchoesError: no such model, device or precision, or a damaged folder.

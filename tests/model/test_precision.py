@@ -10,42 +10,57 @@ from visual_echoes.checkpoints.model import Model
 from visual_echoes.errors import EchoesError
 from visual_echoes.model import precision
 from visual_echoes.model.fast import CachedScore, FastTransformer
-from visual_echoes.model.precision import ENOUGH, choose, in_precision
+from visual_echoes.model.precision import ENOUGH, PRECISIONS, Precision, choose, in_precision
 from visual_echoes.pipeline import VisualEchoes
 
 kinds = pytest.mark.parametrize("kind", KINDS, ids=str)
 CPU = torch.device("cpu")
-MEASURE = precision.speed_of_bfloat16  # before a fixture of all tests replaces it
+MEASURE = precision.speeds_on  # before a fixture of all tests replaces it
 
 
-def test_auto_takes_bfloat16_where_it_was_measured_to_be_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    for speed, wanted in ((ENOUGH + 0.1, "bfloat16"), (ENOUGH - 0.1, "float32")):
-        monkeypatch.setattr(precision, "speed_of_bfloat16", lambda _, speed=speed: speed)
-        assert choose("auto", CPU) == wanted
-        assert (choose("float32", CPU), choose("bfloat16", CPU)) == ("float32", "bfloat16")
+FAST, SLOW = ENOUGH + 0.1, ENOUGH - 0.1
+
+
+@pytest.mark.parametrize(
+    ("bfloat16", "int8", "wanted"),
+    [(FAST, 2 * FAST, "bfloat16"), (SLOW, FAST, "int8"), (SLOW, SLOW, "float32"), (FAST, None, "bfloat16")],
+)
+def test_auto_takes_what_was_measured_to_be_faster_and_rounds_least(
+    bfloat16: float, int8: float | None, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speeds = {"float32": 1.0, "bfloat16": bfloat16} | ({} if int8 is None else {"int8": int8})
+    monkeypatch.setattr(precision, "speeds_on", lambda _: speeds)
+    assert choose("auto", CPU) == wanted
+    assert [choose(name, CPU) for name in PRECISIONS] == [*PRECISIONS]
 
 
 def test_an_unknown_precision_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(EchoesError, match=r"no precision 'fp8'; choose one of auto, float32, bfloat16"):
+    with pytest.raises(EchoesError, match=r"no precision 'fp8'; choose one of auto, float32, bfloat16, int8"):
         choose("fp8", CPU)
+
+
+def test_eight_bits_are_for_processors() -> None:
+    with pytest.raises(EchoesError, match=r"int8 is for processors; choose another one, or cpu instead of cuda"):
+        choose("int8", torch.device("cuda"))
 
 
 def test_speed_is_measured_once() -> None:
     first = MEASURE("cpu")
-    assert 0 < first < 1000
+    assert all(0 < speed < 1000 for speed in first.values())
     assert MEASURE("cpu") is first
-    assert MEASURE("mps") == 1.0
+    assert MEASURE("mps") == {"float32": 1.0}
 
 
 @kinds
 @pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("name", PRECISIONS[1:])
 def test_rounded_weights_give_nearly_the_same_logits_and_leave_the_model_alone(
-    kind: dict[str, Any], cached: bool
+    kind: dict[str, Any], cached: bool, name: Precision
 ) -> None:
     torch.manual_seed(0)
     model = FastTransformer(config(**kind)).eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    rounded = cast(FastTransformer, in_precision(model, "bfloat16"))
+    rounded = cast(FastTransformer, in_precision(model, name))
     assert in_precision(model, "float32") is model
     tokens, masked = random_tokens(5), random_masks(5)
     asked = {(s.name, 0): masked[s.name][..., 0] for s in STREAMS}
@@ -60,7 +75,7 @@ def test_rounded_weights_give_nearly_the_same_logits_and_leave_the_model_alone(
 
 
 def test_a_result_says_its_precision(whole_model: Model) -> None:
-    for name in ("float32", "bfloat16"):
+    for name in PRECISIONS:
         echoes = VisualEchoes(whole_model, CPU, precision=name)
         result = echoes.generate_pair(1, steps=2)
         assert result.precision == name

@@ -20,6 +20,7 @@ from torch import nn
 import tiny
 from visual_echoes.checkpoints.run_folder import CHECKPOINTS, checkpoint_path, checkpoint_steps
 from visual_echoes.errors import EchoesError
+from visual_echoes.training import loop
 from visual_echoes.training.batches import dropout_seed, step_seed
 from visual_echoes.training.loop import fit
 from visual_echoes.training.signals import TrainingStopped
@@ -254,6 +255,16 @@ def test_seeds_of_steps_and_ranks_are_all_different() -> None:
     seeds = {step_seed(seed, step, rank) for seed in range(5) for step in range(2000) for rank in range(4)}
     assert len(seeds) == 5 * 2000 * 4
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("vqgan", 1), ("transformer", 0)])
+def test_memory_is_kept_where_it_fits_again(
+    kind: str, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr(loop, "keep_freed_memory", lambda: calls.append(None))
+    train(TASKS[kind](), tmp_path, 1)
+    assert len(calls) == kept
 
 
 @ALL_TASKS

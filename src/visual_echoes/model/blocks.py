@@ -1,6 +1,7 @@
 """The parts of a transformer: attention, the block around it, the head, and the step to a position's next code.
 
-Shapes: B batch, S positions, M positions attended to, D width, E = 2 D keys and values, H heads, d = D / H, K codes.
+Shapes: B batch, S positions, M positions attended to, D width, E outputs, 2 D for keys and values, H heads, d = D / H,
+K codes.
 """
 
 from __future__ import annotations
@@ -35,13 +36,21 @@ class BlockSize(BaseModel):
         return self
 
 
+class Dense(nn.Linear):
+    """A dense layer, all or some of its outputs."""
+
+    def some(self, x_D: Tensor, first: int, last: int | None = None) -> Tensor:
+        """Outputs from one to another, (..., E)."""
+        return F.linear(x_D, self.weight[first:last], self.bias[first:last])
+
+
 class Attention(nn.Module):
     """Multi-head attention."""
 
     def __init__(self, size: BlockSize) -> None:
         super().__init__()
         self.heads, self.dropout = size.heads, size.dropout
-        self.qkv = nn.Linear(size.width, 3 * size.width)
+        self.qkv = Dense(size.width, 3 * size.width)
         self.out = nn.Linear(size.width, size.width)
 
     def forward(self, x_BSD: Tensor, memory_BSD: Tensor, seen_BS: Tensor | None = None) -> Tensor:
@@ -52,13 +61,11 @@ class Attention(nn.Module):
 
     def queries(self, x_D: Tensor) -> Tensor:
         """Shape (..., D)."""
-        width = self.out.in_features
-        return F.linear(x_D, self.qkv.weight[:width], self.qkv.bias[:width])
+        return self.qkv.some(x_D, 0, x_D.shape[-1])
 
     def keys_values(self, x_D: Tensor) -> Tensor:
         """Shape (..., 2 D)."""
-        width = self.out.in_features
-        return F.linear(x_D, self.qkv.weight[width:], self.qkv.bias[width:])
+        return self.qkv.some(x_D, x_D.shape[-1])
 
     def by_head(self, x_BSE: Tensor, parts: int) -> tuple[Tensor, ...]:
         """Queries, keys or values that lie side by side, (B, H, S, D / H) each."""

@@ -1,4 +1,4 @@
-"""In what precision the transformer runs: float32, or bfloat16 weights where the processor multiplies them faster.
+"""In what precision the transformer runs: float32, or bfloat16 or int8 where the processor multiplies that faster.
 
 Whether it does is measured, not read off the processor's name. Logits are float32 in any case, and so are tokenizers
 and vocoders.
@@ -8,63 +8,83 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Mapping
 from functools import cache
-from typing import Literal
+from typing import Literal, TypeVar, get_args
 
 import torch
 
 from visual_echoes.errors import EchoesError
+from visual_echoes.model.blocks import Block, BlockSize
+from visual_echoes.model.int8 import in_int8, is_exact
 from visual_echoes.model.transformer import EchoTransformer
 
-Precision = Literal["float32", "bfloat16"]
-Wanted = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "int8"]
+Wanted = Literal["auto", "float32", "bfloat16", "int8"]
 
-DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+M = TypeVar("M", bound=torch.nn.Module)
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 ENOUGH = 1.2  # times as fast as float32, below which rounding is not worth it
-ROWS, WIDTH, HIDDEN = 512, 768, 3072  # of the product that is timed: a dense layer of the paper's model
-REPEATS = 5
+SIZE, POSITIONS = BlockSize(width=384, heads=6, dropout=0.0), 192  # of the block that is timed
+REPEATS = 4
 
 
 def choose(wanted: str, device: torch.device) -> Precision:
-    """The precision of a name; "auto" takes bfloat16 where it is the faster one on the device.
+    """The precision of a name; "auto" takes bfloat16, or else int8, where it is much faster on the device.
 
     Raises:
-        EchoesError: no such precision.
+        EchoesError: no such precision, or none on that device.
     """
     if wanted == "auto":
-        return "bfloat16" if speed_of_bfloat16(device.type) >= ENOUGH else "float32"
-    for name in DTYPES:
+        speeds = speeds_on(device.type)
+        return next((name for name in PRECISIONS[1:] if speeds.get(name, 0.0) >= ENOUGH), "float32")
+    if wanted == "int8" and device.type != "cpu":
+        raise EchoesError(f"The precision int8 is for processors; choose another one, or cpu instead of {device}.")
+    for name in PRECISIONS:
         if wanted == name:
             return name
-    raise EchoesError(f"There is no precision {wanted!r}; choose one of auto, {', '.join(DTYPES)}.")
+    raise EchoesError(f"There is no precision {wanted!r}; choose one of auto, {', '.join(PRECISIONS)}.")
 
 
 @cache
-def speed_of_bfloat16(device_type: str) -> float:
-    """How many times as fast as in float32 a product is in bfloat16; measured once, in milliseconds."""
+def speeds_on(device_type: str) -> Mapping[Precision, float]:
+    """How many times as fast as in float32 a block is in each precision; measured once, in milliseconds."""
     device = torch.device(device_type)
-    if device_type not in ("cpu", "cuda") or (device_type == "cuda" and not torch.cuda.is_bf16_supported()):
-        return 1.0
-    seconds: dict[torch.dtype, list[float]] = {dtype: [] for dtype in DTYPES.values()}
+    tried: list[Precision] = ["float32"]
+    if device_type == "cpu" or (device_type == "cuda" and torch.cuda.is_bf16_supported()):
+        tried.append("bfloat16")
+    if device_type == "cpu" and is_exact():
+        tried.append("int8")
+    if len(tried) == 1:
+        return {"float32": 1.0}
     with torch.inference_mode():
-        factors = {
-            dtype: [torch.ones(shape, dtype=dtype, device=device) for shape in ((ROWS, WIDTH), (WIDTH, HIDDEN))]
-            for dtype in seconds
-        }
-        for _ in range(1 + REPEATS):  # by turns, so that what else the machine does falls on both
-            for dtype, (left, right) in factors.items():
+        block = Block(SIZE).eval().to(device)
+        x_BSD = torch.ones(1, POSITIONS, SIZE.width, device=device)
+        ways = [(_rounded(block, name), x_BSD.to(_dtype(name))) for name in tried]
+        seconds: list[list[float]] = [[] for _ in tried]
+        for _ in range(1 + REPEATS):  # by turns, so that what else the machine does falls on all
+            for found, (way, given_BSD) in zip(seconds, ways, strict=True):
                 start = time.perf_counter()
-                torch.mm(left, right)
+                way(given_BSD)
                 if device_type == "cuda":
                     torch.cuda.synchronize()
-                seconds[dtype].append(time.perf_counter() - start)
+                found.append(time.perf_counter() - start)
     # The first one compiles, and the fastest one was disturbed least.
-    exact, rounded = (min(seconds[dtype][1:]) for dtype in (torch.float32, torch.bfloat16))
-    return exact / rounded
+    fastest = [min(found[1:]) for found in seconds]
+    return {name: fastest[0] / found for name, found in zip(tried, fastest, strict=True)}
 
 
 def in_precision(model: EchoTransformer, precision: Precision) -> EchoTransformer:
     """The model itself in float32, else a copy with rounded weights."""
-    if precision == "float32":
-        return model
-    return copy.deepcopy(model).to(DTYPES[precision])
+    return model if precision == "float32" else _rounded(model, precision)
+
+
+def _rounded(model: M, precision: Precision) -> M:
+    rounded = copy.deepcopy(model).to(_dtype(precision))
+    return in_int8(rounded) if precision == "int8" else rounded
+
+
+def _dtype(precision: Precision) -> torch.dtype:
+    """Of what is not in 8 bits."""
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
