@@ -47,10 +47,36 @@ def test_a_microphone_is_heard(visit: Visit, address: str) -> None:
 
 def test_a_camera_is_seen(visit: Visit, address: str) -> None:
     page = visit(address, permissions=["camera"])
-    expect(tab(page, "Video").get_by_label("Capture from camera")).to_be_visible()
     place = tab(page, "To sound")
     place.get_by_label("Capture from camera").click()
     place.get_by_text("Click to Access Webcam").click()
     page.wait_for_function("[...document.querySelectorAll('video')].some(video => video.videoWidth)")
     place.get_by_role("button", name="capture photo").click()
+    expect(place.get_by_text("what the model sees")).to_be_visible()
+
+
+def test_a_recorded_video_gets_a_sound(visit: Visit, address: str) -> None:
+    page = visit(address, permissions=["camera", "microphone"])
+    place = tab(page, "Video")
+    place.get_by_label("Capture from camera").click()
+    place.get_by_text("Click to Access Webcam").click()
+    page.wait_for_function("[...document.querySelectorAll('video')].some(video => video.videoWidth)")
+    place.get_by_text("Record", exact=True).click()
+    page.wait_for_timeout(2_000)
+    place.get_by_text("Stop", exact=True).click()
+    place.get_by_label("play-pause-replay-button").wait_for()  # it has arrived
+    place.get_by_role("button", name="Make the sound").click()
+    expect(place.get_by_role("link", name="MKV")).to_be_visible()  # what browsers record does not fit into MP4
+
+
+def test_what_is_pasted_is_seen(visit: Visit, address: str) -> None:
+    page = visit(address, permissions=["clipboard-read", "clipboard-write"])
+    place = tab(page, "To sound")
+    page.evaluate("""async () => {
+        const canvas = Object.assign(document.createElement("canvas"), {width: 40, height: 30});
+        canvas.getContext("2d").fillRect(0, 0, 20, 30);
+        const image = await new Promise((done) => canvas.toBlob(done, "image/png"));
+        await navigator.clipboard.write([new ClipboardItem({"image/png": image})]);
+    }""")
+    place.get_by_label("Paste from clipboard").click()
     expect(place.get_by_text("what the model sees")).to_be_visible()

@@ -15,7 +15,7 @@ import gradio as gr
 import numpy as np
 import soundfile
 from fastapi import UploadFile
-from PIL import Image
+from PIL import Image, ImageOps
 
 from visual_echoes.app.api import ZIP, saved_name
 from visual_echoes.app.forms import Side, VaryForm
@@ -133,17 +133,18 @@ def item(job: Job, row: int) -> tuple[np.ndarray, int, np.ndarray]:
 
 
 def thumbnail(job: Job, row: int) -> np.ndarray:
-    """An item's image beside its spectrogram, uint8 (S, 2 S, C); of a long sound frames of its video."""
-    made, result = job.task.make, job.result
+    """An item's image beside its spectrogram, uint8 (S, 2 S, C); of a long sound the middles of its video's frames."""
+    made, result, square = job.task.make, job.result, (THUMBNAIL, THUMBNAIL)
     halves = []
     if isinstance(made, LongSound):
-        halves = [np.asarray(frame) for frame in (*made.frames[:1], *made.frames[-1:])]
+        frames = (*made.frames[:1], *made.frames[-1:])
+        halves = [ImageOps.fit(frame, square) for frame in frames]
     elif result is not None and result.images is not None and result.mels is not None:
-        halves = [coloured(result.images[row]), spectrogram(result.mels[row])]
+        shown = (coloured(result.images[row]), spectrogram(result.mels[row]))
+        halves = [Image.fromarray(half).resize(square, Image.Resampling.NEAREST) for half in shown]
     sheet = Image.new("RGB", (2 * THUMBNAIL, THUMBNAIL))
     for number, half in enumerate(halves):
-        image = Image.fromarray(half)
-        sheet.paste(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.NEAREST), (number * THUMBNAIL, 0))
+        sheet.paste(half, (number * THUMBNAIL, 0))
     return np.asarray(sheet)
 
 
