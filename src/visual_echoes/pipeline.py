@@ -31,6 +31,7 @@ from visual_echoes.model.confidence import label_probability, weigh
 from visual_echoes.model.interface import Progress
 from visual_echoes.model.precision import Wanted, choose
 from visual_echoes.model.settings import SamplingSettings, with_changes
+from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.onnx.runtime import Graphs, load_graphs
 from visual_echoes.regions import audio_positions, image_positions
 from visual_echoes.request import Given, finish_images, finish_sounds, label_codes, label_stream, names_of, start
@@ -91,7 +92,9 @@ class VisualEchoes:
         self, model: Model, device: torch.device, graphs: Graphs | None = None, precision: Wanted = "auto"
     ) -> None:
         self.model, self.layout, self.defaults, self.device = model, model.layout, model.sampling, device
-        self.codec = Codec(model, device, graphs, choose(precision, device))
+        transformer = model.parts.get("transformer")
+        size = transformer.config if isinstance(transformer, EchoTransformer) else None
+        self.codec = Codec(model, device, graphs, choose(precision, device, size))
         for part in model.parts.values():
             part.to(device).eval().requires_grad_(False)
 

@@ -9,6 +9,7 @@ from model.toy import KINDS, STREAMS, config, random_masks, random_tokens
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.errors import EchoesError
 from visual_echoes.model import precision
+from visual_echoes.model.blocks import BlockSize
 from visual_echoes.model.fast import CachedScore, FastTransformer
 from visual_echoes.model.precision import ENOUGH, PRECISIONS, Precision, choose, in_precision
 from visual_echoes.pipeline import VisualEchoes
@@ -18,37 +19,45 @@ CPU = torch.device("cpu")
 MEASURE = precision.speeds_on  # before a fixture of all tests replaces it
 
 
+SIZE = BlockSize(width=32, heads=2)
 FAST, SLOW = ENOUGH + 0.1, ENOUGH - 0.1
 
 
 @pytest.mark.parametrize(
     ("bfloat16", "int8", "wanted"),
-    [(FAST, 2 * FAST, "bfloat16"), (SLOW, FAST, "int8"), (SLOW, SLOW, "float32"), (FAST, None, "bfloat16")],
+    [
+        (FAST, FAST * FAST, "int8"),
+        (FAST, FAST * SLOW, "bfloat16"),
+        (FAST, None, "bfloat16"),
+        (SLOW, FAST, "int8"),
+        (SLOW, SLOW, "float32"),
+    ],
 )
 def test_auto_takes_what_was_measured_to_be_faster_and_rounds_least(
     bfloat16: float, int8: float | None, wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     speeds = {"float32": 1.0, "bfloat16": bfloat16} | ({} if int8 is None else {"int8": int8})
-    monkeypatch.setattr(precision, "speeds_on", lambda _: speeds)
-    assert choose("auto", CPU) == wanted
-    assert [choose(name, CPU) for name in PRECISIONS] == [*PRECISIONS]
+    monkeypatch.setattr(precision, "speeds_on", lambda *_: speeds)
+    assert choose("auto", CPU, SIZE) == wanted
+    assert choose("auto", CPU, None) == "float32"
+    assert [choose(name, CPU, SIZE) for name in PRECISIONS] == [*PRECISIONS]
 
 
 def test_an_unknown_precision_is_refused_with_the_known_ones() -> None:
     with pytest.raises(EchoesError, match=r"no precision 'fp8'; choose one of auto, float32, bfloat16, int8"):
-        choose("fp8", CPU)
+        choose("fp8", CPU, SIZE)
 
 
 def test_eight_bits_are_for_processors() -> None:
     with pytest.raises(EchoesError, match=r"int8 is for processors; choose another one, or cpu instead of cuda"):
-        choose("int8", torch.device("cuda"))
+        choose("int8", torch.device("cuda"), SIZE)
 
 
 def test_speed_is_measured_once() -> None:
-    first = MEASURE("cpu")
+    first = MEASURE("cpu", SIZE.width, SIZE.heads)
     assert all(0 < speed < 1000 for speed in first.values())
-    assert MEASURE("cpu") is first
-    assert MEASURE("mps") == {"float32": 1.0}
+    assert MEASURE("cpu", SIZE.width, SIZE.heads) is first
+    assert MEASURE("mps", SIZE.width, SIZE.heads) == {"float32": 1.0}
 
 
 @kinds

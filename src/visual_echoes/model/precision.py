@@ -25,20 +25,26 @@ Wanted = Literal["auto", "float32", "bfloat16", "int8"]
 M = TypeVar("M", bound=torch.nn.Module)
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-ENOUGH = 1.2  # times as fast as float32, below which rounding is not worth it
-SIZE, POSITIONS = BlockSize(width=384, heads=6, dropout=0.0), 192  # of the block that is timed
-REPEATS = 4
+ENOUGH = 1.2  # times as fast as what rounds less, below which more rounding is not worth it
+POSITIONS, REPEATS = 256, 3  # of the block that is timed
 
 
-def choose(wanted: str, device: torch.device) -> Precision:
-    """The precision of a name; "auto" takes bfloat16, or else int8, where it is much faster on the device.
+def choose(wanted: str, device: torch.device, size: BlockSize | None) -> Precision:
+    """The precision of a name; "auto" takes one that rounds more where it is much faster on the device.
+
+    Args:
+        size: of the transformer's blocks; None where there is no transformer.
 
     Raises:
         EchoesError: no such precision, or none on that device.
     """
     if wanted == "auto":
-        speeds = speeds_on(device.type)
-        return next((name for name in PRECISIONS[1:] if speeds.get(name, 0.0) >= ENOUGH), "float32")
+        chosen: Precision = "float32"
+        speeds = {} if size is None else speeds_on(device.type, size.width, size.heads)
+        for name, speed in speeds.items():
+            if speed >= ENOUGH * speeds[chosen]:
+                chosen = name
+        return chosen
     if wanted == "int8" and device.type != "cpu":
         raise EchoesError(f"The precision int8 is for processors; choose another one, or cpu instead of {device}.")
     for name in PRECISIONS:
@@ -48,8 +54,8 @@ def choose(wanted: str, device: torch.device) -> Precision:
 
 
 @cache
-def speeds_on(device_type: str) -> Mapping[Precision, float]:
-    """How many times as fast as in float32 a block is in each precision; measured once, in milliseconds."""
+def speeds_on(device_type: str, width: int, heads: int) -> Mapping[Precision, float]:
+    """How many times as fast as in float32 a block is in each precision, least rounded first; measured once."""
     device = torch.device(device_type)
     tried: list[Precision] = ["float32"]
     if device_type == "cpu" or (device_type == "cuda" and torch.cuda.is_bf16_supported()):
@@ -59,8 +65,8 @@ def speeds_on(device_type: str) -> Mapping[Precision, float]:
     if len(tried) == 1:
         return {"float32": 1.0}
     with torch.inference_mode():
-        block = Block(SIZE).eval().to(device)
-        x_BSD = torch.ones(1, POSITIONS, SIZE.width, device=device)
+        block = Block(BlockSize(width=width, heads=heads)).eval().to(device)
+        x_BSD = torch.ones(1, POSITIONS, width, device=device)
         ways = [(_rounded(block, name), x_BSD.to(_dtype(name))) for name in tried]
         seconds: list[list[float]] = [[] for _ in tried]
         for _ in range(1 + REPEATS):  # by turns, so that what else the machine does falls on all
