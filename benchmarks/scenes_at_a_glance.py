@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from visual_echoes.evaluation.probes import second_opinions
 from visual_echoes.layout import Modality
 from visual_echoes.media.tensors import pcm_to_wave
 from visual_echoes.metrics.classifiers import packaged_classifier
+from visual_echoes.model.orders import ORDERS
 
 BATCH = 21
 MODALITIES: tuple[Modality, ...] = ("image", "audio")
@@ -42,6 +44,8 @@ def main() -> None:
     parser.add_argument("--model", default="scenes")
     parser.add_argument("--each", type=int, default=4, help="test items of each kind, of images and of sounds")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--order", choices=list(ORDERS), help="other than the model's")
+    parser.add_argument("--temperature", type=float, help="other than the model's")
     add_output(parser)
     options = parser.parse_args()
     echoes = VisualEchoes.from_pretrained(options.model, device="cpu")
@@ -72,7 +76,9 @@ def main() -> None:
     row("real images through the tokenizer", "image", list(through))
     mel_BMT = codec.decode_mels(codec.encode_mels(codec.mels(waves.numpy())))
     row("real sounds through tokenizer and vocoder", "audio", list(torch.from_numpy(codec.vocode(mel_BMT))))
-    request = {"seed": options.seed, "batch_size": BATCH}
+    asked = {"order": options.order, "temperature": options.temperature}
+    changed = {name: value for name, value in asked.items() if value is not None}
+    request: dict[str, Any] = {"seed": options.seed, "batch_size": BATCH, **changed}
     heard = echoes.image_to_audio([image.movedim(0, -1).numpy() for image in images], **request)
     assert heard.audio is not None
     row("sounds for images", "audio", [torch.from_numpy(wave) for wave in heard.audio], heard.labels)
