@@ -1,6 +1,6 @@
 """What a model of one's own clips takes: the sample of `scenes` as a folder of pairs, prepared and trained on.
 
-A dozen pairs, one thread, the commands that docs/train.md gives. How many of the sounds made for their images are named
+A few pairs, one thread, the commands that docs/train.md gives. How many of the sounds made for their images are named
 rightly by the classifier, before and after. Run from the repository's root:
 
     python benchmarks/own_clips.py [--steps 60] -o docs/measurements/own-clips.json

@@ -92,7 +92,7 @@ class VisualEchoes:
         self, model: Model, device: torch.device, graphs: Graphs | None = None, precision: Wanted = "auto"
     ) -> None:
         self.model, self.layout, self.defaults, self.device = model, model.layout, model.sampling, device
-        transformer = model.parts.get("transformer")
+        transformer = (graphs and graphs.transformer) or model.parts.get("transformer")  # a graph has its own precision
         size = transformer.config if isinstance(transformer, EchoTransformer) else None
         self.codec = Codec(model, device, graphs, choose(precision, device, size))
         for part in model.parts.values():

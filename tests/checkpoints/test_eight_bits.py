@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from visual_echoes.checkpoints.eight_bits import SCALE, STEPS, packed, unpacked
+from visual_echoes.checkpoints.eight_bits import SCALE, packed, unpacked
+from visual_echoes.model.int8 import LARGEST
 
 
 def test_a_row_is_off_by_half_a_step_of_its_own_at_most() -> None:
@@ -13,7 +14,7 @@ def test_a_row_is_off_by_half_a_step_of_its_own_at_most() -> None:
     weight_RN = torch.randn(80, 60) * torch.logspace(-6, 3, 80)[:, None]
     weight_RN[7] = 0.0
     found = unpacked(packed({"a.weight": weight_RN}))["a.weight"]
-    step_R1 = weight_RN.abs().amax(1, keepdim=True) / STEPS
+    step_R1 = weight_RN.abs().amax(1, keepdim=True) / LARGEST
     assert bool(((found - weight_RN).abs() <= step_R1 * 0.5001).all())
     assert not found[7].any()
 

@@ -30,6 +30,12 @@ def test_the_code_is_where_the_page_says(name: str) -> None:
         found = import_module(inner) if inner and find_spec(inner) is not None else getattr(found, part)
 
 
+def test_the_scripts_are_where_the_page_says() -> None:
+    scripts = set(re.findall(r"`(\w+\.sh)`", PAGE))
+    assert scripts
+    assert not [name for name in scripts if not (ROOT / "recipes/paper" / name).is_file()]
+
+
 def test_the_tests_are_where_the_page_says() -> None:
     missing = [
         f"{file}::{test}"

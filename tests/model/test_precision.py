@@ -54,7 +54,9 @@ def test_eight_bits_are_for_processors() -> None:
 
 
 def test_speed_is_measured_once() -> None:
+    before = torch.get_rng_state()
     first = MEASURE("cpu", SIZE.width, SIZE.heads)
+    assert torch.equal(torch.get_rng_state(), before)
     assert all(0 < speed < 1000 for speed in first.values())
     assert MEASURE("cpu", SIZE.width, SIZE.heads) is first
     assert MEASURE("mps", SIZE.width, SIZE.heads) == {"float32": 1.0}

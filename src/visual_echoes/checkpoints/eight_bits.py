@@ -12,8 +12,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from visual_echoes.model.int8 import rounded
+
 SCALE = "eight_bit_scale"  # after the name of the tensor whose rows it scales
-STEPS = 127
 SMALLEST = 4096  # numbers in a tensor that is worth it
 
 
@@ -24,10 +25,9 @@ def packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if value.dim() < 2 or value.numel() < SMALLEST or not value.is_floating_point():
             found[name] = value
             continue
-        rows_RN = value.float().flatten(1)
-        scale_R = rows_RN.abs().amax(1).clamp_min(torch.finfo(torch.float32).tiny) / STEPS
-        found[name] = (rows_RN / scale_R[:, None]).round().to(torch.int8).view_as(value)
-        found[f"{name}.{SCALE}"] = scale_R
+        scale_R1, rows_RN = rounded(value.float().flatten(1))
+        found[name] = rows_RN.view_as(value)
+        found[f"{name}.{SCALE}"] = scale_R1[:, 0]
     return found
 
 

@@ -1,7 +1,7 @@
 """Dense layers of which weights and inputs are rounded to 8 bits: a scale for each output and for each row.
 
 A row's result depends on that row alone, and its sum of products is exact, whatever else is in the batch (after
-LLM.int8(), Dettmers et al. 2022, section 2.1). For processors without fast bfloat16 that multiply 8 bits.
+LLM.int8(), Dettmers et al. 2022, section 2.1).
 
 Shapes: N rows, D inputs, E outputs.
 """
@@ -18,7 +18,7 @@ from visual_echoes.model.packing import ROWS
 M = TypeVar("M", bound=nn.Module)
 
 LARGEST = 127
-SMALLEST = 1e-12  # keeps divisions finite
+SMALLEST = LARGEST * torch.finfo(torch.float32).tiny  # of a row's largest; keeps divisions finite
 
 
 class Int8Dense(nn.Module):
@@ -40,16 +40,15 @@ class Int8Dense(nn.Module):
 
     def some(self, x_D: Tensor, first: int, last: int | None = None) -> Tensor:
         """Outputs from one to another, (..., E)."""
-        x_ND = x_D.flatten(0, -2)
-        scale_N1, x_ND = rounded(x_ND)
+        scale_N1, x_ND = rounded(x_D.flatten(0, -2))
         sums_NE = product(x_ND, self.weight_ED[first:last])
         y_NE = torch.addcmul(self.bias_E[first:last], sums_NE.float().mul_(scale_N1), self.scale_E[first:last])
         return y_NE.unflatten(0, x_D.shape[:-1])
 
 
 def rounded(x_ND: Tensor) -> tuple[Tensor, Tensor]:
-    """The scale of each row, (N, 1), and its values over that, int8 (N, D)."""
-    scale_N1 = (x_ND.abs().amax(1, keepdim=True) / LARGEST).clamp_min_(SMALLEST)
+    """The scale of each row, (N, 1), and its values over that, int8 (N, D); off by half a scale at most."""
+    scale_N1 = x_ND.abs().amax(1, keepdim=True).clamp_min_(SMALLEST) / LARGEST
     return scale_N1, (x_ND / scale_N1).round_().to(torch.int8)
 
 

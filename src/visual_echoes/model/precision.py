@@ -64,7 +64,8 @@ def speeds_on(device_type: str, width: int, heads: int) -> Mapping[Precision, fl
         tried.append("int8")
     if len(tried) == 1:
         return {"float32": 1.0}
-    with torch.inference_mode():
+    # The block's first weights are random, and a caller's own random numbers must not change by that.
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
         block = Block(BlockSize(width=width, heads=heads)).eval().to(device)
         x_BSD = torch.ones(1, POSITIONS, width, device=device)
         ways = [(_rounded(block, name), x_BSD.to(_dtype(name))) for name in tried]
