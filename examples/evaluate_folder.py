@@ -2,7 +2,8 @@
 
     python examples/evaluate_folder.py REAL MADE
 
-prints each figure of the offline classifier YAMNet; docs/evaluation.md names the field's own networks.
+prints each figure of the offline classifier YAMNet (pip install 'visual-echoes[eval]'); docs/evaluation.md names the
+field's own networks.
 """
 
 import argparse
