@@ -59,7 +59,7 @@ SPREADS = {"words, 150 ms": "spread of words", GAIN: "spread of nats"}
 
 
 def trained(name: str, seed: int, steps: int) -> Path:
-    """The training of a variant, which is done, or goes on."""
+    """The model that the training of a variant left, in its folder; a training that is done is not done again."""
     short = {
         "steps": steps, "batch_size": BATCH, "warmup_steps": steps // 10, "ema_decay": 0.98, "validate_every": steps,
         "checkpoint_every": 100,
@@ -69,11 +69,12 @@ def trained(name: str, seed: int, steps: int) -> Path:
     return run_training(changed_recipe(name.replace(" ", "-").replace(",", ""), training, seed, RECIPES, RUNS))
 
 
-def measured(bench: Bench, run: Path, seed: int, guidance: float) -> Figures:
-    """The figures of a variant's training, measured once."""
+def measured(bench: Bench, part: Path, seed: int, guidance: float) -> Figures:
+    """The figures of what was trained, measured once."""
+    run = part.parent
     path = RUNS / "cells" / f"{run.name}-{guidance:g}-{bench.count}.json"
     if not path.is_file():
-        echoes = VisualEchoes(assemble([run], run.name, "", SETTINGS, "digits"), resolve_device("cpu"))
+        echoes = VisualEchoes(assemble([part], run.name, "", SETTINGS, "digits"), resolve_device("cpu"))
         echoes.defaults = SETTINGS.model_copy(update={"guidance": guidance})
         with TemporaryDirectory() as folder:
             figures = of_model(bench, echoes, seed * SEED_STRIDE, Path(folder))
@@ -107,11 +108,11 @@ def main() -> None:
     found: dict[str, list[Figures]] = {}
     for seed in range(options.seeds):
         for name in VARIANTS:
-            run = trained(name, seed, options.steps)
-            found.setdefault(name, []).append(measured(bench, run, seed, SETTINGS.guidance))
+            part = trained(name, seed, options.steps)
+            found.setdefault(name, []).append(measured(bench, part, seed, SETTINGS.guidance))
             for guidance in GUIDANCE if name == BASE else ():
                 other = f"guidance {guidance:g} instead of {SETTINGS.guidance:g}"
-                found.setdefault(other, []).append(measured(bench, run, seed, guidance))
+                found.setdefault(other, []).append(measured(bench, part, seed, guidance))
     formats = {**FORMATS, GAIN: ".1f", "spread of words": ".3f", "spread of nats": ".1f"}
     table: Table = of_records([row(name, figures) for name, figures in found.items()], formats)
     show({ONLY: table}, options.output)

@@ -47,12 +47,19 @@ def mel_edges(n_mels: int, fmin: float, fmax: float) -> Tensor:
 def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> Tensor:
     """Triangular mel filters of unit area (Slaney's normalisation), shape (M, F), float32."""
     edges = mel_to_hz(mel_edges(n_mels, fmin, fmax))
-    bins_F = torch.linspace(0.0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
+    return (triangles(edges, fft_bins(sample_rate, n_fft)) * (2.0 / (edges[2:] - edges[:-2]))[:, None]).float()
+
+
+def fft_bins(sample_rate: int, n_fft: int) -> Tensor:
+    """Frequencies of the bins of an FFT in Hz, float64 (F,)."""
+    return torch.linspace(0.0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
+
+
+def triangles(edges: Tensor, bins_F: Tensor) -> Tensor:
+    """Triangular filters of unit height between n_mels + 2 points on the scale of the bins, shape (M, F)."""
     lower, centre, upper = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    rising = (bins_F - lower) / (centre - lower)
-    falling = (upper - bins_F) / (upper - centre)
-    filters_MF = torch.minimum(rising, falling).clamp_min(0.0)
-    return (filters_MF * (2.0 / (upper - lower))).float()
+    rising, falling = (bins_F - lower) / (centre - lower), (upper - bins_F) / (upper - centre)
+    return torch.minimum(rising, falling).clamp_min(0.0)
 
 
 def layout_filterbank(layout: Layout) -> Tensor:

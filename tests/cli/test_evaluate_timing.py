@@ -13,7 +13,9 @@ import pytest
 import soundfile
 
 from cli.conftest import Command
+from evaluation.material import small_synchformer, write_video
 from visual_echoes.evaluation.records import Report, read_report
+from visual_echoes.files import file_digest
 from visual_echoes.media.remux import write_with_sound
 
 RATE, FRAMES = 16_000, 25  # Hz
@@ -192,3 +194,27 @@ def test_what_is_asked_for_must_make_sense(
     assert result.exit_code == 1
     assert problem in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_synchformer_compares_real_and_made_sounds_with_their_videos(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = small_synchformer(tmp_path, monkeypatch)
+    for name in "ab":
+        write_video(tmp_path / "videos" / f"{name}.mp4", 5.0)
+        (tmp_path / "made").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "made" / f"{name}.wav", np.sin(np.arange(5 * RATE) ** 1.2) / 2, RATE)
+    (tmp_path / "truth.jsonl").write_text(
+        "".join(f'{{"id": "{name}", "seconds": 5.0, "events": [{{"time": 1.0}}]}}\n' for name in "ab")
+    )
+    asked = ("--backbone", f"synchformer={weights}", "--sha256", f"synchformer={file_digest(weights)}")
+    options = ("--truth", tmp_path / "truth.jsonl", "--videos", tmp_path / "videos", *asked, "-o", tmp_path / "r")
+    result = command("evaluate", "timing", tmp_path / "made", "--real", tmp_path / "videos", *options)
+    assert result.exit_code == 0, result.output
+    report = read_report(tmp_path / "r" / "report.json")
+    assert [column["desync"] for column in report.columns.values()] == [0.0, 0.0]
+    assert report.backbones["synchformer"].sha256 == file_digest(weights)
+    assert "DeSync" in result.stdout
+    refused = command("evaluate", "timing", tmp_path / "videos", "--of", "video", *options)
+    assert refused.exit_code == 1
+    assert "Synchformer compares sounds with videos" in refused.stderr

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
 from visual_echoes.layout import Modality
 from visual_echoes.media import read_audio, read_image, write_wav
+from visual_echoes.media.remux import write_with_sound
+from visual_echoes.metrics.networks import synchformer
 from visual_echoes.metrics.networks.base import Backbone, Look
 
 RATE = 8000
@@ -74,3 +79,32 @@ def write_nan(path: Path) -> None:
     wave = np.zeros(SAMPLES, np.float32)
     wave[7] = np.nan
     soundfile.write(path, wave, RATE, subtype="FLOAT")
+
+
+def small_synchformer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Weights of a Synchformer too small to be any good, which takes everything to be in time."""
+    for name, value in {"WIDTH": 24, "LAYERS": 1, "JUDGE_LAYERS": 1}.items():
+        monkeypatch.setattr(synchformer, name, value)
+    tensors = synchformer.Synchformer().state_dict()
+    tensors["judge.off_head.weight"].zero_()
+    tensors["judge.off_head.bias"][:] = torch.eye(synchformer.OFFSETS)[synchformer.OFFSETS // 2]
+    torch.save(tensors, folder / "weights.pth")
+    return folder / "weights.pth"
+
+
+def write_video(path: Path, seconds: float, rate: int = 25) -> Path:
+    """Every frame as grey as it is late, and a tone that grows with it."""
+    path.parent.mkdir(exist_ok=True)
+    silent = path.with_name(f"{path.stem} silent.mp4")
+    with av.open(str(silent), "w") as container:
+        video = container.add_stream("libx264", rate=rate)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for number in range(round(seconds * rate)):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), round(25 * number / rate), np.uint8))
+            frame.pts, frame.time_base = number, Fraction(1, rate)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    times = np.arange(round(seconds * RATE), dtype=np.float32) / RATE
+    write_with_sound(path, silent, [0.1 * times * np.sin(2000 * times)], RATE, {})
+    silent.unlink()
+    return path

@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from visual_echoes.cli.console import progress_bar, say
-from visual_echoes.cli.evaluate_files import FILES_REPORT, AllowOption, ReportOption, explained, remark
+from visual_echoes.cli.evaluate_files import (
+    FILES_REPORT,
+    AllowOption,
+    ReportOption,
+    Sha256Option,
+    explained,
+    remark,
+)
 from visual_echoes.errors import EchoesError
 
 if TYPE_CHECKING:
     from visual_echoes.evaluation.case import RowName
+    from visual_echoes.evaluation.desync import SynchformerNetwork
+    from visual_echoes.evaluation.timing import Scorer
     from visual_echoes.evaluation.truth import Truth
     from visual_echoes.layout import Modality
     from visual_echoes.metrics.networks.base import Backbone
@@ -34,7 +43,7 @@ def evaluate_timing(
     ] = None,
     videos: Annotated[
         Path | None,
-        typer.Option("--videos", show_default="MADE", help="Folder of videos whose changes are the truth."),
+        typer.Option("--videos", show_default="MADE", help="Folder of videos: whose changes are the truth."),
     ] = None,
     real: Annotated[
         Path | None, typer.Option("--real", help="Folder of real files, measured beside: what can be reached.")
@@ -54,9 +63,11 @@ def evaluate_timing(
         list[str] | None,
         typer.Option(
             "--backbone", metavar="NAME[=FILE]", show_default="no classes",
-            help="Says what each event is: digits, own=FOLDER, or another with classes. One for each modality.",
+            help="Says what each event is: digits, own=FOLDER, or another with classes, one for each modality. With "
+            "synchformer, sounds are also compared with the videos (DeSync).",
         ),
     ] = None,
+    sha256: Sha256Option = None,
     allow_missing: AllowOption = None,
     output: ReportOption = FILES_REPORT,
 ) -> None:  # fmt: skip
@@ -65,6 +76,7 @@ def evaluate_timing(
     A line of the truth: {"id": "clip-0001", "seconds": 3.0, "events": [{"time": 0.52, "label": "7"}]}; the id is the
     name of the file without its suffix, the label may be left out.
     """
+    from visual_echoes.evaluation.desync import DesyncScorer
     from visual_echoes.evaluation.listing import list_folder
     from visual_echoes.evaluation.measurement import MEASUREMENT_FILE, measured_here, write_measurement
     from visual_echoes.evaluation.page import write_reports
@@ -75,11 +87,14 @@ def evaluate_timing(
 
     modality: Modality = "audio" if of is Of.SOUND else "image"
     gap = GAP if gap is None else gap
-    if truth is not None and videos is not None:
+    synchformer, backbone, sha256 = _synchformer(backbone or [], sha256 or [])
+    if truth is not None and videos is not None and synchformer is None:
         raise EchoesError("The truth is given as --truth and as --videos; keep one of them.")
     if of is Of.VIDEO and truth is None and videos is None:
         raise EchoesError("Changes of videos need another truth than themselves; name --truth, or --videos.")
-    named = _backbones(backbone, modality, truth is None)
+    if of is Of.VIDEO and synchformer is not None:
+        raise EchoesError("Synchformer compares sounds with videos; leave out --of video, or synchformer.")
+    named = _backbones(backbone, sha256, modality, truth is None)
     folders: dict[RowName, Path | None] = {"real": real, "made": made}
     rows = {
         row: list_folder(folder, modality, videos=of is Of.VIDEO)
@@ -87,9 +102,11 @@ def evaluate_timing(
         if folder is not None
     }
     wanted = _truth(truth, videos or made, modality, gap, named)
-    scorer = EventScorer(wanted, gap, tolerance, named.get(modality))
+    scorers: list[Scorer] = [EventScorer(wanted, gap, tolerance, named.get(modality))]
+    if synchformer is not None:
+        scorers.append(DesyncScorer(list_folder(videos or made, "image", videos=True), synchformer))
     with progress_bar("Evaluating", 1) as bar, explained():
-        report, case = evaluate(rows, wanted, [scorer], allowed=allow_missing or (), progress=bar.show)
+        report, case = evaluate(rows, wanted, scorers, allowed=allow_missing or (), progress=bar.show)
         files = write_reports(report, output, case)
     print_report(report)
     remark(report)
@@ -98,14 +115,29 @@ def evaluate_timing(
         say(str(file))
 
 
-def _backbones(asked: list[str] | None, modality: Modality, visual: bool) -> dict[Modality, Backbone]:
+def _synchformer(asked: list[str], sha256: list[str]) -> tuple[SynchformerNetwork | None, list[str], list[str]]:
+    """Synchformer if it is among the backbones, and what is asked for beside it."""
+    from visual_echoes.evaluation.desync import NAME, SynchformerNetwork
+
+    def own(text: str) -> bool:
+        return text.partition("=")[0] == NAME
+
+    sources, pins = ([text.partition("=")[2] or None for text in texts if own(text)] for texts in (asked, sha256))
+    others = [[text for text in texts if not own(text)] for texts in (asked, sha256)]
+    if len(sources) > 1:
+        raise EchoesError("A backbone is asked for twice; name each once.")
+    found = SynchformerNetwork(sources[0], pins[-1] if pins else None) if sources else None
+    return found, others[0], others[1] if sources else sha256
+
+
+def _backbones(asked: list[str], sha256: list[str], modality: Modality, visual: bool) -> dict[Modality, Backbone]:
     """Who names the events of each modality; visual changes as the truth need one of images, too."""
     from visual_echoes.evaluation.choose import choose
 
-    if not asked:
+    if not asked and not sha256:
         return {}
     needed: set[Modality] = {modality, "image"} if visual else {modality}
-    found = choose(asked, (), sorted(needed)).backbones
+    found = choose(asked, sha256, sorted(needed)).backbones
     if without := next((each for each in found if each.labels is None), None):
         raise EchoesError(f"The backbone {without.name} knows no classes; name one that does, such as digits.")
     if sorted(each.modality for each in found) != sorted(needed):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
 
 from visual_echoes import __version__
 from visual_echoes.evaluation.records import BackboneFacts, Column, Measure
@@ -91,7 +92,18 @@ def measures_of(columns: Mapping[str, Column], backbones: Iterable[Backbone] = (
     return {name: measure for name, measure in {**known, **others}.items() if name in found}
 
 
-def backbone_facts(backbone: Backbone) -> BackboneFacts:
+class Described(Protocol):
+    """A network that tells what a report says of it, as a `Backbone` does."""
+
+    name: str
+    title: str
+    modality: Modality
+    sha256: str
+    pin: str
+    preprocessing: str
+
+
+def backbone_facts(backbone: Described) -> BackboneFacts:
     """What a report says of a backbone."""
     return BackboneFacts.model_validate({field: getattr(backbone, field) for field in BackboneFacts.model_fields})
 

@@ -22,7 +22,7 @@ from visual_echoes.evaluation.events import Finder, sound_events, video_events
 from visual_echoes.evaluation.features import Progress
 from visual_echoes.evaluation.file_sets import ReportProgress, Steps
 from visual_echoes.evaluation.listing import FEWEST, Listing
-from visual_echoes.evaluation.measures import backbone_facts, versions
+from visual_echoes.evaluation.measures import Described, backbone_facts, versions
 from visual_echoes.evaluation.measuring import confuse, merged
 from visual_echoes.evaluation.records import ClipEvents, Column, Figure, Measure, Problem, Report
 from visual_echoes.evaluation.truth import Truth
@@ -46,7 +46,7 @@ class Scorer(Protocol):
     Attributes:
         measures: of the figures that it gives, in the order in which they are shown.
         settings: what a report must say to measure the same again.
-        backbones: the networks that it asks.
+        backbones: the networks that it asks, with what a report says of them.
     """
 
     measures: ClassVar[Mapping[str, Measure]]
@@ -55,7 +55,7 @@ class Scorer(Protocol):
     def settings(self) -> dict[str, str | int | float]: ...
 
     @property
-    def backbones(self) -> Sequence[Backbone]: ...
+    def backbones(self) -> Sequence[Described]: ...
 
     def __call__(self, listing: Listing, silent: Collection[str], progress: Progress) -> Column:
         """Figures of files; in those with the ids of silent ones nothing is heard. Progress counts every file."""

@@ -1,7 +1,8 @@
 """Weights and inputs that follow from a rule, for which `expected.json` holds what the reference implementations gave.
 
 They were torchvggish 0.2, panns_inference 0.1.1, wav2clip 0.1.0, torch-fidelity 0.4.0, transformers 5.23.0 and lpips
-0.1.4, each with these weights under its own names.
+0.1.4, each with these weights under its own names; for Synchformer its modules as published, with the AST of
+transformers 5.24.0 and the spectrogram of torchaudio 2.11.0.
 """
 
 from __future__ import annotations

@@ -26,12 +26,16 @@ def own_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def clip_input(image: Image.Image) -> Tensor:
-    """The centre square of an image whose shorter side was resized to 224 (bicubic), normalised, (3, H, W)."""
+    """The centre square of an image, normalised, (3, H, W)."""
+    return (centre_square(image) - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
+
+
+def centre_square(image: Image.Image) -> Tensor:
+    """The centre square of an image whose shorter side was resized to 224 (bicubic), (3, H, W) in [0, 1]."""
     size, (left, top) = placement(*image.size)
     resized = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
     square_HW3 = np.array(resized.crop((left, top, left + SIDE, top + SIDE)))
-    x_3HW = torch.from_numpy(square_HW3).movedim(-1, 0) / 255.0
-    return (x_3HW - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
+    return torch.from_numpy(square_HW3).movedim(-1, 0) / 255.0
 
 
 def placement(width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:

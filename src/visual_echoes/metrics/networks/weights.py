@@ -69,6 +69,11 @@ PUBLISHED: dict[str, Published] = {
         "AlexNet of LPIPS", "alexnet-owt-7be5be79.pth", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
         "7be5be79",
     ),
+    "synchformer": Published(
+        "Synchformer", "synchformer_state_dict.pth",
+        HUB + "hkchengrex/MMAudio/ext_weights/synchformer_state_dict.pth",
+        "8aff082f2df5c3bc52759db0c865c7ee772ae6400b860d1b7e90413f2defb67c",
+    ),
 }  # fmt: skip
 
 # Published files whose tensors are those of a known network, though they belong to another one.

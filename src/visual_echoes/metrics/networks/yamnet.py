@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from visual_echoes.audio import fft_bins, triangles
 from visual_echoes.media import read_audio
 from visual_echoes.metrics.networks.base import Backbone, Look
 from visual_echoes.metrics.networks.packages import PINNED, checked_digest, package_folder
@@ -25,6 +26,7 @@ from visual_echoes.metrics.networks.packages import PINNED, checked_digest, pack
 RATE = 16000
 WINDOW, HOP, N_FFT = 400, 160, 512
 BANDS, LOWEST_HZ, HIGHEST_HZ = 64, 125.0, 7500.0
+HTK_MELS, HTK_HZ = 1127.0, 700.0
 LOG_OFFSET = 0.001
 PATCH, PATCH_HOP = 96, 48  # frames
 
@@ -119,13 +121,20 @@ def yamnet_patches(waves_BN: Tensor) -> Tensor:
 
 def yamnet_filterbank() -> Tensor:
     """Triangular filters of unit height, linear in HTK mels, shape (M, F), float32; nothing at 0 Hz."""
-    bins_F = _htk_mel(torch.linspace(0.0, RATE / 2, N_FFT // 2 + 1, dtype=torch.float64))
-    low, high = _htk_mel(torch.tensor([LOWEST_HZ, HIGHEST_HZ], dtype=torch.float64)).tolist()
-    edges = torch.linspace(low, high, BANDS + 2, dtype=torch.float64)
-    rising = (bins_F - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - bins_F) / (edges[2:] - edges[1:-1])[:, None]
-    return torch.minimum(rising, falling).clamp_min(0.0).float()
+    return triangles(htk_edges(BANDS, LOWEST_HZ, HIGHEST_HZ), htk_mel(fft_bins(RATE, N_FFT))).float()
 
 
-def _htk_mel(hertz: Tensor) -> Tensor:
-    return 1127.0 * torch.log1p(hertz / 700.0)
+def htk_edges(bands: int, lowest: float, highest: float) -> Tensor:
+    """The points between which bands lie, evenly spaced in HTK mels, float64 (M + 2,)."""
+    low, high = htk_mel(torch.tensor([lowest, highest], dtype=torch.float64)).tolist()
+    return torch.linspace(low, high, bands + 2, dtype=torch.float64)
+
+
+def htk_mel(hertz: Tensor) -> Tensor:
+    """Frequencies on the HTK scale."""
+    return HTK_MELS * torch.log1p(hertz / HTK_HZ)
+
+
+def hertz_of_htk(mel: Tensor) -> Tensor:
+    """Points on the HTK scale as frequencies in Hz."""
+    return HTK_HZ * torch.expm1(mel / HTK_MELS)
