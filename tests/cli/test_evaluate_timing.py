@@ -215,6 +215,11 @@ def test_synchformer_compares_real_and_made_sounds_with_their_videos(
     assert [column["desync"] for column in report.columns.values()] == [0.0, 0.0]
     assert report.backbones["synchformer"].sha256 == file_digest(weights)
     assert "DeSync" in result.stdout
+    result = command("evaluate", "timing", tmp_path / "videos", *asked, "-o", tmp_path / "s")  # nothing changes in them
+    assert result.exit_code == 0, result.output
+    column = read_report(tmp_path / "s" / "report.json").columns["made"]
+    assert list(column.figures) == ["files", "desync"]
+    assert "has no event for the files" in column.notes[0]
     refused = command("evaluate", "timing", tmp_path / "videos", "--of", "video", *options)
     assert refused.exit_code == 1
     assert "Synchformer compares sounds with videos" in refused.stderr

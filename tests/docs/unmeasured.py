@@ -15,6 +15,7 @@ PHRASES = {
     r"a peak of\s0\.95": "how the authors of HiFi-GAN trained",
     r"128 for each 0\.96 s|an end under 0\.96 s": "frames of VGGish, whose authors chose them",
     r"av-benchmark cuts to 8 s|silence up to 10\.24 s": "how other tools prepare sounds",
+    r"the first 8 s|at 25 Hz|at 16 kHz|21 offsets|from -2 to 2 s|(first|last) 4\.8 s": "how Synchformer is asked",
     r"one pair adds 13\.8 at most": "the logarithm of the floor beside it",
     r"95 % interval": "the figure's definition",
     r"deviation 1\.5": "the window of SSIM, by its definition",

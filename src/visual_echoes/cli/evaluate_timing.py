@@ -102,7 +102,7 @@ def evaluate_timing(
         if folder is not None
     }
     wanted = _truth(truth, videos or made, modality, gap, named)
-    scorers: list[Scorer] = [EventScorer(wanted, gap, tolerance, named.get(modality))]
+    scorers: list[Scorer] = [EventScorer(wanted, gap, tolerance, named.get(modality), alone=synchformer is None)]
     if synchformer is not None:
         scorers.append(DesyncScorer(list_folder(videos or made, "image", videos=True), synchformer))
     with progress_bar("Evaluating", 1) as bar, explained():

@@ -75,12 +75,14 @@ class EventScorer:
         gap: seconds in which what is found is one event.
         tolerance: seconds by which a found event may be off; None for what is usual: 0.1 of sounds, a frame of videos.
         backbone: names classes, which are then compared, too.
+        alone: refuse files for which there is no true event, which another scorer could still measure.
     """
 
     truth: Truth
     gap: float
     tolerance: float | None = None
     backbone: Backbone | None = None
+    alone: bool = True
 
     measures: ClassVar[Mapping[str, Measure]] = {
         "events_true": Measure(title="true events", form=".0f"),
@@ -119,8 +121,10 @@ class EventScorer:
             clips[id] = ClipEvents(found=tuple(found), true=tuple(true))
             progress(1)
         if not any(clip.true for clip in clips.values()):
-            source = self.truth.listing.source
-            raise EchoesError(f"{source} has no event for the files of {listing.source}; look at both.")
+            problem = f"{self.truth.listing.source} has no event for the files of {listing.source}"
+            if self.alone:
+                raise EchoesError(f"{problem}; look at both.")
+            return Column(notes=(f"{problem}: when something happens was not measured",))
         column = Column(figures=_figures("event", clips, pairs), events=clips, notes=self._notes(clips))
         if self.backbone is None:
             return column
