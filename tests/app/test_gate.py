@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from app.conftest import ADDRESS, TOKEN, png
 from visual_echoes.app import gate
@@ -129,6 +131,66 @@ def test_a_body_longer_than_promised_is_refused(
 
     headers = {"content-type": "multipart/form-data; boundary=x", **headers}
     assert client.post(f"{API}/jobs/sound", content=body(), headers=headers).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "taken"),
+    [
+        (f"{API}/nothing", {"content-length": "50"}, 5),
+        ("/nothing", {"content-length": "50"}, 5),
+        ("/nothing", {"transfer-encoding": "chunked"}, 5),
+        (f"{API}/models", {"content-length": "50", "host": "evil.example"}, 5),
+        (f"{API}/nothing", {"content-length": "50", "expect": "100-continue"}, 0),
+        ("/nothing", {}, 0),
+    ],
+)
+def test_a_refusal_waits_for_what_is_still_sent(
+    service: Service, path: str, headers: dict[str, str], taken: int
+) -> None:
+    """Else the connection ends while a proxy still writes to it, and the visitor gets the proxy's own failure."""
+    served = Gate(create_api(service), names=LOOPBACK_NAMES, token=None, has_room=lambda: True)
+    waiting, answers = [10] * 5, list[tuple[Message, int]]()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"0" * waiting.pop(), "more_body": bool(waiting)}
+
+    async def send(message: Message) -> None:
+        answers.append((message, 5 - len(waiting)))
+
+    named = {"host": "127.0.0.1", **headers}
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in named.items()],
+    }  # fmt: skip
+    asyncio.run(served(scope, receive, send))
+    assert answers[0][0]["status"] in (404, 421)
+    assert answers[0][1] == taken
+
+
+def test_no_more_than_a_bound_is_waited_for(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Gate(create_api(service), names=None, token=None, has_room=lambda: True)
+    monkeypatch.setattr(gate, "MAX_DROPPED_BYTES", 1000)
+    monkeypatch.setattr(gate, "DROPPED_SECONDS", 0.1)
+    scope = {
+        "type": "http", "method": "POST", "path": "/nothing", "raw_path": b"/nothing", "query_string": b"",
+        "headers": [(b"host", b"x"), (b"content-length", b"99")],
+    }  # fmt: skip
+
+    async def endless() -> Message:
+        return {"type": "http.request", "body": b"0" * 100, "more_body": True}
+
+    async def never() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    for receive in (endless, never):
+        answers: list[Message] = []
+
+        async def send(message: Message, answers: list[Message] = answers) -> None:
+            answers.append(message)
+
+        asyncio.run(served(scope, receive, send))
+        assert answers[0]["status"] == 404
 
 
 def test_uploads_stop_when_the_disk_holds_enough(

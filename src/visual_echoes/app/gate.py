@@ -8,9 +8,11 @@ this, and it lets a request with two names pass.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from urllib.parse import urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from visual_echoes.app.limits import MAX_MESSAGE_BYTES, MAX_UPLOAD_BYTES
+from visual_echoes.app.limits import DROPPED_SECONDS, MAX_DROPPED_BYTES, MAX_MESSAGE_BYTES, MAX_UPLOAD_BYTES
 
 COOKIE = "echoes_token"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -84,13 +86,13 @@ class Gate:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         send = _marked(send)
         scope = self._within(scope)
+        body = _Body(_limit(scope["path"]), Headers(scope=scope), receive, send)
         refusal = self._refusal(Request(scope))
         if refusal is not None:
-            await refusal(scope, receive, send)
+            await refusal(scope, receive, body.answer)
             return
         # What a proxy says of the visitor is not to be believed from a visitor, and Gradio builds addresses of it.
         scope = {**scope, "headers": [pair for pair in scope["headers"] if b"forwarded" not in pair[0].lower()]}
-        body = _Body(_limit(scope["path"]), receive, send)
         try:
             await self.app(scope, body.receive, body.send)
         except _TooMuch:
@@ -147,14 +149,21 @@ class Gate:
 
 
 class _Body:
-    """Counts what comes in; once it is too much, the application's answer is replaced."""
+    """Counts what comes in; once it is too much, the application's answer is replaced.
 
-    def __init__(self, limit: int, receive: Receive, send: Send) -> None:
+    An answer waits until all has come in, and what nobody asked for is dropped: the server would end the connection
+    while it is still written to, and a proxy then tells of its own failure instead of passing the answer on.
+    """
+
+    def __init__(self, limit: int, headers: Headers, receive: Receive, send: Send) -> None:
         self._left, self._receive, self._send = limit, receive, send
         self._started = False
+        # Who asks whether to go on sends nothing before it is told to; of more than is dropped the end never comes.
+        has_body = 0 < _promised(headers) <= MAX_DROPPED_BYTES or "transfer-encoding" in headers
+        self._coming = has_body and "expect" not in headers
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        message = await self._next()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             raise _TooMuch
@@ -163,12 +172,29 @@ class _Body:
     async def send(self, message: Message) -> None:
         if self._left < 0 and not self._started:
             raise _TooMuch  # also if the application has made another error of it
-        self._started = True
-        await self._send(message)
+        await self.answer(message)
 
     async def refuse(self, scope: Scope) -> None:
         if not self._started:
-            await _too_much(scope["path"])(scope, self._receive, self._send)
+            await _too_much(scope["path"])(scope, self._receive, self.answer)
+
+    async def answer(self, message: Message) -> None:
+        if not self._started:
+            self._started = True
+            await self._drop()
+        await self._send(message)
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._coming = self._coming and bool(message.get("more_body"))
+        return message
+
+    async def _drop(self) -> None:
+        dropped = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DROPPED_SECONDS):
+                while self._coming and dropped <= MAX_DROPPED_BYTES:
+                    dropped += len((await self._next()).get("body", b""))
 
 
 def _limit(path: str) -> int:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 MAX_UPLOAD_BYTES = 100 * 1024**2  # of one request, all of its files together
 MAX_MESSAGE_BYTES = 1024**2  # of one request without files
+MAX_DROPPED_BYTES = 1024**3  # of a request that is refused, before its connection is ended
+DROPPED_SECONDS = 60  # for which they are waited for
 MAX_STORED_BYTES = 1024**3  # of uploads that wait on the disk for the button to be pressed
 MAX_UPLOAD_AGE = 3600  # seconds until such an upload is removed
 MAX_NAME = 100  # characters kept of an upload's name
