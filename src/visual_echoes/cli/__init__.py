@@ -20,6 +20,7 @@ from visual_echoes.cli.prepare import prepare
 from visual_echoes.cli.reconstruct import reconstruct
 from visual_echoes.cli.runs import runs
 from visual_echoes.cli.verify import certificate, verify
+from visual_echoes.openmp import wait_briefly
 
 MAKE, MODELS, TRAIN = "Make", "Models", "Train and measure"
 
@@ -67,5 +68,6 @@ app.command(rich_help_panel=TRAIN)(calibrate)
 
 def main() -> None:
     """Run the command with the process's arguments and exit."""
+    wait_briefly()
     print_every_name()
     app(prog_name="echoes")
