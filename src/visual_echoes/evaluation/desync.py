@@ -18,11 +18,11 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation.features import Progress
 from visual_echoes.evaluation.listing import Listing
 from visual_echoes.evaluation.records import Column, Figure, Measure
-from visual_echoes.layout import Modality
 from visual_echoes.media import read_audio, read_frames_at
 from visual_echoes.media.remux import video_seconds
 from visual_echoes.media.sounds import sound_start
 from visual_echoes.metrics.networks import synchformer
+from visual_echoes.metrics.networks.base import Described
 from visual_echoes.metrics.networks.clip import centre_square
 from visual_echoes.metrics.networks.synchformer import FRAME_RATE, RATE, SEGMENTS, Synchformer
 from visual_echoes.metrics.networks.weights import PUBLISHED, find_weights, load_published
@@ -32,7 +32,7 @@ SECONDS = 8.0  # from the start of a clip that are compared
 AT_ONCE = 2  # segments of frames that the network sees together
 
 
-class SynchformerNetwork:
+class SynchformerNetwork(Described):
     """Synchformer with published weights, and what a report says of it.
 
     Args:
@@ -44,7 +44,7 @@ class SynchformerNetwork:
     """
 
     name = NAME
-    modality: Modality = "audio"
+    modality = "audio"
     preprocessing = (
         f"first {SECONDS:g} s; frames at {FRAME_RATE} Hz, shorter side to {synchformer.SIDE} pixels (bicubic), centre "
         f"square; mean of the channels, {RATE // 1000} kHz"

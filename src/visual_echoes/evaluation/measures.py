@@ -5,12 +5,11 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Protocol
 
 from visual_echoes import __version__
 from visual_echoes.evaluation.records import BackboneFacts, Column, Measure
 from visual_echoes.layout import Modality
-from visual_echoes.metrics.networks.base import Backbone
+from visual_echoes.metrics.networks.base import Backbone, Described
 
 WORDS: dict[Modality, str] = {"image": "image", "audio": "sound"}
 PACKAGES = ("av", "numpy", "onnxruntime", "pillow", "soundfile", "torch")
@@ -90,17 +89,6 @@ def measures_of(columns: Mapping[str, Column], backbones: Iterable[Backbone] = (
     found = {name for column in columns.values() for name in column.figures}
     others = {name: Measure(title=name, by="what went in", form=".4g") for name in sorted(found - known.keys())}
     return {name: measure for name, measure in {**known, **others}.items() if name in found}
-
-
-class Described(Protocol):
-    """A network that tells what a report says of it, as a `Backbone` does."""
-
-    name: str
-    title: str
-    modality: Modality
-    sha256: str
-    pin: str
-    preprocessing: str
 
 
 def backbone_facts(backbone: Described) -> BackboneFacts:

@@ -22,14 +22,14 @@ from visual_echoes.evaluation.events import Finder, sound_events, video_events
 from visual_echoes.evaluation.features import Progress
 from visual_echoes.evaluation.file_sets import ReportProgress, Steps
 from visual_echoes.evaluation.listing import FEWEST, Listing
-from visual_echoes.evaluation.measures import Described, backbone_facts, versions
+from visual_echoes.evaluation.measures import backbone_facts, versions
 from visual_echoes.evaluation.measuring import confuse, merged
 from visual_echoes.evaluation.records import ClipEvents, Column, Figure, Measure, Problem, Report
 from visual_echoes.evaluation.truth import Truth
 from visual_echoes.layout import Modality
 from visual_echoes.media import cuts
 from visual_echoes.metrics import distances, onsets
-from visual_echoes.metrics.networks.base import Backbone
+from visual_echoes.metrics.networks.base import Backbone, Described
 from visual_echoes.metrics.timing import Count, Pair, in_order, match, match_classes, median_offset, rates
 
 FINDERS: dict[Modality, Finder] = {"audio": sound_events, "image": video_events}

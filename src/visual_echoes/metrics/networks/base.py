@@ -25,20 +25,16 @@ class Look(NamedTuple):
     logits_K: Tensor | None  # float32; None of a backbone that tells no classes
 
 
-class Backbone(ABC):
-    """A network with what it needs to read a file.
+class Described:
+    """What a report says of a network.
 
     Attributes:
         name: what the option `--backbone` calls it.
         title: network, version and where it comes from.
+        modality: of what it measures.
         sha256: of the weights, in hexadecimal.
         pin: how the weights are known to be the published ones.
         preprocessing: how files become its input.
-        frechet, kernel: what the two distances in its features are called.
-        unit: what one row of its features is.
-        labels: its classes; None of a backbone that tells none.
-        batch: how many items it is shown at once.
-        seconds: of a sound that it looks at; None for all of it.
     """
 
     name: str
@@ -47,6 +43,19 @@ class Backbone(ABC):
     sha256: str
     pin: str
     preprocessing: str
+
+
+class Backbone(Described, ABC):
+    """A network with what it needs to read a file.
+
+    Attributes:
+        frechet, kernel: what the two distances in its features are called.
+        unit: what one row of its features is.
+        labels: its classes; None of a backbone that tells none.
+        batch: how many items it is shown at once.
+        seconds: of a sound that it looks at; None for all of it.
+    """
+
     frechet: str
     kernel: str
     unit: str = "file"
