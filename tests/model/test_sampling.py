@@ -15,6 +15,7 @@ from torch import Tensor
 
 import tiny
 from visual_echoes.model.interface import Order
+from visual_echoes.model.orders import ORDERS as ORDERS_BY_NAME
 from visual_echoes.model.orders import ConfidenceOrder, HaltonOrder, halton_order
 from visual_echoes.model.sampling import Sampler, _hidden_after, draw_tokens, remaining
 from visual_echoes.model.settings import PRESETS, Preset, SamplingSettings
@@ -194,6 +195,21 @@ def test_halton_order_is_the_sequence_without_repeats(rows: int, columns: int, p
         row, column = int(radical_inverse(point, 2) * rows), int(radical_inverse(point, 3) * columns)
         cells.setdefault(row * columns + column)
     assert tuple(cells) == halton_order((rows, columns))
+
+
+def test_a_video_is_unmasked_frame_by_frame() -> None:
+    shape, noise = (5, 2, 3), torch.Generator().manual_seed(0)
+    order = ORDERS_BY_NAME["frames"](shape, 9.0)
+    scores_BP = order(torch.randn(2, 30, generator=noise) * 5 - 9, torch.randn(2, 30, generator=noise), 0.2)
+    first = scores_BP.argsort(-1, descending=True) // 6
+    assert first.tolist() == [[frame for frame in halton_order((5,)) for _ in range(6)]] * 2
+    plain_BP = ConfidenceOrder(9.0)(torch.tensor([[-3.0, -1.0] * 15]), torch.zeros(1, 30), 0.2)
+    within_BP = order(torch.tensor([[-3.0, -1.0] * 15]), torch.zeros(1, 30), 0.2)
+    assert within_BP[:, :6].argsort().tolist() == plain_BP[:, :6].argsort().tolist()
+
+
+def test_what_is_no_video_keeps_the_order_of_confidence() -> None:
+    assert type(ORDERS_BY_NAME["frames"]((4, 24), 9.0)) is ConfidenceOrder
 
 
 def test_positions_are_unmasked_in_halton_order() -> None:

@@ -40,10 +40,37 @@ class HaltonOrder:
         return -self.rank_P.to(noise_BP.device).expand_as(noise_BP)
 
 
+class FrameOrder(ConfidenceOrder):
+    """One frame of a video after the other, in the order of a Halton sequence; within a frame as `ConfidenceOrder`.
+
+    A frame then sees all of those made before it. Frames that are made at once each show the same thing in their own
+    way, as the tokens that are drawn together do not see each other.
+    """
+
+    def __init__(self, shape: tuple[int, ...], temperature: float) -> None:
+        import torch
+
+        super().__init__(temperature)
+        frames, *grid = shape
+        rank_F = torch.empty(frames)
+        rank_F[torch.tensor(halton_order((frames,)))] = torch.arange(frames, dtype=torch.float32)
+        self.rank_P = rank_F.repeat_interleave(math.prod(grid))
+
+    def __call__(self, log_probability_BP: Tensor, noise_BP: Tensor, done: float) -> Tensor:
+        confidence_BP = super().__call__(log_probability_BP, noise_BP, done).clamp(-_SURE, _SURE)
+        return confidence_BP - 2 * _SURE * self.rank_P.to(noise_BP.device)
+
+
+_SURE = 64.0  # more than confidence and noise come to, and little enough that float32 keeps them apart
+_FRAMES = 3  # axes of a stream of frames
+
 # By the name that settings give it: an order for the shape of a stream and a temperature.
 ORDERS: dict[str, Callable[[tuple[int, ...], float], Order]] = {
     "confidence": lambda shape, temperature: ConfidenceOrder(temperature),
     "halton": lambda shape, temperature: HaltonOrder(shape),
+    "frames": lambda shape, temperature: (
+        FrameOrder(shape, temperature) if len(shape) == _FRAMES else ConfidenceOrder(temperature)
+    ),
 }
 
 _PRIMES = (2, 3, 5, 7, 11)

@@ -37,7 +37,8 @@ class SamplingSettings(BaseModel):
     Guidance mixes conditional and unconditional logits as Im2Wav does: u + s (c - u). Its schedule is "constant" (the
     paper); "rising" linearly from none at the first step to s at the last (as Besnier et al.'s sampler by confidence);
     or "interval", s in the middle of the steps and none elsewhere (after Kynkäänniemi et al. 2024). The order is
-    by "confidence" (the paper), or "halton" (Besnier et al. 2025), which spreads the positions evenly.
+    by "confidence" (the paper), "halton" (Besnier et al. 2025), which spreads the positions evenly, or "frames", which
+    makes a video frame by frame, and all else by confidence.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
