@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,13 +12,16 @@ import tiny
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.codec import Codec
 from visual_echoes.data.augmentation import Augmentation
+from visual_echoes.data.digits_in_time import make_clip, read_material
 from visual_echoes.data.sources import ImageSource, MelSource, WaveSource
 from visual_echoes.data.tokens import encode_all, grid_encoder
 from visual_echoes.errors import EchoesError
 from visual_echoes.media.tensors import pcm_to_wave
+from visual_echoes.metrics.onsets import find_onsets, gather
 from visual_echoes.pipeline import VisualEchoes
 
 SPLIT = tiny.pair_split()
+DIGITS = Path(__file__).parents[1] / "data" / "digits"
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +99,15 @@ def test_a_part_that_is_not_there_is_named(whole_model: Model) -> None:
     codec = Codec(whole_model, torch.device("cpu"))
     with pytest.raises(EchoesError, match="'tiny' has no audio_vqgan"):
         codec.encode_mels(torch.zeros(1, tiny.LAYOUT.n_mels, tiny.LAYOUT.mel_frames))
+
+
+def test_words_in_time_begin_when_they_did_after_the_round_trip() -> None:
+    """The decoder of `digits` lets something of a word be heard in the silence before it."""
+    echoes = VisualEchoes.from_pretrained("digits-in-time", device="cpu")
+    material, generator = read_material(DIGITS, echoes.layout)["test"], tiny.generator(0)
+    for _ in range(12):
+        events, _, wave_N = make_clip(material, echoes.layout, varied=False, generator=generator)
+        again = echoes.reconstruct(sounds=[(wave_N, echoes.layout.sample_rate)]).audio
+        assert again is not None
+        found = gather(find_onsets(again[0], echoes.layout.sample_rate))
+        assert found == pytest.approx([event.time for event in events], abs=0.1)
