@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from digits_in_time import FORMATS, SEED_STRIDE, Bench, Figures, of_model
+from digits_in_time import SEED_STRIDE, Bench, Figures, of_model
 from measuring import add_output, of_records, show
 
 from visual_echoes import VisualEchoes
@@ -55,6 +55,14 @@ VARIANTS: dict[str, Mapping[str, Any]] = {
     "tubes masked": {"objective": {"image": {"unit": "tube"}}},
 }
 GUIDANCE = (1.0, 5.0)
+# What such short trainings can tell apart.
+FORMATS = {
+    "words, 100 ms": ".3f",
+    "words, 150 ms": ".3f",
+    "median offset, ms": ".0f",
+    "changes, 1 frame": ".3f",
+    GAIN: ".1f",
+}
 SPREADS = {"words, 150 ms": "spread of words", GAIN: "spread of nats"}
 
 
@@ -88,7 +96,7 @@ def measured(bench: Bench, part: Path, seed: int, guidance: float) -> Figures:
 
 def row(name: str, found: list[Figures]) -> dict[str, str | float | int | None]:
     """Means over seeds, and the spread between them of what the study is about."""
-    means = {key: float(np.mean([figures[key] for figures in found])) for key in (*FORMATS, GAIN)}
+    means = {key: float(np.mean([figures[key] for figures in found])) for key in FORMATS}
     spreads = {
         title: float(np.std([figures[key] for figures in found], ddof=1)) if len(found) > 1 else None
         for key, title in SPREADS.items()
@@ -113,7 +121,7 @@ def main() -> None:
             for guidance in GUIDANCE if name == BASE else ():
                 other = f"guidance {guidance:g} instead of {SETTINGS.guidance:g}"
                 found.setdefault(other, []).append(measured(bench, part, seed, guidance))
-    formats = {**FORMATS, GAIN: ".1f", "spread of words": ".3f", "spread of nats": ".1f"}
+    formats = {**FORMATS, "spread of words": ".3f", "spread of nats": ".1f"}
     table: Table = of_records([row(name, figures) for name, figures in found.items()], formats)
     show({ONLY: table}, options.output)
 
