@@ -80,8 +80,11 @@ STARTED = [path for path in SHIPPED if re.search(r'^start_from = "\w[\w-]*"$', p
 def test_a_recipe_fits_the_packaged_model_that_it_starts_from(path: Path) -> None:
     """A new version of a packaged model must take its recipes along."""
     recipe = read_recipe(path)
-    assert isinstance(recipe, TransformerRecipe)
+    assert isinstance(recipe, TransformerRecipe | AudioVQGANRecipe)
     assert recipe.start_from is not None
+    if isinstance(recipe, AudioVQGANRecipe):
+        start_from(VQGAN(vqgan_config(recipe)), recipe.start_from, "audio_vqgan")
+        return
     model = FastTransformer(TransformerConfig.for_layout(recipe.get_layout(), **recipe.model.model_dump()))
     start_from(model, recipe.start_from, "transformer")
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from visual_echoes.model.interface import Order
 
 
+_SURE = 64.0  # more than confidence and noise come to, and little enough that float32 keeps them apart
+_FRAMES = 3  # axes of a stream of frames
+
+
 class ConfidenceOrder:
     """The most confident tokens first, with Gumbel noise of a temperature that falls linearly to 0 (MaskGIT, MAGE)."""
 
@@ -60,9 +64,6 @@ class FrameOrder(ConfidenceOrder):
         confidence_BP = super().__call__(log_probability_BP, noise_BP, done).clamp(-_SURE, _SURE)
         return confidence_BP - 2 * _SURE * self.rank_P.to(noise_BP.device)
 
-
-_SURE = 64.0  # more than confidence and noise come to, and little enough that float32 keeps them apart
-_FRAMES = 3  # axes of a stream of frames
 
 # By the name that settings give it: an order for the shape of a stream and a temperature.
 ORDERS: dict[str, Callable[[tuple[int, ...], float], Order]] = {
