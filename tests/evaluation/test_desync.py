@@ -12,6 +12,7 @@ from torch import Tensor
 
 from evaluation.material import small_synchformer, write_video
 from visual_echoes.errors import EchoesError
+from visual_echoes.evaluation import desync
 from visual_echoes.evaluation.desync import SynchformerNetwork
 from visual_echoes.files import file_digest
 from visual_echoes.metrics.networks import synchformer
@@ -67,6 +68,18 @@ def test_sounds_lie_where_the_file_has_them(network: SynchformerNetwork, tmp_pat
     assert whole.shape == (17, 6, 24)
     torch.testing.assert_close(whole[:11], short[:11])  # the sound that ends too soon is followed by silence
     assert not torch.allclose(whole[13:], short[13:], atol=1e-3)
+
+
+def test_a_sound_that_begins_late_in_its_file_is_heard_late(
+    network: SynchformerNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = 0.1 * np.random.default_rng(0).standard_normal(5 * RATE).astype(np.float32)
+    late = round(0.96 * RATE)
+    soundfile.write(tmp_path / "late.wav", np.pad(noise, (late, 0)), RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "noise.wav", noise, RATE, subtype="FLOAT")
+    wanted = network.heard(tmp_path / "late.wav", 150)
+    monkeypatch.setattr(desync, "sound_start", lambda path: 0.96)
+    torch.testing.assert_close(network.heard(tmp_path / "noise.wav", 150), wanted)
 
 
 def test_what_cannot_be_compared_is_named(network: SynchformerNetwork, weights: Path, tmp_path: Path) -> None:
