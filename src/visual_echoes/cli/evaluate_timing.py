@@ -43,7 +43,10 @@ def evaluate_timing(
     ] = None,
     videos: Annotated[
         Path | None,
-        typer.Option("--videos", show_default="MADE", help="Folder of videos: whose changes are the truth."),
+        typer.Option(
+            "--videos", show_default="MADE",
+            help="Folder of videos: their changes are the truth; Synchformer sees them.",
+        ),
     ] = None,
     real: Annotated[
         Path | None, typer.Option("--real", help="Folder of real files, measured beside: what can be reached.")
@@ -104,7 +107,8 @@ def evaluate_timing(
     wanted = _truth(truth, videos or made, modality, gap, named)
     scorers: list[Scorer] = [EventScorer(wanted, gap, tolerance, named.get(modality), alone=synchformer is None)]
     if synchformer is not None:
-        scorers.append(DesyncScorer(list_folder(videos or made, "image", videos=True), synchformer))
+        shown = wanted.listing if truth is None else list_folder(videos or made, "image", videos=True)
+        scorers.append(DesyncScorer(shown, synchformer))
     with progress_bar("Evaluating", 1) as bar, explained():
         report, case = evaluate(rows, wanted, scorers, allowed=allow_missing or (), progress=bar.show)
         files = write_reports(report, output, case)

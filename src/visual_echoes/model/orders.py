@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from visual_echoes.model.interface import Order
 
 
-_SURE = 64.0  # more than confidence and noise come to, and little enough that float32 keeps them apart
+_SURE = 64.0  # where confidence with its noise is cut off; little enough that float32 keeps both beside a frame's rank
 _FRAMES = 3  # axes of a stream of frames
 
 
@@ -52,13 +52,9 @@ class FrameOrder(ConfidenceOrder):
     """
 
     def __init__(self, shape: tuple[int, ...], temperature: float) -> None:
-        import torch
-
         super().__init__(temperature)
         frames, *grid = shape
-        rank_F = torch.empty(frames)
-        rank_F[torch.tensor(halton_order((frames,)))] = torch.arange(frames, dtype=torch.float32)
-        self.rank_P = rank_F.repeat_interleave(math.prod(grid))
+        self.rank_P = HaltonOrder((frames,)).rank_P.repeat_interleave(math.prod(grid))
 
     def __call__(self, log_probability_BP: Tensor, noise_BP: Tensor, done: float) -> Tensor:
         confidence_BP = super().__call__(log_probability_BP, noise_BP, done).clamp(-_SURE, _SURE)
