@@ -1,16 +1,20 @@
 """Sampling at the paper's shape: the presets, this model's ways and a baseline against the plain loop of equal widths.
 
 ViT-B widths over 256 image and 265 sound tokens with random weights, whose values do not matter to the speed: a sound
-for an image with guidance 3. The plain loop is that of the dense model: the full sequence through every layer twice a
-step, for 30 steps. Repeats take turns. Run from the repository's root:
+for an image with guidance 3. The plain loop is that of the dense model in float32: the full sequence through every
+layer twice a step, for 30 steps. Presets and the baseline run in the precision that `auto` takes here. Repeats take
+turns. Run from the repository's root:
 
     python benchmarks/paper_speed.py [-o docs/measurements/paper-speed.json] [--threads 2] [--repeats 3] [--batch 8]
+
+`ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2` before it: a processor with AVX2 alone.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from measuring import add_output, show
@@ -23,12 +27,13 @@ from visual_echoes.model.autoregressive import (
     AutoregressiveTransformer,
 )
 from visual_echoes.model.fast import FastTransformer
+from visual_echoes.model.precision import PRECISIONS, choose, in_precision
 from visual_echoes.model.settings import PRESETS, SamplingSettings
 from visual_echoes.studies.speed import MATMUL_OPERATIONS, Sampling, multiply_matrices, operations, take_turns
 
 CHECKED_STEPS = 4  # in which the tokens are compared with the plain loop's
 PLAIN, AUTOREGRESSIVE = "plain loop", "autoregressive"
-SHARE = "of the machine's matmul speed"
+SHARE = "of the machine's product"
 
 
 @torch.inference_mode()
@@ -42,45 +47,52 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     works: dict[str, Callable[[], torch.Tensor]] = {}
     same: dict[str, bool] = {}
+    auto = choose("auto", torch.device("cpu"), config_of(next(iter(KINDS))))
+    last = list(KINDS)[-1]
     for kind in KINDS:
-        model = FastTransformer(config_of(kind)).eval()
+        exact = FastTransformer(config_of(kind)).eval()
+        few = Sampling(exact, SamplingSettings(steps=CHECKED_STEPS))
+        same[kind] = bool(torch.equal(few.fast(), few.slow()))
+        quality = SamplingSettings.model_validate(PRESETS["quality"])
+        works.setdefault(PLAIN, Sampling(exact, quality).slow)
+        for precision in PRECISIONS:
+            works[f"{kind}: {precision}"] = Sampling(in_precision(exact, precision), quality).fast
         for preset, changes in PRESETS.items():
-            settings = SamplingSettings.model_validate(changes)
-            one, many = Sampling(model, settings), Sampling(model, settings, arguments.batch)
-            if preset == "quality":
-                few = Sampling(model, SamplingSettings(steps=CHECKED_STEPS))
-                same[f"{kind}: quality"] = bool(torch.equal(few.fast(), few.slow()))
-                works.setdefault(PLAIN, one.slow)
-            works[f"{kind}: {preset}"] = one.fast
-            if kind == list(KINDS)[-1] and preset != "quality":
-                works[f"{many_of(kind, arguments.batch)}: {preset}"] = many.fast
+            model, settings = in_precision(exact, auto), SamplingSettings.model_validate(changes)
+            works[f"{kind}: {preset}"] = Sampling(model, settings).fast
+            if kind == last and preset != "quality":
+                works[f"{many_of(kind, arguments.batch)}: {preset}"] = Sampling(model, settings, arguments.batch).fast
                 # The autoregressive one draws without guidance.
-                works[f"{kind}: {preset}, guidance 1"] = Sampling(
-                    model, settings.model_copy(update={"guidance": 1.0})
-                ).fast
-    print("tokens as the plain way makes them:", same, flush=True)
+                unguided = settings.model_copy(update={"guidance": 1.0})
+                works[f"{kind}: {preset}, guidance 1"] = Sampling(model, unguided).fast
+    print(f"auto is {auto}; tokens as the plain way makes them: {same}", flush=True)
     works[AUTOREGRESSIVE] = autoregressive()
-    seconds = take_turns({**works, "matmul": multiply_matrices}, arguments.repeats)
-    speed = MATMUL_OPERATIONS / seconds.pop("matmul").median
-    ways = []
-    # Counting takes as long as the work itself, so only what is held to the machine's speed is counted.
-    for name in (PLAIN, *same):
-        count, taken = operations(works[name]), seconds[name].median
-        times = seconds[PLAIN].median / taken
-        ways.append((name.removesuffix(": quality"), taken, count / 1e12, count / taken / speed, times))
-    kinds = dict.fromkeys(KINDS, 1) | {many_of(list(KINDS)[-1], arguments.batch): arguments.batch}
-    medians = {name: taken.median for name, taken in seconds.items()}
+    products = {f"product in {precision}": partial(multiply_matrices, precision) for precision in PRECISIONS}
+    seconds = take_turns({**works, **products}, arguments.repeats)
+    speeds = {precision: MATMUL_OPERATIONS / seconds[f"product in {precision}"].median for precision in PRECISIONS}
+    ways: list[tuple[Cell, ...]] = []
+    # Counting takes as long as the work itself, and rounding does not change the count.
+    counts = {name: operations(works[name]) for name in (PLAIN, *(f"{kind}: float32" for kind in KINDS))}
+    for name in (PLAIN, *(f"{kind}: {precision}" for kind in KINDS for precision in PRECISIONS)):
+        kind, _, named = name.partition(": ")
+        count, taken = counts[f"{kind}: float32" if named else PLAIN], seconds[name].median
+        of_machine = count / taken / speeds[named or "float32"]  # type: ignore[index]
+        ways.append((kind, named or "float32", taken, count / 1e12, of_machine, seconds[PLAIN].median / taken))
+    numbers = dict.fromkeys(KINDS, 1) | {many_of(last, arguments.batch): arguments.batch}
     presets: list[tuple[Cell, ...]] = []
-    for kind, count in kinds.items():
-        found = (medians.get(f"{kind}: {preset}") for preset in PRESETS)
-        presets.append((kind, *(taken and taken / count for taken in found)))
-    unguided = [(name, seconds[name].median) for name in works if name == AUTOREGRESSIVE or name.endswith("guidance 1")]
-    columns = ("transformer", "seconds", "TFLOP", SHARE, "times the plain loop")
+    for kind, number in numbers.items():
+        found = (seconds.get(f"{kind}: {preset}") for preset in PRESETS)
+        presets.append((kind, auto, *(taken and taken.median / number for taken in found)))
+    unguided_rows = [(n, seconds[n].median) for n in works if n == AUTOREGRESSIVE or n.endswith("guidance 1")]
+    columns = ("transformer", "precision", "seconds", "TFLOP", SHARE, "times the plain loop")
     formats = {"seconds": ".1f", "TFLOP": ".2f", SHARE: ".0%", "times the plain loop": ".1f"}
+    named_presets = ("transformer", "precision", *PRESETS)
     tables = {
         "ways": Table(columns=columns, rows=tuple(ways), formats=formats),
-        "presets": Table(columns=("transformer", *PRESETS), rows=tuple(presets), formats=dict.fromkeys(PRESETS, ".1f")),
-        "autoregressive": Table(columns=("transformer", "seconds"), rows=tuple(unguided), formats={"seconds": ".1f"}),
+        "presets": Table(columns=named_presets, rows=tuple(presets), formats=dict.fromkeys(PRESETS, ".1f")),
+        "autoregressive": Table(
+            columns=("transformer", "seconds"), rows=tuple(unguided_rows), formats={"seconds": ".1f"}
+        ),
     }
     show(tables, arguments.output)
 

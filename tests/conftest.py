@@ -28,6 +28,7 @@ def one_precision() -> Iterator[None]:
     """Float32 wherever nothing else is named, whatever the processor multiplies faster."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(precision, "speeds_on", lambda *_: {})
+        patch.setattr(precision, "convolution_speeds_on", lambda *_: {})
         yield
 
 

@@ -87,6 +87,27 @@ def test_a_vocoder_that_magnifies_rounding_gets_its_mel_in_float64(name: str, dt
     assert codec.decode_mels(tokens).dtype == dtype
 
 
+@pytest.mark.parametrize(("name", "rounded"), [("digits", ["image", "mel"]), ("scenes", ["image"])])
+def test_decoders_in_bfloat16_give_nearly_the_same_of_the_same_tokens(name: str, rounded: list[str]) -> None:
+    exact, near = (VisualEchoes.from_pretrained(name, device="cpu", precision=p).codec for p in ("float32", "bfloat16"))
+    layout, noise = exact.layout, tiny.generator()
+    images = torch.randint(
+        0, 256, (2, layout.image_size, layout.image_size, layout.image_channels), dtype=torch.uint8, generator=noise
+    ).numpy()
+    mel_BMT = torch.rand(2, layout.n_mels, layout.mel_frames, generator=noise)
+    image_BPQ, audio_BPQ = exact.encode_images(images), exact.encode_mels(mel_BMT)
+    assert torch.equal(near.encode_images(images), image_BPQ)
+    assert torch.equal(near.encode_mels(mel_BMT), audio_BPQ)
+    made = {
+        "image": [codec.decode_images(image_BPQ).astype(np.float64) / 255 for codec in (exact, near)],
+        "mel": [codec.decode_mels(audio_BPQ).numpy() for codec in (exact, near)],
+    }
+    for what, (one, other) in made.items():
+        error = np.sqrt(np.square(one - other).mean())
+        assert (0 < error < 0.01) if what in rounded else error == 0
+    assert (exact.precision, near.precision) == ("float32", "bfloat16, decoders bfloat16")
+
+
 def test_vocoding_gives_sound_of_the_layout_s_length(codec: Codec) -> None:
     wave = codec.vocode(torch.rand(2, tiny.LAYOUT.n_mels, tiny.LAYOUT.mel_frames, generator=tiny.generator()))
     assert wave.shape == (2, tiny.LAYOUT.samples)

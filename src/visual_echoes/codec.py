@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import cast
+from typing import cast, get_args
 
 import numpy as np
 import torch
@@ -20,13 +20,15 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.machine import float64_device, in_float64
 from visual_echoes.media.tensors import pixels_to_unit, unit_to_pixels
 from visual_echoes.model.interface import ScoringModel
-from visual_echoes.model.precision import Precision, in_precision
+from visual_echoes.model.precision import Wanted, choose, choose_for_decoder, in_precision
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.onnx.runtime import Graphs, OnnxTokenizer
 from visual_echoes.tokenizers.base import Tokenizer, TokenizerName
 from visual_echoes.tokenizers.residual import ResidualTokenizer
 from visual_echoes.tokenizers.semantic import AudioSemanticTokenizer, ImageSemanticTokenizer
 from visual_echoes.vocoders import Vocoder, vocode_in_stretches
+
+TOKENIZERS: tuple[TokenizerName, ...] = get_args(TokenizerName)
 
 
 class Codec:
@@ -37,14 +39,22 @@ class Codec:
 
     Args:
         graphs: what runs in place of the model's parts.
-        precision: of the transformer, unless a graph runs in its place.
+        precision: of the transformer and of what decodes tokens, where no graph runs in their place.
+
+    Raises:
+        EchoesError: no such precision, or none on that device.
     """
 
     def __init__(
-        self, model: Model, device: torch.device, graphs: Graphs | None = None, precision: Precision = "float32"
+        self, model: Model, device: torch.device, graphs: Graphs | None = None, precision: Wanted = "float32"
     ) -> None:
         self.model, self.layout, self.device, self.graphs = model, model.layout, device, graphs or Graphs()
-        self._precision = precision
+        transformer = None if self.graphs.transformer else model.parts.get("transformer")
+        size = transformer.config if isinstance(transformer, EchoTransformer) else None
+        self._precision = choose(precision, device, size)
+        exact = {*self.graphs.tokenizers, *(["audio_vqgan"] if self._magnifies_rounding else [])}
+        decoders = {name: model.parts[name] for name in TOKENIZERS if name in model.parts and name not in exact}
+        self._rounded = {n for n, part in decoders.items() if choose_for_decoder(precision, device, part) == "bfloat16"}
 
     def part(self, name: PartName) -> nn.Module:
         """A part of the model; `EchoesError` if the model came without it."""
@@ -80,8 +90,9 @@ class Codec:
 
     @property
     def precision(self) -> str:
-        """In which the transformer runs."""
-        return self._precision if self.graphs.transformer is None else self.graphs.transformer.precision
+        """In which the transformer runs, and the decoders if some of them round."""
+        transformer = self._precision if self.graphs.transformer is None else self.graphs.transformer.precision
+        return f"{transformer}, decoders bfloat16" if self._rounded else transformer
 
     @cached_property
     @torch.inference_mode(False)
@@ -145,7 +156,12 @@ class Codec:
         """All frames, about in [-1, 1], (n, C, H, W)."""
         frames_nPQ = tokens_BPQ.unflatten(1, (self.layout.frames, -1)).flatten(0, 1)
         grid = self._grid("image_vqgan", frames_nPQ, self.layout.image_grid)
-        return one_by_one(self._tokenizer("image_vqgan").decode_unit, grid)
+        return self._decoded("image_vqgan", grid)
+
+    def _decoded(self, name: TokenizerName, grid: Tensor) -> Tensor:
+        """Images or mels, about in [-1, 1], float32."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=name in self._rounded):
+            return one_by_one(self._tokenizer(name).decode_unit, grid).float()
 
     def _grid(self, name: TokenizerName, tokens_BPQ: Tensor, shape: tuple[int, int]) -> Tensor:
         """Tokens as their tokenizer takes them: (B, h, w), or (B, h, w, Q) of residual codes."""
@@ -171,8 +187,7 @@ class Codec:
     def mel_error(self, mel_BMT: Tensor, tokens_BPQ: Tensor) -> Tensor:
         """What the tokens lose of log-mels: root mean square on the scale of [-1, 1], float64 (B,)."""
         grid_Bhw = self._grid("audio_vqgan", tokens_BPQ, self.layout.audio_grid)
-        decoded_B1MT = one_by_one(self._tokenizer("audio_vqgan").decode_unit, grid_Bhw)
-        return _root_mean_square(decoded_B1MT.clamp(-1.0, 1.0) - mel_to_unit(mel_BMT))
+        return _root_mean_square(self._decoded("audio_vqgan", grid_Bhw).clamp(-1.0, 1.0) - mel_to_unit(mel_BMT))
 
     @torch.inference_mode()
     def decode_mels(self, tokens_BPQ: Tensor) -> Tensor:
@@ -182,7 +197,7 @@ class Codec:
         """
         grid_Bhw = self._grid("audio_vqgan", tokens_BPQ, self.layout.audio_grid)
         if not self._magnifies_rounding:
-            return unit_to_mel(one_by_one(self._tokenizer("audio_vqgan").decode_unit, grid_Bhw))
+            return unit_to_mel(self._decoded("audio_vqgan", grid_Bhw))
         return unit_to_mel(one_by_one(self._exact_audio_vqgan.decode_unit, grid_Bhw.to(self._vocoder_device)))
 
     @torch.inference_mode()

@@ -29,9 +29,8 @@ from visual_echoes.machine import resolve_device
 from visual_echoes.model.candidates import generate_best
 from visual_echoes.model.confidence import label_probability, weigh
 from visual_echoes.model.interface import Progress
-from visual_echoes.model.precision import Wanted, choose
+from visual_echoes.model.precision import Wanted
 from visual_echoes.model.settings import SamplingSettings, with_changes
-from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.onnx.runtime import Graphs, load_graphs
 from visual_echoes.regions import audio_positions, image_positions
 from visual_echoes.request import Given, finish_images, finish_sounds, label_codes, label_stream, names_of, start
@@ -65,7 +64,7 @@ class Result:
             where it is not asked for, or where the model has neither calibration nor labels.
         labels: what each item shows, given or foretold; None where the model has no labels.
         agreement: float64 (n,), what `best_of` chooses by, in nats (`model.agreement`); None where it is 1.
-        precision: in which the transformer ran; None for a plain round trip.
+        precision: in which transformer and decoders ran; None for a plain round trip.
     """
 
     images: np.ndarray | None
@@ -92,9 +91,7 @@ class VisualEchoes:
         self, model: Model, device: torch.device, graphs: Graphs | None = None, precision: Wanted = "auto"
     ) -> None:
         self.model, self.layout, self.defaults, self.device = model, model.layout, model.sampling, device
-        transformer = (graphs and graphs.transformer) or model.parts.get("transformer")  # a graph has its own precision
-        size = transformer.config if isinstance(transformer, EchoTransformer) else None
-        self.codec = Codec(model, device, graphs, choose(precision, device, size))
+        self.codec = Codec(model, device, graphs, precision)
         for part in model.parts.values():
             part.to(device).eval().requires_grad_(False)
 
@@ -109,8 +106,8 @@ class VisualEchoes:
 
         Args:
             device: "auto", or a torch device such as "cpu", "cuda:0", "mps".
-            precision: of the transformer, "float32", "bfloat16", "int8" or, as "auto", a faster one here; results
-                repeat in the same precision alone.
+            precision: of the networks, "float32", "bfloat16", "int8" (of the transformer alone) or, as "auto", what is
+                faster here; results repeat in the same precision alone.
 
         Raises:
             EchoesError: no such model, device or precision, or a damaged folder.

@@ -11,7 +11,16 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.model import precision
 from visual_echoes.model.blocks import BlockSize
 from visual_echoes.model.fast import CachedScore, FastTransformer
-from visual_echoes.model.precision import ENOUGH, PRECISIONS, Precision, choose, in_precision
+from visual_echoes.model.precision import (
+    ENOUGH,
+    LARGE,
+    PRECISIONS,
+    Precision,
+    choose,
+    choose_for_decoder,
+    convolution_speeds_on,
+    in_precision,
+)
 from visual_echoes.pipeline import VisualEchoes
 
 kinds = pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -53,6 +62,34 @@ def test_eight_bits_are_for_processors() -> None:
         choose("int8", torch.device("cuda"), SIZE)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "parameters", "speed", "precision_then"),
+    [
+        ("auto", LARGE, FAST, "bfloat16"),
+        ("auto", LARGE - 1, FAST, "float32"),
+        ("auto", LARGE, SLOW, "float32"),
+        ("bfloat16", 1, SLOW, "bfloat16"),
+        ("int8", LARGE, FAST, "float32"),
+        ("float32", LARGE, FAST, "float32"),
+    ],
+)
+def test_only_large_decoders_round_unasked(
+    wanted: str, parameters: int, speed: float, precision_then: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "convolution_speeds_on", lambda *_: {"float32": 1.0, "bfloat16": speed})
+    with torch.device("meta"):
+        tokenizer = torch.nn.Linear(parameters, 1, bias=False)
+    assert choose_for_decoder(wanted, CPU, tokenizer) == precision_then
+
+
+def test_the_speed_of_convolutions_is_measured_once() -> None:
+    first = convolution_speeds_on("cpu")
+    assert list(first) == ["float32", "bfloat16"]
+    assert all(0 < speed < 1000 for speed in first.values())
+    assert convolution_speeds_on("cpu") is first
+    assert convolution_speeds_on("mps") == {"float32": 1.0}
+
+
 def test_speed_is_measured_once() -> None:
     before = torch.get_rng_state()
     first = MEASURE("cpu", SIZE.width, SIZE.heads)
@@ -89,5 +126,5 @@ def test_a_result_says_its_precision(whole_model: Model) -> None:
     for name in PRECISIONS:
         echoes = VisualEchoes(whole_model, CPU, precision=name)
         result = echoes.generate_pair(1, steps=2)
-        assert result.precision == name
+        assert result.precision == ("bfloat16, decoders bfloat16" if name == "bfloat16" else name)
         assert result.audio is not None

@@ -41,7 +41,7 @@ ModelOption = Annotated[
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, ...")]
 PrecisionOption = Annotated[
     Literal["auto", "float32", "bfloat16", "int8"],  # as in model.precision, which imports torch
-    typer.Option("--precision", help="Of the transformer; auto takes the faster one here. The same repeats the same."),
+    typer.Option("--precision", help="Of the networks; auto takes the faster one here. The same repeats the same."),
 ]
 ConfidenceOption = Annotated[bool, typer.Option("--confidence", help="Say how sure the model is; takes longer.")]
 LabelOption = Annotated[

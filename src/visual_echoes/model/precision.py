@@ -1,18 +1,20 @@
-"""In what precision the transformer runs: float32, or bfloat16 or int8 where the processor multiplies that faster.
+"""In what precision networks run: float32, or bfloat16 or int8 where the processor multiplies that faster.
 
-Whether it does is measured, not read off the processor's name. Logits are float32 in any case, and so are tokenizers
-and vocoders.
+Whether it does is measured, not read off the processor's name. Logits are float32 in any case, and so are what makes
+tokens of images and sounds, whose codes would change, and vocoders, whose phases would.
 """
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Literal, TypeVar, get_args
 
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.model.blocks import Block, BlockSize
@@ -22,11 +24,13 @@ from visual_echoes.model.transformer import EchoTransformer
 Precision = Literal["float32", "bfloat16", "int8"]
 Wanted = Literal["auto", "float32", "bfloat16", "int8"]
 
-M = TypeVar("M", bound=torch.nn.Module)
+M = TypeVar("M", bound=nn.Module)
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 ENOUGH = 1.2  # times as fast as what rounds less, below which more rounding is not worth it
 POSITIONS, REPEATS = 256, 3  # of the block that is timed
+CHANNELS, SIDE = 128, 64  # of the image whose convolution is timed
+LARGE = 10_000_000  # parameters of a tokenizer, below which decoding is too short for rounding to be worth it
 
 
 def choose(wanted: str, device: torch.device, size: BlockSize | None) -> Precision:
@@ -57,9 +61,7 @@ def choose(wanted: str, device: torch.device, size: BlockSize | None) -> Precisi
 def speeds_on(device_type: str, width: int, heads: int) -> Mapping[Precision, float]:
     """How many times as fast as in float32 a block is in each precision, least rounded first; measured once."""
     device = torch.device(device_type)
-    tried: list[Precision] = ["float32"]
-    if device_type == "cpu" or (device_type == "cuda" and torch.cuda.is_bf16_supported()):
-        tried.append("bfloat16")
+    tried = _without_int8(device_type)
     if device_type == "cpu" and is_exact():
         tried.append("int8")
     if len(tried) == 1:
@@ -68,18 +70,50 @@ def speeds_on(device_type: str, width: int, heads: int) -> Mapping[Precision, fl
     with torch.inference_mode(), torch.random.fork_rng(devices=[]):
         block = Block(BlockSize(width=width, heads=heads)).eval().to(device)
         x_BSD = torch.ones(1, POSITIONS, width, device=device)
-        ways = [(_rounded(block, name), x_BSD.to(_dtype(name))) for name in tried]
-        seconds: list[list[float]] = [[] for _ in tried]
-        for _ in range(1 + REPEATS):  # by turns, so that what else the machine does falls on all
-            for found, (way, given_BSD) in zip(seconds, ways, strict=True):
-                start = time.perf_counter()
-                way(given_BSD)
-                if device_type == "cuda":
-                    torch.cuda.synchronize()
-                found.append(time.perf_counter() - start)
+        return _speeds({name: partial(_rounded(block, name), x_BSD.to(_dtype(name))) for name in tried}, device_type)
+
+
+def choose_for_decoder(wanted: str, device: torch.device, tokenizer: nn.Module) -> Precision:
+    """The precision of a tokenizer's decoder: bfloat16 if it is named, or, as "auto", where the tokenizer is large and
+    the device convolves that much faster; else float32."""
+    if wanted == "auto" and sum(p.numel() for p in tokenizer.parameters()) >= LARGE:
+        return "bfloat16" if convolution_speeds_on(device.type).get("bfloat16", 0.0) >= ENOUGH else "float32"
+    return "bfloat16" if wanted == "bfloat16" else "float32"
+
+
+@cache
+def convolution_speeds_on(device_type: str) -> Mapping[Precision, float]:
+    """How many times as fast as in float32 a convolution is in each precision, least rounded first; measured once."""
+    tried = _without_int8(device_type)
+    if len(tried) == 1:
+        return {"float32": 1.0}
+    with torch.inference_mode():
+        weight_CC33 = torch.ones(CHANNELS, CHANNELS, 3, 3, device=device_type)
+        x_1CHW = torch.ones(1, CHANNELS, SIDE, SIDE, device=device_type)
+        ways = {name: partial(F.conv2d, x_1CHW.to(_dtype(name)), weight_CC33.to(_dtype(name))) for name in tried}
+        return _speeds(ways, device_type)
+
+
+def _without_int8(device_type: str) -> list[Precision]:
+    """Those of floats that the device has."""
+    if device_type == "cpu" or (device_type == "cuda" and torch.cuda.is_bf16_supported()):
+        return ["float32", "bfloat16"]
+    return ["float32"]
+
+
+def _speeds(ways: Mapping[Precision, Callable[[], object]], device_type: str) -> dict[Precision, float]:
+    """How many times as fast as the first each is."""
+    seconds: dict[Precision, list[float]] = {name: [] for name in ways}
+    for _ in range(1 + REPEATS):  # by turns, so that what else the machine does falls on all
+        for name, run in ways.items():
+            start = time.perf_counter()
+            run()
+            if device_type == "cuda":
+                torch.cuda.synchronize()
+            seconds[name].append(time.perf_counter() - start)
     # The first one compiles, and the fastest one was disturbed least.
-    fastest = [min(found[1:]) for found in seconds]
-    return {name: fastest[0] / found for name, found in zip(tried, fastest, strict=True)}
+    fastest = {name: min(found[1:]) for name, found in seconds.items()}
+    return {name: fastest["float32"] / found for name, found in fastest.items()}
 
 
 def in_precision(model: EchoTransformer, precision: Precision) -> EchoTransformer:

@@ -20,14 +20,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from visual_echoes.evaluation.records import Record
 from visual_echoes.model.fast import dense, scorer
+from visual_echoes.model.int8 import product
 from visual_echoes.model.interface import Score, ScoringModel
+from visual_echoes.model.precision import Precision
 from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.pipeline import VisualEchoes
 from visual_echoes.streams import masked_but
 
-MATMUL_SIDE = 2048  # of the square float32 matrices whose product says what the machine can do
+MATMUL_SIDE = 2048  # of the square matrices whose product says what the machine can do
 MATMULS = 4
 
 
@@ -55,11 +57,14 @@ def take_turns(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[
     return {name: Seconds.of(values) for name, values in taken.items()}
 
 
-def multiply_matrices() -> None:
+def multiply_matrices(precision: Precision = "float32") -> None:
     """The work whose speed a machine is measured by: `MATMULS` products."""
-    matrix = torch.ones(MATMUL_SIDE, MATMUL_SIDE)
+    matrix = torch.ones(MATMUL_SIDE, MATMUL_SIDE, dtype=getattr(torch, precision))
     for _ in range(MATMULS):
-        matrix @ matrix
+        if precision == "int8":
+            product(matrix, matrix)
+        else:
+            matrix @ matrix
 
 
 MATMUL_OPERATIONS = MATMULS * 2 * MATMUL_SIDE**3
