@@ -1,6 +1,7 @@
-"""The transformer in float32 and in bfloat16: how fast each is in one run, and whether what it makes is as good.
+"""Networks in float32, bfloat16 and int8: how fast each is in one run, and whether what it makes is as good.
 
-Sounds for test images, named by the classifier; and sampling alone at the paper's shape (random weights). Data first
+Sounds for test images, named by the classifier; sampling alone at the paper's shape (random weights); and decoders:
+what the trained ones of `digits` lose of their output, and the seconds of the paper's (random weights). Data first
 (`echoes data digits`); run from the repository's root:
 
     python benchmarks/precisions.py --images 200 -o docs/measurements/precisions.json
@@ -10,8 +11,10 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 import torch
@@ -19,7 +22,7 @@ from measuring import add_output, of_records, show
 
 from visual_echoes import VisualEchoes
 from visual_echoes.data.pairs import first_of_groups, read_groups, read_split
-from visual_echoes.evaluation.measurement import ONLY, Cell
+from visual_echoes.evaluation.measurement import Cell
 from visual_echoes.layout import get_layout
 from visual_echoes.metrics.classifiers import packaged_classifier
 from visual_echoes.model.config import TransformerConfig
@@ -28,8 +31,14 @@ from visual_echoes.model.precision import Precision, in_precision
 from visual_echoes.model.sampling import generate
 from visual_echoes.model.settings import SamplingSettings
 from visual_echoes.streams import empty_tokens, masked_but
+from visual_echoes.studies.speed import take_turns
+from visual_echoes.tokenizers.base import Tokenizer
+from visual_echoes.tokenizers.vqgan import VQGAN
+from visual_echoes.training.build import vqgan_config
+from visual_echoes.training.recipe import AudioVQGANRecipe, ImageVQGANRecipe, read_recipe
 
-BATCH, REPEATS = 20, 2
+RECIPES = Path(__file__).parents[1] / "recipes" / "paper"
+BATCH, REPEATS, MADE = 20, 2, 16
 KINDS = {"masked, full": {}, "visible, cross": {"encoder_input": "visible", "decoder": "cross"}}
 FORMATS = {"seconds": ".2f", "times float32": ".2f", "right": ".3f"}
 
@@ -81,6 +90,50 @@ def of_paper(kind: str) -> list[dict[str, Cell]]:
     return _rows(f"the paper's shape, {kind}", seconds, {})
 
 
+@torch.inference_mode()
+def of_decoders() -> list[dict[str, Cell]]:
+    """Signal over what bfloat16 changes, and how much faster it is."""
+    digits = VisualEchoes.from_pretrained("digits", device="cpu", precision="float32")
+    made = digits.generate_pair(MADE, seed=0)
+    assert made.images is not None
+    assert made.mels is not None
+    mel_BMT = torch.from_numpy(made.mels)
+    codec = digits.codec
+    grids = {
+        "image_vqgan": codec.encode_images(made.images).unflatten(1, digits.layout.image_grid)[..., 0],
+        "audio_vqgan": codec.encode_mels(mel_BMT).unflatten(1, digits.layout.audio_grid)[..., 0],
+    }
+    trained: dict[str, Callable[[], torch.Tensor]] = {
+        f"digits, {name}": partial(cast(Tokenizer, codec.part(name)).decode, grid)
+        for name, grid in grids.items()  # type: ignore[arg-type]
+    }
+    trained["digits, vocoder"] = partial(codec.vocoder, mel_BMT)
+    rows: list[dict[str, Cell]] = []
+    for name, decode in trained.items():
+        exact = decode()
+        with torch.autocast("cpu", torch.bfloat16):
+            lost = exact - decode().float()
+        signal = (exact - exact.mean()).square().mean() / lost.square().mean()
+        rows.append(
+            {"decoder": name, "float32": None, "bfloat16": None, "times": None, "dB": float(10 * signal.log10())}
+        )
+    for name in ("image-vqgan", "audio-vqgan"):
+        recipe = read_recipe(RECIPES / f"{name}.toml")
+        assert isinstance(recipe, ImageVQGANRecipe | AudioVQGANRecipe)
+        network, layout = VQGAN(vqgan_config(recipe)).eval(), get_layout("paper")
+        grid = torch.zeros(1, *(layout.image_grid if name == "image-vqgan" else layout.audio_grid), dtype=torch.int64)
+        works = {precision: partial(_decode, network, grid, precision) for precision in ("float32", "bfloat16")}
+        found = {precision: taken.median for precision, taken in take_turns(works, REPEATS).items()}
+        times = found["float32"] / found["bfloat16"]
+        rows.append({"decoder": f"the paper's {name}", **found, "times": times, "dB": None})
+    return rows
+
+
+def _decode(network: VQGAN, grid: torch.Tensor, precision: str) -> None:
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        network.decode(grid)
+
+
 def _rows(what: str, seconds: dict[str, list[float]], right: dict[str, float]) -> list[dict[str, Cell]]:
     medians = {name: float(np.median(found)) for name, found in seconds.items()}
     return [
@@ -101,7 +154,8 @@ def main() -> None:
     rows = of_model(options.data, options.images)
     for kind in KINDS:
         rows += of_paper(kind)
-    show({ONLY: of_records(rows, FORMATS)}, options.output)
+    decoders = of_records(of_decoders(), {"float32": ".2f", "bfloat16": ".2f", "times": ".2f", "dB": ".0f"})
+    show({"transformers": of_records(rows, FORMATS), "decoders": decoders}, options.output)
 
 
 if __name__ == "__main__":
