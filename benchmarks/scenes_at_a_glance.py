@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--order", choices=list(ORDERS), help="other than the model's")
     parser.add_argument("--temperature", type=float, help="other than the model's")
+    parser.add_argument("--best-of", type=int, help="candidates of each item, of which the model keeps one")
     add_output(parser)
     options = parser.parse_args()
     echoes = VisualEchoes.from_pretrained(options.model, device="cpu")
@@ -76,7 +77,7 @@ def main() -> None:
     row("real images through the tokenizer", "image", list(through))
     mel_BMT = codec.decode_mels(codec.encode_mels(codec.mels(waves.numpy())))
     row("real sounds through tokenizer and vocoder", "audio", list(torch.from_numpy(codec.vocode(mel_BMT))))
-    asked = {"order": options.order, "temperature": options.temperature}
+    asked = {"order": options.order, "temperature": options.temperature, "best_of": options.best_of}
     changed = {name: value for name, value in asked.items() if value is not None}
     request: dict[str, Any] = {"seed": options.seed, "batch_size": BATCH, **changed}
     heard = echoes.image_to_audio([image.movedim(0, -1).numpy() for image in images], **request)
