@@ -24,9 +24,10 @@ settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_precision() -> Iterator[None]:
-    """Float32 wherever nothing else is named, whatever the processor multiplies faster."""
+def one_precision(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Float32 wherever nothing else is named, whatever the processor multiplies faster; commands remember it apart."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(precision, "speeds_on", lambda *_: {})
         patch.setattr(precision, "convolution_speeds_on", lambda *_: {})
         yield

@@ -1,11 +1,14 @@
-"""What differs between machines: their devices, the memory they have or save, and whether a device computes float64."""
+"""What differs between machines: name, devices, the memory they have or save, and whether a device computes float64."""
 
 from __future__ import annotations
 
 import ctypes
+import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,6 +46,17 @@ def keep_freed_memory() -> None:
     mallopt(_MMAP_MAX, 0)
     mallopt(_TRIM_THRESHOLD, _NEVER)
     mallopt(_ARENA_MAX, 1)  # threads' own arenas map what is large
+
+
+def machine() -> str:
+    """This machine's processor and cores."""
+    name = platform.processor() or platform.machine()
+    try:
+        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        name = names[0].partition(":")[2].strip()
+    except (OSError, IndexError):
+        pass  # another system: its own short name will do
+    return f"{name}, {os.cpu_count()} cores"
 
 
 def in_gigabytes(peak: int | None) -> str:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from visual_echoes.evaluation.measurement import ONLY, Measurement, Table, machine, measured_here
+from visual_echoes.evaluation.measurement import ONLY, Measurement, Table, measured_here
+from visual_echoes.machine import machine
 
 
 def test_a_measurement_names_its_command_machine_and_day(monkeypatch: pytest.MonkeyPatch) -> None:

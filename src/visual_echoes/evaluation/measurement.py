@@ -7,8 +7,6 @@ and single figures into the documents; its docstring shows the form.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import shlex
 import sys
 from collections.abc import Collection, Mapping
@@ -86,20 +84,11 @@ def measured_here(tables: Mapping[str, Table], program: str) -> Measurement:
     """Tables of a command that runs now, on this machine; `program` is how the command is called, without options."""
     import torch
 
+    from visual_echoes.machine import machine
+
     command = shlex.join([*shlex.split(program), *sys.argv[1:]])
     here = f"{machine()}, torch {torch.__version__}, threads: {torch.get_num_threads()}"
     return Measurement(command=command, machine=here, date=date.today().isoformat(), tables=dict(tables))
-
-
-def machine() -> str:
-    """This machine's processor and cores."""
-    name = platform.processor() or platform.machine()
-    try:
-        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        name = names[0].partition(":")[2].strip()
-    except (OSError, IndexError):
-        pass  # another system: its own short name will do
-    return f"{name}, {os.cpu_count()} cores"
 
 
 def write_measurement(measurement: Measurement, path: Path) -> Path:

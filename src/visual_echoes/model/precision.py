@@ -1,7 +1,7 @@
 """In what precision networks run: float32, or bfloat16 or int8 where the processor multiplies that faster.
 
-Whether it does is measured, not read off the processor's name. Logits are float32 in any case, and so are what makes
-tokens of images and sounds, whose codes would change, and vocoders, whose phases would.
+Whether it does is measured, not read off the processor's name, and remembered. Logits are float32 in any case, and so
+are what makes tokens of images and sounds, whose codes would change, and vocoders, whose phases would.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import copy
 import time
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar, cast, get_args
 
 import torch
 from torch import nn
@@ -19,10 +19,12 @@ from torch.nn import functional as F
 from visual_echoes.errors import EchoesError
 from visual_echoes.model.blocks import Block, BlockSize
 from visual_echoes.model.int8 import in_int8, is_exact
+from visual_echoes.model.remembered import remembered
 from visual_echoes.model.transformer import EchoTransformer
 
 Precision = Literal["float32", "bfloat16", "int8"]
 Wanted = Literal["auto", "float32", "bfloat16", "int8"]
+Ways = Mapping[Precision, Callable[[], object]]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -60,17 +62,17 @@ def choose(wanted: str, device: torch.device, size: BlockSize | None) -> Precisi
 @cache
 def speeds_on(device_type: str, width: int, heads: int) -> Mapping[Precision, float]:
     """How many times as fast as in float32 a block is in each precision, least rounded first; measured once."""
-    device = torch.device(device_type)
     tried = _without_int8(device_type)
     if device_type == "cpu" and is_exact():
         tried.append("int8")
-    if len(tried) == 1:
-        return {"float32": 1.0}
-    # The block's first weights are random, and a caller's own random numbers must not change by that.
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-        block = Block(BlockSize(width=width, heads=heads)).eval().to(device)
-        x_BSD = torch.ones(1, POSITIONS, width, device=device)
-        return _speeds({name: partial(_rounded(block, name), x_BSD.to(_dtype(name))) for name in tried}, device_type)
+
+    def ways() -> Ways:
+        with torch.random.fork_rng(devices=[]):  # a caller's own random numbers must not change by first weights
+            block = Block(BlockSize(width=width, heads=heads)).eval().to(device_type)
+        x_BSD = torch.ones(1, POSITIONS, width, device=device_type)
+        return {name: partial(_rounded(block, name), x_BSD.to(_dtype(name))) for name in tried}
+
+    return _speeds(f"a block of width {width} with {heads} heads", device_type, tried, ways)
 
 
 def choose_for_decoder(wanted: str, device: torch.device, tokenizer: nn.Module) -> Precision:
@@ -85,13 +87,13 @@ def choose_for_decoder(wanted: str, device: torch.device, tokenizer: nn.Module) 
 def convolution_speeds_on(device_type: str) -> Mapping[Precision, float]:
     """How many times as fast as in float32 a convolution is in each precision, least rounded first; measured once."""
     tried = _without_int8(device_type)
-    if len(tried) == 1:
-        return {"float32": 1.0}
-    with torch.inference_mode():
+
+    def ways() -> Ways:
         weight_CC33 = torch.ones(CHANNELS, CHANNELS, 3, 3, device=device_type)
         x_1CHW = torch.ones(1, CHANNELS, SIDE, SIDE, device=device_type)
-        ways = {name: partial(F.conv2d, x_1CHW.to(_dtype(name)), weight_CC33.to(_dtype(name))) for name in tried}
-        return _speeds(ways, device_type)
+        return {name: partial(F.conv2d, x_1CHW.to(_dtype(name)), weight_CC33.to(_dtype(name))) for name in tried}
+
+    return _speeds("a convolution", device_type, tried, ways)
 
 
 def _without_int8(device_type: str) -> list[Precision]:
@@ -101,10 +103,23 @@ def _without_int8(device_type: str) -> list[Precision]:
     return ["float32"]
 
 
-def _speeds(ways: Mapping[Precision, Callable[[], object]], device_type: str) -> dict[Precision, float]:
-    """How many times as fast as the first each is."""
+def _speeds(what: str, device_type: str, tried: list[Precision], ways: Callable[[], Ways]) -> Mapping[Precision, float]:
+    """How many times as fast as in float32 each is, as it was measured here before, or now."""
+    if tried == ["float32"]:
+        return {"float32": 1.0}
+
+    def measure() -> dict[str, float]:
+        with torch.inference_mode():
+            found = _take_turns(ways(), device_type)
+        return {name: found["float32"] / seconds for name, seconds in found.items()}
+
+    return cast(Mapping[Precision, float], remembered(what, device_type, list(tried), measure))
+
+
+def _take_turns(ways: Ways, device_type: str) -> dict[Precision, float]:
+    """Seconds of each, by turns, so that what else the machine does falls on all."""
     seconds: dict[Precision, list[float]] = {name: [] for name in ways}
-    for _ in range(1 + REPEATS):  # by turns, so that what else the machine does falls on all
+    for _ in range(1 + REPEATS):
         for name, run in ways.items():
             start = time.perf_counter()
             run()
@@ -112,8 +127,7 @@ def _speeds(ways: Mapping[Precision, Callable[[], object]], device_type: str) ->
                 torch.cuda.synchronize()
             seconds[name].append(time.perf_counter() - start)
     # The first one compiles, and the fastest one was disturbed least.
-    fastest = {name: min(found[1:]) for name, found in seconds.items()}
-    return {name: fastest["float32"] / found for name, found in fastest.items()}
+    return {name: min(found[1:]) for name, found in seconds.items()}
 
 
 def in_precision(model: EchoTransformer, precision: Precision) -> EchoTransformer:

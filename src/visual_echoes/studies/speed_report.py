@@ -12,10 +12,10 @@ from typing import cast
 import torch
 
 from visual_echoes import __version__
-from visual_echoes.evaluation.measurement import Table, machine
+from visual_echoes.evaluation.measurement import Table
 from visual_echoes.evaluation.records import Record
 from visual_echoes.files import atomic_path, write_text
-from visual_echoes.machine import peak_memory
+from visual_echoes.machine import machine, peak_memory
 from visual_echoes.model.settings import PRESETS, with_changes
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.pipeline import VisualEchoes
