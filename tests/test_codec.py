@@ -105,6 +105,8 @@ def test_decoders_in_bfloat16_give_nearly_the_same_of_the_same_tokens(name: str,
     for what, (one, other) in made.items():
         error = np.sqrt(np.square(one - other).mean())
         assert (0 < error < 0.01) if what in rounded else error == 0
+    lost = [codec.mel_error(mel_BMT, audio_BPQ) for codec in (exact, near)]
+    assert torch.equal(*lost) == ("mel" not in rounded)
     assert (exact.precision, near.precision) == ("float32", "bfloat16, decoders bfloat16")
 
 
