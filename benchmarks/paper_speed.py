@@ -48,17 +48,17 @@ def main() -> None:
     works: dict[str, Callable[[], torch.Tensor]] = {}
     same: dict[str, bool] = {}
     auto = choose("auto", torch.device("cpu"), config_of(next(iter(KINDS))))
-    last = list(KINDS)[-1]
+    last, few = list(KINDS)[-1], SamplingSettings(steps=STEPS)
     for kind in KINDS:
         exact = FastTransformer(config_of(kind)).eval()
-        few = SamplingSettings(steps=STEPS)
+        models = {precision: in_precision(exact, precision) for precision in PRECISIONS}
         plain = Sampling(exact, few)
         same[kind] = bool(torch.equal(plain.fast(), plain.slow()))
         works.setdefault(PLAIN, plain.slow)
-        for precision in PRECISIONS:
-            works[f"{kind}: {precision}"] = Sampling(in_precision(exact, precision), few).fast
+        for precision, model in models.items():
+            works[f"{kind}: {precision}"] = Sampling(model, few).fast
         for preset, changes in PRESETS.items():
-            model, settings = in_precision(exact, auto), SamplingSettings.model_validate(changes)
+            model, settings = models[auto], SamplingSettings.model_validate(changes)
             works[f"{kind}: {preset}"] = Sampling(model, settings).fast
             if kind == last and preset != "quality":
                 works[f"{many_of(kind, arguments.batch)}: {preset}"] = Sampling(model, settings, arguments.batch).fast

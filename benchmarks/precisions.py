@@ -10,28 +10,23 @@ what the trained ones of `digits` lose of their output, and the seconds of the p
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import cast, get_args
+from typing import cast
 
-import numpy as np
 import torch
 from measuring import add_output, of_records, show
+from paper_kinds import LAYOUT, config_of
 
 from visual_echoes import VisualEchoes
 from visual_echoes.data.pairs import first_of_groups, read_groups, read_split
 from visual_echoes.evaluation.measurement import Cell
-from visual_echoes.layout import get_layout
 from visual_echoes.metrics.classifiers import packaged_classifier
-from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.fast import FastTransformer
-from visual_echoes.model.precision import Precision, in_precision
-from visual_echoes.model.sampling import generate
+from visual_echoes.model.precision import PRECISIONS, in_precision
 from visual_echoes.model.settings import SamplingSettings
-from visual_echoes.streams import empty_tokens, masked_but
-from visual_echoes.studies.speed import take_turns
+from visual_echoes.studies.speed import Sampling, Seconds, take_turns
 from visual_echoes.tokenizers.base import Tokenizer
 from visual_echoes.tokenizers.vqgan import VQGAN
 from visual_echoes.training.build import vqgan_config
@@ -39,26 +34,21 @@ from visual_echoes.training.recipe import AudioVQGANRecipe, ImageVQGANRecipe, re
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "paper"
 BATCH, REPEATS, MADE = 20, 2, 16
-KINDS = {"masked, full": {}, "visible, cross": {"encoder_input": "visible", "decoder": "cross"}}
+KINDS = ("masked, full", "visible, cross")
 FORMATS = {"seconds": ".2f", "times float32": ".2f", "right": ".3f"}
 
 
 def of_model(data: Path, count: int) -> list[dict[str, Cell]]:
     """Seconds of a batch of sounds for images, by turns, and the share of all that the classifier names rightly."""
-    models = {p: VisualEchoes.from_pretrained("digits", device="cpu", precision=p) for p in get_args(Precision)}
+    models = {p: VisualEchoes.from_pretrained("digits", device="cpu", precision=p) for p in PRECISIONS}
     layout = models["float32"].layout
     groups, test = read_groups(data), read_split(data, "test", layout)
     chosen = first_of_groups(test.image_groups, count // len(groups))
     images, groups_B = [image.movedim(0, -1).numpy() for image in test.images[chosen]], test.image_groups[chosen]
     classifier = packaged_classifier("digits-audio").restricted(groups)
-    seconds: dict[str, list[float]] = {name: [] for name in models}
+    works = {name: partial(echoes.image_to_audio, images[:BATCH], batch_size=BATCH) for name, echoes in models.items()}
+    seconds = take_turns(works, REPEATS)
     right: dict[str, float] = {}
-    for turn in range(1 + REPEATS):
-        for name, echoes in models.items():
-            start = time.perf_counter()
-            echoes.image_to_audio(images[:BATCH], batch_size=BATCH)
-            if turn:  # the first one compiles
-                seconds[name].append(time.perf_counter() - start)
     for name, echoes in models.items():
         made = echoes.image_to_audio(images, batch_size=BATCH).audio
         assert made is not None
@@ -69,30 +59,14 @@ def of_model(data: Path, count: int) -> list[dict[str, Cell]]:
 
 def of_paper(kind: str) -> list[dict[str, Cell]]:
     """Seconds of sampling a sound of ten seconds for an image at the paper's shape, twelve steps, guided."""
-    torch.manual_seed(0)
-    layout = get_layout("paper")
-    exact = FastTransformer(TransformerConfig.for_layout(layout, **KINDS[kind])).eval()
-    tokens = empty_tokens(layout.streams, 1)
-    masked = masked_but(layout.streams, tokens, ["image"])
-    settings = SamplingSettings(steps=12)
-    plan = settings.plan(layout.streams, ["audio"])
-    seconds: dict[str, list[float]] = {name: [] for name in get_args(Precision)}
-    models = {name: in_precision(exact, name) for name in seconds}
-    for turn in range(1 + REPEATS):
-        for name, model in models.items():
-            start = time.perf_counter()
-            generate(
-                lambda model=model: model.score, layout.streams, tokens, masked, plan, settings,  # type: ignore[misc]
-                [torch.Generator().manual_seed(0)],
-            )  # fmt: skip
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
-    return _rows(f"the paper's shape, {kind}", seconds, {})
+    exact, settings = FastTransformer(config_of(kind)).eval(), SamplingSettings(steps=12)
+    works = {name: Sampling(in_precision(exact, name), settings).fast for name in PRECISIONS}
+    return _rows(f"the paper's shape, {kind}", take_turns(works, REPEATS), {})
 
 
 @torch.inference_mode()
-def of_decoders() -> list[dict[str, Cell]]:
-    """Signal over what bfloat16 changes, and how much faster it is."""
+def of_trained_decoders() -> list[dict[str, Cell]]:
+    """Signal over what bfloat16 changes."""
     digits = VisualEchoes.from_pretrained("digits", device="cpu", precision="float32")
     made = digits.generate_pair(MADE, seed=0)
     assert made.images is not None
@@ -117,11 +91,18 @@ def of_decoders() -> list[dict[str, Cell]]:
         rows.append(
             {"decoder": name, "float32": None, "bfloat16": None, "times": None, "dB": float(10 * signal.log10())}
         )
+    return rows
+
+
+@torch.inference_mode()
+def of_paper_decoders() -> list[dict[str, Cell]]:
+    """Seconds in both precisions."""
+    rows: list[dict[str, Cell]] = []
     for name in ("image-vqgan", "audio-vqgan"):
         recipe = read_recipe(RECIPES / f"{name}.toml")
         assert isinstance(recipe, ImageVQGANRecipe | AudioVQGANRecipe)
-        network, layout = VQGAN(vqgan_config(recipe)).eval(), get_layout("paper")
-        grid = torch.zeros(1, *(layout.image_grid if name == "image-vqgan" else layout.audio_grid), dtype=torch.int64)
+        network = VQGAN(vqgan_config(recipe)).eval()
+        grid = torch.zeros(1, *(LAYOUT.image_grid if name == "image-vqgan" else LAYOUT.audio_grid), dtype=torch.int64)
         works = {precision: partial(_decode, network, grid, precision) for precision in ("float32", "bfloat16")}
         found = {precision: taken.median for precision, taken in take_turns(works, REPEATS).items()}
         times = found["float32"] / found["bfloat16"]
@@ -134,8 +115,8 @@ def _decode(network: VQGAN, grid: torch.Tensor, precision: str) -> None:
         network.decode(grid)
 
 
-def _rows(what: str, seconds: dict[str, list[float]], right: dict[str, float]) -> list[dict[str, Cell]]:
-    medians = {name: float(np.median(found)) for name, found in seconds.items()}
+def _rows(what: str, seconds: dict[str, Seconds], right: dict[str, float]) -> list[dict[str, Cell]]:
+    medians = {name: taken.median for name, taken in seconds.items()}
     return [
         {
             "what": what, "precision": name, "seconds": median, "times float32": medians["float32"] / median,
@@ -154,7 +135,8 @@ def main() -> None:
     rows = of_model(options.data, options.images)
     for kind in KINDS:
         rows += of_paper(kind)
-    decoders = of_records(of_decoders(), {"float32": ".2f", "bfloat16": ".2f", "times": ".2f", "dB": ".0f"})
+    rows_of_decoders = of_trained_decoders() + of_paper_decoders()
+    decoders = of_records(rows_of_decoders, {"float32": ".2f", "bfloat16": ".2f", "times": ".2f", "dB": ".0f"})
     show({"transformers": of_records(rows, FORMATS), "decoders": decoders}, options.output)
 
 

@@ -50,12 +50,11 @@ def keep_freed_memory() -> None:
 
 def machine() -> str:
     """This machine's processor and cores."""
-    name = platform.processor() or platform.machine()
     try:
         names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
         name = names[0].partition(":")[2].strip()
-    except (OSError, IndexError):
-        pass  # another system: its own short name will do
+    except (OSError, IndexError):  # another system: its own short name will do, though it may start a program to tell
+        name = platform.processor() or platform.machine()
     return f"{name}, {os.cpu_count()} cores"
 
 
