@@ -1,11 +1,11 @@
 """Whether sound tokens tell which digit a speaker says whom nobody has heard before.
 
 A small network learns, from clips of digits in time, which digit is seen while it hears what `digits-in-time` hears of
-them: sound tokens, or the mel that these stand for. It is asked about other takes of its speakers, and about the
-speaker of the test clips: what the tokens lose of a voice, and what no sounds of so few speakers teach. Training clips
-are varied as those of the data set, or more strongly: each word also with another speed and another colour of the
-voice. The figure is the share of the token columns that show a digit and are named rightly. Run from the repository's
-root:
+them: the mel, or the codes that stand for it. Codes have embeddings that start at random or from the tokenizer's code
+vectors, and near codes may stand for them in training (`training/neighbours.py`). It is asked about other takes of its
+speakers, and about the speaker of the test clips: what the codes lose of a voice, and what no sounds of so few speakers
+teach. Words of training clips vary in speed and level alone, or in tone as well, as those of the data set. The figure
+is the share of the token columns that show a digit and are named rightly. Run from the repository's root:
 
     python benchmarks/video_timing_limits.py -o docs/measurements/video-limits.json
 """
@@ -13,7 +13,6 @@ root:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,16 +24,20 @@ from torch.nn import functional as F
 
 from visual_echoes import VisualEchoes
 from visual_echoes.codec import Codec
-from visual_echoes.data.digits_in_time import Material, from_onset, make_clip, read_material
+from visual_echoes.data.augmentation import Augmentation
+from visual_echoes.data.digits_in_time import VARIED, Material, make_clip, read_material
 from visual_echoes.evaluation.measurement import ONLY, Cell
 from visual_echoes.layout import Layout
+from visual_echoes.training.build import codebook
+from visual_echoes.training.neighbours import Neighbours
 
 WIDTH, CODE_WIDTH, BLOCKS, DROPOUT = 128, 48, 4, 0.2
 HIDDEN = 0.15  # share of the tokens that are hidden in training
 RATE, DECAY, SMOOTHING, BATCH = 2e-3, 0.05, 0.05, 64
-STEPS = {"tokens": 2000, "mel": 1000}  # fewer, or fewer clips, and what it finds in tokens is far less
+CODES_STEPS, MEL_STEPS = 2000, 1000  # fewer, or fewer clips, and what it finds in codes is far less
+SHARE = 0.5  # of the codes that near ones may stand for
+MEL, RANDOM, VECTORS, NEAR = "mel", "codes", "code vectors", "code vectors, near codes too"
 CLIPS_AT_ONCE = 64
-VOICES, SPEED, COLOUR_DB, BANDS = 4, 0.3, 8.0, 6  # stronger variation: of each word, either way, of so many bands
 NOTHING = 10  # the class of columns before the first digit
 
 
@@ -47,10 +50,10 @@ class Heard:
     digits: Tensor
 
     def given(self, kind: str, index: Tensor) -> Tensor:
-        return self.tokens[index].long() if kind == "tokens" else self.mel[index].float()
+        return self.mel[index].float() if kind == MEL else self.tokens[index].long()
 
 
-def hear(material: Material, codec: Codec, count: int, varied: bool, seed: int) -> Heard:
+def hear(material: Material, codec: Codec, count: int, varied: Augmentation | None, seed: int) -> Heard:
     """So many clips as the model's sound tokenizer takes them."""
     layout, generator = codec.layout, torch.Generator().manual_seed(seed)
     rows, columns = layout.audio_grid
@@ -69,36 +72,19 @@ def hear(material: Material, codec: Codec, count: int, varied: bool, seed: int) 
     return Heard(torch.cat(tokens), torch.cat(mels), torch.stack(digits))
 
 
-def more_voices(material: Material, layout: Layout, seed: int) -> Material:
-    """Each word `VOICES` times, at a random speed and with a random colour."""
-    random = np.random.default_rng(seed)
-
-    def voice(word_N: np.ndarray) -> np.ndarray:
-        count = round(len(word_N) * np.exp(random.uniform(-SPEED, SPEED)))
-        faster_N = np.interp(np.linspace(0, len(word_N) - 1, count), np.arange(len(word_N)), word_N)
-        gains_db = random.uniform(-COLOUR_DB, COLOUR_DB, BANDS)
-        spectrum_F = np.fft.rfft(faster_N)
-        spectrum_F *= 10 ** (np.interp(np.linspace(0, BANDS - 1, len(spectrum_F)), np.arange(BANDS), gains_db) / 20)
-        coloured_N = np.fft.irfft(spectrum_F, count)
-        level = np.abs(word_N).max() / np.abs(coloured_N).max()
-        return from_onset((level * coloured_N).astype(np.float32), layout.sample_rate)
-
-    words = {
-        speaker: {digit: [voice(word_N) for word_N in takes for _ in range(VOICES)] for digit, takes in said.items()}
-        for speaker, said in material.words.items()
-    }
-    return Material(material.images, words)
-
-
 class Reader(nn.Module):
     """The digit seen at each column of sound tokens: scores (B, 11, w)."""
 
-    def __init__(self, layout: Layout, kind: str) -> None:
+    def __init__(self, layout: Layout, codebook_KC: Tensor, kind: str) -> None:
         super().__init__()
         rows, self._codes = layout.audio_grid[0], layout.audio_codes
-        self.embedding = nn.Embedding(self._codes + 1, CODE_WIDTH) if kind == "tokens" else None
+        self.embedding = None if kind == MEL else nn.Embedding(self._codes + 1, CODE_WIDTH)
+        if self.embedding is not None and kind != RANDOM:
+            projected_KD = codebook_KC @ torch.randn(codebook_KC.shape[1], CODE_WIDTH)
+            self.embedding.weight.data[:-1] = projected_KD / projected_KD.std()
+        self.near = Neighbours(codebook_KC, SHARE) if kind == NEAR else None
         self.columns: nn.Module = nn.Conv1d(rows * CODE_WIDTH, WIDTH, 1)
-        if kind == "mel":  # as many columns as there are of tokens, which are eight frames wide
+        if kind == MEL:  # as many columns as there are of tokens, which are eight frames wide
             self.columns = nn.Sequential(
                 nn.Conv2d(1, 32, 8, 4, 2), nn.BatchNorm2d(32), nn.GELU(),
                 nn.Conv2d(32, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.GELU(),
@@ -115,6 +101,9 @@ class Reader(nn.Module):
             x_BCw = self.columns(given[:, None])
         else:
             if self.training:
+                if self.near is not None:
+                    shown = torch.zeros_like(given, dtype=torch.bool)
+                    given = self.near(given, shown, torch.default_generator)
                 given = given.masked_fill(torch.rand(given.shape) < HIDDEN, self._codes)
             x_BCw = self.columns(self.embedding(given).permute(0, 1, 3, 2).flatten(1, 2))
         for block in self.blocks:
@@ -123,9 +112,9 @@ class Reader(nn.Module):
         return scores
 
 
-def trained(train: Heard, layout: Layout, kind: str, seed: int) -> Reader:
+def trained(train: Heard, layout: Layout, codebook_KC: Tensor, kind: str, seed: int) -> Reader:
     torch.manual_seed(seed)
-    reader, steps = Reader(layout, kind), STEPS[kind]
+    reader, steps = Reader(layout, codebook_KC, kind), MEL_STEPS if kind == MEL else CODES_STEPS
     reader(train.given(kind, torch.arange(2)))
     optimizer = torch.optim.AdamW(reader.parameters(), RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
@@ -162,17 +151,16 @@ def main() -> None:
     layout = codec.layout
     material = read_material(options.source, layout)
     asked = {
-        "heard speakers, other takes": hear(material["valid"], codec, options.held_out, False, seed=1),
-        "unheard speaker": hear(material["test"], codec, options.held_out, False, seed=2),
+        "heard speakers, other takes": hear(material["valid"], codec, options.held_out, None, seed=1),
+        "unheard speaker": hear(material["test"], codec, options.held_out, None, seed=2),
     }
-    variations: Mapping[str, Material] = {
-        "as the clips": material["train"], "more strongly": more_voices(material["train"], layout, seed=3),
-    }  # fmt: skip
+    codebook_KC = codebook(codec.audio_vqgan, 0)
+    without_tone = VARIED.model_copy(update={"tone_db": 0.0})
     records: list[dict[str, Cell]] = []
-    for varied, words in variations.items():
-        train = hear(words, codec, options.clips, True, seed=0)
-        for kind in STEPS:
-            readers = [trained(train, layout, kind, seed) for seed in range(options.seeds)]
+    for varied, augmentation in {"speed, level": without_tone, "speed, level, tone": VARIED}.items():
+        train = hear(material["train"], codec, options.clips, augmentation, seed=0)
+        for kind in (MEL, RANDOM, VECTORS, NEAR):
+            readers = [trained(train, layout, codebook_KC, kind, seed) for seed in range(options.seeds)]
             found = {name: [right(reader, heard, kind) for reader in readers] for name, heard in asked.items()}
             means: dict[str, Cell] = {name: float(np.mean(shares)) for name, shares in found.items()}
             spread = float(np.std(found["unheard speaker"], ddof=1)) if len(readers) > 1 else None
