@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from visual_echoes.audio import full_mel, log_to_magnitude, long_mel, magnitude_to_log, set_peak, wave_to_mel
+from visual_echoes.audio import (
+    LOUDER,
+    full_mel,
+    log_to_magnitude,
+    long_mel,
+    made_gain,
+    magnitude_to_log,
+    set_peak,
+    wave_to_mel,
+)
 from visual_echoes.layout import LAYOUTS, Layout, get_layout
 
 PARITY = Path(__file__).parent / "parity" / "specvqgan_mel.safetensors"
@@ -110,3 +119,11 @@ def test_set_peak_scales_all_but_silence(values: list[float], peak: float) -> No
         assert np.abs(scaled).max() == pytest.approx(peak, rel=1e-5)
         np.testing.assert_allclose(scaled / peak, wave / np.abs(wave).max(), atol=1e-5)
     assert set_peak(wave, None) is wave
+
+
+def test_what_is_next_to_nothing_is_not_made_loud() -> None:
+    assert made_gain(np.array([0.1, -0.2]), 0.5) == pytest.approx(2.5)
+    assert made_gain(np.array([0.1, -0.8]), 0.5) == pytest.approx(0.625)
+    assert made_gain(np.array([1e-3]), 0.5) == LOUDER
+    assert made_gain(np.zeros(3), 0.5) == 1.0
+    assert made_gain(np.array([0.1]), None) == 1.0

@@ -125,6 +125,15 @@ def test_what_is_given_comes_back_fitted(echoes: VisualEchoes) -> None:
     np.testing.assert_allclose(result.audio, expected[:, first : first + LAYOUT.samples], atol=1e-6)
 
 
+def test_a_made_sound_has_the_level_of_those_learnt_from(echoes: VisualEchoes, monkeypatch: pytest.MonkeyPatch) -> None:
+    faint = np.full((2, LAYOUT.samples), 0.3, np.float32)
+    monkeypatch.setattr(echoes.codec, "vocode", lambda mel_BMT: faint[: len(mel_BMT)])
+    made = echoes.image_to_audio(pictures(2), steps=1).audio
+    np.testing.assert_allclose(made, LAYOUT.peak, rtol=1e-6)
+    changed = echoes.inpaint(pictures(1)[0], sounds(1)[0], audio_mask=[(0.1, 0.2)], steps=1).audio
+    np.testing.assert_array_equal(changed, faint[:1])  # a given one keeps its own
+
+
 def test_the_sound_depends_on_the_image(echoes: VisualEchoes) -> None:
     first, second = pictures(2)
     mels = [echoes.image_to_audio([picture], seed=1).mels for picture in (first, second)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,24 @@ def test_a_single_window_is_the_sound_of_its_image(echoes: VisualEchoes) -> None
     [window] = plan_windows(LAYOUT, LAYOUT.samples)
     [block] = long_sound(echoes, [window], [image(99)], LAYOUT.samples, seed=5)
     assert np.array_equal(block, echoes.image_to_audio([image(99)], seed=5).audio[0])
+
+
+def test_what_continues_keeps_its_gain_and_what_starts_has_its_own(
+    echoes: VisualEchoes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = 12 * LAYOUT.samples
+    windows = plan_windows(LAYOUT, samples, [samples / 2 / LAYOUT.sample_rate])
+    assert [window.continues for window in windows[:3]] == [False, True, True]
+    again = next(number for number, window in enumerate(windows) if number and not window.continues)
+    levels = [0.35, 0.2, 0.8, *[0.1] * len(windows)]  # with 0.7 for the first one, the third would be 1.6
+    coming, heard = cycle(levels), list[float]()
+    monkeypatch.setattr(echoes.codec, "vocode", lambda _: np.full((1, LAYOUT.samples), next(coming), np.float32))
+    images = [image(9)] * len(windows)
+    hear = lambda _, wave: heard.append(float(wave.max()))  # noqa: E731
+    list(long_sound(echoes, windows, images, samples, seed=0, steps=1, hear=hear))
+    assert LAYOUT.peak == 0.7
+    assert heard[:3] == pytest.approx([0.7, 0.4, 1.0])
+    assert heard[again] == pytest.approx(0.7)
 
 
 def test_the_best_of_some_candidates_is_kept_window_by_window(echoes: VisualEchoes) -> None:

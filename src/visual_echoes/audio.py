@@ -25,6 +25,8 @@ _BREAK_HZ = 1000.0
 _BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
 _LOG_STEP = math.log(6.4) / 27.0
 
+LOUDER = 8.0  # times that a made sound is amplified at most
+
 
 def _hz_to_mel(hz: float) -> float:
     if hz < _BREAK_HZ:
@@ -69,8 +71,20 @@ def layout_filterbank(layout: Layout) -> Tensor:
 
 def set_peak(wave: np.ndarray, peak: float | None) -> np.ndarray:
     """Scale a sound to a peak; silence and `peak` None leave it as it is."""
+    return wave if peak is None else (wave * _gain_to(wave, peak)).astype(np.float32)
+
+
+def made_gain(wave: np.ndarray, peak: float | None) -> float:
+    """What a sound that was made is multiplied by: it brings it to the peak that all sounds learnt from have.
+
+    Not more than `LOUDER`, so that next to nothing is not made into noise; 1 for silence and where `peak` is None.
+    """
+    return 1.0 if peak is None else min(_gain_to(wave, peak), LOUDER)
+
+
+def _gain_to(wave: np.ndarray, peak: float) -> float:
     loudest = float(np.abs(wave).max(initial=0.0))
-    return wave if peak is None or loudest == 0.0 else (wave * (peak / loudest)).astype(np.float32)
+    return 1.0 if loudest == 0.0 else peak / loudest
 
 
 def stft(wave_BN: Tensor, n_fft: int, hop: int) -> Tensor:

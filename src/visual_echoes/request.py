@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from visual_echoes.audio import made_gain
 from visual_echoes.codec import Codec
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout, Modality
@@ -90,11 +91,14 @@ def finish_images(codec: Codec, given: Given, rows: slice, tokens_BPQ: Tensor, m
 def finish_sounds(
     codec: Codec, given: Given, rows: slice, heard_BMT: Tensor | None, tokens_BPQ: Tensor, masked_BPQ: Tensor
 ) -> tuple[Tensor, np.ndarray]:
-    """Mels (B, M, T) and waveforms (B, samples): decoded where anything is new, the given sound's mel elsewhere."""
+    """Mels (B, M, T) and waveforms (B, samples): decoded where anything is new, the given sound's mel elsewhere.
+
+    A sound that is new as a whole has the level of those learnt from (`made_gain`).
+    """
     layout = codec.layout
     if given.waves is None or heard_BMT is None:
         mel_BMT = codec.decode_mels(tokens_BPQ)
-        return mel_BMT, codec.vocode(mel_BMT)
+        return mel_BMT, np.stack([wave_N * made_gain(wave_N, layout.peak) for wave_N in codec.vocode(mel_BMT)])
     if not masked_BPQ.any():
         first = layout.mel_offset * layout.hop
         return heard_BMT, given.waves[rows, first : first + layout.samples]

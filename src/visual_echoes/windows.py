@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from visual_echoes.audio import made_gain
 from visual_echoes.errors import EchoesError
 from visual_echoes.inputs import ImageLike, fitted_image
 from visual_echoes.layout import Layout
@@ -120,7 +121,7 @@ def long_sound(
     plan = changed.plan(echoes.layout.streams, ("label", "audio"), by_depth=echoes.codec.by_depth)
     labels = label_codes(echoes.layout, label, 1)
     joiner = _Joiner(echoes.layout, samples)
-    before: dict[str, Tensor] = {}
+    before, gain = dict[str, Tensor](), 1.0
     named = label_stream(echoes.layout)
     coming = iter(images)
     for number, window in enumerate(windows):
@@ -139,6 +140,9 @@ def long_sound(
             echoes.codec.transformer, echoes.layout.streams, tokens, masked, plan, changed, [window_seed(seed, number)]
         )
         wave_N = echoes.codec.vocode(echoes.codec.decode_mels(before["audio"]))[0]
+        # What continues has the gain of what it continues, unless that would clip it.
+        gain = min(gain, made_gain(wave_N, 1.0)) if window.continues else made_gain(wave_N, echoes.layout.peak)
+        wave_N = wave_N * gain
         if hear is not None:
             hear(window, wave_N)
         yield from joiner.add(window, wave_N)
