@@ -1,11 +1,11 @@
 """Whether sound tokens tell which digit a speaker says whom nobody has heard before.
 
 A small network learns, from clips of digits in time, which digit is seen while it hears what `digits-in-time` hears of
-them: the mel, or the codes that stand for it. Codes have embeddings that start at random or from the tokenizer's code
-vectors, and near codes may stand for them in training (`training/neighbours.py`). It is asked about other takes of its
-speakers, and about the speaker of the test clips: what the codes lose of a voice, and what no sounds of so few speakers
-teach. Words of training clips vary in speed and level alone, or in tone as well, as those of the data set. The figure
-is the share of the token columns that show a digit and are named rightly. Run from the repository's root:
+them: the mel, or the codes that stand for it. Embeddings of codes start at random or from the tokenizer's code vectors,
+and near codes may stand for some in training, as those that another voice would have got. It is asked about other takes
+of its speakers, and about the speaker of the test clips: what the codes lose of a voice, and what no sounds of so few
+speakers teach. The figure is the share of the token columns that show a digit and are named rightly. Run from the
+repository's root:
 
     python benchmarks/video_timing_limits.py -o docs/measurements/video-limits.json
 """
@@ -24,18 +24,17 @@ from torch.nn import functional as F
 
 from visual_echoes import VisualEchoes
 from visual_echoes.codec import Codec
-from visual_echoes.data.augmentation import Augmentation
-from visual_echoes.data.digits_in_time import VARIED, Material, make_clip, read_material
+from visual_echoes.data.digits_in_time import Material, make_clip, read_material
 from visual_echoes.evaluation.measurement import ONLY, Cell
 from visual_echoes.layout import Layout
 from visual_echoes.training.build import codebook
-from visual_echoes.training.neighbours import Neighbours
 
 WIDTH, CODE_WIDTH, BLOCKS, DROPOUT = 128, 48, 4, 0.2
 HIDDEN = 0.15  # share of the tokens that are hidden in training
 RATE, DECAY, SMOOTHING, BATCH = 2e-3, 0.05, 0.05, 64
 CODES_STEPS, MEL_STEPS = 2000, 1000  # fewer, or fewer clips, and what it finds in codes is far less
-SHARE = 0.5  # of the codes that near ones may stand for
+# Of the codes, half may become near ones: at this squared distance, as a share of the mean one, 1 / e as often as stay.
+ANEW, NEARNESS = 0.5, 0.08
 MEL, RANDOM, VECTORS, NEAR = "mel", "codes", "code vectors", "code vectors, near codes too"
 CLIPS_AT_ONCE = 64
 NOTHING = 10  # the class of columns before the first digit
@@ -53,7 +52,7 @@ class Heard:
         return self.mel[index].float() if kind == MEL else self.tokens[index].long()
 
 
-def hear(material: Material, codec: Codec, count: int, varied: Augmentation | None, seed: int) -> Heard:
+def hear(material: Material, codec: Codec, count: int, varied: bool, seed: int) -> Heard:
     """So many clips as the model's sound tokenizer takes them."""
     layout, generator = codec.layout, torch.Generator().manual_seed(seed)
     rows, columns = layout.audio_grid
@@ -82,7 +81,8 @@ class Reader(nn.Module):
         if self.embedding is not None and kind != RANDOM:
             projected_KD = codebook_KC @ torch.randn(codebook_KC.shape[1], CODE_WIDTH)
             self.embedding.weight.data[:-1] = projected_KD / projected_KD.std()
-        self.near = Neighbours(codebook_KC, SHARE) if kind == NEAR else None
+        distance_KK = torch.cdist(codebook_KC, codebook_KC).square()
+        self.near_KK = torch.softmax(-distance_KK / (NEARNESS * distance_KK.mean()), 1) if kind == NEAR else None
         self.columns: nn.Module = nn.Conv1d(rows * CODE_WIDTH, WIDTH, 1)
         if kind == MEL:  # as many columns as there are of tokens, which are eight frames wide
             self.columns = nn.Sequential(
@@ -101,9 +101,9 @@ class Reader(nn.Module):
             x_BCw = self.columns(given[:, None])
         else:
             if self.training:
-                if self.near is not None:
-                    shown = torch.zeros_like(given, dtype=torch.bool)
-                    given = self.near(given, shown, torch.default_generator)
+                if self.near_KK is not None:
+                    drawn = torch.multinomial(self.near_KK[given.flatten()], 1).view_as(given)
+                    given = torch.where(torch.rand(given.shape) < ANEW, drawn, given)
                 given = given.masked_fill(torch.rand(given.shape) < HIDDEN, self._codes)
             x_BCw = self.columns(self.embedding(given).permute(0, 1, 3, 2).flatten(1, 2))
         for block in self.blocks:
@@ -151,21 +151,19 @@ def main() -> None:
     layout = codec.layout
     material = read_material(options.source, layout)
     asked = {
-        "heard speakers, other takes": hear(material["valid"], codec, options.held_out, None, seed=1),
-        "unheard speaker": hear(material["test"], codec, options.held_out, None, seed=2),
+        "heard speakers, other takes": hear(material["valid"], codec, options.held_out, False, seed=1),
+        "unheard speaker": hear(material["test"], codec, options.held_out, False, seed=2),
     }
     codebook_KC = codebook(codec.audio_vqgan, 0)
-    without_tone = VARIED.model_copy(update={"tone_db": 0.0})
+    train = hear(material["train"], codec, options.clips, True, seed=0)
     records: list[dict[str, Cell]] = []
-    for varied, augmentation in {"speed, level": without_tone, "speed, level, tone": VARIED}.items():
-        train = hear(material["train"], codec, options.clips, augmentation, seed=0)
-        for kind in (MEL, RANDOM, VECTORS, NEAR):
-            readers = [trained(train, layout, codebook_KC, kind, seed) for seed in range(options.seeds)]
-            found = {name: [right(reader, heard, kind) for reader in readers] for name, heard in asked.items()}
-            means: dict[str, Cell] = {name: float(np.mean(shares)) for name, shares in found.items()}
-            spread = float(np.std(found["unheard speaker"], ddof=1)) if len(readers) > 1 else None
-            records.append({"read from": kind, "varied": varied, "seeds": len(readers), **means, "spread": spread})
-            print(records[-1], flush=True)
+    for kind in (MEL, RANDOM, VECTORS, NEAR):
+        readers = [trained(train, layout, codebook_KC, kind, seed) for seed in range(options.seeds)]
+        found = {name: [right(reader, heard, kind) for reader in readers] for name, heard in asked.items()}
+        means: dict[str, Cell] = {name: float(np.mean(shares)) for name, shares in found.items()}
+        spread = float(np.std(found["unheard speaker"], ddof=1)) if len(readers) > 1 else None
+        records.append({"read from": kind, "seeds": len(readers), **means, "spread": spread})
+        print(records[-1], flush=True)
     show({ONLY: of_records(records, dict.fromkeys((*asked, "spread"), ".3f"))}, options.output)
 
 

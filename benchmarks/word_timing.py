@@ -42,7 +42,7 @@ def write_clips(material: Material, folder: Path, count: int, noise: float | Non
     random, lines = np.random.default_rng(seed), []
     generator = torch.Generator().manual_seed(seed)
     for number in range(count):
-        events, _, wave_N = make_clip(material, LAYOUT, augmentation=None, generator=generator)
+        events, _, wave_N = make_clip(material, LAYOUT, varied=False, generator=generator)
         if noise is not None:
             wave_N = wave_N + (10.0 ** (noise / 20.0) * random.standard_normal(len(wave_N))).astype(np.float32)
         name = f"clip-{number:04}"

@@ -129,7 +129,7 @@ def test_words_in_time_begin_when_they_did_after_the_round_trip() -> None:
     echoes = VisualEchoes.from_pretrained("digits-in-time", device="cpu")
     material, generator = read_material(DIGITS, echoes.layout)["test"], tiny.generator(0)
     for _ in range(12):
-        events, _, wave_N = make_clip(material, echoes.layout, augmentation=None, generator=generator)
+        events, _, wave_N = make_clip(material, echoes.layout, varied=False, generator=generator)
         again = echoes.reconstruct(sounds=[(wave_N, echoes.layout.sample_rate)]).audio
         assert again is not None
         found = gather(find_onsets(again[0], echoes.layout.sample_rate))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 import tiny
-from visual_echoes.data.augmentation import MIX_RANGE_DB, TONES, Augmentation, draw_behind, vary_images, vary_sounds
+from visual_echoes.data.augmentation import MIX_RANGE_DB, Augmentation, draw_behind, vary_images, vary_sounds
 
 
 def test_images_are_shifted_at_most_as_far_as_told() -> None:
@@ -196,23 +195,3 @@ def test_what_is_not_asked_for_draws_nothing() -> None:
     torch.randint(0, 1, (3, 1), generator=second)  # the shift
     torch.rand(3, generator=second)  # the gain
     assert torch.equal(first.get_state(), second.get_state())
-
-
-def test_a_tone_tilts_the_spectrum_at_most_as_far_as_told_and_keeps_the_power() -> None:
-    noise = torch.randn(1, 8000, generator=tiny.generator()).expand(200, -1) * 0.1
-    toned = vary_sounds(noise, None, 8000, Augmentation(tone_db=6), tiny.generator())
-    torch.testing.assert_close(toned.square().mean(1), noise.square().mean(1))
-    gain_db = 10 * torch.log10(torch.fft.rfft(toned).abs().square() / torch.fft.rfft(noise).abs().square())
-    low, high = gain_db[:, 20:400].mean(1), gain_db[:, -400:-20].mean(1)
-    tilt = low - high  # of the waves with an odd number only
-    bound = 2 * 6 * sum(1 / math.sqrt(number) for number in range(1, TONES + 1, 2))
-    assert 6 < float(tilt.max()) < bound
-    assert -bound < float(tilt.min()) < -6
-    assert abs(float(tilt.mean())) < 1
-
-
-def test_what_a_tone_leaves_ringing_does_not_come_round_to_the_beginning() -> None:
-    click = torch.zeros(50, 1000)
-    click[:, 999] = 0.5
-    toned = vary_sounds(click, None, 8000, Augmentation(tone_db=6), tiny.generator())
-    assert float(toned[:, :900].abs().max()) < 1e-5

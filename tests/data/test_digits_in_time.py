@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_digit_is_seen_and_heard_from_its_time_on() -> None:
     generator = tiny.generator(0)
     for _ in range(40):
-        events, frames_FHWC, wave_N = make_clip(material(), LAYOUT, augmentation=None, generator=generator)
+        events, frames_FHWC, wave_N = make_clip(material(), LAYOUT, varied=False, generator=generator)
         levels = np.zeros(len(frames_FHWC), int)
         heard = np.zeros(len(wave_N), bool)
         for event in events:

@@ -20,7 +20,7 @@ from visual_echoes.data.prepare.tokens import Tokenizers, write_tokens
 from visual_echoes.errors import EchoesError
 from visual_echoes.media import write_wav
 from visual_echoes.tokenizers.vqgan import VQGAN
-from visual_echoes.training.build import VALIDATION_CLIPS, build_task, codebook, run_layout
+from visual_echoes.training.build import VALIDATION_CLIPS, build_task, run_layout
 from visual_echoes.training.recipe import Recipe
 from visual_echoes.training.run import train
 from visual_echoes.training.transformer import TransformerTask
@@ -93,19 +93,6 @@ def test_copies_have_no_meaning_for_clips(clips: Path, tmp_path: Path, model_fol
     parts = {"image_vqgan": model_folder, "audio_vqgan": model_folder}
     with pytest.raises(EchoesError, match="leave image_copies and audio_copies out"):
         build_task(recipe("transformer", clips, tmp_path, **parts, image_copies=4))
-
-
-def test_near_codes_are_those_of_the_tokenizer(clips: Path, tmp_path: Path, model_folder: Path) -> None:
-    parts = {"image_vqgan": model_folder, "audio_vqgan": model_folder}
-    task = build_task(recipe("transformer", clips, tmp_path, **parts, objective={"neighbours": {"audio": 0.4}}))
-    assert isinstance(task, TransformerTask)
-    (near,) = task.neighbours.values()
-    codes_KC = codebook(load_model(model_folder).parts["audio_vqgan"], 0)  # type: ignore[arg-type]
-    nearest_K = (torch.cdist(codes_KC, codes_KC) + 1e9 * torch.eye(len(codes_KC))).argmin(1)
-    others_KK = near.probability_KK.masked_fill(torch.eye(len(codes_KC), dtype=torch.bool), 0.0)
-    assert torch.equal(others_KK.argmax(1), nearest_K)
-    with pytest.raises(EchoesError, match="'label' in the recipe's neighbours is none of image, audio"):
-        build_task(recipe("transformer", clips, tmp_path, **parts, objective={"neighbours": {"label": 0.4}}))
 
 
 def test_a_tokenizer_may_have_other_codes_than_the_layout(clips: Path, tmp_path: Path) -> None:

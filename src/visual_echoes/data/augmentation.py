@@ -21,7 +21,7 @@ class Augmentation(LaterFields):
     """How training images and sounds are varied; all zero means not at all."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    LATER = ("wrap", "tone_db")
+    LATER = ("wrap",)
 
     rotation: float = Field(default=0.0, ge=0)  # degrees, either way
     scale: float = Field(default=0.0, ge=0, lt=1)  # share, either way, per axis
@@ -34,12 +34,10 @@ class Augmentation(LaterFields):
     wrap: bool = False  # a sound goes on with its beginning where speed and shift would bring in silence
     gain_db: float = Field(default=0.0, ge=0)  # decibels, either way
     speed: float = Field(default=0.0, ge=0, lt=1)  # share, either way; the pitch goes with it
-    tone_db: float = Field(default=0.0, ge=0)  # decibels, either way, that a smooth random filter tilts a sound by
     mix_db: float | None = Field(default=None, le=0)  # highest level of another sound put behind; None: no other
 
 
 MIX_RANGE_DB = 20.0  # how much fainter than `mix_db` a sound behind another may be
-TONES = 6  # waves over frequency that a random filter's gain is the sum of
 WRAP_SECONDS = 0.05  # over which the end of a sound that wraps fades into its beginning
 CROP_ASPECT = 4.0 / 3.0  # widest shape of a random crop, and its inverse the narrowest (Szegedy et al. 2015)
 
@@ -105,15 +103,13 @@ def draw_behind(count: int, items: int, augmentation: Augmentation, generator: t
 def vary_sounds(
     wave_BN: Tensor, behind_BN: Tensor | None, sample_rate: int, augmentation: Augmentation, generator: torch.Generator
 ) -> Tensor:
-    """Per sound a random speed, shift in time, tone and gain, and another one behind it, if given."""
+    """Per sound a random speed, shift in time and gain, and another one behind it, if given."""
     count = len(wave_BN)
     speed_B = 1.0 + (_uniform(count, augmentation.speed, generator) if augmentation.speed else torch.zeros(count))
     bound = round(augmentation.time_shift * sample_rate)
     shift_B = torch.randint(-bound, bound + 1, (count,), generator=generator)
     fade = round(WRAP_SECONDS * sample_rate) if augmentation.wrap else None
     moved_BN = _move(wave_BN, speed_B.to(wave_BN.device), shift_B.to(wave_BN.device), fade)
-    if augmentation.tone_db:
-        moved_BN = _filter(moved_BN, augmentation.tone_db, generator)
     gain = torch.pow(10.0, _uniform(count, augmentation.gain_db, generator) / 20.0).to(wave_BN.device)
     louder_BN = moved_BN * gain[:, None]
     if behind_BN is not None and augmentation.mix_db is not None:
@@ -142,25 +138,6 @@ def _move(wave_BN: Tensor, speed_B: Tensor, shift_B: Tensor, fade: int | None) -
     before_BN = time_BN.long().clamp_max(wave_BN.shape[1] - 2)
     share_BN = (time_BN - before_BN).float()
     return wave_BN.gather(1, before_BN) * (1.0 - share_BN) + wave_BN.gather(1, before_BN + 1) * share_BN
-
-
-def _filter(wave_BN: Tensor, bound_db: float, generator: torch.Generator) -> Tensor:
-    """Each sound by a filter of its own, with its power kept: as if another voice, room or microphone had made it.
-
-    The gain in decibels is a sum of half waves from 0 Hz to the highest frequency, one to `TONES` of them; the first
-    tilts the spectrum by up to `bound_db` either way, further ones by less.
-    """
-    length = wave_BN.shape[1]
-    spectrum_BF = torch.fft.rfft(wave_BN, n=2 * length)  # of twice the length: what rings on must not come round
-    place_F = torch.linspace(0.0, math.pi, spectrum_BF.shape[1])
-    gain_BF = torch.zeros(len(wave_BN), len(place_F))
-    for number in range(1, TONES + 1):
-        height_B = _uniform(len(wave_BN), bound_db / math.sqrt(number), generator)
-        gain_BF = gain_BF + height_B[:, None] * torch.cos(number * place_F)
-    factor_BF = torch.pow(10.0, gain_BF / 20.0).to(wave_BN.device)
-    filtered_BN = torch.fft.irfft(spectrum_BF * factor_BF, n=2 * length)[:, :length]
-    before_B, after_B = (x.square().mean(1).clamp_min(1e-12) for x in (wave_BN, filtered_BN))
-    return filtered_BN * (before_B / after_B).sqrt()[:, None]
 
 
 def _mix(wave_BN: Tensor, behind_BN: Tensor, loudest_db: float, generator: torch.Generator) -> Tensor:

@@ -34,8 +34,7 @@ LAST = 0.6  # seconds that are left for the last one, at least
 PAUSE = 0.05  # seconds of silence between two words, at least
 
 WORD_PEAK = 0.7  # of every word as it is put into a clip: recordings of one speaker differ tenfold in level
-# The tone varies as much as from voice to voice: five of them must stand for all.
-VARIED = Augmentation(rotation=8, scale=0.1, shear=6, shift=0.04, speed=0.15, tone_db=6, gain_db=3)
+VARIED = Augmentation(rotation=8, scale=0.1, shear=6, shift=0.04, speed=0.15, gain_db=3)
 
 
 @dataclass(frozen=True)
@@ -67,17 +66,14 @@ def make_digits_in_time(
     """
     check_unmade(target)
     material = read_material(source, layout)
+    write_clips(
+        target, lambda split, generator: make_clip(material[split], layout, split == "train", generator), counts, seed,
+        layout.sample_rate, report,
+    )  # fmt: skip
 
-    def draw(split: Split, generator: torch.Generator) -> Clip:
-        return make_clip(material[split], layout, VARIED if split == "train" else None, generator)
 
-    write_clips(target, draw, counts, seed, layout.sample_rate, report)
-
-
-def make_clip(
-    material: Material, layout: Layout, augmentation: Augmentation | None, generator: torch.Generator
-) -> Clip:
-    """A random clip as long as the layout's, of images and words as they are or varied."""
+def make_clip(material: Material, layout: Layout, varied: bool, generator: torch.Generator) -> Clip:
+    """A random clip as long as the layout's."""
     times = draw_appearances(layout.seconds, generator)
     speaker = choose(sorted(material.words), generator)
     frames_FHWC = np.zeros((round(layout.seconds * FRAME_RATE), layout.image_size, layout.image_size, 1), np.uint8)
@@ -91,9 +87,9 @@ def make_clip(
             if (short := [word for word in words if len(word) <= room])
         }
         digit = choose(sorted(fitting), generator)
-        image_HWC, word_N = _image(material, digit, augmentation, generator), choose(fitting[digit], generator)
-        if augmentation is not None:
-            word_N = _vary(word_N, layout.sample_rate, augmentation, generator)[:room]
+        image_HWC, word_N = _image(material, digit, varied, generator), choose(fitting[digit], generator)
+        if varied:
+            word_N = _vary(word_N, layout.sample_rate, generator)[:room]
         frames_FHWC[round(time * FRAME_RATE) :] = image_HWC
         first = round(time * layout.sample_rate)
         wave_N[first : first + len(word_N)] = word_N
@@ -107,20 +103,20 @@ def draw_appearances(seconds: float, generator: torch.Generator) -> list[float]:
     return draw_times(count, seconds, FIRST, GAP, LAST, generator)
 
 
-def _image(material: Material, digit: int, augmentation: Augmentation | None, generator: torch.Generator) -> np.ndarray:
+def _image(material: Material, digit: int, varied: bool, generator: torch.Generator) -> np.ndarray:
     """A random image of a digit, uint8 (H, W, 1)."""
     images_nCHW = material.images[digit]
     image_1CHW = images_nCHW[torch.randint(len(images_nCHW), (1,), generator=generator)]
-    if augmentation is not None:
-        image_1CHW = unit_to_pixels(vary_images(pixels_to_unit(image_1CHW), augmentation, generator))
+    if varied:
+        image_1CHW = unit_to_pixels(vary_images(pixels_to_unit(image_1CHW), VARIED, generator))
     return image_1CHW[0].movedim(0, -1).numpy()
 
 
-def _vary(word_N: np.ndarray, rate: int, augmentation: Augmentation, generator: torch.Generator) -> np.ndarray:
-    """A varied word that still begins with its onset."""
-    room = round(len(word_N) * augmentation.speed)
+def _vary(word_N: np.ndarray, rate: int, generator: torch.Generator) -> np.ndarray:
+    """A word at another speed and level that still begins with its onset."""
+    room = round(len(word_N) * VARIED.speed)
     padded_1N = torch.from_numpy(np.pad(word_N, room))[None]
-    return from_onset(vary_sounds(padded_1N, None, rate, augmentation, generator)[0].numpy(), rate)
+    return from_onset(vary_sounds(padded_1N, None, rate, VARIED, generator)[0].numpy(), rate)
 
 
 def from_onset(wave_N: np.ndarray, rate: int) -> np.ndarray:

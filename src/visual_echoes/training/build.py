@@ -32,7 +32,6 @@ from visual_echoes.training.classifier import ClassifierTask
 from visual_echoes.training.codes import open_codes, with_decoder
 from visual_echoes.training.digests import tokenizer_sources
 from visual_echoes.training.fine_tuning import freeze, start_from
-from visual_echoes.training.neighbours import Neighbours
 from visual_echoes.training.recipe import (
     AudioVQGANRecipe,
     AutoregressiveRecipe,
@@ -42,7 +41,6 @@ from visual_echoes.training.recipe import (
     Recipe,
     ResidualRecipe,
     TokensRecipe,
-    TransformerRecipe,
 )
 from visual_echoes.training.residual import ResidualDecoderTask
 from visual_echoes.training.task import Task
@@ -199,23 +197,7 @@ def _token_task(recipe: TokensRecipe, device: torch.device) -> TransformerTask |
         if recipe.start_from_codebook and stream.name in tokenizers
         for level in stream.levels
     }
-    return TransformerTask(config, recipe.objective, train, valid, codebooks, _neighbours(recipe, layout, tokenizers))
-
-
-def _neighbours(
-    recipe: TransformerRecipe, layout: Layout, tokenizers: Mapping[str, AnyTokenizer]
-) -> dict[str, Neighbours]:
-    """What draws near codes of the streams for which the recipe wants them."""
-    found = {}
-    able = [stream.name for stream in layout.streams if stream.depth == 1 and stream.name in tokenizers]
-    for name, share in recipe.objective.neighbours.items():
-        if name not in able:
-            raise EchoesError(
-                f"Only streams of one code a position have near codes; {name!r} in the recipe's neighbours is none of"
-                f" {', '.join(able) or 'them, as this layout has none'}."
-            )
-        found[name] = Neighbours(codebook(tokenizers[name], 0), share)
-    return found
+    return TransformerTask(config, recipe.objective, train, valid, codebooks)
 
 
 def codebook(tokenizer: AnyTokenizer, level: int) -> Tensor:

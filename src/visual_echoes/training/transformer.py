@@ -10,7 +10,7 @@ Shapes: B batch, P positions of a stream, Q codes a position holds, M masked tok
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import ConfigDict, Field
@@ -25,7 +25,6 @@ from visual_echoes.model.masking import Mask, MaskRatio, draw_mask, learnt_by_de
 from visual_echoes.model.packing import Packing
 from visual_echoes.model.upgrade import LaterFields
 from visual_echoes.streams import Level, Stream, Tokens
-from visual_echoes.training.neighbours import Neighbours
 from visual_echoes.training.task import Phase, Task, Validation
 
 VALIDATION_PAIRS = 512  # at most
@@ -41,7 +40,7 @@ class MaskingObjective(LaterFields):
     """Masks and loss; a recipe's `[objective]` table."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    LATER = ("streams", "ratios", "direction", "contrast_weight", "neighbours")
+    LATER = ("streams", "ratios", "direction", "contrast_weight")
 
     image: MaskRatio = MaskRatio()  # of streams from images
     audio: MaskRatio = MaskRatio()  # and from sounds
@@ -59,9 +58,6 @@ class MaskingObjective(LaterFields):
     # Weight of telling each image's own sound from the batch's others by what the encoder makes of each alone, and
     # the other way round (InfoNCE, as CAV-MAE, Gong et al. 2023, adds to masked modelling). 0 in the paper.
     contrast_weight: float = Field(default=0.0, ge=0)
-    # By stream of one code a position, the share of its tokens that stand as near codes where it is shown whole
-    # (`training/neighbours.py`; 0 in the paper).
-    neighbours: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default={})
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())
@@ -94,15 +90,9 @@ class TransformerTask(Task):
         train: TokenData,
         valid: TokenData,
         codebooks: Mapping[Level, Tensor] | None = None,
-        neighbours: Mapping[str, Neighbours] | None = None,
     ) -> None:
-        """
-        Args:
-            codebooks: code vectors (K, C) of the tokenizers to start the token embeddings from; None: at random.
-            neighbours: by stream, what draws near codes; a stream without has its own.
-        """
+        """`codebooks`: code vectors (K, C) of the tokenizers to start the token embeddings from; None: at random."""
         self.config, self.objective, self.train, self.valid = config, objective, train, valid
-        self.neighbours = neighbours or {}
         self.sources = list(dict.fromkeys(stream.source for stream in config.streams))
         self.model = FastTransformer(config)
         for level, codebook_KC in (codebooks or {}).items():
@@ -127,8 +117,6 @@ class TransformerTask(Task):
             whole_B = whole.setdefault(stream.source, ratio_B == 1.0)
             ratio_B = ratio_B.masked_fill(whole_B, 1.0).masked_fill(shown[stream.source], 0.0)
             masks[stream.name] = _known(self._draw_mask(ratio, ratio_B, stream, generator), tokens[stream.name], stream)
-        for name, near in self.neighbours.items():
-            tokens[name] = near(tokens[name], masks[name].masked_BPQ, generator)
         counts = {name: mask.scored_BPQ.sum().clamp_min(1).double() / size for name, mask in masks.items()}
         return (
             tokens,
