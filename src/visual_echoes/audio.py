@@ -25,7 +25,7 @@ _BREAK_HZ = 1000.0
 _BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
 _LOG_STEP = math.log(6.4) / 27.0
 
-LOUDER = 8.0  # times that a made sound is amplified at most
+LOUDER = 16.0  # times that a made sound is amplified at most
 
 
 def _hz_to_mel(hz: float) -> float:

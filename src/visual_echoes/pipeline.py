@@ -54,7 +54,7 @@ class Result:
 
     Attributes:
         images: uint8 (n, H, W, C), of a model of videos (n, F, H, W, C); None if the task has none.
-        audio: float32 (n, samples) in [-1, 1]; None if the task has none.
+        audio: float32 (n, samples) in [-1, 1], made ones at the layout's peak if it has one; None if there are none.
         mels: float32 (n, M, T) in [0, 1], what `audio` was made from.
         sample_rate: Hz.
         seeds: the seed of each item, `seed` plus its index unless told otherwise; with it one can be made again alone.
