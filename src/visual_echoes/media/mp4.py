@@ -87,7 +87,8 @@ def video_packets(stream: VideoStream, frames_FHWC: np.ndarray, seconds: float) 
     shown = -1
     for index in range(math.ceil(seconds * FRAME_RATE)):
         number = min(int(index * len(frames_FHWC) / (seconds * FRAME_RATE) + _ROUNDING), len(frames_FHWC) - 1)
-        if shown < 0 or not np.array_equal(frames_FHWC[number], frames_FHWC[shown]):  # enlarging takes the most time
+        # Enlarging takes the most time, so what is as the frame before is not enlarged again.
+        if number != shown and (shown < 0 or not np.array_equal(frames_FHWC[number], frames_FHWC[shown])):
             frame = enlarged(frames_FHWC[number], stream)
         shown = number
         frame.pts = index
