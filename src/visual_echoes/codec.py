@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from visual_echoes.audio import mel_to_unit, unit_to_mel, wave_to_mel
+from visual_echoes.audio import made_gain, mel_to_unit, unit_to_mel, wave_to_mel
 from visual_echoes.checkpoints.model import Model, PartName
 from visual_echoes.errors import EchoesError
 from visual_echoes.machine import float64_device, in_float64
@@ -205,6 +205,10 @@ class Codec:
         """Log-mels to waveforms (B, layout.samples), float32 in [-1, 1]."""
         vocoder = self.graphs.vocoder or partial(vocode_in_stretches, self.vocoder)
         return one_by_one(vocoder, mel_BMT.to(self._vocoder_device)).cpu().numpy()
+
+    def vocode_made(self, mel_BMT: Tensor) -> np.ndarray:
+        """As `vocode`, of sounds that were made: they have the level of those learnt from (`made_gain`)."""
+        return np.stack([wave_N * made_gain(wave_N, self.layout.peak) for wave_N in self.vocode(mel_BMT)])
 
     @property
     def _magnifies_rounding(self) -> bool:

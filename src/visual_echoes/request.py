@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visual_echoes.audio import made_gain
 from visual_echoes.codec import Codec
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import Layout, Modality
@@ -93,12 +92,12 @@ def finish_sounds(
 ) -> tuple[Tensor, np.ndarray]:
     """Mels (B, M, T) and waveforms (B, samples): decoded where anything is new, the given sound's mel elsewhere.
 
-    A sound that is new as a whole has the level of those learnt from (`made_gain`).
+    A sound that is new as a whole has the level of those learnt from.
     """
     layout = codec.layout
     if given.waves is None or heard_BMT is None:
         mel_BMT = codec.decode_mels(tokens_BPQ)
-        return mel_BMT, np.stack([wave_N * made_gain(wave_N, layout.peak) for wave_N in codec.vocode(mel_BMT)])
+        return mel_BMT, codec.vocode_made(mel_BMT)
     if not masked_BPQ.any():
         first = layout.mel_offset * layout.hop
         return heard_BMT, given.waves[rows, first : first + layout.samples]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.evaluation import baselines as module
 from visual_echoes.evaluation.baselines import (
     Baseline,
+    BaselineModel,
     ClassMean,
     NearestNeighbour,
     autoregressive_baseline,
@@ -120,6 +122,21 @@ def test_retrieval_knows_the_training_split(echoes: VisualEchoes, data: Path) ->
     made_BA = baselines["retrieval"].image_to_audio(tokens_BI, range(len(tokens_BI)))
     for group, row_A in zip(train.image_groups[::8].tolist(), made_BA, strict=True):
         assert any(torch.equal(row_A, tokens_NA[item]) for item in (2 * group, 2 * group + 1))
+
+
+def test_a_baseline_s_sounds_have_the_level_of_the_model_s(
+    echoes: VisualEchoes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faint = np.full((1, tiny.LAYOUT.samples), 0.3, np.float32)
+    monkeypatch.setattr(echoes.codec, "vocode", lambda _: faint)
+    groups = torch.zeros(2, dtype=torch.int64)
+    images, sounds = (
+        torch.zeros(2, count, dtype=torch.int64) for count in (tiny.LAYOUT.image_tokens, tiny.LAYOUT.audio_tokens)
+    )
+    baseline = BaselineModel(echoes.codec, ClassMean(cache_of(images, groups, sounds, groups), codebooks()))
+    size = tiny.LAYOUT.image_size
+    made = baseline.image_to_audio([np.zeros((size, size, 1), np.uint8)], seed=0, batch_size=1, steps=1).audio
+    np.testing.assert_allclose(made, tiny.LAYOUT.peak, rtol=1e-6)
 
 
 def test_an_autoregressive_baseline_must_be_for_the_same_tokens(echoes: VisualEchoes, tmp_path: Path) -> None:

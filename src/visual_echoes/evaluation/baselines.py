@@ -72,7 +72,7 @@ class BaselineModel:
         def answer(rows: slice, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
             tokens_BPL = encode_stream(self.codec, self.baseline.given["image"], np.stack(images[rows]))
             mels_BMT = self.codec.decode_mels(self.baseline.image_to_audio(tokens_BPL, seeds).to(self.codec.device))
-            return self.codec.vocode(mels_BMT), mels_BMT.float().cpu().numpy()
+            return self.codec.vocode_made(mels_BMT), mels_BMT.float().cpu().numpy()
 
         (audio, mels), seeds = self._answers(len(images), answer, **request)
         return Result(None, audio, mels, self.codec.layout.sample_rate, seeds, None)
