@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
+from visual_echoes.cli.interrupts import lasting_interrupts
 from visual_echoes.errors import EchoesError
 from visual_echoes.paths import shown
 
@@ -26,7 +27,7 @@ class ReportingGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            with warnings.catch_warnings():
+            with lasting_interrupts(), warnings.catch_warnings():
                 warnings.showwarning = lambda message, *_, **__: complain(str(message))
                 return super().invoke(ctx)
         except EchoesError as error:

@@ -11,7 +11,6 @@ that makes a real promise, or less than nine tenths can be decoded, is refused.
 from __future__ import annotations
 
 import errno
-import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ import numpy as np
 import soundfile
 
 from visual_echoes.errors import EchoesError, note
-from visual_echoes.files import StrPath, write_bytes
+from visual_echoes.files import StrPath, atomic_path
 from visual_echoes.media.decoders import Sound, open_sound
 from visual_echoes.media.metadata import SOFTWARE, encode_comment
 from visual_echoes.media.opening import KEPT, MAX_VIDEO_BYTES, VIDEO_SUFFIXES, open_source
@@ -219,14 +218,12 @@ def write_wav(path: StrPath, wave: np.ndarray, sample_rate: int, metadata: Mappi
         EchoesError: the file cannot be written.
     """
     check_wave(wave)
-    buffer = io.BytesIO()
-    with open_wav(buffer, sample_rate, metadata) as file:
+    with atomic_path(path) as temporary, open_wav(temporary, sample_rate, metadata) as file:
         file.write(to_pcm(wave))
-    write_bytes(path, buffer.getvalue())
 
 
 @contextmanager
-def open_wav(target: Path | io.BytesIO, sample_rate: int, metadata: Mapping[str, str]) -> Iterator[soundfile.SoundFile]:
+def open_wav(target: Path, sample_rate: int, metadata: Mapping[str, str]) -> Iterator[soundfile.SoundFile]:
     """Yield a mono WAV file to be written block by block, as `to_pcm` gives them; its comment is the metadata as JSON.
 
     Raises:
