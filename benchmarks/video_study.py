@@ -6,9 +6,10 @@ guidance, on the first of them. Figures are those of `digits_in_time.py`, on few
 the video tells (on validation clips). The trainings are short: models learn when something happens, not which digit it
 is. What is trained or measured is not done again.
 
-Data first: `echoes data digits-in-time`, then the `echoes prepare` of `recipes/digits-in-time/run.sh` with the layouts
-`digits-in-time`, `digits-in-time-8` and `digits-in-time-4` into `data/prepared/digits-in-time-few`, `-8` and `-4`; a
-`--split-list` of 1,500 training and 60 validation clips is enough. Run from the repository's root:
+Data first: `echoes data digits-in-time`, then `echoes prepare` as in `recipes/digits-in-time/run.sh`, with tokens of
+`digits` and the layouts `digits-in-time-16`, `digits-in-time-8` and `digits-in-time-4`, into
+`data/prepared/digits-in-time-few`, `-8` and `-4`; a `--split-list` of 1,500 training and 60 validation clips is enough.
+Run from the repository's root:
 
     python benchmarks/video_study.py -o docs/measurements/video-study.json
 """

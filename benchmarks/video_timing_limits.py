@@ -24,9 +24,9 @@ from torch.nn import functional as F
 
 from visual_echoes import VisualEchoes
 from visual_echoes.codec import Codec
-from visual_echoes.data.digits_in_time import Material, make_clip, read_material
+from visual_echoes.data.digits_in_time import Material, digits_at, make_clip, read_material
 from visual_echoes.evaluation.measurement import ONLY, Cell
-from visual_echoes.layout import Layout
+from visual_echoes.layout import DIGITS, Layout
 from visual_echoes.training.build import codebook
 
 WIDTH, CODE_WIDTH, BLOCKS, DROPOUT = 128, 48, 4, 0.2
@@ -37,7 +37,7 @@ CODES_STEPS, MEL_STEPS = 2000, 1000  # fewer, or fewer clips, and what it finds 
 ANEW, NEARNESS = 0.5, 0.08
 MEL, RANDOM, VECTORS, NEAR = "mel", "codes", "code vectors", "code vectors, near codes too"
 CLIPS_AT_ONCE = 64
-NOTHING = 10  # the class of columns before the first digit
+NOTHING = 0  # the class of columns before the first digit
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ def hear(material: Material, codec: Codec, count: int, varied: bool, seed: int) 
         waves = []
         for _ in range(min(CLIPS_AT_ONCE, count - first)):
             events, _, wave_N = make_clip(material, layout, varied, generator)
-            shown = [NOTHING, *(int(event.label or NOTHING) for event in events)]
-            digits.append(torch.tensor(shown)[np.searchsorted([event.time for event in events], middles)])
+            digits.append(torch.from_numpy(digits_at(events, middles)))
             waves.append(wave_N)
         mel_BMT = codec.mels(np.stack(waves))
         mels.append(mel_BMT.half())
@@ -94,7 +93,7 @@ class Reader(nn.Module):
             nn.Sequential(nn.Conv1d(WIDTH, WIDTH, 5, padding=2), nn.BatchNorm1d(WIDTH), nn.GELU(), nn.Dropout(DROPOUT))
             for _ in range(BLOCKS)
         )
-        self.head = nn.Conv1d(WIDTH, NOTHING + 1, 1)
+        self.head = nn.Conv1d(WIDTH, len(DIGITS), 1)
 
     def forward(self, given: Tensor) -> Tensor:
         if self.embedding is None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from visual_echoes.errors import EchoesError
 from visual_echoes.layout import LAYOUTS, Layout, get_layout
 from visual_echoes.streams import coordinates
+from visual_echoes.tokenizers.semantic import AudioSemanticConfig
 
 PAPER = LAYOUTS["paper"]
 
@@ -135,7 +136,7 @@ def test_joined_takes_images_from_one_and_sounds_from_the_other() -> None:
 
 def test_frames_have_their_times_in_the_middle_of_equal_parts() -> None:
     layout = get_layout("digits-in-time")
-    image, audio, label = layout.streams
+    image, audio, label, heard = layout.streams
     assert image.shape == (16, 4, 4)
     assert audio.shape == (4, 24)
     assert layout.frame_times == pytest.approx([3.0 * (number + 0.5) / 16 for number in range(16)])
@@ -145,6 +146,8 @@ def test_frames_have_their_times_in_the_middle_of_equal_parts() -> None:
     assert seconds["label"].tolist() == pytest.approx(list(layout.frame_times))
     assert label.shape == (16,)
     assert seconds["audio"].unique().tolist() == pytest.approx([0.0625 + 0.125 * column for column in range(24)])
+    assert seconds["audio_semantic"].tolist() == pytest.approx([0.125 + 0.25 * position for position in range(12)])
+    assert AudioSemanticConfig(codes=heard.codes, patch=16, hop=16).positions(layout.mel_frames) == heard.positions
 
 
 def test_a_layout_of_one_frame_is_stored_as_it_was_before_there_were_videos() -> None:

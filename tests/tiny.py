@@ -31,7 +31,6 @@ from visual_echoes.tokenizers.semantic import (
     AudioSemanticTokenizer,
     ImageSemanticConfig,
     ImageSemanticTokenizer,
-    patches,
 )
 from visual_echoes.tokenizers.vqgan import VQGAN, VQGANConfig
 from visual_echoes.training.settings import TrainSettings
@@ -105,13 +104,14 @@ def whole_model() -> Model:
 
 
 _LONGER = replace(LAYOUT, seconds=160 * LAYOUT.hop / LAYOUT.sample_rate)  # than a network hears at once
+_HEARD = AudioSemanticConfig(codes=4, code_dim=4, width=8)
 MEANING_LAYOUT = replace(
     _LONGER, name="with meaning", extra_streams=(
         Stream(name="label", source="label", shape=(1,), codes=len(LABELS), detail=-2, names=LABELS),
         Stream(name="image_semantic", source="image", shape=(1,), codes=4, depth=2, detail=-1),
         Stream(
-            name="audio_semantic", source="audio", shape=(patches(_LONGER.mel_frames),), codes=4, detail=-1,
-            time=TimeAxis(axis=0, step=0.48),
+            name="audio_semantic", source="audio", shape=(_HEARD.positions(_LONGER.mel_frames),), codes=_HEARD.codes,
+            detail=-1, time=TimeAxis(axis=0, step=0.48),
         ),
     ),
 )  # fmt: skip
@@ -137,7 +137,7 @@ def model_with_meaning() -> Model:
         **whole.parts, "vocoder": build_vocoder("griffin-lim", {"iterations": 2}, MEANING_LAYOUT).eval(),
         "transformer": network,
         "image_semantic": ImageSemanticTokenizer(ImageSemanticConfig(codes=4, depth=2, code_dim=4, side=32)).eval(),
-        "audio_semantic": AudioSemanticTokenizer(AudioSemanticConfig(codes=4, code_dim=4, width=8)).eval(),
+        "audio_semantic": AudioSemanticTokenizer(_HEARD).eval(),
     }  # fmt: skip
     return Model(name="meaning", version="1.0", layout=MEANING_LAYOUT, parts=parts, sampling=whole.sampling)
 

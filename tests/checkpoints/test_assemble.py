@@ -147,6 +147,14 @@ def test_a_semantic_tokenizer_of_other_codes_is_refused(tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
+def test_a_semantic_tokenizer_that_speaks_more_often_is_refused(tmp_path: Path) -> None:
+    model = tiny.model_with_meaning()
+    model.parts["audio_semantic"] = AudioSemanticTokenizer(AudioSemanticConfig(codes=4, code_dim=4, width=8, hop=16))
+    save_model(tmp_path, model, half=False)
+    with pytest.raises(EchoesError, match="makes 5 tokens of a sound, but layout 'with meaning' has 2"):
+        load_model(tmp_path)
+
+
 def test_a_base_brings_what_the_folders_do_not(whole_model: Model, model_folder: Path, tmp_path: Path) -> None:
     """A transformer of videos beside the tokenizers and the vocoder of a model of stills."""
     own = save_parts(tmp_path / "own", tiny.video_model(), ["transformer"], tiny.VIDEO_LAYOUT)

@@ -16,14 +16,16 @@ from visual_echoes.data.digits_in_time import (
     LAST,
     MOST_EVENTS,
     Material,
+    digits_at,
     draw_appearances,
     from_onset,
     make_clip,
     make_digits_in_time,
 )
+from visual_echoes.data.events import Event
 from visual_echoes.data.manifest import Split
 from visual_echoes.errors import EchoesError
-from visual_echoes.layout import get_layout
+from visual_echoes.layout import DIGITS, get_layout
 from visual_echoes.media import read_audio, read_frames_at
 from visual_echoes.media.mp4 import FRAME_RATE
 
@@ -58,6 +60,12 @@ def test_every_digit_is_seen_and_heard_from_its_time_on() -> None:
             heard[first : first + 100 * int(event.label) + 800] = True
         np.testing.assert_array_equal(frames_FHWC.mean((1, 2, 3)), levels)
         np.testing.assert_array_equal(wave_N > 0, heard)
+
+
+def test_a_digit_is_to_be_seen_from_its_time_until_the_next() -> None:
+    events = [Event(0.5, "3"), Event(1.5, "0")]
+    seen = digits_at(events, np.array([0.0, 0.4, 0.6, 1.4, 1.6, 9.0]))
+    assert [DIGITS[digit] for digit in seen] == ["nothing", "nothing", "3", "3", "0", "0"]
 
 
 def test_times_leave_room_for_every_word_and_fall_on_frames() -> None:

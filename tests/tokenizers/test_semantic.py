@@ -19,7 +19,6 @@ from visual_echoes.tokenizers.semantic import (
     AudioSemanticTokenizer,
     ImageSemanticConfig,
     ImageSemanticTokenizer,
-    patches,
 )
 
 SCENES = get_layout("scenes")
@@ -49,7 +48,7 @@ def hears() -> AudioSemanticTokenizer:
 
 
 def test_the_layout_has_a_position_for_every_patch() -> None:
-    assert patches(SCENES.mel_frames) == STREAMS["audio_semantic"].positions
+    assert AudioSemanticConfig(codes=256).positions(SCENES.mel_frames) == STREAMS["audio_semantic"].positions
     time = STREAMS["audio_semantic"].time
     assert time is not None
     assert time.step == pytest.approx(48 * SCENES.hop / SCENES.sample_rate)  # the patches' hop, in seconds
@@ -67,7 +66,7 @@ def test_codes_are_those_nearest_to_the_features() -> None:
     tokenizer = hears()
     mel_BCMT = torch.rand(4, 1, 80, 256) * 2 - 1
     features_BPD = tokenizer.features(mel_BCMT)
-    torch.testing.assert_close(features_BPD.norm(dim=-1), torch.ones(4, patches(256)))
+    torch.testing.assert_close(features_BPD.norm(dim=-1), torch.ones(4, hears().config.positions(256)))
     tokenizer.fit(features_BPD, tiny.generator())
     distance_BPK = torch.cdist(features_BPD.double(), tokenizer.quantize.level(0).double())
     assert torch.equal(tokenizer.encode(mel_BCMT)[..., 0], distance_BPK.argmin(-1))

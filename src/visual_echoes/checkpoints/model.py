@@ -144,3 +144,8 @@ def check_stream(part: SemanticTokenizer, layout: Layout, source: object) -> Non
             f"The {name} of {source} has {part.config.depth} x {part.config.codes} codes a position, but layout "
             f"{layout.name!r} has {stream.depth} x {stream.codes}; choose a layout or a checkpoint that fits."
         )
+    if isinstance(part, AudioSemanticTokenizer) and part.config.positions(layout.mel_frames) != stream.positions:
+        raise EchoesError(
+            f"The {name} of {source} makes {part.config.positions(layout.mel_frames)} tokens of a sound, but layout "
+            f"{layout.name!r} has {stream.positions}; choose a layout or a checkpoint that fits."
+        )

@@ -8,7 +8,7 @@ recordings are split as `digits` splits them. In training clips both are varied 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from visual_echoes.data.clips_in_time import Clip, Report, check_unmade, choose,
 from visual_echoes.data.digits import read_digits
 from visual_echoes.data.events import Event
 from visual_echoes.data.manifest import SPLITS, Split
-from visual_echoes.layout import Layout
+from visual_echoes.layout import DIGITS, Layout
 from visual_echoes.media.mp4 import FRAME_RATE
 from visual_echoes.media.tensors import pixels_to_unit, unit_to_pixels
 
@@ -95,6 +95,12 @@ def make_clip(material: Material, layout: Layout, varied: bool, generator: torch
         wave_N[first : first + len(word_N)] = word_N
         events.append(Event(time, str(digit)))
     return Clip(events, frames_FHWC, set_peak(wave_N, layout.peak))
+
+
+def digits_at(events: Sequence[Event], times: np.ndarray) -> np.ndarray:
+    """What is to be seen at each time in seconds, as an index among the labels `DIGITS`."""
+    shown = [0, *(DIGITS.index(event.label or DIGITS[0]) for event in events)]
+    return np.array(shown)[np.searchsorted([event.time for event in events], times)]
 
 
 def draw_appearances(seconds: float, generator: torch.Generator) -> list[float]:

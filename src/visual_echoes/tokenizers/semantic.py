@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,7 +27,6 @@ EFFICIENTNET_FEATURES = 1280
 PIXEL_MEAN, PIXEL_SCALE = 127.0, 128.0  # EfficientNet-lite's input
 IMAGES_AT_ONCE = 16  # on a CPU, whose cache holds no more; other devices take all
 STRIDE = 16  # mel frames for one frame of the last feature map
-PATCH, PATCH_HOP = 96, 48  # mel frames a token looks at, and from one to the next: YAMNet's 0.96 s and 0.48 s
 
 
 class SemanticConfig(BaseModel):
@@ -140,13 +139,22 @@ class ImageSemanticTokenizer(SemanticTokenizer):
 
 
 class AudioSemanticConfig(SemanticConfig):
-    """Width of the network that listens."""
+    """The network that listens, and how often a token says what it hears.
+
+    The defaults are YAMNet's 0.96 s and 0.48 s, of mels with 100 frames a second.
+    """
 
     width: PositiveInt = 64
+    patch: Annotated[int, Field(gt=0, multiple_of=STRIDE)] = 96  # mel frames that a token is the mean of
+    hop: Annotated[int, Field(gt=0, multiple_of=STRIDE)] = 48  # mel frames from one to the next
+
+    def positions(self, frames: int) -> int:
+        """Tokens of a mel of so many frames."""
+        return (math.ceil(frames / STRIDE) * STRIDE - self.patch) // self.hop + 1
 
 
 class AudioSemanticTokenizer(SemanticTokenizer):
-    """A token for every 0.48 s of a sound, looking at 0.96 s: a small network that has learnt from YAMNet."""
+    """Tokens at regular times, of what a small network hears that has learnt from a teacher or from labels."""
 
     kind = "audio_semantic"
     stream = "audio_semantic"
@@ -169,15 +177,10 @@ class AudioSemanticTokenizer(SemanticTokenizer):
         return F.normalize(self.embedding(x), dim=-1)
 
     def embedding(self, mel_BCMT: Tensor) -> Tensor:
-        """What the network learns: a teacher's embedding of each patch, (B, P, D)."""
+        """What the network gives for each patch, (B, P, D)."""
         frames_BCT = self.network(mel_BCMT).mean(2)
-        patches_BCP = F.avg_pool1d(frames_BCT, PATCH // STRIDE, PATCH_HOP // STRIDE)
+        patches_BCP = F.avg_pool1d(frames_BCT, self.config.patch // STRIDE, self.config.hop // STRIDE)
         return self.reduce(patches_BCP.mT)
-
-
-def patches(frames: int) -> int:
-    """Tokens of a mel of so many frames."""
-    return (math.ceil(frames / STRIDE) - PATCH // STRIDE) // (PATCH_HOP // STRIDE) + 1
 
 
 def _separable(before: int, after: int, stride: int) -> list[nn.Module]:

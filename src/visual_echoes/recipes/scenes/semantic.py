@@ -37,7 +37,6 @@ from visual_echoes.tokenizers.semantic import (
     ImageSemanticTokenizer,
     SemanticName,
     SemanticTokenizer,
-    patches,
 )
 
 LAYOUT = get_layout("scenes")
@@ -66,14 +65,14 @@ def image_tokenizer(data: Path) -> ImageSemanticTokenizer:
 def taught(data: Path) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Mels (B, 1, M, T), YAMNet's embeddings (B, P, D) and classes (B,) of copies of the training sounds."""
     split = read_split(data, "train", LAYOUT, ["sounds"])
-    sounds, teacher = WaveSource(split, LAYOUT, VARIED), YAMNet()
+    sounds, teacher, count = WaveSource(split, LAYOUT, VARIED), YAMNet(), STREAMS["audio_semantic"].positions
     generator = torch.Generator().manual_seed(0)
     for copy in range(COPIES):
         for index_B in torch.arange(len(sounds)).split(64):
             waves_BN = sounds.take(index_B, generator if copy else None)
             embedding_BPD = torch.stack([teacher.patches(wave_N) for wave_N in waves_BN])
             mel_BCMT = mel_to_unit(wave_to_mel(waves_BN, LAYOUT))
-            yield mel_BCMT.half(), embedding_BPD[:, : patches(LAYOUT.mel_frames)], split.sound_groups[index_B]
+            yield mel_BCMT.half(), embedding_BPD[:, :count], split.sound_groups[index_B]
 
 
 def components(embedding_ND: Tensor, count: int) -> tuple[Tensor, Tensor]:
