@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 import tiny
 from visual_echoes import EchoesError, VisualEchoes
-from visual_echoes.layout import get_layout
+from visual_echoes.layout import Layout, get_layout
 from visual_echoes.model.sampling import generate
+from visual_echoes.streams import by_name
 from visual_echoes.windows import (
     _continued,
     column,
@@ -64,12 +65,23 @@ def test_a_window_s_image_is_that_in_the_middle_of_what_it_adds() -> None:
 def test_a_continuing_window_is_given_the_last_columns() -> None:
     rows, columns = LAYOUT.audio_grid
     before = torch.arange(LAYOUT.audio_tokens)[None, :, None]
-    tokens, masked = _continued(LAYOUT, before, torch.ones_like(before, dtype=torch.bool))
+    tokens, masked = _continued(LAYOUT, by_name(LAYOUT.streams)["audio"], before)
     known = known_columns(LAYOUT)
     grid, hidden = (t.view(rows, columns) for t in (tokens, masked))
     assert torch.equal(grid[:, :known], before.view(rows, columns)[:, -known:])
     assert not hidden[:, :known].any()
     assert hidden[:, known:].all()
+
+
+@pytest.mark.parametrize("layout", [SCENES, get_layout("digits-in-time")])
+def test_a_continuing_window_is_given_what_the_last_columns_mean(layout: Layout) -> None:
+    known = 3  # of 0.48 s in 1.28 s, or of 0.25 s in 0.75 s
+    stream = by_name(layout.streams)["audio_semantic"]
+    before = torch.arange(stream.positions)[None, :, None]
+    tokens, masked = _continued(layout, stream, before)
+    assert torch.equal(tokens[0, :known], before[0, -known:])
+    assert not masked[0, :known].any()
+    assert masked[0, known:].all()
 
 
 def image(level: int) -> np.ndarray:

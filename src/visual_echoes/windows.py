@@ -24,6 +24,7 @@ from visual_echoes.model.candidates import further_seed, generate_best
 from visual_echoes.model.settings import with_changes
 from visual_echoes.pipeline import MAX_SEED, VisualEchoes
 from visual_echoes.request import Given, label_codes, label_stream, start
+from visual_echoes.streams import Stream
 
 OVERLAP = 0.25  # of a window, known to the next one
 FADE = 0.01  # seconds from one sound to the next at a cut
@@ -133,7 +134,9 @@ def long_sound(
         given = Given(1, images=fitted.pixels[None], views=views, labels=labels)
         tokens, masked = (dict(by_stream) for by_stream in start(echoes.codec, given, slice(0, 1), None))
         if window.continues:
-            tokens["audio"], masked["audio"] = _continued(echoes.layout, before["audio"], masked["audio"])
+            for stream in echoes.layout.streams:
+                if stream.source == "audio":
+                    tokens[stream.name], masked[stream.name] = _continued(echoes.layout, stream, before[stream.name])
             if named is not None and named.time is None:  # what was heard goes on
                 tokens[named.name], masked[named.name] = before[named.name], torch.zeros_like(masked[named.name])
         before, _ = generate_best(
@@ -151,13 +154,16 @@ def long_sound(
     yield from joiner.rest()
 
 
-def _continued(layout: Layout, before_BPQ: Tensor, masked_BPQ: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens that begin with the last columns of other ones, and the mask of all others."""
-    known = known_columns(layout)
-    tokens_BhwQ = before_BPQ.unflatten(1, layout.audio_grid).roll(known, 2)
-    masked_BhwQ = masked_BPQ.unflatten(1, layout.audio_grid).clone()
-    masked_BhwQ[:, :, :known] = False
-    return tokens_BhwQ.flatten(1, 2), masked_BhwQ.flatten(1, 2)
+def _continued(layout: Layout, stream: Stream, before_BPQ: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens of a sound that begin with the last ones of the window before, and the mask of all others."""
+    known, time = known_columns(layout), len(stream.shape)  # the last axis
+    if stream.name != "audio":
+        assert stream.time is not None, "semantic tokens of sounds have times"
+        known = round(known * column(layout) / layout.sample_rate / stream.time.step)
+    tokens = before_BPQ.unflatten(1, stream.shape).roll(known, time)
+    masked = torch.ones_like(tokens, dtype=torch.bool)
+    masked.narrow(time, 0, known).fill_(False)
+    return tokens.flatten(1, time), masked.flatten(1, time)
 
 
 class _Joiner:
