@@ -284,13 +284,13 @@ LAYOUTS |= {
     name: with_labels_in_time(replace(LAYOUTS["digits"], seconds=3.0, frames=frames), name, DIGITS)
     for name, frames in (("digits-in-time-16", 16), ("digits-in-time-8", 8), ("digits-in-time-4", 4))
 }
-# And with tokens that say which digit is heard: a quarter of a second each.
+# And with tokens that say which digit is heard in a given sound: a quarter of a second each.
 LAYOUTS["digits-in-time"] = replace(
     LAYOUTS["digits-in-time-16"], name="digits-in-time",
     extra_streams=(
         *LAYOUTS["digits-in-time-16"].extra_streams,
         Stream(
-            name="audio_semantic", source="audio", shape=(12,), codes=64, detail=-1,
+            name="audio_semantic", source="audio", shape=(12,), codes=64, detail=1,
             time=TimeAxis(axis=0, start=0.125, step=0.25),
         ),
     ),

@@ -41,7 +41,7 @@ class Stream(BaseModel):
         source: what a person hands in or gets: "image", "audio", "video", "label".
         shape: positions along each axis.
         codes: size of the codebook of every level.
-        detail: streams of less detail are unmasked first.
+        detail: streams of less detail are unmasked first; 0 is that of images and sounds themselves.
         depth: residual codes a position holds; the second says what the first left over (residual VQ).
         time: the axis that is time, if the stream has one.
         names: what each code means, of a stream that a person can name, such as a label; else none.

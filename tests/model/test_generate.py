@@ -322,3 +322,10 @@ def test_by_depth_each_code_follows_the_ones_before_it() -> None:
 def test_streams_of_little_detail_go_first() -> None:
     plan = SamplingSettings(steps=5).plan(toy.STREAMS, ["audio", "video", "label"])
     assert [stage.levels for stage in plan[:2]] == [(("label", 0), ("video", 0)), (("audio", 0),)]
+
+
+def test_what_only_tells_of_a_sound_follows_it_in_one_step() -> None:
+    heard = Stream(name="heard", source="audio", shape=(4,), codes=3, detail=1)
+    plan = SamplingSettings(steps=5).plan([heard, *toy.STREAMS], ["audio", "label"])
+    assert [stage.levels for stage in plan[:2]] == [(("label", 0),), (("audio", 0),)]
+    assert plan[-1] == ((("heard", 0),), 1)

@@ -8,15 +8,16 @@ from torch import Tensor
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.streams import Stream, TimeAxis
 
-LABEL = Stream(name="label", source="label", shape=(1,), codes=4)
-VIDEO = Stream(name="video", source="video", shape=(3, 2, 2), codes=5, time=TimeAxis(axis=0, start=0.25, step=0.5))
+LABEL = Stream(name="label", source="label", shape=(1,), codes=4, detail=-1)
+VIDEO = Stream(
+    name="video", source="video", shape=(3, 2, 2), codes=5, detail=-1, time=TimeAxis(axis=0, start=0.25, step=0.5)
+)
 AUDIO = Stream(
     name="audio",
     source="audio",
     shape=(2, 6),
     codes=6,
     depth=3,
-    detail=1,
     time=TimeAxis(axis=1, start=0.125, step=0.25),
 )
 STREAMS = (LABEL, VIDEO, AUDIO)

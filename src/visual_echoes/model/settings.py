@@ -90,7 +90,8 @@ class SamplingSettings(BaseModel):
     def plan(self, streams: Sequence[Stream], *groups: Sequence[str], by_depth: bool = False) -> list[Stage]:
         """From meaning to detail: the stages that fill the streams of some sources.
 
-        Streams of little detail go first, then the first codes of finer ones, then residual codes level by level.
+        Streams of little detail go first, then the first codes of finer ones, then residual codes level by level. What
+        follows the tokens themselves, of detail 0, tells of them and is drawn in one step.
 
         Args:
             groups: sources that are filled together, one group after the other.
@@ -103,12 +104,13 @@ class SamplingSettings(BaseModel):
             chosen = [stream for stream in streams if stream.source in group]
             for detail in sorted({stream.detail for stream in chosen}):
                 same = [stream for stream in chosen if stream.detail == detail]
+                steps = self.steps if detail <= 0 else 1
                 if by_depth:
-                    stages.append(Stage(tuple(level for stream in same for level in stream.levels), self.steps))
+                    stages.append(Stage(tuple(level for stream in same for level in stream.levels), steps))
                     continue
                 for level in range(max(stream.depth for stream in same)):
                     levels = tuple((stream.name, level) for stream in same if level < stream.depth)
-                    stages.append(Stage(levels, self.residual_steps if level else self.steps))
+                    stages.append(Stage(levels, self.residual_steps if level else steps))
         return stages
 
 

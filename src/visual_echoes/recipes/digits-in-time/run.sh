@@ -11,6 +11,7 @@ echoes=${ECHOES:-.venv/bin/echoes} python=${PYTHON:-.venv/bin/python} data=data/
 for part in transformer transformer-heard audio-decoder; do
   "$echoes" train recipes/digits-in-time/$part.toml
 done
+"$python" recipes/digits-in-time/mean.py $runs/transformer/model $runs/transformer-heard/model $runs/mean
 "$echoes" assemble $runs/model --overwrite --name digits-in-time --card recipes/digits-in-time/card.md \
-  --steps 32 --temperature 1 --guidance 3 --order frames --part $runs/transformer-heard/model \
+  --steps 32 --temperature 1 --guidance 3 --order frames --part $runs/mean \
   --part $runs/audio-decoder/model --part $runs/semantic --base digits
