@@ -26,6 +26,7 @@ from measuring import add_output, of_records, show
 
 from visual_echoes import VisualEchoes
 from visual_echoes.data.clips_in_time import CLIPS_FOLDER, TRUTH
+from visual_echoes.data.events import label_at
 from visual_echoes.evaluation.choose import choose
 from visual_echoes.evaluation.listing import Listing
 from visual_echoes.evaluation.measurement import ONLY, Cell
@@ -100,7 +101,7 @@ def of_videos(bench: Bench, files: Mapping[str, Path], frames: Mapping[str, np.n
     truth, right, order = bench.truth("image"), [], []
     for id, frames_FHWC in frames.items():
         events = truth.events(id)
-        shown = [next((e.label for e in reversed(events) if e.time <= time), None) for time in layout.frame_times]
+        shown = [label_at(events, time) for time in layout.frame_times]
         items = list(torch.from_numpy(frames_FHWC).movedim(-1, 1))
         named = [
             bench.digits[int(number)] if item.float().mean() > BLANK else None

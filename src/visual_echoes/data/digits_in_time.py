@@ -19,7 +19,7 @@ from visual_echoes.audio import set_peak
 from visual_echoes.data.augmentation import Augmentation, vary_images, vary_sounds
 from visual_echoes.data.clips_in_time import Clip, Report, check_unmade, choose, draw_times, sounding, write_clips
 from visual_echoes.data.digits import read_digits
-from visual_echoes.data.events import Event
+from visual_echoes.data.events import Event, label_at
 from visual_echoes.data.manifest import SPLITS, Split
 from visual_echoes.layout import DIGITS, Layout
 from visual_echoes.media.mp4 import FRAME_RATE
@@ -99,8 +99,7 @@ def make_clip(material: Material, layout: Layout, varied: bool, generator: torch
 
 def digits_at(events: Sequence[Event], times: np.ndarray) -> np.ndarray:
     """What is to be seen at each time in seconds, as an index among the labels `DIGITS`."""
-    shown = [0, *(DIGITS.index(event.label or DIGITS[0]) for event in events)]
-    return np.array(shown)[np.searchsorted([event.time for event in events], times)]
+    return np.array([DIGITS.index(label_at(events, time) or DIGITS[0]) for time in times])
 
 
 def draw_appearances(seconds: float, generator: torch.Generator) -> list[float]:

@@ -6,6 +6,7 @@ without its suffix, times are seconds after its start, and a label, which may be
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,11 @@ class Event:
 
     time: float
     label: str | None = None
+
+
+def label_at(events: Sequence[Event], time: float) -> str | None:
+    """The label of the last of the events, which are in order, until a time in seconds; None before the first."""
+    return next((event.label for event in reversed(events) if event.time <= time), None)
 
 
 class _Strict(BaseModel):

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from visual_echoes.data.events import Event
+from visual_echoes.data.events import Event, label_at
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path, write_text
 from visual_echoes.layout import Layout
@@ -64,9 +64,7 @@ class Clip:
 
     def label_at(self, time: float) -> str | None:
         """The label of the last event until a time after `start`; where no event has a label, the clip's own."""
-        if not self.events:
-            return self.label
-        return next((event.label for event in reversed(self.events) if event.time <= time), None)
+        return label_at(self.events, time) if self.events else self.label
 
 
 @dataclass(frozen=True)
