@@ -19,8 +19,8 @@ import tiny
 from cli.conftest import Command
 from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.cli.training import duration, toml_lines
-from visual_echoes.data.pairs import write_description, write_split
-from visual_echoes.layout import LAYOUTS
+from visual_echoes.data.pairs import read_split, write_description, write_split
+from visual_echoes.layout import LAYOUTS, get_layout
 from visual_echoes.model.masking import MaskRatio
 from visual_echoes.tokenizers.vqgan import VQGAN, VQGANConfig
 from visual_echoes.training.build import vqgan_config
@@ -236,7 +236,9 @@ def tokenizer_recipe_config(path: Path) -> VQGANConfig:
     return vqgan_config(recipe)
 
 
-def test_a_dry_run_of_a_transformer_counts_tokens(command: Command, model_folder: Path, recipe: Path) -> None:
+def test_a_dry_run_of_a_transformer_counts_tokens_and_makes_few(
+    command: Command, model_folder: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = recipe.parent / "data"
     recipe.write_text(f"""
 kind = "transformer"
@@ -249,10 +251,16 @@ image_copies = 50
 model = {{ width = 16, heads = 2, encoder_layers = 1, decoder_layers = 1 }}
 train = {{ steps = 10, batch_size = 4, learning_rate = 1e-3 }}
 """)
+    encoded: list[int] = []
+    whole = VQGAN.encode_unit
+    monkeypatch.setattr(VQGAN, "encode_unit", lambda self, x: (encoded.append(len(x)), whole(self, x))[1])
     result = command("train", recipe, "--dry-run")
     assert result.exit_code == 0, result.output
     assert "tokens a second" in result.stdout
     assert not (recipe.parent / "run").exists()
+    splits = [read_split(data, name, get_layout("debug")) for name in ("train", "valid")]
+    groups = sum(len(groups.unique()) for split in splits for groups in (split.image_groups, split.sound_groups))
+    assert 0 < sum(encoded) <= 2 * groups < sum(len(split.images) + len(split.sounds) for split in splits)
 
 
 @pytest.mark.parametrize(

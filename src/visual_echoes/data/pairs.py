@@ -48,6 +48,11 @@ class PairSplit:
     def draw(self, size: int, generator: torch.Generator) -> None:
         return None
 
+    def few(self, each: int) -> PairSplit:
+        """The first items of each group, of images and of sounds."""
+        images, sounds = (first_of_groups(groups, each) for groups in (self.image_groups, self.sound_groups))
+        return PairSplit(self.images[images], self.image_groups[images], self.sounds[sounds], self.sound_groups[sounds])
+
     def read_images(self, index_B: Tensor, share_B: Tensor | None = None, rows: slice = slice(None)) -> Tensor:
         return self.images[index_B]
 

@@ -61,11 +61,12 @@ PARTS: dict[str, PartName] = {
 }
 
 
-def build_task(recipe: Recipe, device: torch.device = CPU) -> Task:
+def build_task(recipe: Recipe, device: torch.device = CPU, each: int | None = None) -> Task:
     """Open the data and build the networks of a recipe.
 
     Args:
         device: where images and sounds are varied, and where tokenizers make what tokens a transformer still lacks.
+        each: items of each group that tokens are made of; None makes those of all.
 
     Raises:
         EchoesError: unusable data or inputs, or a `[model]` that makes no network.
@@ -74,7 +75,7 @@ def build_task(recipe: Recipe, device: torch.device = CPU) -> Task:
         raise EchoesError(f"{recipe.data} is no prepared folder of clips; leave root out.")
     torch.manual_seed(recipe.train.seed)
     try:
-        task = _build(recipe, device)
+        task = _build(recipe, device, each)
     except ValidationError as error:
         raise EchoesError(f"The recipe's [model] makes no network: {error.errors()[0]['msg']}.") from error
     if not isinstance(recipe, ClassifierRecipe | AutoregressiveRecipe) and recipe.start_from is not None:
@@ -108,14 +109,14 @@ def vqgan_config(recipe: ImageVQGANRecipe | AudioVQGANRecipe) -> VQGANConfig:
     return config
 
 
-def _build(recipe: Recipe, device: torch.device) -> Task:
+def _build(recipe: Recipe, device: torch.device, each: int | None) -> Task:
     layout = recipe.get_layout()
     if isinstance(recipe, ClassifierRecipe):
         wanted: Wanted = "images" if recipe.model.modality == "image" else "sounds"
         train, valid = (read_split(recipe.data, name, layout, [wanted]) for name in ("train", "valid"))
         return ClassifierTask(recipe.model, layout, train, valid, recipe.augmentation)
     if isinstance(recipe, TokensRecipe):
-        return _token_task(recipe, device)
+        return _token_task(recipe, device, each)
     if isinstance(recipe, ImageVQGANRecipe | AudioVQGANRecipe):
         sources = (_images if isinstance(recipe, ImageVQGANRecipe) else _mels)(recipe, layout, device)
         return VQGANTask(vqgan_config(recipe), recipe.loss, *sources)
@@ -170,7 +171,7 @@ def _load_tokenizer(folder: Path, name: TokenizerName, layout: Layout) -> Tokeni
     return part
 
 
-def _token_task(recipe: TokensRecipe, device: torch.device) -> TransformerTask | AutoregressiveTask:
+def _token_task(recipe: TokensRecipe, device: torch.device, each: int | None) -> TransformerTask | AutoregressiveTask:
     layout = recipe.get_layout()
     sources = tokenizer_sources(recipe)
     image = _load_tokenizer(sources["image_vqgan"], "image_vqgan", layout)
@@ -186,7 +187,7 @@ def _token_task(recipe: TokensRecipe, device: torch.device) -> TransformerTask |
     for stream in layout.streams:
         if stream.source != LABEL and stream.name not in tokenizers:
             raise EchoesError(f"Layout {layout.name!r} has a stream {stream.name!r}; say in the recipe what makes it.")
-    train, valid = (_open_tokens(recipe, layout, tokenizers, name, device) for name in ("train", "valid"))
+    train, valid = (_open_tokens(recipe, layout, tokenizers, name, device, each) for name in ("train", "valid"))
     if isinstance(recipe, AutoregressiveRecipe):
         sizes = AutoregressiveConfig.for_layout(layout, **recipe.model.model_dump())
         return AutoregressiveTask(sizes, train, valid)
@@ -208,10 +209,16 @@ def codebook(tokenizer: AnyTokenizer, level: int) -> Tensor:
 
 
 def _open_tokens(
-    recipe: TokensRecipe, layout: Layout, tokenizers: Mapping[str, AnyTokenizer], name: str, device: torch.device
+    recipe: TokensRecipe,
+    layout: Layout,
+    tokenizers: Mapping[str, AnyTokenizer],
+    name: str,
+    device: torch.device,
+    each: int | None,
 ) -> TokenData:
     if not is_clip_folder(recipe.data):
-        return cached_tokens(recipe, layout, tokenizers, name, read_split(recipe.data, name, layout), device)
+        split = read_split(recipe.data, name, layout)
+        return cached_tokens(recipe, layout, tokenizers, name, split if each is None else split.few(each), device)
     if (recipe.image_copies, recipe.audio_copies) != (1, 1):
         raise EchoesError(
             f"{recipe.data} brings its own tokens, several a clip; leave image_copies and audio_copies out."

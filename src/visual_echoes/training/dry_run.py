@@ -18,6 +18,7 @@ from visual_echoes.training.loop import time_steps
 from visual_echoes.training.recipe import Recipe, TokensRecipe, VocoderRecipe
 
 STEPS = 2  # of each stretch; the last is timed, since the first also allocates
+EACH = 2  # items of each group that tokens are made of: a step costs the same whichever it draws
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def dry_run(recipe: Recipe, device: Device = "auto") -> DryRun:
     if isinstance(recipe, TokensRecipe):  # copies change how long tokens take to make, not how long training does
         recipe = recipe.model_copy(update={"image_copies": 1, "audio_copies": 1})
     with TemporaryDirectory() as folder:
-        task = build_task(recipe.model_copy(update={"output": Path(folder)}), device_of(device))
+        task = build_task(recipe.model_copy(update={"output": Path(folder)}), device_of(device), EACH)
         parameters = {name: sum(p.numel() for p in module.parameters()) for name, module in task.modules.items()}
         starts = _stretch_starts(recipe)
         taken = [step for first in starts for step in range(first, first + STEPS)]
