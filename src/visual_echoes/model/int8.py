@@ -8,6 +8,7 @@ Shapes: N rows, D inputs, E outputs.
 
 from __future__ import annotations
 
+import copy
 from typing import TypeVar
 
 import torch
@@ -69,10 +70,7 @@ def is_exact() -> bool:
 
 
 def in_int8(model: M) -> M:
-    """The model with its dense layers in 8 bits, in place; heads stay as they are."""
-    for name, child in model.named_children():
-        if isinstance(child, nn.Linear):
-            setattr(model, name, Int8Dense(child))
-        elif name != "heads":
-            in_int8(child)
-    return model
+    """A copy of the model with its dense layers in 8 bits; heads stay as they are."""
+    heads = {id(layer) for name, part in model.named_modules() if name == "heads" for layer in part.modules()}
+    dense = (layer for layer in model.modules() if isinstance(layer, nn.Linear) and id(layer) not in heads)
+    return copy.deepcopy(model, {id(layer): Int8Dense(layer) for layer in dense})

@@ -136,8 +136,12 @@ def in_precision(model: EchoTransformer, precision: Precision) -> EchoTransforme
 
 
 def _rounded(model: M, precision: Precision) -> M:
-    rounded = copy.deepcopy(model).to(_dtype(precision))
-    return in_int8(rounded) if precision == "int8" else rounded
+    """A rounded copy, made tensor by tensor: the exact one is not held twice on the way."""
+    if precision == "int8":
+        return in_int8(model)
+    dtype = _dtype(precision)
+    rounded = {id(p): nn.Parameter(p.detach().to(dtype, copy=True), p.requires_grad) for p in model.parameters()}
+    return copy.deepcopy(model, cast(dict[int, object], rounded))
 
 
 def _dtype(precision: Precision) -> torch.dtype:
