@@ -88,6 +88,7 @@ def test_the_files_say_where_they_come_from(
             "steps": "3",
             "temperature": "1.5",
             "guidance": "2.5",
+            "token_temperature": "1.0",
             "residual_steps": "1",
             "order": "halton",
             "guidance_schedule": "constant",

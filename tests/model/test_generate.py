@@ -240,6 +240,17 @@ def test_keys_and_values_may_be_kept_for_some_steps() -> None:
     sample(tokens, masked_where(3, True, True), guidance=3.0, kv_refresh_every=2, guidance_schedule="interval")
 
 
+def test_a_low_temperature_of_tokens_takes_the_likeliest() -> None:
+    tokens, masked = random_tokens(8), masked_where(8, False, True)
+    likeliest = tiny.transformer().score(tokens, masked, {("audio", 0): masked["audio"][..., 0]})["audio", 0].argmax(-1)
+
+    def share(temperature: float) -> float:
+        once = {"groups": IMAGE_TO_AUDIO, "steps": 1, "guidance": 1.0, "token_temperature": temperature}
+        return float((sample(tokens, masked, **once)["audio"][..., 0] == likeliest).double().mean())
+
+    assert share(0.01) > 0.95 > 0.8 > share(1.0) > 0.5 > share(100.0)
+
+
 def test_residual_codes_follow_the_first_level_by_level() -> None:
     """And what comes later stays masked until its turn."""
     model = FastTransformer(toy.config()).eval()

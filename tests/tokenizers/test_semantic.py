@@ -19,6 +19,7 @@ from visual_echoes.tokenizers.semantic import (
     AudioSemanticTokenizer,
     ImageSemanticConfig,
     ImageSemanticTokenizer,
+    of_any_voice,
 )
 
 SCENES = get_layout("scenes")
@@ -82,6 +83,33 @@ def test_a_token_hears_only_its_own_patch() -> None:
     same_P = (tokenizer.features(mel_BCMT) == tokenizer.features(changed)).all(-1)[0]
     assert same_P[:5].all()
     assert not same_P[7:].any()
+
+
+def test_what_a_voice_and_a_microphone_add_is_not_heard() -> None:
+    mel_BCMT = torch.rand(2, 1, 80, 64, generator=tiny.generator()) - 0.4
+    mel_BCMT[..., :16] = -1.0
+    plain_BCMT = of_any_voice(mel_BCMT, 24)
+    assert plain_BCMT.shape == mel_BCMT.shape
+    place_M = (torch.arange(80) + 0.5) / 80
+    tone_M1 = (0.1 * torch.cos(2 * torch.pi * place_M))[:, None]  # of the voice: the second coefficient
+    other_BCMT = mel_BCMT + tone_M1 * (mel_BCMT > -1.0)
+    assert not torch.allclose(other_BCMT, mel_BCMT, atol=0.05)
+    torch.testing.assert_close(of_any_voice(other_BCMT, 24)[..., 16:], plain_BCMT[..., 16:], atol=1e-5, rtol=0)
+    harmonics_M1 = (0.1 * torch.cos(torch.pi * 40 * place_M))[:, None]  # of the pitch: the fortieth
+    torch.testing.assert_close(of_any_voice(mel_BCMT + harmonics_M1, 24), plain_BCMT, atol=1e-5, rtol=0)
+    louder_BCMT = of_any_voice(mel_BCMT + 0.05, 24)
+    torch.testing.assert_close(louder_BCMT - plain_BCMT, torch.full_like(mel_BCMT, 0.05), atol=1e-5, rtol=0)
+    assert of_any_voice(torch.full((1, 1, 80, 8), -1.0), 24).isfinite().all()
+
+
+@torch.no_grad()
+def test_a_network_may_look_at_cepstra_alone() -> None:
+    mel_BCMT, looks_at_mels = torch.rand(2, 1, 80, 256, generator=tiny.generator()) - 0.4, hears()
+    tokenizer = AudioSemanticTokenizer(looks_at_mels.config.model_copy(update={"cepstra": 20})).eval()
+    tokenizer.load_state_dict(looks_at_mels.state_dict())
+    found_BPD = tokenizer.features(mel_BCMT)
+    assert torch.equal(found_BPD, looks_at_mels.features(of_any_voice(mel_BCMT, 20)))
+    assert not torch.allclose(found_BPD, looks_at_mels.features(mel_BCMT), atol=1e-3)
 
 
 @torch.no_grad()

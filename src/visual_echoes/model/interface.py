@@ -53,6 +53,11 @@ class Settings(Protocol):
         """ "likeliest" where labels of what is given are not drawn."""
         ...
 
+    @property
+    def token_temperature(self) -> float:
+        """What the logits are divided by before tokens are drawn; 1 draws as the model says (MAGE)."""
+        ...
+
     def scale(self, step: int, steps: int) -> float:
         """How far from the unconditional logits towards the conditional ones a step from 0 goes; 1 is no guidance."""
         ...

@@ -52,6 +52,10 @@ class SamplingSettings(BaseModel):
         default=3.0, ge=0, le=100, allow_inf_nan=False, title="Guidance",
         description="How strictly to follow what is given; 1 is no guidance.",
     )  # fmt: skip
+    token_temperature: float = Field(
+        default=1.0, ge=0.01, le=100, allow_inf_nan=False, title="Temperature of tokens",
+        description="How far the draw of tokens strays from the likeliest; below 1 is surer and less varied.",
+    )  # fmt: skip
     guidance_schedule: Literal["constant", "rising", "interval"] = Field(
         default="constant", title="Guidance schedule", description="How guidance changes over the steps."
     )

@@ -27,6 +27,7 @@ EFFICIENTNET_FEATURES = 1280
 PIXEL_MEAN, PIXEL_SCALE = 127.0, 128.0  # EfficientNet-lite's input
 IMAGES_AT_ONCE = 16  # on a CPU, whose cache holds no more; other devices take all
 STRIDE = 16  # mel frames for one frame of the last feature map
+SOUNDING = -0.5  # what the loudest band of a frame is above that is no silence, of log-mels in [-1, 1]
 
 
 class SemanticConfig(BaseModel):
@@ -147,6 +148,7 @@ class AudioSemanticConfig(SemanticConfig):
     width: PositiveInt = 64
     patch: Annotated[int, Field(gt=0, multiple_of=STRIDE)] = 96  # mel frames that a token is the mean of
     hop: Annotated[int, Field(gt=0, multiple_of=STRIDE)] = 48  # mel frames from one to the next
+    cepstra: PositiveInt | None = None  # of each frame that the network looks at, normalised; None: the mel itself
 
     def positions(self, frames: int) -> int:
         """Tokens of a mel of so many frames."""
@@ -178,9 +180,28 @@ class AudioSemanticTokenizer(SemanticTokenizer):
 
     def embedding(self, mel_BCMT: Tensor) -> Tensor:
         """What the network gives for each patch, (B, P, D)."""
+        if self.config.cepstra is not None:
+            mel_BCMT = of_any_voice(mel_BCMT, self.config.cepstra)
         frames_BCT = self.network(mel_BCMT).mean(2)
         patches_BCP = F.avg_pool1d(frames_BCT, self.config.patch // STRIDE, self.config.hop // STRIDE)
         return self.reduce(patches_BCP.mT)
+
+
+def of_any_voice(mel_BCMT: Tensor, count: int) -> Tensor:
+    """Log-mels of the first cepstral coefficients alone, less their mean over the frames that sound.
+
+    The pitch goes with the others, and what a voice and a microphone add to every frame with the mean (cepstral mean
+    normalisation, Atal 1974); the level of each frame, which is the very first, stays.
+    """
+    bands = mel_BCMT.shape[2]
+    turns_KM = torch.outer(torch.arange(count), torch.arange(bands) + 0.5) * (math.pi / bands)
+    basis_KM = torch.cos(turns_KM).to(mel_BCMT) * math.sqrt(2.0 / bands)
+    basis_KM[0] *= math.sqrt(0.5)  # orthonormal: the type-II discrete cosine transform
+    cepstra_BCKT = basis_KM @ mel_BCMT
+    sounds_BC1T = (mel_BCMT.amax(2, keepdim=True) > SOUNDING).to(mel_BCMT)
+    mean_BCK1 = (cepstra_BCKT * sounds_BC1T).sum(3, keepdim=True) / sounds_BC1T.sum(3, keepdim=True).clamp_min(1.0)
+    mean_BCK1[:, :, 0] = 0.0
+    return basis_KM.mT @ (cepstra_BCKT - mean_BCK1)
 
 
 def _separable(before: int, after: int, stride: int) -> list[nn.Module]:

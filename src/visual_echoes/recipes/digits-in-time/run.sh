@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Repeats the model `digits-in-time` end to end: clips, semantic tokenizer, tokens, transformer, decoder of mels, model folder.
-# All else, codes included, is that of `digits`. Each step resumes where it stopped; times are in docs/models.md.
+# All else, codes included, is that of `digits`. Needs the programs espeak-ng and flite. Each step resumes where it stopped; times
+# are in docs/models.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 echoes=${ECHOES:-.venv/bin/echoes} python=${PYTHON:-.venv/bin/python} data=data/digits-in-time runs=runs/digits-in-time
 [[ -f $data/splits.csv ]] || "$echoes" data digits-in-time -o $data
-[[ -d $runs/tokenizers ]] || "$python" recipes/digits-in-time/semantic.py $runs
+[[ -f $runs/voices.npz ]] || "$python" recipes/digits-in-time/voices.py $runs/voices.npz
+[[ -d $runs/tokenizers ]] || "$python" recipes/digits-in-time/semantic.py $runs --voices $runs/voices.npz
 "$echoes" prepare $data/clips --split-list $data/splits.csv --events $data/events.jsonl --layout digits-in-time \
   --tokens $runs/tokenizers -o data/prepared/digits-in-time
 for part in transformer transformer-heard audio-decoder; do

@@ -1,10 +1,11 @@
 """Makes the semantic tokenizer of layout `digits-in-time`, alone and beside the tokenizers of `digits`.
 
 A small network learns which digit is heard; its features are quantised. It has five speakers to learn from and must
-understand others, so it hears every clip in another voice: bands warped as by a vocal tract of another length (Jaitly
-and Hinton 2013), other levels of bands, noise.
+understand others. So half of its clips are in voices of `voices.py`; every clip is varied as another voice would have
+it (bands warped as by a vocal tract of another length (Jaitly and Hinton 2013), other levels of bands, noise); and the
+network looks at normalised cepstra.
 
-    python recipes/digits-in-time/semantic.py runs/digits-in-time
+    python recipes/digits-in-time/semantic.py runs/digits-in-time --voices runs/digits-in-time/voices.npz
 
 Shapes: B batch, N clips, P positions, M mel bands, T mel frames.
 """
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +36,22 @@ from visual_echoes.tokenizers.semantic import AudioSemanticConfig, AudioSemantic
 
 LAYOUT = get_layout("digits-in-time")
 STREAM = by_name(LAYOUT.streams)["audio_semantic"]
-CLIPS, STEPS, BATCH, RATE, DECAY, SMOOTHING = 6000, 2000, 48, 2e-3, 0.05, 0.05
-PATCH = 16  # mel frames
+CLIPS, STEPS, BATCH, RATE, DECAY, SMOOTHING = 6000, 2500, 48, 2e-3, 0.05, 0.05
+PATCH, CEPSTRA = 16, 24  # mel frames; coefficients of each
 WARP = 0.2  # at most, of the logarithm of a frequency
 TILT, WAVES = 0.15, 4  # at most, of a log-mel's range of 2, for each wave along the bands
 NOISE_FLOOR, NOISE = (-1.0, -0.5), 0.05  # of log-mels in [-1, 1]
 SHARPNESS = 8.0  # of the scores that features of unit length give
+
+
+def with_voices(material: Material, path: Path) -> Material:
+    """The same images with the words of other voices."""
+    words: dict[str, dict[int, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
+    with np.load(path, allow_pickle=False) as archive:
+        waves = np.split(archive["wave"], archive["length"].cumsum()[:-1])
+        for voice, digit, wave_N in zip(archive["voice"].tolist(), archive["digit"].tolist(), waves, strict=True):
+            words[voice][digit].append(wave_N)
+    return Material(material.images, words)
 
 
 def heard(material: Material, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -78,17 +91,19 @@ def another_voice(mel_BMT: Tensor, generator: torch.Generator) -> Tensor:
     return torch.maximum(mel_BMT, between(*NOISE_FLOOR, 1, 1) + noise_BMT)
 
 
-def trained(material: Material) -> AudioSemanticTokenizer:
-    """A network that tells digits apart, and codes of its features."""
+def trained(materials: Sequence[Material]) -> AudioSemanticTokenizer:
+    """A network that tells digits apart, and codes of its features; it hears as many clips of each material."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
-    mel_NMT, digit_NP = heard(material, CLIPS, generator)
-    tokenizer = AudioSemanticTokenizer(AudioSemanticConfig(codes=STREAM.codes, patch=PATCH, hop=PATCH))
+    clips = [heard(material, CLIPS // len(materials), generator) for material in materials]
+    mel_NMT, digit_NP = (torch.cat(parts) for parts in zip(*clips, strict=True))
+    config = AudioSemanticConfig(codes=STREAM.codes, patch=PATCH, hop=PATCH, cepstra=CEPSTRA)
+    tokenizer = AudioSemanticTokenizer(config)
     head = nn.Sequential(nn.Dropout(0.2), nn.Linear(tokenizer.config.code_dim, len(DIGITS)))
     optimizer = torch.optim.AdamW([*tokenizer.parameters(), *head.parameters()], lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
     for step in range(STEPS):
-        index_B = torch.randint(CLIPS, (BATCH,), generator=generator)
+        index_B = torch.randint(len(mel_NMT), (BATCH,), generator=generator)
         mel_B1MT = another_voice(mel_NMT[index_B].float(), generator)[:, None]
         scores_BPC = head(SHARPNESS * tokenizer.features(mel_B1MT))
         loss = F.cross_entropy(scores_BPC.mT, digit_NP[index_B], label_smoothing=SMOOTHING)
@@ -109,8 +124,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where to write the model folders `semantic` and `tokenizers`")
     parser.add_argument("--source", type=Path, default=Path("data/digits"), help="what `echoes data digits` fetched")
+    parser.add_argument("--voices", type=Path, required=True, help="what `voices.py` wrote")
     options = parser.parse_args()
-    own: dict[PartName, nn.Module] = {"audio_semantic": trained(read_material(options.source, LAYOUT)["train"])}
+    material = read_material(options.source, LAYOUT)["train"]
+    own: dict[PartName, nn.Module] = {"audio_semantic": trained([material, with_voices(material, options.voices)])}
     digits = load_model("digits", wanted=["image_vqgan", "audio_vqgan"])
     for name, parts in {"semantic": own, "tokenizers": digits.parts | own}.items():
         model = Model(name=name, version=__version__, layout=LAYOUT, parts=parts, sampling=SamplingSettings())
