@@ -38,7 +38,7 @@ def variants() -> list[str]:
     """espeak-ng's voices that could be a person's."""
     listed = subprocess.run(["espeak-ng", "--voices=variant"], check=True, capture_output=True, text=True).stdout
     names = [line.split("!v/")[1].split()[0] for line in listed.splitlines() if "!v/" in line]
-    return [name for name in names if not name.startswith(ODD)]
+    return sorted(name for name in names if not name.startswith(ODD))
 
 
 def spoken(target: Path, chance: random.Random) -> Iterator[tuple[str, int, list[str]]]:
