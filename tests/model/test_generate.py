@@ -244,11 +244,13 @@ def test_a_low_temperature_of_tokens_takes_the_likeliest() -> None:
     tokens, masked = random_tokens(8), masked_where(8, False, True)
     likeliest = tiny.transformer().score(tokens, masked, {("audio", 0): masked["audio"][..., 0]})["audio", 0].argmax(-1)
 
-    def share(temperature: float) -> float:
-        once = {"groups": IMAGE_TO_AUDIO, "steps": 1, "guidance": 1.0, "token_temperature": temperature}
+    def share(**temperature: float) -> float:
+        once = {"groups": IMAGE_TO_AUDIO, "steps": 1, "guidance": 1.0, **temperature}
         return float((sample(tokens, masked, **once)["audio"][..., 0] == likeliest).double().mean())
 
-    assert share(0.01) > 0.95 > 0.8 > share(1.0) > 0.5 > share(100.0)
+    surest, usual, loosest = (share(audio_token_temperature=temperature) for temperature in (0.01, 1.0, 100.0))
+    assert surest > 0.95 > 0.8 > usual > 0.5 > loosest
+    assert share(image_token_temperature=0.01) == usual  # a setting of another source's tokens
 
 
 def test_residual_codes_follow_the_first_level_by_level() -> None:

@@ -53,9 +53,8 @@ class Settings(Protocol):
         """ "likeliest" where labels of what is given are not drawn."""
         ...
 
-    @property
-    def token_temperature(self) -> float:
-        """What the logits are divided by before tokens are drawn; 1 draws as the model says (MAGE)."""
+    def token_temperature(self, source: str) -> float:
+        """What the logits of a source's tokens are divided by before a draw; 1 draws as the model says (MAGE)."""
         ...
 
     def scale(self, step: int, steps: int) -> float:

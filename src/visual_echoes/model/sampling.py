@@ -182,7 +182,7 @@ def generate(
                 sampler.begin()
 
             def draw(level: Level, logits_BPK: Tensor) -> Tensor:
-                logits_BPK = logits_BPK / settings.token_temperature
+                logits_BPK = logits_BPK / settings.token_temperature(named[level[0]].source)
                 return active[level[0]].draw(numbers[level[0]].index(level[1]), logits_BPK)  # noqa: B023
 
             if active:

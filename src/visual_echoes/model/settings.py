@@ -52,9 +52,13 @@ class SamplingSettings(BaseModel):
         default=3.0, ge=0, le=100, allow_inf_nan=False, title="Guidance",
         description="How strictly to follow what is given; 1 is no guidance.",
     )  # fmt: skip
-    token_temperature: float = Field(
-        default=1.0, ge=0.01, le=100, allow_inf_nan=False, title="Temperature of tokens",
-        description="How far the draw of tokens strays from the likeliest; below 1 is surer and less varied.",
+    image_token_temperature: float = Field(
+        default=1.0, ge=0.01, le=100, allow_inf_nan=False, title="Temperature of image tokens",
+        description="How far the draw of image tokens strays from the likeliest; below 1 is surer and less varied.",
+    )  # fmt: skip
+    audio_token_temperature: float = Field(
+        default=1.0, ge=0.01, le=100, allow_inf_nan=False, title="Temperature of sound tokens",
+        description="How far the draw of sound tokens strays from the likeliest; below 1 is surer and less varied.",
     )  # fmt: skip
     guidance_schedule: Literal["constant", "rising", "interval"] = Field(
         default="constant", title="Guidance schedule", description="How guidance changes over the steps."
@@ -86,6 +90,10 @@ class SamplingSettings(BaseModel):
         if self.guidance_schedule == "interval" and not first <= step / steps < last:
             return 1.0
         return self.guidance
+
+    def token_temperature(self, source: str) -> float:
+        """What the logits of a source's tokens are divided by; labels are drawn as the model says, or the likeliest."""
+        return {"image": self.image_token_temperature, "audio": self.audio_token_temperature}.get(source, 1.0)
 
     def order_of(self, shape: tuple[int, ...]) -> Order:
         """The order in which the positions of a grid are unmasked."""

@@ -15,5 +15,5 @@ for part in transformer transformer-heard audio-decoder; do
 done
 "$python" recipes/digits-in-time/mean.py $runs/transformer/model $runs/transformer-heard/model $runs/mean
 "$echoes" assemble $runs/model --overwrite --name digits-in-time --card recipes/digits-in-time/card.md \
-  --steps 32 --temperature 1 --token-temperature 0.8 --guidance 3 --order frames --part $runs/mean \
-  --part $runs/audio-decoder/model --part $runs/semantic --base digits
+  --steps 32 --temperature 1 --guidance 3 --order frames --image-token-temperature 0.5 --audio-token-temperature 0.8 \
+  --label-choice likeliest --part $runs/mean --part $runs/audio-decoder/model --part $runs/semantic --base digits
