@@ -52,9 +52,7 @@ class Codec:
         transformer = None if self.graphs.transformer else model.parts.get("transformer")
         size = transformer.config if isinstance(transformer, EchoTransformer) else None
         self._precision = choose(precision, device, size)
-        exact = {*self.graphs.tokenizers, *(["audio_vqgan"] if self._magnifies_rounding else [])}
-        decoders = {name: model.parts[name] for name in TOKENIZERS if name in model.parts and name not in exact}
-        self._rounded = {n for n, part in decoders.items() if choose_for_decoder(precision, device, part) == "bfloat16"}
+        self._rounded = decoders_to_round(model, precision, device) - self.graphs.tokenizers.keys()
 
     def part(self, name: PartName) -> nn.Module:
         """A part of the model; `EchoesError` if the model came without it."""
@@ -106,8 +104,9 @@ class Codec:
     @cached_property
     @torch.inference_mode(False)
     def vocoder(self) -> Vocoder:
-        """The vocoder, faster: without what only training needs. A copy, so that the model's own can still be saved."""
-        return copy.deepcopy(cast(Vocoder, self.part("vocoder"))).fold().to(self._vocoder_device)
+        """The vocoder without what only training needs; a copy, where the model's own is what would be saved."""
+        own = cast(Vocoder, self.part("vocoder"))
+        return (copy.deepcopy(own) if self.model.folder is None else own).fold().to(self._vocoder_device)
 
     @cached_property
     @torch.inference_mode(False)
@@ -212,12 +211,23 @@ class Codec:
 
     @property
     def _magnifies_rounding(self) -> bool:
-        vocoder = self.model.parts.get("vocoder")
-        return vocoder is not None and cast(Vocoder, vocoder).magnifies_rounding
+        return _magnifies_rounding(self.model)
 
     @property
     def _vocoder_device(self) -> torch.device:
         return float64_device(self.device) if self._magnifies_rounding else self.device
+
+
+def decoders_to_round(model: Model, wanted: Wanted, device: torch.device) -> set[TokenizerName]:
+    """The tokenizers that decode in bfloat16 (`precision.choose_for_decoder`); of no mel that a vocoder magnifies."""
+    exact = {"audio_vqgan"} if _magnifies_rounding(model) else set()
+    found = {name: model.parts[name] for name in TOKENIZERS if name in model.parts and name not in exact}
+    return {name for name, part in found.items() if choose_for_decoder(wanted, device, part) == "bfloat16"}
+
+
+def _magnifies_rounding(model: Model) -> bool:
+    vocoder = model.parts.get("vocoder")
+    return vocoder is not None and cast(Vocoder, vocoder).magnifies_rounding
 
 
 def one_by_one(run: Callable[[Tensor], Tensor], rows_B: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from PIL import Image
 from torch import Tensor
 
 from visual_echoes.checkpoints.hub import push_model
-from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.codec import Codec
@@ -34,6 +33,7 @@ from visual_echoes.model.settings import SamplingSettings, with_changes
 from visual_echoes.onnx.runtime import Graphs, load_graphs
 from visual_echoes.regions import audio_positions, image_positions
 from visual_echoes.request import Given, finish_images, finish_sounds, label_codes, label_stream, names_of, start
+from visual_echoes.rounded import exact, load_rounded
 from visual_echoes.streams import Tokens
 
 DEFAULT_MODEL = "scenes"
@@ -112,16 +112,17 @@ class VisualEchoes:
         Raises:
             EchoesError: no such model, device or precision, or a damaged folder.
         """
-        model, chosen = load_model(source, revision), resolve_device(device)
+        chosen = resolve_device(device)
+        model = load_rounded(source, revision, precision, chosen)
         return cls(model, chosen, load_graphs(model, chosen), precision)
 
     def save_pretrained(self, folder: str | Path, *, half: bool = True) -> None:
-        """Write the model as a folder that `from_pretrained` reads."""
-        save_model(Path(folder), self.model, half)
+        """Write the model, with the weights that were loaded, as a folder that `from_pretrained` reads."""
+        save_model(Path(folder), exact(self.model), half)
 
     def push_to_hub(self, repository: str, *, private: bool = False) -> str:
         """Put the model into a hub repository ("owner/name") that `from_pretrained` reads; returns its address."""
-        return push_model(repository, self.model, private)
+        return push_model(repository, exact(self.model), private)
 
     def image_to_audio(
         self,

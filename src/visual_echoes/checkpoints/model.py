@@ -64,7 +64,11 @@ class WeightsFile:
 
 @dataclass
 class Model:
-    """The parts of a model, built and in eval mode; `files` has those whose weights were read."""
+    """The parts of a model, built and in eval mode; `files` has those whose weights were read.
+
+    Attributes:
+        folder: where the weights can be read as they were, if some parts are rounded; else None.
+    """
 
     name: str
     version: str
@@ -74,6 +78,7 @@ class Model:
     card: str = ""
     files: dict[PartName, WeightsFile] = field(default_factory=dict)
     calibration: dict[Modality, Calibration] = field(default_factory=dict)
+    folder: Path | None = None
 
     @property
     def kinds(self) -> dict[PartName, str]:

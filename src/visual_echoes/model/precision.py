@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from visual_echoes.errors import EchoesError
 from visual_echoes.model.blocks import Block, BlockSize
-from visual_echoes.model.int8 import in_int8, is_exact
+from visual_echoes.model.int8 import Int8Dense, in_int8, is_exact
 from visual_echoes.model.remembered import remembered
 from visual_echoes.model.transformer import EchoTransformer
 
@@ -32,6 +32,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 ENOUGH = 1.2  # times as fast as what rounds less, below which more rounding is not worth it
 POSITIONS, REPEATS = 256, 3  # of the block that is timed
 CHANNELS, SIDE = 128, 64  # of the image whose convolution is timed
+DECODING = ("post_quant_conv", "decoder")  # of a tokenizer's parts
 LARGE = 10_000_000  # parameters of a tokenizer, below which decoding is too short for rounding to be worth it
 
 
@@ -76,8 +77,10 @@ def speeds_on(device_type: str, width: int, heads: int) -> Mapping[Precision, fl
 
 
 def choose_for_decoder(wanted: str, device: torch.device, tokenizer: nn.Module) -> Precision:
-    """The precision of a tokenizer's decoder: bfloat16 if it is named, or, as "auto", where the tokenizer is large and
-    the device convolves that much faster; else float32."""
+    """The precision of a tokenizer's decoder: bfloat16 if it is named or its weights are, or, as "auto", where the
+    tokenizer is large and the device convolves that much faster; else float32."""
+    if any(p.dtype == torch.bfloat16 for p in tokenizer.parameters()):
+        return "bfloat16"
     if wanted == "auto" and sum(p.numel() for p in tokenizer.parameters()) >= LARGE:
         return "bfloat16" if convolution_speeds_on(device.type).get("bfloat16", 0.0) >= ENOUGH else "float32"
     return "bfloat16" if wanted == "bfloat16" else "float32"
@@ -131,8 +134,16 @@ def _take_turns(ways: Ways, device_type: str) -> dict[Precision, float]:
 
 
 def in_precision(model: EchoTransformer, precision: Precision) -> EchoTransformer:
-    """The model itself in float32, else a copy with rounded weights."""
-    return model if precision == "float32" else _rounded(model, precision)
+    """The model itself where it is in that precision, else a copy with rounded weights."""
+    return model if precision == _precision(model) else _rounded(model, precision)
+
+
+def round_decoder(tokenizer: nn.Module) -> None:
+    """Round, in place, the weights of a decoder that autocast would round each time; norms stay as they are."""
+    for name, part in tokenizer.named_children():
+        for layer in part.modules() if name in DECODING else ():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.bfloat16()
 
 
 def _rounded(model: M, precision: Precision) -> M:
@@ -142,6 +153,13 @@ def _rounded(model: M, precision: Precision) -> M:
     dtype = _dtype(precision)
     rounded = {id(p): nn.Parameter(p.detach().to(dtype, copy=True), p.requires_grad) for p in model.parameters()}
     return copy.deepcopy(model, cast(dict[int, object], rounded))
+
+
+def _precision(model: nn.Module) -> Precision:
+    """In which its weights are."""
+    if any(isinstance(layer, Int8Dense) for layer in model.modules()):
+        return "int8"
+    return "bfloat16" if any(p.dtype == torch.bfloat16 for p in model.parameters()) else "float32"
 
 
 def _dtype(precision: Precision) -> torch.dtype:
