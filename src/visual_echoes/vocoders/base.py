@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from visual_echoes.layout import Layout
 
 HIGHEST_PEAK = 0.98  # leaves room for what lossy formats add
-STRETCH_FRAMES = 128  # few enough that a stretch of activations stays small, many enough that the overlap costs little
+STRETCH_FRAMES = 256  # few enough that a stretch of activations stays small, many enough that the overlap costs little
 LIMITER_REACH = 128  # samples, 6 to 16 ms at the layouts' rates
 
 
