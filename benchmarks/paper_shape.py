@@ -113,7 +113,7 @@ def measure(folder: Path, picture: Path, target: Path, threads: int, preset: str
     import torch
 
     from visual_echoes.inputs import image_array
-    from visual_echoes.machine import peak_memory
+    from visual_echoes.machine import hand_back_freed_memory, peak_memory
     from visual_echoes.media import write_wav
     from visual_echoes.model.fast import scorer
     from visual_echoes.model.sampling import generate
@@ -145,6 +145,7 @@ def measure(folder: Path, picture: Path, target: Path, threads: int, preset: str
             settings.plan(layout.streams, ["audio"]), settings, generators,
         )  # fmt: skip
     with stage("decode"):
+        hand_back_freed_memory()
         mel = codec.decode_mels(tokens["audio"])
     with stage("vocode"):
         wave = codec.vocode(mel)[0]

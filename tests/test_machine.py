@@ -28,11 +28,35 @@ print(faults(), [faults() for _ in range(4)][-1])
 """
 
 
+HELD = """
+import numpy
+from visual_echoes.machine import hand_back_freed_memory
+def resident():
+    with open("/proc/self/statm") as pages:
+        return int(pages.read().split()[1]) * 4096
+before = resident()
+small = [numpy.ones(1 << 16, numpy.uint8) for _ in range(1 << 11)]  # 128 MiB
+held, last = resident(), small.pop()  # so that the end of what was held is in use
+del small
+freed = resident()
+hand_back_freed_memory()
+print(held - before, freed - before, resident() - before, len(last) // len(last) * "")
+"""
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mends what glibc alone does")
 def test_memory_that_was_freed_need_not_be_cleared_again() -> None:
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
     first, again = map(int, done.stdout.split())
     assert again < first / 10
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="mends what glibc alone does")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True)
+    held, freed, handed_back = map(int, done.stdout.split())
+    assert freed > 0.9 * held
+    assert handed_back < 0.2 * held
 
 
 def test_the_stand_in_refuses_float64_and_the_helper_goes_to_the_cpu() -> None:

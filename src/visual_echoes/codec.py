@@ -20,7 +20,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.machine import float64_device, in_float64
 from visual_echoes.media.tensors import pixels_to_unit, unit_to_pixels
 from visual_echoes.model.interface import ScoringModel
-from visual_echoes.model.precision import Wanted, choose, choose_for_decoder, in_precision
+from visual_echoes.model.precision import Wanted, choose, choose_for_decoder, in_precision, order_decoder
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.onnx.runtime import Graphs, OnnxTokenizer
 from visual_echoes.tokenizers.base import Tokenizer, TokenizerName
@@ -52,7 +52,10 @@ class Codec:
         transformer = None if self.graphs.transformer else model.parts.get("transformer")
         size = transformer.config if isinstance(transformer, EchoTransformer) else None
         self._precision = choose(precision, device, size)
-        self._rounded = decoders_to_round(model, precision, device) - self.graphs.tokenizers.keys()
+        replaced = {*self.graphs.tokenizers, *(["vocoder"] if self.graphs.vocoder else [])}
+        self._rounded = decoders_to_round(model, precision, device) - replaced
+        for name in self._rounded:
+            order_decoder(model.parts[name])
 
     def part(self, name: PartName) -> nn.Module:
         """A part of the model; `EchoesError` if the model came without it."""
@@ -106,7 +109,8 @@ class Codec:
     def vocoder(self) -> Vocoder:
         """The vocoder without what only training needs; a copy, where the model's own is what would be saved."""
         own = cast(Vocoder, self.part("vocoder"))
-        return (copy.deepcopy(own) if self.model.folder is None else own).fold().to(self._vocoder_device)
+        folded = (copy.deepcopy(own) if self.model.folder is None else own).fold()
+        return (folded.rounded() if "vocoder" in self._rounded else folded).to(self._vocoder_device)
 
     @cached_property
     @torch.inference_mode(False)
@@ -211,23 +215,24 @@ class Codec:
 
     @property
     def _magnifies_rounding(self) -> bool:
-        return _magnifies_rounding(self.model)
+        vocoder = self.model.parts.get("vocoder")
+        return vocoder is not None and cast(Vocoder, vocoder).magnifies_rounding
 
     @property
     def _vocoder_device(self) -> torch.device:
         return float64_device(self.device) if self._magnifies_rounding else self.device
 
 
-def decoders_to_round(model: Model, wanted: Wanted, device: torch.device) -> set[TokenizerName]:
-    """The tokenizers that decode in bfloat16 (`precision.choose_for_decoder`); of no mel that a vocoder magnifies."""
-    exact = {"audio_vqgan"} if _magnifies_rounding(model) else set()
-    found = {name: model.parts[name] for name in TOKENIZERS if name in model.parts and name not in exact}
-    return {name for name, part in found.items() if choose_for_decoder(wanted, device, part) == "bfloat16"}
-
-
-def _magnifies_rounding(model: Model) -> bool:
-    vocoder = model.parts.get("vocoder")
-    return vocoder is not None and cast(Vocoder, vocoder).magnifies_rounding
+def decoders_to_round(model: Model, wanted: Wanted, device: torch.device) -> set[PartName]:
+    """What decodes in bfloat16 (`precision.choose_for_decoder`): tokenizers, unless the vocoder magnifies what it does
+    to a mel, and the vocoder if it rounds."""
+    parts: dict[PartName, nn.Module] = {name: part for name, part in model.parts.items() if name in TOKENIZERS}
+    vocoder = cast(Vocoder | None, model.parts.get("vocoder"))
+    if vocoder is not None and vocoder.magnifies_rounding:
+        parts.pop("audio_vqgan", None)
+    if vocoder is not None and vocoder.rounds:
+        parts["vocoder"] = vocoder
+    return {name for name, part in parts.items() if choose_for_decoder(wanted, device, part) == "bfloat16"}
 
 
 def one_by_one(run: Callable[[Tensor], Tensor], rows_B: Tensor) -> Tensor:

@@ -6,10 +6,10 @@ import ctypes
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -39,13 +39,24 @@ def keep_freed_memory() -> None:
     that is up to two fifths of the time. Where sizes vary, what is kept seldom fits, and more memory is held. Other
     systems' C libraries are left alone.
     """
+    if (mallopt := _of_glibc("mallopt")) is not None:
+        mallopt(_MMAP_MAX, 0)
+        mallopt(_TRIM_THRESHOLD, _NEVER)
+        mallopt(_ARENA_MAX, 1)  # threads' own arenas map what is large
+
+
+def hand_back_freed_memory() -> None:
+    """Hand back to the system what this process has freed, between other things too; other C libraries than glibc are
+    left alone."""
+    if (trim := _of_glibc("malloc_trim")) is not None:
+        trim(0)
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        return cast(Callable[..., int], getattr(ctypes.CDLL(None), name))
     except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
-        return
-    mallopt(_MMAP_MAX, 0)
-    mallopt(_TRIM_THRESHOLD, _NEVER)
-    mallopt(_ARENA_MAX, 1)  # threads' own arenas map what is large
+        return None
 
 
 def machine() -> str:

@@ -24,7 +24,7 @@ from visual_echoes.codec import Codec
 from visual_echoes.errors import EchoesError
 from visual_echoes.inputs import AudioLike, ImageLike, fitted_image, heard_array
 from visual_echoes.layout import other
-from visual_echoes.machine import resolve_device
+from visual_echoes.machine import hand_back_freed_memory, resolve_device
 from visual_echoes.model.candidates import generate_best
 from visual_echoes.model.confidence import label_probability, weigh
 from visual_echoes.model.interface import Progress
@@ -327,6 +327,7 @@ class VisualEchoes:
                 self.codec.transformer, self.layout.streams, tokens, masked, plan, settings, seeds[rows], batch_size,
                 report,
             )  # fmt: skip
+            hand_back_freed_memory()  # which seldom fits what decoding needs
             if confidence and (chance_B := self._confidence(given, rows, heard_BMT, filled)) is not None:
                 sure.append(chance_B)
             if score_B is not None:

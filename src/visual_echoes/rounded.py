@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from visual_echoes.checkpoints.loading import find_model, load_model, part_names
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.codec import decoders_to_round
-from visual_echoes.model.precision import Wanted, choose, in_precision, round_decoder
+from visual_echoes.machine import hand_back_freed_memory
+from visual_echoes.model.precision import Wanted, choose, in_precision, order_decoder, round_decoder
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.onnx.graphs import read_manifest
 
@@ -31,11 +33,14 @@ def load_rounded(source: str | Path, revision: str | None, wanted: Wanted, devic
     # The transformer before the others: while it is rounded it is there twice.
     for name in sorted(names, key=lambda name: name != "transformer"):
         model.take(name, load_model(folder, wanted=[name]))
-        part = model.parts[name]
-        if isinstance(part, EchoTransformer):
-            model.parts[name] = in_precision(part, choose(wanted, device, part.config))
-    for decoder in decoders_to_round(model, wanted, device):
+        if name == "transformer":
+            exact_one = cast(EchoTransformer, model.parts.pop(name))
+            model.parts[name] = in_precision(exact_one, choose(wanted, device, exact_one.config))
+            del exact_one
+    for decoder in decoders_to_round(model, wanted, device) - {"vocoder"}:  # which is rounded once it is folded
         round_decoder(model.parts[decoder])
+        order_decoder(model.parts[decoder])
+    hand_back_freed_memory()
     return replace(model, parts={name: model.parts[name] for name in names}, folder=folder)
 
 

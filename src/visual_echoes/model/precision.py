@@ -1,7 +1,7 @@
 """In what precision networks run: float32, or bfloat16 or int8 where the processor multiplies that faster.
 
 Whether it does is measured, not read off the processor's name, and remembered. Logits are float32 in any case, and so
-are what makes tokens of images and sounds, whose codes would change, and vocoders, whose phases would.
+are what makes tokens of images and sounds, whose codes would change, and vocoders that compute phases, which would.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ENOUGH = 1.2  # times as fast as what rounds less, below which more rounding is 
 POSITIONS, REPEATS = 256, 3  # of the block that is timed
 CHANNELS, SIDE = 128, 64  # of the image whose convolution is timed
 DECODING = ("post_quant_conv", "decoder")  # of a tokenizer's parts
-LARGE = 10_000_000  # parameters of a tokenizer, below which decoding is too short for rounding to be worth it
+LARGE = 10_000_000  # parameters of a tokenizer or vocoder, below which rounding is not worth it
 
 
 def choose(wanted: str, device: torch.device, size: BlockSize | None) -> Precision:
@@ -76,12 +76,12 @@ def speeds_on(device_type: str, width: int, heads: int) -> Mapping[Precision, fl
     return _speeds(f"a block of width {width} with {heads} heads", device_type, tried, ways)
 
 
-def choose_for_decoder(wanted: str, device: torch.device, tokenizer: nn.Module) -> Precision:
-    """The precision of a tokenizer's decoder: bfloat16 if it is named or its weights are, or, as "auto", where the
-    tokenizer is large and the device convolves that much faster; else float32."""
-    if any(p.dtype == torch.bfloat16 for p in tokenizer.parameters()):
+def choose_for_decoder(wanted: str, device: torch.device, part: nn.Module) -> Precision:
+    """The precision of a tokenizer's decoder or a vocoder: bfloat16 if it is named or the weights are, or, as "auto",
+    where the part is large and the device convolves that much faster; else float32."""
+    if any(p.dtype == torch.bfloat16 for p in part.parameters()):
         return "bfloat16"
-    if wanted == "auto" and sum(p.numel() for p in tokenizer.parameters()) >= LARGE:
+    if wanted == "auto" and sum(p.numel() for p in part.parameters()) >= LARGE:
         return "bfloat16" if convolution_speeds_on(device.type).get("bfloat16", 0.0) >= ENOUGH else "float32"
     return "bfloat16" if wanted == "bfloat16" else "float32"
 
@@ -140,10 +140,21 @@ def in_precision(model: EchoTransformer, precision: Precision) -> EchoTransforme
 
 def round_decoder(tokenizer: nn.Module) -> None:
     """Round, in place, the weights of a decoder that autocast would round each time; norms stay as they are."""
-    for name, part in tokenizer.named_children():
-        for layer in part.modules() if name in DECODING else ():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                layer.bfloat16()
+    for layer in _decoding(tokenizer):
+        layer.bfloat16()
+
+
+def order_decoder(tokenizer: nn.Module) -> None:
+    """Put the channels of a decoder's weights last, in place, as processors convolve bfloat16 faster."""
+    for layer in _decoding(tokenizer):
+        if isinstance(layer, nn.Conv2d):
+            layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+
+
+def _decoding(tokenizer: nn.Module) -> list[nn.Module]:
+    """A decoder's convolutions and dense layers."""
+    parts = [part for name, part in tokenizer.named_children() if name in DECODING]
+    return [layer for part in parts for layer in part.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
 
 
 def _rounded(model: M, precision: Precision) -> M:

@@ -102,6 +102,7 @@ class HiFiGAN(Vocoder):
     """The HiFi-GAN generator (Kong et al. 2020): upsampling stages with parallel residual blocks."""
 
     kind = "hifigan"
+    rounds = True
 
     def __init__(self, config: HiFiGANConfig) -> None:
         super().__init__()
@@ -123,12 +124,15 @@ class HiFiGAN(Vocoder):
     def for_layout(cls, values: Mapping[str, Any], layout: Layout) -> Self:
         return cls(HiFiGANConfig(**{"n_mels": layout.n_mels, **values}))
 
+    def rounded(self) -> Self:
+        return self.bfloat16()
+
     def forward(self, mel_BMT: Tensor) -> Tensor:
-        x_BCN = self.conv_pre(mel_BMT)
+        x_BCN = self.conv_pre(mel_BMT.to(self.conv_pre.bias.dtype))
         parallel = len(self.resblocks) // len(self.ups)
         for index, upsample in enumerate(self.ups):
             x_BCN = upsample(F.leaky_relu(x_BCN, LEAKY_SLOPE))
             blocks = self.resblocks[index * parallel : (index + 1) * parallel]
-            x_BCN = torch.stack([block(x_BCN) for block in blocks]).mean(0)
+            x_BCN = sum(block(x_BCN) for block in blocks) / parallel
         # The reference uses leaky_relu's own slope of 0.01 at this one place.
         return torch.tanh(self.conv_post(F.leaky_relu(x_BCN)).float()).squeeze(1)

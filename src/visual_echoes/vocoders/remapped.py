@@ -112,6 +112,7 @@ class RemappedHiFiGAN(Vocoder):
     """Converts the mel before the generator sees it, and takes back the half hop by which the frames differ."""
 
     kind = "remapped-hifigan"
+    rounds = True
     config: RemappedHiFiGANConfig
 
     def __init__(self, config: RemappedHiFiGANConfig, layout: Layout) -> None:
@@ -125,6 +126,10 @@ class RemappedHiFiGAN(Vocoder):
     @classmethod
     def for_layout(cls, values: Mapping[str, Any], layout: Layout) -> Self:
         return cls(RemappedHiFiGANConfig(**values), layout)
+
+    def rounded(self) -> Self:
+        self.generator.rounded()
+        return self
 
     def forward(self, mel_BMT: Tensor) -> Tensor:
         wave_BN = self.generator(self.remap(repeat_last_frame(mel_BMT)))
