@@ -5,13 +5,14 @@ from the repository's root:
 
     python benchmarks/scenes_at_a_glance.py --each 4 -o docs/measurements/scenes-glance.json
 
-Shapes: B items, G kinds.
+Shapes: B items, C channels, H rows, W columns, N samples.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from visual_echoes.evaluation.evaluation_set import level_figures
 from visual_echoes.evaluation.examples import spread_items
 from visual_echoes.evaluation.measurement import ONLY, Cell
 from visual_echoes.evaluation.probes import second_opinions
-from visual_echoes.layout import Modality
+from visual_echoes.layout import Layout, Modality
 from visual_echoes.media.tensors import pcm_to_wave
 from visual_echoes.metrics.classifiers import packaged_classifier
 from visual_echoes.model.orders import ORDERS
@@ -36,6 +37,58 @@ MODALITIES: tuple[Modality, ...] = ("image", "audio")
 FORMATS = {"right": ".3f", "right by the second opinion": ".3f", "label right": ".3f", "level, dB": ".1f"}
 
 Naming = Callable[[Sequence[Tensor]], Tensor]
+
+
+@dataclass(frozen=True)
+class Glance:
+    """Test items, as many of each kind, and who names what is made for them.
+
+    Attributes:
+        kinds: their names.
+        images: uint8 (B, C, H, W).
+        waves: float32 (B, N).
+        groups_B: of which kind item b is, the image and the sound.
+        namings: by modality the classifier and the second opinion.
+    """
+
+    kinds: Sequence[str]
+    images: Tensor
+    waves: Tensor
+    groups_B: Tensor
+    namings: Mapping[Modality, tuple[Naming, Naming]]
+
+    @classmethod
+    def read(cls, data: Path, layout: Layout, each: int) -> Glance:
+        kinds, test = read_groups(data), read_split(data, "test", layout)
+        opinions = second_opinions(data, layout)
+        return cls(
+            kinds,
+            test.images[spread_items(test.image_groups, len(kinds), each)],
+            pcm_to_wave(test.sounds[spread_items(test.sound_groups, len(kinds), each)]),
+            torch.arange(len(kinds)).repeat(each),
+            {
+                m: (packaged_classifier(f"scenes-{m}").restricted(kinds).classes, opinions[m].classes)
+                for m in MODALITIES
+            },
+        )
+
+    def right(self, modality: Modality, items: Sequence[Tensor]) -> list[float]:
+        """The share of items that are rightly named by the classifier, and by the second opinion."""
+        return [float((naming(items) == self.groups_B).double().mean()) for naming in self.namings[modality]]
+
+    def sounds(self, echoes: VisualEchoes, **request: Any) -> tuple[list[Tensor], Sequence[str] | None]:
+        """Sounds for the images, float32 (N,), and what the model took each for."""
+        pictures = [image.movedim(0, -1).numpy() for image in self.images]
+        made = echoes.image_to_audio(pictures, batch_size=BATCH, **request)
+        assert made.audio is not None
+        return [torch.from_numpy(wave) for wave in made.audio], made.labels
+
+    def pictures(self, echoes: VisualEchoes, **request: Any) -> tuple[list[Tensor], Sequence[str] | None]:
+        """Images for the sounds, uint8 (C, H, W), and what the model took each for."""
+        given = [(wave.numpy(), echoes.layout.sample_rate) for wave in self.waves]
+        made = echoes.audio_to_image(given, batch_size=BATCH, **request)
+        assert made.images is not None
+        return [torch.from_numpy(image).movedim(-1, 0) for image in made.images], made.labels
 
 
 def main() -> None:
@@ -50,18 +103,12 @@ def main() -> None:
     add_output(parser)
     options = parser.parse_args()
     echoes = VisualEchoes.from_pretrained(options.model, device="cpu")
-    kinds, test = read_groups(options.data), read_split(options.data, "test", echoes.layout)
-    images = test.images[spread_items(test.image_groups, len(kinds), options.each)]
-    waves = pcm_to_wave(test.sounds[spread_items(test.sound_groups, len(kinds), options.each)])
-    groups_B = torch.arange(len(kinds)).repeat(options.each)
-    opinions = second_opinions(options.data, echoes.layout)
-    namings: dict[Modality, tuple[Naming, Naming]] = {
-        m: (packaged_classifier(f"scenes-{m}").restricted(kinds).classes, opinions[m].classes) for m in MODALITIES
-    }
+    glance = Glance.read(options.data, echoes.layout, options.each)
 
     def row(what: str, modality: Modality, items: Sequence[Tensor], labels: Sequence[str] | None = None) -> None:
-        shares = [float((naming(items) == groups_B).double().mean()) for naming in namings[modality]]
-        told = None if labels is None else [kinds[g] == label for g, label in zip(groups_B, labels, strict=True)]
+        shares = glance.right(modality, items)
+        names = [glance.kinds[group] for group in glance.groups_B]
+        told = None if labels is None else [name == label for name, label in zip(names, labels, strict=True)]
         rows.append({
             "items": what, "of": len(items), "right": shares[0], "right by the second opinion": shares[1],
             "label right": None if told is None else float(np.mean(told)),
@@ -70,22 +117,17 @@ def main() -> None:
         print(rows[-1], flush=True)
 
     rows: list[dict[str, Cell]] = []
-    row("real images", "image", list(images))
-    row("real sounds", "audio", list(waves))
-    codec, pixels = echoes.codec, images.movedim(1, -1).numpy()
+    row("real images", "image", list(glance.images))
+    row("real sounds", "audio", list(glance.waves))
+    codec, pixels = echoes.codec, glance.images.movedim(1, -1).numpy()
     through = torch.from_numpy(codec.decode_images(codec.encode_images(pixels))).movedim(-1, 1)
     row("real images through the tokenizer", "image", list(through))
-    mel_BMT = codec.decode_mels(codec.encode_mels(codec.mels(waves.numpy())))
+    mel_BMT = codec.decode_mels(codec.encode_mels(codec.mels(glance.waves.numpy())))
     row("real sounds through tokenizer and vocoder", "audio", list(torch.from_numpy(codec.vocode(mel_BMT))))
     asked = {"order": options.order, "temperature": options.temperature, "best_of": options.best_of}
-    changed = {name: value for name, value in asked.items() if value is not None}
-    request: dict[str, Any] = {"seed": options.seed, "batch_size": BATCH, **changed}
-    heard = echoes.image_to_audio([image.movedim(0, -1).numpy() for image in images], **request)
-    assert heard.audio is not None
-    row("sounds for images", "audio", [torch.from_numpy(wave) for wave in heard.audio], heard.labels)
-    seen = echoes.audio_to_image([(wave.numpy(), echoes.layout.sample_rate) for wave in waves], **request)
-    assert seen.images is not None
-    row("images for sounds", "image", [torch.from_numpy(image).movedim(-1, 0) for image in seen.images], seen.labels)
+    request = {"seed": options.seed, **{name: value for name, value in asked.items() if value is not None}}
+    row("sounds for images", "audio", *glance.sounds(echoes, **request))
+    row("images for sounds", "image", *glance.pictures(echoes, **request))
     show({ONLY: of_records(rows, FORMATS)}, options.output)
 
 

@@ -137,7 +137,7 @@ def long_sound(
             for stream in echoes.layout.streams:
                 if stream.source == "audio":
                     tokens[stream.name], masked[stream.name] = _continued(echoes.layout, stream, before[stream.name])
-            if named is not None and named.time is None:  # what was heard goes on
+            if named is not None and named.time is None:
                 tokens[named.name], masked[named.name] = before[named.name], torch.zeros_like(masked[named.name])
         before, _ = generate_best(
             echoes.codec.transformer, echoes.layout.streams, tokens, masked, plan, changed, [window_seed(seed, number)]
@@ -155,12 +155,17 @@ def long_sound(
 
 
 def _continued(layout: Layout, stream: Stream, before_BPQ: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens of a sound that begin with the last ones of the window before, and the mask of all others."""
-    known, time = known_columns(layout), len(stream.shape)  # the last axis
+    """Tokens of a sound that begin with the last ones of the window before, and the mask of those to make.
+
+    What is heard goes on as well, unless frames say what happens when: of meaning nothing is made anew.
+    """
+    shared, time = known_columns(layout), len(stream.shape)  # the last axis
+    known = shared
     if stream.name != "audio":
         assert stream.time is not None, "semantic tokens of sounds have times"
-        known = round(known * column(layout) / layout.sample_rate / stream.time.step)
-    tokens = before_BPQ.unflatten(1, stream.shape).roll(known, time)
+        shared = round(shared * column(layout) / layout.sample_rate / stream.time.step)
+        known = stream.shape[-1] if layout.frames == 1 else shared
+    tokens = before_BPQ.unflatten(1, stream.shape).roll(shared, time)
     masked = torch.ones_like(tokens, dtype=torch.bool)
     masked.narrow(time, 0, known).fill_(False)
     return tokens.flatten(1, time), masked.flatten(1, time)

@@ -1,0 +1,61 @@
+"""What few steps cost the model `scenes`: settings, the shares right by two opinions, and their seconds.
+
+Items and opinions are those of `scenes_at_a_glance.py`; seconds are of whole requests in batches. Data first (`echoes
+data scenes`); run from the repository's root:
+
+    python benchmarks/scenes_presets.py --each 4 -o docs/measurements/scenes-presets.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from measuring import add_output, of_records, show
+from scenes_at_a_glance import Glance
+
+from visual_echoes import VisualEchoes
+from visual_echoes.evaluation.measurement import ONLY, Cell
+
+WAYS: dict[str, dict[str, Any]] = {
+    "quality": {"preset": "quality"},
+    "the model's own": {},
+    "balanced": {"preset": "balanced"},
+    "fast": {"preset": "fast"},
+    "8 steps": {"steps": 8},
+    "4 steps": {"steps": 4},
+}
+FORMATS = {
+    "sounds right": ".3f", "by the second opinion": ".3f", "seconds a sound": ".2f", "images right": ".3f",
+    "by its second opinion": ".3f", "seconds an image": ".2f",
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data/prepared/scenes"))
+    parser.add_argument("--model", default="scenes")
+    parser.add_argument("--each", type=int, default=4, help="test items of each kind, of images and of sounds")
+    parser.add_argument("--seed", type=int, default=0)
+    add_output(parser)
+    options = parser.parse_args()
+    echoes = VisualEchoes.from_pretrained(options.model, device="cpu")
+    glance = Glance.read(options.data, echoes.layout, options.each)
+    rows: list[dict[str, Cell]] = []
+    for way, changes in WAYS.items():
+        before = time.perf_counter()
+        sounds, _ = glance.sounds(echoes, seed=options.seed, **changes)
+        between = time.perf_counter()
+        pictures, _ = glance.pictures(echoes, seed=options.seed, **changes)
+        seconds = between - before, time.perf_counter() - between
+        values = [*glance.right("audio", sounds), seconds[0] / len(sounds)]
+        values += [*glance.right("image", pictures), seconds[1] / len(pictures)]
+        rows.append({"settings": way, "of": len(sounds), **dict(zip(FORMATS, values, strict=True))})
+        print(rows[-1], flush=True)
+    show({ONLY: of_records(rows, FORMATS)}, options.output)
+
+
+if __name__ == "__main__":
+    main()
