@@ -1,7 +1,7 @@
 """Sampling at the paper's shape: the presets, this model's ways and a baseline against the plain loop of equal widths.
 
 ViT-B widths over 256 image and 265 sound tokens with random weights, whose values do not matter to the speed: a sound
-for an image with guidance 3. The plain loop is that of the dense model in float32: the full sequence through every
+for an image with guidance 3, in each precision that this processor has instructions for. The plain loop is that of the dense model in float32: the full sequence through every
 layer twice a step. It and each way of ours take few steps; presets take their own, in the precision that `auto` takes
 here. Repeats take turns. Run from the repository's root:
 
@@ -27,7 +27,7 @@ from visual_echoes.model.autoregressive import (
     AutoregressiveTransformer,
 )
 from visual_echoes.model.fast import FastTransformer
-from visual_echoes.model.precision import PRECISIONS, choose, in_precision
+from visual_echoes.model.precision import choose, in_precision, speeds_on
 from visual_echoes.model.settings import PRESETS, SamplingSettings
 from visual_echoes.studies.speed import MATMUL_OPERATIONS, Sampling, multiply_matrices, operations, take_turns
 
@@ -47,11 +47,13 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     works: dict[str, Callable[[], torch.Tensor]] = {}
     same: dict[str, bool] = {}
-    auto = choose("auto", torch.device("cpu"), config_of(next(iter(KINDS))))
+    config = config_of(next(iter(KINDS)))
+    auto = choose("auto", torch.device("cpu"), config)
+    native = [name for name, speed in speeds_on("cpu", config.width, config.heads).items() if speed >= 1.0]
     last, few = list(KINDS)[-1], SamplingSettings(steps=STEPS)
     for kind in KINDS:
         exact = FastTransformer(config_of(kind)).eval()
-        models = {precision: in_precision(exact, precision) for precision in PRECISIONS}
+        models = {precision: in_precision(exact, precision) for precision in native}
         plain = Sampling(exact, few)
         same[kind] = bool(torch.equal(plain.fast(), plain.slow()))
         works.setdefault(PLAIN, plain.slow)
@@ -67,13 +69,13 @@ def main() -> None:
                 works[f"{kind}: {preset}, guidance 1"] = Sampling(model, unguided).fast
     print(f"auto is {auto}; tokens as the plain way makes them: {same}", flush=True)
     works[AUTOREGRESSIVE] = autoregressive()
-    products = {f"product in {precision}": partial(multiply_matrices, precision) for precision in PRECISIONS}
+    products = {f"product in {precision}": partial(multiply_matrices, precision) for precision in native}
     seconds = take_turns({**works, **products}, arguments.repeats)
-    speeds = {precision: MATMUL_OPERATIONS / seconds[f"product in {precision}"].median for precision in PRECISIONS}
+    speeds = {precision: MATMUL_OPERATIONS / seconds[f"product in {precision}"].median for precision in native}
     ways: list[tuple[Cell, ...]] = []
     # Counting takes as long as the work itself, and rounding does not change the count.
     counts = {name: operations(works[name]) for name in (PLAIN, *(f"{kind}: float32" for kind in KINDS))}
-    for name in (PLAIN, *(f"{kind}: {precision}" for kind in KINDS for precision in PRECISIONS)):
+    for name in (PLAIN, *(f"{kind}: {precision}" for kind in KINDS for precision in native)):
         kind, _, named = name.partition(": ")
         count, taken = counts[f"{kind}: float32" if named else PLAIN], seconds[name].median
         of_machine = count / taken / speeds[named or "float32"]  # type: ignore[index]

@@ -10,6 +10,7 @@ what the trained ones of `digits` lose of their output, and the seconds of the p
 from __future__ import annotations
 
 import argparse
+import copy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,8 @@ from visual_echoes.studies.speed import Sampling, Seconds, take_turns
 from visual_echoes.tokenizers.base import Tokenizer
 from visual_echoes.tokenizers.vqgan import VQGAN
 from visual_echoes.training.build import vqgan_config
-from visual_echoes.training.recipe import AudioVQGANRecipe, ImageVQGANRecipe, read_recipe
+from visual_echoes.training.recipe import AudioVQGANRecipe, ImageVQGANRecipe, VocoderRecipe, read_recipe
+from visual_echoes.vocoders import build_vocoder, vocode_in_stretches
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "paper"
 BATCH, REPEATS, MADE = 20, 2, 16
@@ -110,6 +112,22 @@ def of_paper_decoders() -> list[dict[str, Cell]]:
     return rows
 
 
+@torch.inference_mode()
+def of_paper_vocoder() -> dict[str, Cell]:
+    """Seconds in both precisions, and signal over what bfloat16 changes."""
+    recipe = read_recipe(RECIPES / "vocoder.toml")
+    assert isinstance(recipe, VocoderRecipe)
+    exact = build_vocoder(recipe.model.kind, recipe.model.model, LAYOUT).eval().fold()
+    mel_BMT = torch.rand(1, LAYOUT.n_mels, LAYOUT.mel_frames, generator=torch.Generator().manual_seed(0))
+    vocoders = {"float32": exact, "bfloat16": copy.deepcopy(exact).rounded()}
+    works = {name: partial(vocode_in_stretches, vocoder, mel_BMT) for name, vocoder in vocoders.items()}
+    found = {name: taken.median for name, taken in take_turns(works, REPEATS).items()}
+    wave_BN, lost_BN = works["float32"](), works["float32"]() - works["bfloat16"]()
+    signal = float(10 * (wave_BN.square().mean() / lost_BN.square().mean()).log10())
+    times = found["float32"] / found["bfloat16"]
+    return {"decoder": f"the paper's vocoder, {recipe.model.kind}", **found, "times": times, "dB": signal}
+
+
 def _decode(network: VQGAN, grid: torch.Tensor, precision: str) -> None:
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         network.decode(grid)
@@ -135,7 +153,7 @@ def main() -> None:
     rows = of_model(options.data, options.images)
     for kind in KINDS:
         rows += of_paper(kind)
-    rows_of_decoders = of_trained_decoders() + of_paper_decoders()
+    rows_of_decoders = [*of_trained_decoders(), *of_paper_decoders(), of_paper_vocoder()]
     decoders = of_records(rows_of_decoders, {"float32": ".2f", "bfloat16": ".2f", "times": ".2f", "dB": ".0f"})
     show({"transformers": of_records(rows, FORMATS), "decoders": decoders}, options.output)
 

@@ -41,7 +41,7 @@ def ask(score: Score, state: State) -> Tensor:
     """Logits of the masked sounds."""
     tokens, masked = state
     asked = {("audio", 0): masked["audio"][..., 0]}
-    return score(tokens, masked, asked, lambda _, logits: logits.argmax(-1))["audio", 0]
+    return score(tokens, masked, asked, lambda level, logits: (logits.argmax(-1), asked[level]))["audio", 0]
 
 
 def close(first: Tensor, second: Tensor) -> bool:

@@ -319,7 +319,8 @@ def test_by_depth_each_code_follows_the_ones_before_it() -> None:
 
     def score(tokens: Tokens, _: Tokens, asked: Mapping[Level, Tensor], draw: Draw) -> Mapping[Level, Tensor]:
         first_BPK = joint.sum(1).log().expand(len(tokens["audio"]), 1, 2)
-        drawn_BP = draw(("audio", 0), first_BPK)
+        drawn_BP, asked_BP = draw(("audio", 0), first_BPK)
+        assert asked_BP.all()  # of what the only step unmasks
         return {("audio", 0): first_BPK, ("audio", 1): joint[drawn_BP].log()}
 
     count = 4000

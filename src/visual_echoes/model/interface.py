@@ -12,8 +12,9 @@ from torch import Tensor
 
 from visual_echoes.streams import Level, Stream, Tokens
 
-# Draws the codes of a level by its logits, (B, P), before those that follow at the same positions are scored.
-Draw = Callable[[Level, Tensor], Tensor]
+# Draws the codes of a level by its logits, (B, P), before those that follow at the same positions are scored, and says
+# where those are asked for, bool (B, P).
+Draw = Callable[[Level, Tensor], tuple[Tensor, Tensor]]
 # Logits (B, P, K) for tokens and masks, of the levels that are asked for at positions that are, bool (B, P).
 Score = Callable[[Tokens, Tokens, Mapping[Level, Tensor], Draw], Mapping[Level, Tensor]]
 

@@ -30,7 +30,8 @@ def remembered(what: str, device_type: str, names: list[str], measure: Callable[
         names: of the speeds, in order.
     """
     device = torch.cuda.get_device_name() if device_type == "cuda" else f"{torch.get_num_threads()} threads"
-    key = f"{what}; {machine()}, {device}, torch {torch.__version__}"
+    instructions = torch.backends.cpu.get_cpu_capability()  # which an owner may restrict
+    key = f"{what}; {machine()}, {instructions}, {device}, torch {torch.__version__}"
     found = _read().get(key)
     if isinstance(found, dict) and list(found) == names and all(_is_speed(value) for value in found.values()):
         return found

@@ -69,6 +69,7 @@ class Sampler:
     ) -> None:  # fmt: skip
         self.tokens_BPQ, self.masked_BP = tokens_BPQ, masked_BP
         self.steps, self.order, self.generators, self.likeliest = steps, order, generators, likeliest
+        self.new_BP = masked_BP
         self._start_B = self._masked_B = masked_BP.sum(1).cpu()
         self._uniform_BQP = self._gumbel_BP = self._log_probability_BP = torch.empty(0)
 
@@ -79,21 +80,23 @@ class Sampler:
 
     def begin(self) -> None:
         """Draw a step's noise: per sample and position a uniform number a level, and a Gumbel one for the order."""
+        self.new_BP = self.masked_BP
         rows, size = self.tokens_BPQ.shape[-1] + 1, self.tokens_BPQ.shape[1]
         uniform_BRP = torch.stack([torch.rand(rows, size, generator=generator) for generator in self.generators])
         self._uniform_BQP = uniform_BRP[:, :-1]
         self._gumbel_BP = -torch.log(-torch.log(uniform_BRP[:, -1].clamp(1e-20, 1.0 - 1e-7)))
 
     def draw(self, number: int, logits_BPK: Tensor) -> Tensor:
-        """Draw a level's tokens at the masked positions; with the known ones, int64 (B, P).
+        """Draw a level's tokens at the masked positions, after `unmask` at the new ones; with all others, int64 (B, P).
 
         Args:
-            number: of the level among those that are unmasked here, from 0 on.
+            number: of the level among those that are unmasked here, from 0 on. The first one decides on the order.
         """
-        uniform_BP = self._uniform_BQP[:, number].to(logits_BPK.device)
-        chosen_BP = logits_BPK.argmax(-1) if self.likeliest else draw_tokens(logits_BPK, uniform_BP)
-        drawn_BP = torch.where(self.masked_BP, chosen_BP, self.tokens_BPQ[..., number])
-        if number == 0:  # of several, the first code decides on the order
+        logits_NK = logits_BPK[self.new_BP]
+        uniform_N = self._uniform_BQP[:, number].to(logits_BPK.device)[self.new_BP]
+        drawn_N = logits_NK.argmax(-1) if self.likeliest else draw_tokens(logits_NK, uniform_N)
+        drawn_BP = self.tokens_BPQ[..., number].masked_scatter(self.new_BP, drawn_N)
+        if number == 0:
             self._log_probability_BP = logits_BPK.log_softmax(-1).gather(-1, drawn_BP[..., None])[..., 0]
         self.tokens_BPQ = self.tokens_BPQ.index_copy(
             -1, torch.tensor([number], device=drawn_BP.device), drawn_BP[..., None]
@@ -108,19 +111,20 @@ class Sampler:
         # Unmasked positions rank first, so the lowest of all are masked ones.
         score_BP = score_BP.masked_fill(~self.masked_BP, math.inf)
         rank_BP = score_BP.argsort(dim=1, stable=True).argsort(1)
-        self.masked_BP = self.masked_BP & (rank_BP < self._masked_B.to(rank_BP.device, non_blocking=True)[:, None])
+        remain_BP = self.masked_BP & (rank_BP < self._masked_B.to(rank_BP.device, non_blocking=True)[:, None])
+        self.new_BP, self.masked_BP = self.masked_BP & ~remain_BP, remain_BP
 
 
-def draw_tokens(logits_BPK: Tensor, uniform_BP: Tensor) -> Tensor:
-    """Categorical draw by the inverse of the cumulative distribution, int64 (B, P).
+def draw_tokens(logits_K: Tensor, uniform: Tensor) -> Tensor:
+    """Categorical draw by the inverse of the cumulative distribution, int64 (...) for logits (..., K).
 
     One uniform number a position, in [0, 1), instead of one a code; float64, so that the draw is exact to the float32
     probabilities.
     """
-    cumulative_BPK = in_float64(logits_BPK).softmax(-1).cumsum(-1)
-    target_BP1 = in_float64(uniform_BP)[..., None] * cumulative_BPK[..., -1:]
-    drawn_BP = torch.searchsorted(cumulative_BPK, target_BP1, right=True)[..., 0].clamp_max(logits_BPK.shape[-1] - 1)
-    return drawn_BP.to(logits_BPK.device)
+    cumulative_K = in_float64(logits_K).softmax(-1).cumsum(-1)
+    target_1 = in_float64(uniform)[..., None] * cumulative_K[..., -1:]
+    drawn = torch.searchsorted(cumulative_K, target_1, right=True)[..., 0].clamp_max(logits_K.shape[-1] - 1)
+    return drawn.to(logits_K.device)
 
 
 # The loop
@@ -181,16 +185,19 @@ def generate(
             for sampler in active.values():
                 sampler.begin()
 
-            def draw(level: Level, logits_BPK: Tensor) -> Tensor:
-                logits_BPK = logits_BPK / settings.token_temperature(named[level[0]].source)
-                return active[level[0]].draw(numbers[level[0]].index(level[1]), logits_BPK)  # noqa: B023
+            def draw(level: Level, logits_BPK: Tensor) -> tuple[Tensor, Tensor]:
+                name, number = level[0], numbers[level[0]].index(level[1])  # noqa: B023
+                sampler = active[name]  # noqa: B023
+                drawn_BP = sampler.draw(number, logits_BPK / settings.token_temperature(named[name].source))
+                if number == 0:  # further codes are drawn of what stays
+                    sampler.unmask(step)  # noqa: B023
+                return drawn_BP, sampler.new_BP
 
             if active:
                 asked = [level for level in stage.levels if level[0] in active]
                 seen = _hidden_after(masked, asked)
                 _guided(score, named, tokens, seen, asked, settings.scale(step, stage.steps), draw)
             for name, sampler in active.items():
-                sampler.unmask(step)
                 tokens[name][..., numbers[name]] = sampler.tokens_BPQ
                 masked[name][..., numbers[name]] = sampler.masked_BP[..., None]
             if progress is not None:
@@ -225,7 +232,7 @@ def _guided(
     """Draw the active levels by guided logits; all branches go through the model in one batch.
 
     Args:
-        draw: takes the guided logits of a level, (B, P, K), and gives its codes.
+        draw: takes the guided logits of a level, (B, P, K), and gives its codes and where the next ones are asked for.
     """
     branches: list[tuple[Sequence[Level], Tokens]] = [(active, masked)]
     for source in dict.fromkeys(streams[name].source for name, _ in active):
@@ -250,7 +257,11 @@ def _guided(
                 logits = logits + (scale - 1.0) * (conditional - unconditional)
         return logits
 
-    found = score(stacked, hidden, asked, lambda level, s: draw(level, mixed(level, s)).repeat(len(branches), 1))
+    def drawn_in_all(level: Level, scores_BPK: Tensor) -> tuple[Tensor, Tensor]:
+        codes_BP, next_BP = draw(level, mixed(level, scores_BPK))
+        return codes_BP.repeat(len(branches), 1), next_BP.repeat(len(branches), 1)
+
+    found = score(stacked, hidden, asked, drawn_in_all)
     drawn = {(name, number - 1) for name, number in active}  # on the way, as others follow them
     for level in active:
         if level not in drawn:

@@ -203,12 +203,14 @@ class EchoTransformer(nn.Module):
         self, features: Tokens, tokens: Tokens, asked: Mapping[Level, Tensor], draw: Draw | None
     ) -> dict[Level, Tensor]:
         """As `score`, once there are features."""
-        tokens, found = dict(tokens), dict[Level, Tensor]()
-        for (name, number), asked_BP in asked.items():
-            found[name, number] = self.logits_at(asked_BP, (name, number), features[name], tokens[name]).float()
-            if draw is not None and (name, number + 1) in asked:
-                codes_BP = draw((name, number), found[name, number])
+        tokens, asked, found = dict(tokens), dict(asked), dict[Level, Tensor]()
+        for name, number in list(asked):
+            level, following = (name, number), (name, number + 1)
+            found[level] = self.logits_at(asked[level], level, features[name], tokens[name]).float()
+            if draw is not None and following in asked:
+                codes_BP, next_BP = draw(level, found[level])
                 tokens[name] = torch.cat([tokens[name][..., :number], codes_BP[..., None]], -1)
+                asked[following] = asked[following] & next_BP
         return found
 
     def before(self, level: Level, tokens_Q: Tensor) -> Tensor | None:
