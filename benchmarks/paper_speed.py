@@ -1,9 +1,9 @@
 """Sampling at the paper's shape: the presets, this model's ways and a baseline against the plain loop of equal widths.
 
 ViT-B widths over 256 image and 265 sound tokens with random weights, whose values do not matter to the speed: a sound
-for an image with guidance 3, in each precision that this processor has instructions for. The plain loop is that of the dense model in float32: the full sequence through every
-layer twice a step. It and each way of ours take few steps; presets take their own, in the precision that `auto` takes
-here. Repeats take turns. Run from the repository's root:
+for an image with guidance 3, in each precision that is not slower than float32 here. The plain loop is that of the
+dense model in float32: the full sequence through every layer twice a step. It and each way of ours take few steps;
+presets take their own, in the precision that `auto` takes here. Repeats take turns. Run from the repository's root:
 
     python benchmarks/paper_speed.py [-o docs/measurements/paper-speed.json] [--threads 2] [--repeats 3] [--batch 8]
 

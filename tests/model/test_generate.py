@@ -333,6 +333,24 @@ def test_by_depth_each_code_follows_the_ones_before_it() -> None:
     torch.testing.assert_close(shares.view(2, 2), joint, atol=0.03, rtol=0)
 
 
+def test_by_depth_further_codes_are_asked_for_once_where_they_stay() -> None:
+    stream = Stream(name="audio", source="audio", shape=(6,), codes=2, depth=2)
+    asked: list[Tensor] = []
+
+    def score(_: Tokens, masked: Tokens, levels: Mapping[Level, Tensor], draw: Draw) -> Mapping[Level, Tensor]:
+        logits = torch.zeros(*masked["audio"].shape)
+        asked.append(draw(("audio", 0), logits)[1])
+        return dict.fromkeys(levels, logits)
+
+    tokens = {"audio": torch.zeros(1, 6, 2, dtype=torch.int64)}
+    masked = {"audio": torch.ones(1, 6, 2, dtype=torch.bool)}
+    settings = SamplingSettings(steps=3)
+    plan = settings.plan([stream], ["audio"], by_depth=True)
+    generate(lambda: score, [stream], tokens, masked, plan, settings, generators(1))
+    assert len(asked) == 3
+    assert torch.equal(torch.cat(asked).sum(0), torch.ones(6, dtype=torch.int64))
+
+
 def test_streams_of_little_detail_go_first() -> None:
     plan = SamplingSettings(steps=5).plan(toy.STREAMS, ["audio", "video", "label"])
     assert [stage.levels for stage in plan[:2]] == [(("label", 0), ("video", 0)), (("audio", 0),)]
