@@ -10,6 +10,7 @@ import torch
 
 from visual_echoes.checkpoints.loading import load_model
 from visual_echoes.checkpoints.model import Model
+from visual_echoes.checkpoints.model_folder import save_model
 from visual_echoes.model import precision
 from visual_echoes.model.int8 import is_exact
 from visual_echoes.model.precision import Precision
@@ -55,6 +56,16 @@ def test_a_model_in_any_precision_is_saved_as_it_was_read(
     for name, part in before.parts.items():
         for key, value in part.state_dict().items():
             torch.testing.assert_close(after.parts[name].state_dict()[key], value, rtol=0, atol=0)
+
+
+def test_a_part_of_another_model_is_saved_too(model_folder: Path, whole_model: Model, tmp_path: Path) -> None:
+    next(whole_model.parts["transformer"].parameters()).data += 1
+    save_model(tmp_path / "other", whole_model, half=False)
+    model = VisualEchoes.from_pretrained(model_folder, device="cpu", precision="bfloat16").model
+    model.take("transformer", other := load_model(tmp_path / "other", wanted=["transformer"]))
+    found = exact(model)
+    assert found.parts["transformer"] is other.parts["transformer"]
+    assert dtypes(found, "decoder") == {torch.float32}
 
 
 def test_a_model_that_was_not_read_is_exact(whole_model: Model) -> None:

@@ -45,5 +45,9 @@ def load_rounded(source: str | Path, revision: str | None, wanted: Wanted, devic
 
 
 def exact(model: Model) -> Model:
-    """The model with the weights as they were read; itself, where none were rounded."""
-    return model if model.folder is None else replace(model, parts=load_model(model.folder).parts, folder=None)
+    """The model with the weights as they were read; itself, where none were rounded. Parts that it took since stay."""
+    if model.folder is None:
+        return model
+    again = load_model(model.folder)
+    same = [name for name in model.parts if model.files.get(name) == again.files.get(name)]
+    return replace(model, parts=model.parts | {name: again.parts[name] for name in same}, folder=None)

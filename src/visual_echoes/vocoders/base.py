@@ -67,8 +67,8 @@ class WeightNormConv(nn.Module):
     makes it a transposed convolution that returns `rate` samples for each one. Zeros go around the input so that a
     plain one keeps its length, unless `padded` is off. `fold` leaves one plain `weight`.
 
-    It is a convolution over images of one row with channels last, which is several times as fast on processors as one
-    over time, most of all in bfloat16.
+    It is a convolution over images of one row: with channels last, processors are faster at it than at one over time,
+    in bfloat16 several times.
     """
 
     weight: Tensor | None  # (E, C, 1, K), of a transposed one (C, E, 1, K)
@@ -92,8 +92,8 @@ class WeightNormConv(nn.Module):
         return torch.linalg.vector_norm(weight, dim=(1, 2), keepdim=True)
 
     def _scaled_weight(self) -> Tensor:
-        weight = self.weight_v * (self.weight_g / self._length(self.weight_v))
-        return weight[:, :, None].contiguous(memory_format=torch.channels_last)
+        weight = (self.weight_v * (self.weight_g / self._length(self.weight_v)))[:, :, None]
+        return weight.contiguous(memory_format=torch.channels_last) if weight.device.type == "cpu" else weight
 
     def fold(self) -> None:
         if self.weight is None:
