@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,6 +83,18 @@ def test_shares_come_out_as_asked_and_stay_when_data_are_added() -> None:
     splits = {clip.id: clip.split for clip in kept}
     fewer, _ = finish(clips[::3], Splitting(None, valid=0.1, test=0.3), False, ROOT)
     assert all(clip.split == splits[clip.id] for clip in fewer)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.15])
+def test_of_a_few_clips_one_validates_if_any_is_to(share: float) -> None:
+    splitting = Splitting(None, valid=share, test=0.0)
+    names = [str(number) for number in range(60)]
+    few = [found(name) for name in names if Splitting(None, valid=0.15, test=0.0).by_hash(name) == "train"][:20]
+    kept, _ = finish(few, splitting, False, ROOT)
+    assert Counter(clip.split for clip in kept)["valid"] == (1 if share else 0)
+    assert len(kept) == 20
+    (alone,), _ = finish(few[:1], splitting, False, ROOT)
+    assert alone.split == "train"
 
 
 def test_a_list_without_validation_leaves_its_test_split_alone() -> None:

@@ -43,9 +43,13 @@ class Splitting:
             test: share for testing; None for the one of all. Lists that know no validation split have theirs carved
                 out of the training split with 0.
         """
-        test = self.test if test is None else test
-        share = int.from_bytes(hashlib.sha256(origin.encode()).digest()[:8]) / 2**64  # as good as random
+        test, share = self.test if test is None else test, _share(origin)
         return "test" if share < test else "valid" if share < test + self.valid else "train"
+
+
+def _share(origin: str) -> float:
+    """A number in [0, 1) by the name alone, as good as random."""
+    return int.from_bytes(hashlib.sha256(origin.encode()).digest()[:8]) / 2**64
 
 
 def check_shares(valid: float, test: float) -> None:
@@ -177,7 +181,17 @@ def _assign_splits(found: list[Found], splitting: Splitting, rejected: list[Reje
             kept.append(replace(clip, split=split))
         else:
             rejected.append(_left_out(clip, Reason.LEAK, f"{clip.origin} is in {split}"))
-    return kept
+    return _with_validation(kept, splitting)
+
+
+def _with_validation(found: list[Found], splitting: Splitting) -> list[Found]:
+    """The clips, of which a few may all have come to training: the origin that is next by its name then validates."""
+    origins = {clip.origin for clip in found if clip.split == "train"}
+    whole = origins - {clip.origin for clip in found if clip.picture is None or clip.sound is None}
+    if splitting.valid == 0 or len(origins) < 2 or not whole or any(clip.split == "valid" for clip in found):
+        return found
+    moved = min(whole, key=_share)
+    return [replace(clip, split="valid") if clip.origin == moved else clip for clip in found]
 
 
 def _pair_by_class(halves: list[Found], rejected: list[Rejected]) -> list[Found]:
