@@ -103,7 +103,7 @@ def draw_unmasking(echoes: VisualEchoes, picture: np.ndarray, path: Path) -> Non
         known = (~still_1PQ).float().mean(-1).view(layout.audio_grid)
         known_MT = torch.kron(known, torch.ones(layout.audio_factor)).numpy()
         axis.imshow(mel_MT, origin="lower", aspect="auto", cmap="magma", alpha=0.15 + 0.85 * known_MT)
-        axis.set_title(f"step {step + 1}: {left[step]:,} of {total:,} masked", fontsize=9)
+        axis.set_title(f"step {step + 1}:\n{left[step]:,} of {total:,} masked", fontsize=9)
     _save(figure, axes, path)
 
 

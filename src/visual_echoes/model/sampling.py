@@ -69,7 +69,7 @@ class Sampler:
     ) -> None:  # fmt: skip
         self.tokens_BPQ, self.masked_BP = tokens_BPQ, masked_BP
         self.steps, self.order, self.generators, self.likeliest = steps, order, generators, likeliest
-        self.new_BP = masked_BP
+        self.new_BP = masked_BP  # where codes are drawn: at all that is masked, then at what was unmasked
         self._start_B = self._masked_B = masked_BP.sum(1).cpu()
         self._uniform_BQP = self._gumbel_BP = self._log_probability_BP = torch.empty(0)
 
