@@ -66,6 +66,11 @@ def of_paper(kind: str) -> list[dict[str, Cell]]:
     return _rows(f"the paper's shape, {kind}", take_turns(works, REPEATS), {})
 
 
+def signal_over_loss(exact: torch.Tensor, rounded: torch.Tensor) -> float:
+    """In dB."""
+    return float(10 * ((exact - exact.mean()).square().mean() / (exact - rounded.float()).square().mean()).log10())
+
+
 @torch.inference_mode()
 def of_trained_decoders() -> list[dict[str, Cell]]:
     """Signal over what bfloat16 changes."""
@@ -88,11 +93,8 @@ def of_trained_decoders() -> list[dict[str, Cell]]:
     for name, decode in trained.items():
         exact = decode()
         with torch.autocast("cpu", torch.bfloat16):
-            lost = exact - decode().float()
-        signal = (exact - exact.mean()).square().mean() / lost.square().mean()
-        rows.append(
-            {"decoder": name, "float32": None, "bfloat16": None, "times": None, "dB": float(10 * signal.log10())}
-        )
+            signal = signal_over_loss(exact, decode())
+        rows.append({"decoder": name, "float32": None, "bfloat16": None, "times": None, "dB": signal})
     return rows
 
 
@@ -122,8 +124,7 @@ def of_paper_vocoder() -> dict[str, Cell]:
     vocoders = {"float32": exact, "bfloat16": copy.deepcopy(exact).rounded()}
     works = {name: partial(vocode_in_stretches, vocoder, mel_BMT) for name, vocoder in vocoders.items()}
     found = {name: taken.median for name, taken in take_turns(works, REPEATS).items()}
-    wave_BN, lost_BN = works["float32"](), works["float32"]() - works["bfloat16"]()
-    signal = float(10 * (wave_BN.square().mean() / lost_BN.square().mean()).log10())
+    signal = signal_over_loss(works["float32"](), works["bfloat16"]())
     times = found["float32"] / found["bfloat16"]
     return {"decoder": f"the paper's vocoder, {recipe.model.kind}", **found, "times": times, "dB": signal}
 

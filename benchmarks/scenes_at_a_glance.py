@@ -91,12 +91,17 @@ class Glance:
         return [torch.from_numpy(image).movedim(-1, 0) for image in made.images], made.labels
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_items(parser: argparse.ArgumentParser) -> None:
+    """Options: what is made of which test items."""
     parser.add_argument("--data", type=Path, default=Path("data/prepared/scenes"))
     parser.add_argument("--model", default="scenes")
     parser.add_argument("--each", type=int, default=4, help="test items of each kind, of images and of sounds")
     parser.add_argument("--seed", type=int, default=0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_items(parser)
     parser.add_argument("--order", choices=list(ORDERS), help="other than the model's")
     parser.add_argument("--temperature", type=float, help="other than the model's")
     parser.add_argument("--best-of", type=int, help="candidates of each item, of which the model keeps one")

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 from typing import Any
 
 from measuring import add_output, of_records, show
-from scenes_at_a_glance import Glance
+from scenes_at_a_glance import Glance, add_items
 
 from visual_echoes import VisualEchoes
 from visual_echoes.evaluation.measurement import ONLY, Cell
@@ -35,10 +34,7 @@ FORMATS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("data/prepared/scenes"))
-    parser.add_argument("--model", default="scenes")
-    parser.add_argument("--each", type=int, default=4, help="test items of each kind, of images and of sounds")
-    parser.add_argument("--seed", type=int, default=0)
+    add_items(parser)
     add_output(parser)
     options = parser.parse_args()
     echoes = VisualEchoes.from_pretrained(options.model, device="cpu")

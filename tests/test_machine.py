@@ -40,7 +40,7 @@ held, last = resident(), small.pop()  # so that the end of what was held is in u
 del small
 freed = resident()
 hand_back_freed_memory()
-print(held - before, freed - before, resident() - before, len(last) // len(last) * "")
+print(held - before, freed - before, resident() - before)
 """
 
 

@@ -114,7 +114,9 @@ class VisualEchoes:
         """
         chosen = resolve_device(device)
         model = load_rounded(source, revision, precision, chosen)
-        return cls(model, chosen, load_graphs(model, chosen), precision)
+        echoes = cls(model, chosen, load_graphs(model, chosen), precision)
+        hand_back_freed_memory()  # of weights as they were before they were rounded
+        return echoes
 
     def save_pretrained(self, folder: str | Path, *, half: bool = True) -> None:
         """Write the model, with the weights that were loaded, as a folder that `from_pretrained` reads."""

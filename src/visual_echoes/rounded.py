@@ -11,8 +11,7 @@ import torch
 from visual_echoes.checkpoints.loading import find_model, load_model, part_names
 from visual_echoes.checkpoints.model import Model
 from visual_echoes.codec import decoders_to_round
-from visual_echoes.machine import hand_back_freed_memory
-from visual_echoes.model.precision import Wanted, choose, in_precision, order_decoder, round_decoder
+from visual_echoes.model.precision import Wanted, choose, in_precision, round_decoder
 from visual_echoes.model.transformer import EchoTransformer
 from visual_echoes.onnx.graphs import read_manifest
 
@@ -34,14 +33,14 @@ def load_rounded(source: str | Path, revision: str | None, wanted: Wanted, devic
     for name in sorted(names, key=lambda name: name != "transformer"):
         model.take(name, load_model(folder, wanted=[name]))
         if name == "transformer":
-            exact_one = cast(EchoTransformer, model.parts.pop(name))
-            model.parts[name] = in_precision(exact_one, choose(wanted, device, exact_one.config))
-            del exact_one
+            model.parts[name] = _rounded(cast(EchoTransformer, model.parts[name]), wanted, device)
     for decoder in decoders_to_round(model, wanted, device) - {"vocoder"}:  # which is rounded once it is folded
         round_decoder(model.parts[decoder])
-        order_decoder(model.parts[decoder])
-    hand_back_freed_memory()
     return replace(model, parts={name: model.parts[name] for name in names}, folder=folder)
+
+
+def _rounded(transformer: EchoTransformer, wanted: Wanted, device: torch.device) -> EchoTransformer:
+    return in_precision(transformer, choose(wanted, device, transformer.config))
 
 
 def exact(model: Model) -> Model:
@@ -49,5 +48,5 @@ def exact(model: Model) -> Model:
     if model.folder is None:
         return model
     again = load_model(model.folder)
-    same = [name for name in model.parts if model.files.get(name) == again.files.get(name)]
-    return replace(model, parts=model.parts | {name: again.parts[name] for name in same}, folder=None)
+    same = {name: part for name, part in again.parts.items() if model.files.get(name) == again.files.get(name)}
+    return replace(model, parts={name: same.get(name, part) for name, part in model.parts.items()}, folder=None)
