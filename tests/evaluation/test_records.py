@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,15 @@ def test_a_report_survives_its_file(request: pytest.FixtureRequest, name: str, t
     report: Report = request.getfixturevalue(name)
     path = write_record(report, tmp_path / "new" / "folder" / REPORT_FILE)
     assert read_report(path) == report
+
+
+def test_what_is_no_number_is_read_back(perfect_report: Report, tmp_path: Path) -> None:
+    nothing = float("nan")
+    column = Column(figures={"f1": Figure(value=nothing, interval=(nothing, nothing))})
+    report = perfect_report.model_copy(update={"columns": {"empty": column}})
+    found = read_report(write_record(report, tmp_path / REPORT_FILE)).columns["empty"].figures["f1"]
+    assert isnan(found.value)
+    assert (found.interval, found.text(".2f")) == (None, "nan")
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"version": 1', "[]"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -46,10 +46,11 @@ def test_equal_sets_have_no_distance(items: int, dimensions: int) -> None:
     assert (kernel.value, kernel.low, kernel.high) == pytest.approx((0.0, 0.0, 0.0), abs=1e-6)
 
 
-@given(first=st.integers(2, 6), second=st.integers(2, 6), constant=st.booleans())
+@given(first=st.integers(2, 6), second=st.integers(2, 6), constant=st.booleans(), seed=st.integers(0, 9))
+@example(first=3, second=3, constant=False, seed=0)  # kernels of which sums round differently
 @settings(max_examples=25, deadline=None)
-def test_few_items_give_numbers(first: int, second: int, constant: bool) -> None:
-    one, other = features(first, 9), features(second, 9, seed=1)
+def test_few_items_give_numbers(first: int, second: int, constant: bool, seed: int) -> None:
+    one, other = features(first, 9, seed=2 * seed) / 3, features(second, 9, seed=2 * seed + 1) / 3
     if constant:
         one = one[:1].repeat(first, 1)
     distance = frechet_distance(one.float(), other.float())

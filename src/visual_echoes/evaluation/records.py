@@ -8,11 +8,12 @@ those between mels over the layout's log-mel in [0, 1]. The report is the same e
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
 from visual_echoes.data.events import Event
 from visual_echoes.errors import EchoesError
@@ -23,7 +24,8 @@ REPORT_FILE = "report.json"
 
 
 class Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # JSON has no word for what is no number: as a string it is read back.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class Figure(Record):
@@ -41,6 +43,12 @@ class Figure(Record):
     dimensions: int | None = None  # features of an item
     unit: str = "item"
     warning: str | None = None
+
+    @field_validator("interval", mode="after")
+    @classmethod
+    def _that_there_is(cls, interval: tuple[float, float] | None) -> tuple[float, float] | None:
+        """None where no draw of a bootstrap says anything."""
+        return None if interval is None or any(map(isnan, interval)) else interval
 
     @property
     def deviation(self) -> float:

@@ -77,7 +77,7 @@ def kernel_distance(features_AD: Tensor, features_BD: Tensor, paired: bool = Fal
     generator = torch.Generator().manual_seed(BOOTSTRAP_SEED)
     drawn_RA = resamples(len(first_AD), generator)
     drawn_RB = drawn_RA if paired else resamples(len(second_BD), generator)
-    # Of two items a draw may hold one alone, which says nothing: that is NaN, and left out.
+    # Of few items a draw may hold one alone, which says nothing: that is NaN, and left out.
     drawn_R = _discrepancy(*kernels, drawn_RA, drawn_RB, paired)
     low, high = torch.nanquantile(drawn_R, torch.tensor(INTERVAL, dtype=torch.float64)).tolist()
     return KernelDistance(value, low, high)
@@ -123,4 +123,4 @@ def _mean_kernel(kernel_AB: Tensor, weight_RA: Tensor, weight_RB: Tensor, withou
         own_RA = weight_RA * weight_RB
         total_R = total_R - own_RA @ kernel_AB.diagonal()
         count_R = count_R - own_RA.sum(1)
-    return total_R / count_R
+    return torch.where(count_R > 0, total_R / count_R, torch.nan)  # rounding leaves a total of no pairs beside 0
