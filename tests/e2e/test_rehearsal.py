@@ -52,7 +52,7 @@ def test_a_command_is_timed_and_its_failure_is_handed_on(rehearsal: ModuleType, 
 
 @pytest.mark.slow
 def test_the_whole_run_leaves_its_tables(tmp_path: Path) -> None:
-    small = {"TRAIN": "40", "TEST": "6", "STEPS": "4", "WORK": str(tmp_path), "PYTHON": sys.executable}
+    small = {"TRAIN": "40", "TEST": "10", "STEPS": "4", "WORK": str(tmp_path), "PYTHON": sys.executable}
     subprocess.run([ROOT / "recipes/paper/rehearsal.sh"], env=os.environ | small, check=True)
     tables = read_measurement(tmp_path / "rehearsal.json").tables
     assert {"prepare", "sound", "evaluate"} <= {str(row[0]).split()[0] for row in tables["steps"].rows}

@@ -21,6 +21,7 @@ from visual_echoes.errors import EchoesError
 from visual_echoes.media import write_wav
 from visual_echoes.tokenizers.vqgan import VQGAN
 from visual_echoes.training.build import VALIDATION_CLIPS, build_task, run_layout
+from visual_echoes.training.dry_run import dry_run
 from visual_echoes.training.recipe import Recipe
 from visual_echoes.training.run import train
 from visual_echoes.training.transformer import TransformerTask
@@ -91,8 +92,9 @@ def test_the_transformer_reads_the_tokens_of_its_own_tokenizers_only(
 
 def test_copies_have_no_meaning_for_clips(clips: Path, tmp_path: Path, model_folder: Path) -> None:
     parts = {"image_vqgan": model_folder, "audio_vqgan": model_folder}
-    with pytest.raises(EchoesError, match="leave image_copies and audio_copies out"):
-        build_task(recipe("transformer", clips, tmp_path, **parts, image_copies=4))
+    for refuse in (build_task, dry_run):
+        with pytest.raises(EchoesError, match="leave image_copies and audio_copies out"):
+            refuse(recipe("transformer", clips, tmp_path, **parts, image_copies=4))
 
 
 def test_a_tokenizer_may_have_other_codes_than_the_layout(clips: Path, tmp_path: Path) -> None:

@@ -218,7 +218,9 @@ def _open_tokens(
 ) -> TokenData:
     if not is_clip_folder(recipe.data):
         split = read_split(recipe.data, name, layout)
-        return cached_tokens(recipe, layout, tokenizers, name, split if each is None else split.few(each), device)
+        if each is not None:  # copies change how long tokens take to make, not how long a step does
+            split, recipe = split.few(each), recipe.model_copy(update={"image_copies": 1, "audio_copies": 1})
+        return cached_tokens(recipe, layout, tokenizers, name, split, device)
     if (recipe.image_copies, recipe.audio_copies) != (1, 1):
         raise EchoesError(
             f"{recipe.data} brings its own tokens, several a clip; leave image_copies and audio_copies out."

@@ -58,8 +58,6 @@ class DryRun:
 
 def dry_run(recipe: Recipe, device: Device = "auto") -> DryRun:
     """Try a recipe; `EchoesError` for whatever would keep it from starting."""
-    if isinstance(recipe, TokensRecipe):  # copies change how long tokens take to make, not how long training does
-        recipe = recipe.model_copy(update={"image_copies": 1, "audio_copies": 1})
     with TemporaryDirectory() as folder:
         task = build_task(recipe.model_copy(update={"output": Path(folder)}), device_of(device), EACH)
         parameters = {name: sum(p.numel() for p in module.parameters()) for name, module in task.modules.items()}
