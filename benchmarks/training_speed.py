@@ -1,8 +1,8 @@
 """A training step at the paper's shape: what dropping places saves over the full sequence, and the machine's share.
 
 Forward, loss and backward of ViT-B widths over 256 image and 265 sound tokens, masks as the paper draws them (mean
-0.7 in [0.5, 1]), dropout off, in float32 and in bfloat16 as the recipes' `precision` has them. The plain reference, the
-dense model in float32, takes every place through every layer. The optimiser's step is timed apart, as it does not
+0.7 in [0.5, 1]) and its dropout, in float32 and in bfloat16 as the recipes' `precision` has them. The plain reference,
+the dense model in float32, takes every place through every layer. The optimiser's step is timed apart, as it does not
 depend on the batch. Repeats take turns. Usage:
 
     python benchmarks/training_speed.py [-o FILE] [--threads 2] [--repeats 3] [--batch 2]
@@ -14,14 +14,17 @@ import argparse
 import copy
 from collections.abc import Callable
 from functools import partial
+from unittest.mock import patch
 
 import torch
 from measuring import add_output, show
 from paper_kinds import KINDS, LAYOUT, config_of
 from torch import nn
+from torch.nn import functional as F
 
 from visual_echoes.data.tokens import TokenCache
 from visual_echoes.evaluation.measurement import ONLY, Cell, Table
+from visual_echoes.machine import keep_freed_memory
 from visual_echoes.model.fast import dense
 from visual_echoes.model.precision import Precision
 from visual_echoes.studies.speed import MATMUL_OPERATIONS, multiply_matrices, operations, take_turns
@@ -30,6 +33,7 @@ from visual_echoes.training.transformer import MaskingObjective, TransformerTask
 
 PRODUCTS: dict[str, Precision] = {"fp32": "float32", "bf16": "bfloat16"}  # of a recipe's precision
 PLAIN, OPTIMISER = "plain, full sequence", "optimiser's step"
+TORCH_S_DROPOUT = "masked, full, torch's dropout"
 
 
 def main() -> None:
@@ -40,14 +44,17 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    keep_freed_memory()  # as every training does
     works: dict[str, Callable[[], None]] = {}
     for kind in KINDS:
-        config = config_of(kind, dropout=0.0)
+        config = config_of(kind, dropout=0.1)
         tokens = some_tokens(arguments.batch)
         task = TransformerTask(config, MaskingObjective(), tokens, tokens)
         works.setdefault(f"{PLAIN}: fp32", plain_step(task, arguments.batch))
         for precision in PRODUCTS:
-            works[f"{kind}: {precision}"] = step(task, arguments.batch, precision)
+            works[f"{kind}: {precision}"] = run = step(task, arguments.batch, precision)
+            if TORCH_S_DROPOUT.startswith(kind):
+                works[f"{TORCH_S_DROPOUT}: {precision}"] = patch("visual_echoes.model.blocks.thinned", F.dropout)(run)
     (optimizer,) = build_optimizers(
         [task.model], TrainSettings(steps=1, batch_size=arguments.batch, learning_rate=1e-4)
     )

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from visual_echoes.errors import EchoesError
 from visual_echoes.files import atomic_path, write_text
 from visual_echoes.layout import MODALITIES, Modality, other
-from visual_echoes.model.blocks import NORM_EPS, Block, Head
+from visual_echoes.model.blocks import NORM_EPS, Block, Dropout, Head
 from visual_echoes.model.config import SequenceConfig
 from visual_echoes.model.sampling import draw_tokens
 from visual_echoes.model.transformer import EMBEDDING_STD, Positions, initialise
@@ -115,7 +115,7 @@ class AutoregressiveTransformer(nn.Module):
         self.start = nn.Parameter(torch.randn(2, width) * EMBEDDING_STD)  # by what is made
         self.embeddings = nn.ModuleDict({m: nn.Embedding(config.stream(m).codes, width) for m in MODALITIES})
         self.positions = Positions(config)
-        self.embed_dropout = nn.Dropout(config.dropout)
+        self.embed_dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(CausalBlock(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.heads = nn.ModuleDict({m: Head(width, config.stream(m).codes) for m in MODALITIES})

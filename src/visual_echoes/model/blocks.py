@@ -1,4 +1,4 @@
-"""The parts of a transformer: attention, the block around it, the head, and the step to a position's next code.
+"""The parts of a transformer: dropout, attention, the block around it, the head, and the step to a position's next code.
 
 Shapes: B batch, S positions, M positions attended to, D width, E outputs, 2 D for keys and values, H heads, d = D / H,
 K codes.
@@ -44,6 +44,24 @@ class Dense(nn.Linear):
         return F.linear(x_D, self.weight[first:last], self.bias[first:last])
 
 
+class Dropout(nn.Dropout):
+    """Torch's, for a fraction of its time on a CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return thinned(x, self.p) if self.training and self.p and x.device.type == "cpu" else super().forward(x)
+
+
+def thinned(x: Tensor, share: float) -> Tensor:
+    """A share of numbers set to 0 by chance, and the others scaled so that the mean stays.
+
+    Each number takes 16 random bits, four of a draw: torch would draw a whole uniform number for each.
+    """
+    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    bits = words.view(torch.int16)[: x.numel()].view(x.shape)
+    zeros = round(share * 2**16)
+    return x * (bits >= zeros - 2**15).to(x.dtype).mul_(2**16 / (2**16 - zeros))
+
+
 class Attention(nn.Module):
     """Multi-head attention."""
 
@@ -74,17 +92,18 @@ class Attention(nn.Module):
     def attend(self, q_BHSd: Tensor, k_BHKd: Tensor, v_BHKd: Tensor, mask: Tensor | None = None) -> Tensor:
         """What each query gathers, (B, S, D); the mask is True where it may attend, and broadcasts to (B, H, S, K)."""
         dropout = self.dropout if self.training else 0.0
-        # The CPU's fused kernel is three times slower backwards in bfloat16 than two products; these are compiled for
-        # each shape, which takes longer still where a batch has many; with dropout there is no fused one in float32.
-        slow = q_BHSd.device.type == "cpu" and q_BHSd.dtype == torch.bfloat16 and torch.is_grad_enabled()
-        if slow and not dropout:
-            q, k, v = (x_BHSd.float() for x_BHSd in (q_BHSd, k_BHKd, v_BHKd))
-            mixed_BHSd = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).to(v_BHKd.dtype)
-        elif slow:
+        # On a CPU the fused kernel knows no dropout, and in bfloat16 is three times slower backwards than two products;
+        # those are compiled for each shape, which takes longer still where a batch has many.
+        learns_on_cpu = q_BHSd.device.type == "cpu" and torch.is_grad_enabled()
+        if learns_on_cpu and dropout:
             scores_BHSK = (q_BHSd * q_BHSd.shape[-1] ** -0.5) @ k_BHKd.mT
             if mask is not None:
                 scores_BHSK = scores_BHSK.masked_fill(~mask, -torch.inf)
-            mixed_BHSd = F.dropout(scores_BHSK.softmax(-1), dropout).to(v_BHKd.dtype) @ v_BHKd
+            with torch.autocast("cpu", enabled=False):  # in float32 the weights would be written three times as often
+                mixed_BHSd = thinned(scores_BHSK.softmax(-1), dropout) @ v_BHKd
+        elif learns_on_cpu and q_BHSd.dtype == torch.bfloat16:
+            q, k, v = (x_BHSd.float() for x_BHSd in (q_BHSd, k_BHKd, v_BHKd))
+            mixed_BHSd = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).to(v_BHKd.dtype)
         else:
             mixed_BHSd = F.scaled_dot_product_attention(q_BHSd, k_BHKd, v_BHKd, attn_mask=mask, dropout_p=dropout)
         return mixed_BHSd.transpose(1, 2).flatten(-2)
@@ -101,10 +120,10 @@ class Block(nn.Module):
         hidden = size.mlp_ratio * size.width
         layers: dict[str, nn.Module] = {  # dense layers under the names that stored weights have
             "0": nn.Linear(size.width, hidden), "activation": nn.GELU(),
-            "dropout": nn.Dropout(size.activation_dropout), "2": nn.Linear(hidden, size.width),
+            "dropout": Dropout(size.activation_dropout), "2": nn.Linear(hidden, size.width),
         }  # fmt: skip
         self.mlp = nn.Sequential(OrderedDict(layers))
-        self.dropout = nn.Dropout(size.dropout)
+        self.dropout = Dropout(size.dropout)
 
     def forward(self, x_BSD: Tensor, memory_BSD: Tensor | None = None, seen_BS: Tensor | None = None) -> Tensor:
         """Positions that attend to each other or, with a memory, to that; of either to what is True in `seen_BS`."""

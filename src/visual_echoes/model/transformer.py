@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visual_echoes.machine import is_without_memory
-from visual_echoes.model.blocks import NORM_EPS, Block, DepthStep, Head
+from visual_echoes.model.blocks import NORM_EPS, Block, DepthStep, Dropout, Head
 from visual_echoes.model.config import SequenceConfig, TransformerConfig
 from visual_echoes.model.interface import Draw
 from visual_echoes.model.upgrade import upgraded_tensors
@@ -104,7 +104,7 @@ class EchoTransformer(nn.Module):
         self.cls_token = nn.Parameter(_normal(width))
         self.positions = Positions(config)
         self.embed_norm = nn.LayerNorm(width, eps=NORM_EPS)
-        self.embed_dropout = nn.Dropout(config.dropout)
+        self.embed_dropout = Dropout(config.dropout)
 
         self.encoder = nn.ModuleList(self.block(config) for _ in range(config.encoder_layers))
         self.encoder_norm = nn.LayerNorm(width, eps=NORM_EPS)

@@ -1,0 +1,61 @@
+"""Whether images and sounds that the model `scenes` makes together from nothing are of one kind, by its steps.
+
+A pair agrees where both are named alike, by the classifiers or by the second opinions. Data first (`echoes data
+scenes`); run from the repository's root:
+
+    python benchmarks/scenes_pairs.py --each 10 -o docs/measurements/scenes-pairs.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import torch
+from measuring import add_output, of_records, show
+from scenes_at_a_glance import BATCH, MODALITIES, Glance, add_items
+
+from visual_echoes import VisualEchoes
+from visual_echoes.evaluation.measurement import ONLY, Cell
+
+STEPS = (16, 8, 30)
+FORMATS = {
+    "agree": ".3f", "by the second opinions": ".3f", "of the label's kind": ".3f",
+    "kinds of images": "d", "of the most frequent": ".3f", "seconds a pair": ".2f",
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_items(parser)
+    parser.add_argument("--steps", type=int, nargs="+", default=STEPS)
+    add_output(parser)
+    options = parser.parse_args()
+    echoes = VisualEchoes.from_pretrained(options.model, device="cpu")
+    glance = Glance.read(options.data, echoes.layout, 1)
+    count = options.each * len(glance.kinds)
+    rows: list[dict[str, Cell]] = []
+    for steps in options.steps:
+        before = time.perf_counter()
+        made = echoes.generate_pair(count, seed=options.seed, steps=steps, batch_size=BATCH)
+        seconds = time.perf_counter() - before
+        assert made.images is not None
+        assert made.audio is not None
+        assert made.labels is not None
+        items = {
+            "image": [torch.from_numpy(image).movedim(-1, 0) for image in made.images],
+            "audio": [torch.from_numpy(wave) for wave in made.audio],
+        }
+        named = {m: [naming(items[m]) for naming in glance.namings[m]] for m in MODALITIES}
+        agree = [float((a == b).double().mean()) for a, b in zip(named["image"], named["audio"], strict=True)]
+        told = torch.tensor([glance.kinds.index(label) for label in made.labels])
+        both = (named["image"][0] == told) & (named["audio"][0] == told)
+        counts = torch.bincount(named["image"][0], minlength=len(glance.kinds))
+        values = [*agree, float(both.double().mean()), int((counts > 0).sum()), float(counts.max()) / count]
+        rows.append({"steps": str(steps), "of": count, **dict(zip(FORMATS, [*values, seconds / count], strict=True))})
+        print(rows[-1], flush=True)
+    show({ONLY: of_records(rows, FORMATS)}, options.output)
+
+
+if __name__ == "__main__":
+    main()
