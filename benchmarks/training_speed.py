@@ -24,7 +24,6 @@ from torch.nn import functional as F
 
 from visual_echoes.data.tokens import TokenCache
 from visual_echoes.evaluation.measurement import ONLY, Cell, Table
-from visual_echoes.machine import keep_freed_memory
 from visual_echoes.model.fast import dense
 from visual_echoes.model.precision import Precision
 from visual_echoes.studies.speed import MATMUL_OPERATIONS, multiply_matrices, operations, take_turns
@@ -44,7 +43,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    keep_freed_memory()  # as every training does
     works: dict[str, Callable[[], None]] = {}
     for kind in KINDS:
         config = config_of(kind, dropout=0.1)

@@ -251,11 +251,10 @@ def _guided(
 
     def mixed(level: Level, scores_BPK: Tensor) -> Tensor:
         conditional, *others = scores_BPK.split(size)
-        logits = conditional
         for (wanted, _), unconditional in zip(branches[1:], others, strict=True):
             if level in wanted:
-                logits = logits + (scale - 1.0) * (conditional - unconditional)
-        return logits
+                return unconditional.lerp(conditional, scale)
+        return conditional
 
     def drawn_in_all(level: Level, scores_BPK: Tensor) -> tuple[Tensor, Tensor]:
         codes_BP, next_BP = draw(level, mixed(level, scores_BPK))

@@ -120,7 +120,8 @@ class _Run:
         accelerator: Accelerator,
     ) -> None:
         """`identity`: fingerprint of the recipe, and of the inputs."""
-        keep_freed_memory()
+        if task.same_shapes:
+            keep_freed_memory()
         self.task, self.settings, self.output, self.accelerator = task, settings, output, accelerator
         self.fingerprint, self.inputs = identity
         check_sizes(task, settings, accelerator.num_processes)

@@ -46,6 +46,7 @@ class Task(ABC):
         valid: the held-out ones.
         optimizers: names of the networks each optimiser updates; the first is the main one.
         surveyed: the mean of what `survey` found in all pieces of a step's batch; None where it is not asked.
+        same_shapes: whether every step has arrays of the same sizes, so that memory freed by one fits the next.
     """
 
     modules: nn.ModuleDict
@@ -53,6 +54,7 @@ class Task(ABC):
     valid: Sized
     optimizers: Mapping[str, tuple[str, ...]] = {"model": ("model",)}
     surveyed: Tensor | None = None
+    same_shapes = True
 
     def items(self, size: int, generator: torch.Generator) -> Tensor:
         """The training items of a batch as indices, (size,): the first that `batch` draws from the generator."""

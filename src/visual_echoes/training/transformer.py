@@ -81,6 +81,7 @@ class TransformerTask(Task):
 
     train: TokenData
     valid: TokenData
+    same_shapes = False  # as many tokens as the masks leave
 
     def __init__(
         self,
