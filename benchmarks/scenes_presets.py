@@ -23,7 +23,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "the model's own": {},
     "balanced": {"preset": "balanced"},
     "fast": {"preset": "fast"},
-    "8 steps": {"steps": 8},
+    "16 steps": {"steps": 16},
     "4 steps": {"steps": 4},
 }
 FORMATS = {
