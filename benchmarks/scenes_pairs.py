@@ -9,6 +9,7 @@ scenes`); run from the repository's root:
 from __future__ import annotations
 
 import argparse
+
 import torch
 from measuring import add_output, of_records, show
 from scenes_at_a_glance import BATCH, MODALITIES, Glance, add_items

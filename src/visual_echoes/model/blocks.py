@@ -1,4 +1,4 @@
-"""The parts of a transformer: dropout, attention, the block around it, the head, and the step to a position's next code.
+"""The parts of a transformer: attention, the block around it, the head, the step to a position's next code, dropout.
 
 Shapes: B batch, S positions, M positions attended to, D width, E outputs, 2 D for keys and values, H heads, d = D / H,
 K codes.
