@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import tiny
-from visual_echoes.model.blocks import Block, Head
+from visual_echoes.model.blocks import Block, Head, thinned
 from visual_echoes.model.config import TransformerConfig
 from visual_echoes.model.fast import FastBlock
 from visual_echoes.model.packing import Packing
@@ -54,12 +54,12 @@ def test_dropout_falls_on_weights_projection_gelu_and_mlp() -> None:
         q_BHSd, k_BHSd, v_BHSd = (
             part.unflatten(-1, (2, 8)).transpose(1, 2) for part in block.attention.qkv(block.norm1(x_BSD)).chunk(3, -1)
         )
-        weights_BHSS = F.dropout((q_BHSd @ k_BHSd.mT / 8**0.5).softmax(-1), rate)
+        weights_BHSS = thinned((q_BHSd @ k_BHSd.mT / 8**0.5).softmax(-1), rate)
         gathered_BSD = block.attention.out((weights_BHSS @ v_BHSd).transpose(1, 2).flatten(-2))
-        middle_BSD = x_BSD + F.dropout(gathered_BSD, rate)
+        middle_BSD = x_BSD + thinned(gathered_BSD, rate)
         first, second = (layer for layer in block.mlp if isinstance(layer, nn.Linear))
-        hidden_BSE = F.dropout(F.gelu(first(block.norm2(middle_BSD))), rate)
-        return middle_BSD + F.dropout(second(hidden_BSE), rate)
+        hidden_BSE = thinned(F.gelu(first(block.norm2(middle_BSD))), rate)
+        return middle_BSD + thinned(second(hidden_BSE), rate)
 
     places = Packing(torch.ones(3, 40, dtype=torch.bool))
     for run in (lambda: block(x_BSD), lambda: places.unpack(packed(places.pack(x_BSD), places))):
