@@ -31,6 +31,7 @@ from visual_echoes.layout import Layout, Modality
 from visual_echoes.media.tensors import pcm_to_wave
 from visual_echoes.metrics.classifiers import packaged_classifier
 from visual_echoes.model.orders import ORDERS
+from visual_echoes.pipeline import Result
 
 BATCH = 21
 MODALITIES: tuple[Modality, ...] = ("image", "audio")
@@ -80,15 +81,25 @@ class Glance:
         """Sounds for the images, float32 (N,), and what the model took each for."""
         pictures = [image.movedim(0, -1).numpy() for image in self.images]
         made = echoes.image_to_audio(pictures, batch_size=BATCH, **request)
-        assert made.audio is not None
-        return [torch.from_numpy(wave) for wave in made.audio], made.labels
+        return sounds_of(made), made.labels
 
     def pictures(self, echoes: VisualEchoes, **request: Any) -> tuple[list[Tensor], Sequence[str] | None]:
         """Images for the sounds, uint8 (C, H, W), and what the model took each for."""
         given = [(wave.numpy(), echoes.layout.sample_rate) for wave in self.waves]
         made = echoes.audio_to_image(given, batch_size=BATCH, **request)
-        assert made.images is not None
-        return [torch.from_numpy(image).movedim(-1, 0) for image in made.images], made.labels
+        return images_of(made), made.labels
+
+
+def sounds_of(made: Result) -> list[Tensor]:
+    """Float32 (N,) each."""
+    assert made.audio is not None
+    return [torch.from_numpy(wave) for wave in made.audio]
+
+
+def images_of(made: Result) -> list[Tensor]:
+    """Uint8 (C, H, W) each."""
+    assert made.images is not None
+    return [torch.from_numpy(image).movedim(-1, 0) for image in made.images]
 
 
 def add_items(parser: argparse.ArgumentParser) -> None:

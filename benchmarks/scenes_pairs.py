@@ -12,7 +12,7 @@ import argparse
 
 import torch
 from measuring import add_output, of_records, show
-from scenes_at_a_glance import BATCH, MODALITIES, Glance, add_items
+from scenes_at_a_glance import BATCH, MODALITIES, Glance, add_items, images_of, sounds_of
 
 from visual_echoes import VisualEchoes
 from visual_echoes.evaluation.measurement import ONLY, Cell
@@ -36,13 +36,8 @@ def main() -> None:
     rows: list[dict[str, Cell]] = []
     for steps in options.steps:
         made = echoes.generate_pair(count, seed=options.seed, steps=steps, batch_size=BATCH)
-        assert made.images is not None
-        assert made.audio is not None
         assert made.labels is not None
-        items = {
-            "image": [torch.from_numpy(image).movedim(-1, 0) for image in made.images],
-            "audio": [torch.from_numpy(wave) for wave in made.audio],
-        }
+        items = {"image": images_of(made), "audio": sounds_of(made)}
         named = {m: [naming(items[m]) for naming in glance.namings[m]] for m in MODALITIES}
         agree = [float((a == b).double().mean()) for a, b in zip(named["image"], named["audio"], strict=True)]
         told = torch.tensor([glance.kinds.index(label) for label in made.labels])

@@ -45,7 +45,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     works: dict[str, Callable[[], None]] = {}
     for kind in KINDS:
-        config = config_of(kind, dropout=0.1)
+        config = config_of(kind)
         tokens = some_tokens(arguments.batch)
         task = TransformerTask(config, MaskingObjective(), tokens, tokens)
         works.setdefault(f"{PLAIN}: fp32", plain_step(task, arguments.batch))

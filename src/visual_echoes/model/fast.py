@@ -96,10 +96,9 @@ class FastTransformer(EchoTransformer):
         return F.pad(torch.cat(list(found.values()), 1), (1, 0))
 
     def logits_at(self, asked_BP: Tensor, level: Level, features_BPD: Tensor, tokens_BPQ: Tensor) -> Tensor:
-        """As the dense model's, in float32; zeros where nothing is asked for."""
+        """As the dense model's; zeros where nothing is asked for."""
         packing = Packing(asked_BP)
-        logits_NK = self.packed_logits(packing, level, features_BPD, tokens_BPQ)
-        return packing.unpack(logits_NK.float())  # less than all of them
+        return packing.unpack(self.packed_logits(packing, level, features_BPD, tokens_BPQ).float())
 
     def packed_logits(self, packing: Packing, level: Level, features_BPD: Tensor, tokens_BPQ: Tensor) -> Tensor:
         """Logits of a level at packed positions, (N, K)."""

@@ -206,7 +206,7 @@ class EchoTransformer(nn.Module):
         tokens, asked, found = dict(tokens), dict(asked), dict[Level, Tensor]()
         for name, number in list(asked):
             level, following = (name, number), (name, number + 1)
-            found[level] = self.logits_at(asked[level], level, features[name], tokens[name]).float()
+            found[level] = self.logits_at(asked[level], level, features[name], tokens[name])
             if draw is not None and following in asked:
                 codes_BP, next_BP = draw(level, found[level])
                 tokens[name] = torch.cat([tokens[name][..., :number], codes_BP[..., None]], -1)
@@ -219,8 +219,8 @@ class EchoTransformer(nn.Module):
         return self.token_embedding[name](tokens_Q[..., :number]) if number and name in self.depth else None
 
     def logits_at(self, asked_BP: Tensor, level: Level, features_BPD: Tensor, tokens_BPQ: Tensor) -> Tensor:
-        """Logits of a level where they are asked for, and maybe elsewhere, (B, P, K)."""
-        return self.logits(level, features_BPD, self.before(level, tokens_BPQ))
+        """Logits of a level where they are asked for, and maybe elsewhere, (B, P, K), float32."""
+        return self.logits(level, features_BPD, self.before(level, tokens_BPQ)).float()
 
     def summary(self, tokens: Tokens, source: str) -> Tensor:
         """What the encoder makes of one source alone, shown whole: the CLS feature, (B, D)."""
