@@ -48,7 +48,7 @@ def sampler_of(masked: Tensor, steps: int, order: Order, seed: int = 0) -> Sampl
 
 def take_step(sampler: Sampler, step: int, logits: Tensor) -> None:
     sampler.begin()
-    sampler.draw(0, logits)
+    sampler.draw(0, logits[sampler.new_BP])
     sampler.unmask(step)
 
 

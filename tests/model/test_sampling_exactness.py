@@ -47,7 +47,8 @@ class Table:
         for step in range(steps):
             if not sampler.done:
                 sampler.begin()
-                sampler.draw(0, self.logits(sampler.tokens_BPQ[..., 0], sampler.masked_BP))
+                logits_BLK = self.logits(sampler.tokens_BPQ[..., 0], sampler.masked_BP)
+                sampler.draw(0, logits_BLK[sampler.new_BP])
                 sampler.unmask(step)
         base_L = self.codes ** torch.arange(self.length - 1, -1, -1)
         return torch.bincount(sampler.tokens_BPQ[..., 0] @ base_L, minlength=len(self.probability_N)) / SAMPLES

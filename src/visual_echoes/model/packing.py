@@ -48,7 +48,7 @@ class Padded(NamedTuple):
     def pad(self, x_ND: Tensor) -> Tensor:
         """Packed positions in the batch, with zeros where there are none, (B, P, D)."""
         zeros_MD = x_ND.new_zeros(self.real_BP.numel(), x_ND.shape[1])
-        return zeros_MD.index_copy(0, self.place_N, x_ND[: len(self.place_N)]).unflatten(0, self.real_BP.shape)
+        return zeros_MD.index_copy_(0, self.place_N, x_ND[: len(self.place_N)]).unflatten(0, self.real_BP.shape)
 
     def unpad(self, x_BPD: Tensor) -> Tensor:
         """What `pad` did, back, (N, D)."""
@@ -107,7 +107,7 @@ class Packing:
         if self._index_N is not None:
             batch, length = self.shape
             zeros_MD = x_ND.new_zeros(batch * length, *x_ND.shape[1:])
-            x_ND = zeros_MD.index_copy(0, self._index_N, x_ND[: self.tokens])
+            x_ND = zeros_MD.index_copy_(0, self._index_N, x_ND[: self.tokens])
         return x_ND.unflatten(0, self.shape)
 
     def write(self, x_ND: Tensor, target_BSD: Tensor) -> None:

@@ -6,20 +6,21 @@ other (SoundStorm, Borsos et al. 2023), or all of a position's at once, each aft
 et al. 2022). Noise comes from one CPU generator per sample and stream, so a sample does not
 depend on the batch it is drawn in, nor on the device.
 
-Shapes: B batch, P positions of a stream, Q codes a position, K codes.
+Shapes: B batch, P positions of a stream, Q codes a position, N positions that are drawn, K codes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from visual_echoes.machine import in_float64
-from visual_echoes.model.interface import Draw, Order, Progress, Score, Settings
+from visual_echoes.model.interface import Order, Progress, Score, Settings
 from visual_echoes.streams import LABEL, Level, Stream, Tokens, by_name
 
 
@@ -31,6 +32,7 @@ class Stage(NamedTuple):
 
 
 Plan = Sequence[Stage]
+Guided = Callable[[Tensor], Tensor]  # logits (N, K) of the positions that are True in a mask (B, P)
 
 
 # Schedule
@@ -86,18 +88,20 @@ class Sampler:
         self._uniform_BQP = uniform_BRP[:, :-1]
         self._gumbel_BP = -torch.log(-torch.log(uniform_BRP[:, -1].clamp(1e-20, 1.0 - 1e-7)))
 
-    def draw(self, number: int, logits_BPK: Tensor) -> Tensor:
-        """Draw a level's tokens at the masked positions, after `unmask` at the new ones; with all others, int64 (B, P).
+    def draw(self, number: int, logits_NK: Tensor) -> Tensor:
+        """Draw a level's tokens at `new_BP`: the masked positions, after `unmask` the new ones; with all, int64 (B, P).
 
         Args:
             number: of the level among those that are unmasked here, from 0 on. The first one decides on the order.
+            logits_NK: of those positions, in their order.
         """
-        logits_NK = logits_BPK[self.new_BP]
-        uniform_N = self._uniform_BQP[:, number].to(logits_BPK.device)[self.new_BP]
+        uniform_N = self._uniform_BQP[:, number].to(logits_NK.device)[self.new_BP]
         drawn_N = logits_NK.argmax(-1) if self.likeliest else draw_tokens(logits_NK, uniform_N)
         drawn_BP = self.tokens_BPQ[..., number].masked_scatter(self.new_BP, drawn_N)
         if number == 0:
-            self._log_probability_BP = logits_BPK.log_softmax(-1).gather(-1, drawn_BP[..., None])[..., 0]
+            log_probability_N = logits_NK.log_softmax(-1).gather(-1, drawn_N[:, None])[:, 0]
+            zeros_BP = torch.zeros_like(drawn_BP, dtype=log_probability_N.dtype)
+            self._log_probability_BP = zeros_BP.masked_scatter(self.new_BP, log_probability_N)
         self.tokens_BPQ = self.tokens_BPQ.index_copy(
             -1, torch.tensor([number], device=drawn_BP.device), drawn_BP[..., None]
         )
@@ -185,10 +189,11 @@ def generate(
             for sampler in active.values():
                 sampler.begin()
 
-            def draw(level: Level, logits_BPK: Tensor) -> tuple[Tensor, Tensor]:
+            def draw(level: Level, guided: Guided) -> tuple[Tensor, Tensor]:
                 name, number = level[0], numbers[level[0]].index(level[1])  # noqa: B023
                 sampler = active[name]  # noqa: B023
-                drawn_BP = sampler.draw(number, logits_BPK / settings.token_temperature(named[name].source))
+                logits_NK = guided(sampler.new_BP) / settings.token_temperature(named[name].source)
+                drawn_BP = sampler.draw(number, logits_NK)
                 if number == 0:  # further codes are drawn of what stays
                     sampler.unmask(step)  # noqa: B023
                 return drawn_BP, sampler.new_BP
@@ -227,12 +232,12 @@ def _guided(
     masked: Tokens,
     active: Sequence[Level],
     scale: float,
-    draw: Draw,
+    draw: Callable[[Level, Guided], tuple[Tensor, Tensor]],
 ) -> None:
     """Draw the active levels by guided logits; all branches go through the model in one batch.
 
     Args:
-        draw: takes the guided logits of a level, (B, P, K), and gives its codes and where the next ones are asked for.
+        draw: takes the guided logits of a level, and gives its codes and where the next ones are asked for.
     """
     branches: list[tuple[Sequence[Level], Tokens]] = [(active, masked)]
     for source in dict.fromkeys(streams[name].source for name, _ in active):
@@ -249,22 +254,22 @@ def _guided(
     stacked = {name: t.repeat(len(branches), 1, 1) for name, t in tokens.items()}
     hidden = {name: torch.cat([m[name] for _, m in branches]) for name in masked}
 
-    def mixed(level: Level, scores_BPK: Tensor) -> Tensor:
+    def mixed(level: Level, scores_BPK: Tensor, where_BP: Tensor) -> Tensor:
         conditional, *others = scores_BPK.split(size)
         for (wanted, _), unconditional in zip(branches[1:], others, strict=True):
             if level in wanted:
-                return unconditional.lerp(conditional, scale)
-        return conditional
+                return unconditional[where_BP].lerp(conditional[where_BP], scale)
+        return conditional[where_BP]
 
     def drawn_in_all(level: Level, scores_BPK: Tensor) -> tuple[Tensor, Tensor]:
-        codes_BP, next_BP = draw(level, mixed(level, scores_BPK))
+        codes_BP, next_BP = draw(level, partial(mixed, level, scores_BPK))
         return codes_BP.repeat(len(branches), 1), next_BP.repeat(len(branches), 1)
 
     found = score(stacked, hidden, asked, drawn_in_all)
     drawn = {(name, number - 1) for name, number in active}  # on the way, as others follow them
     for level in active:
         if level not in drawn:
-            draw(level, mixed(level, found[level]))
+            draw(level, partial(mixed, level, found[level]))
 
 
 def _child(parent: torch.Generator) -> torch.Generator:

@@ -64,7 +64,7 @@ class GriffinLim(Vocoder):
     def _first_phase(self, frames: int, device: torch.device) -> Tensor:
         generator = torch.Generator().manual_seed(0)
         turns_TF = torch.rand((frames, self.layout.n_fft // 2 + 1), generator=generator).double()
-        return torch.polar(torch.ones_like(turns_TF), 2.0 * math.pi * turns_TF).mT.to(device)
+        return torch.polar(torch.ones_like(turns_TF), 2.0 * math.pi * turns_TF).to(device)
 
     def forward(self, mel_BMT: Tensor) -> Tensor:
         return within_full_scale(inverse_stft(self.find_spectrum(mel_BMT), self.layout.n_fft, self.hop))
@@ -79,13 +79,14 @@ class GriffinLim(Vocoder):
             return torch.cat(spectra).to(torch.complex64).to(mel_BMT.device)
 
     def _iterate(self, mel_BMT: Tensor) -> Tensor:
-        magnitude_BFT = repeat_last_frame(self._linear_magnitude(log_to_magnitude(mel_BMT, self.layout)))
         n_fft, hop = self.layout.n_fft, self.layout.hop
-        phase_BFT = self._first_phase(magnitude_BFT.shape[-1], magnitude_BFT.device)
-        previous_BFT = torch.zeros_like(phase_BFT)
+        magnitude_BTF = repeat_last_frame(self._linear_magnitude(log_to_magnitude(mel_BMT, self.layout))).mT.contiguous()
+        spectrum_BTF = magnitude_BTF * self._first_phase(magnitude_BTF.shape[1], magnitude_BTF.device)
+        previous_BTF = torch.zeros_like(spectrum_BTF)
         for _ in range(self.iterations):
-            consistent_BFT = stft(inverse_stft(magnitude_BFT * phase_BFT, n_fft, hop), n_fft, hop)
-            ahead_BFT = consistent_BFT + self.momentum * (consistent_BFT - previous_BFT)
-            phase_BFT = ahead_BFT / ahead_BFT.abs().clamp_min(self.smallest)
-            previous_BFT = consistent_BFT
-        return magnitude_BFT * phase_BFT
+            consistent_BTF = stft(inverse_stft(spectrum_BTF.mT, n_fft, hop), n_fft, hop).mT
+            ahead_BTF = previous_BTF.lerp(consistent_BTF, 1.0 + self.momentum)
+            length_BTF = torch.addcmul(ahead_BTF.real.square(), ahead_BTF.imag, ahead_BTF.imag).sqrt()  # `abs` is slow
+            spectrum_BTF = ahead_BTF * (magnitude_BTF / length_BTF.clamp_min(self.smallest))
+            previous_BTF = consistent_BTF
+        return spectrum_BTF.mT
