@@ -25,6 +25,8 @@ FRAME_RATE = 25  # Hz
 _ROUNDING = 1e-6  # of a frame: one that begins with a frame of the file must not begin with the next
 SOUND_RATE = 48_000  # Hz, one that every AAC decoder takes
 SOUND_BITS = 192_000  # a second; with libav's usual 128,000 plain tones are audibly rough
+# In a third of the time of x264's own preset, as close to the image (37 dB, enlarged from 64 pixels) and no larger.
+_X264 = {"preset": "veryfast", "tune": "stillimage", "crf": "20", "threads": "1"}
 
 
 def write_mp4(
@@ -58,8 +60,8 @@ def write_mp4(
 
 def add_video(container: OutputContainer) -> VideoStream:
     """The track for images that are enlarged, at `FRAME_RATE`."""
-    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    video = container.add_stream(codec, rate=FRAME_RATE)
+    known = "libx264" in av.codecs_available
+    video = container.add_stream("libx264" if known else "mpeg4", rate=FRAME_RATE, options=_X264 if known else None)
     assert isinstance(video, VideoStream)
     video.pix_fmt = "yuv420p"
     return video
