@@ -45,7 +45,9 @@ def make_video(tmp_path: Path, tone: Callable[..., np.ndarray]) -> Callable[...,
     ) -> Path:
         path = tmp_path / name
         with av.open(str(path), "w", options=options or {}) as container:
-            video = container.add_stream(codec, rate=FRAME_RATE)
+            # B frames might follow: x265 then gives a lone frame no time of decoding, more often than not.
+            alone = {"bf": "0"} if codec == "libx265" and frames == 1 else None
+            video = container.add_stream(codec, rate=FRAME_RATE, options=alone)
             video.width, video.height = size
             video.pix_fmt = "yuv420p"
             video.gop_size = 6
