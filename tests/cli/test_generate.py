@@ -90,6 +90,7 @@ def test_the_files_say_where_they_come_from(
             "guidance": "2.5",
             "image_token_temperature": "1.0",
             "audio_token_temperature": "1.0",
+            "audio_min_p": "0.0",
             "residual_steps": "1",
             "order": "halton",
             "guidance_schedule": "constant",

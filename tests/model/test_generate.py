@@ -240,7 +240,7 @@ def test_keys_and_values_may_be_kept_for_some_steps() -> None:
     sample(tokens, masked_where(3, True, True), guidance=3.0, kv_refresh_every=2, guidance_schedule="interval")
 
 
-def test_a_low_temperature_of_tokens_takes_the_likeliest() -> None:
+def test_a_low_temperature_of_tokens_and_a_high_min_p_take_the_likeliest() -> None:
     tokens, masked = random_tokens(8), masked_where(8, False, True)
     likeliest = tiny.transformer().score(tokens, masked, {("audio", 0): masked["audio"][..., 0]})["audio", 0].argmax(-1)
 
@@ -251,6 +251,7 @@ def test_a_low_temperature_of_tokens_takes_the_likeliest() -> None:
     surest, usual, loosest = (share(audio_token_temperature=temperature) for temperature in (0.01, 1.0, 100.0))
     assert surest > 0.95 > 0.8 > usual > 0.5 > loosest
     assert share(image_token_temperature=0.01) == usual  # a setting of another source's tokens
+    assert share(audio_min_p=1.0) == 1.0 > share(audio_min_p=0.3) > usual
 
 
 def test_residual_codes_follow_the_first_level_by_level() -> None:

@@ -17,7 +17,7 @@ import tiny
 from visual_echoes.model.interface import Order
 from visual_echoes.model.orders import ORDERS as ORDERS_BY_NAME
 from visual_echoes.model.orders import ConfidenceOrder, HaltonOrder, halton_order
-from visual_echoes.model.sampling import Sampler, _hidden_after, draw_tokens, remaining
+from visual_echoes.model.sampling import Sampler, _hidden_after, draw_tokens, likely, remaining
 from visual_echoes.model.settings import PRESETS, Preset, SamplingSettings
 
 
@@ -50,6 +50,23 @@ def take_step(sampler: Sampler, step: int, logits: Tensor) -> None:
     sampler.begin()
     sampler.draw(0, logits[sampler.new_BP])
     sampler.unmask(step)
+
+
+def test_min_p_leaves_out_what_is_less_likely_than_a_share_of_the_likeliest() -> None:
+    logits_NK = torch.tensor([[0.4, 0.3, 0.2, 0.1], [0.97, 0.01, 0.01, 0.01]]).log()
+    kept = [likely(logits_NK, min_p).isfinite().sum(1).tolist() for min_p in (0.0, 0.01, 0.3, 0.6, 1.0)]
+    assert kept == [[4, 4], [4, 4], [3, 1], [2, 1], [1, 1]]
+    assert torch.equal(likely(logits_NK, 0.3)[0, :3], logits_NK[0, :3])
+
+
+def test_min_p_has_no_effect_on_the_order() -> None:
+    logits_BPK = torch.zeros(1, 6, 3)
+    logits_BPK[..., 0] = torch.arange(6)  # the last position is surest, although nothing but code 0 is drawn anywhere
+    sampler = sampler_of(torch.ones(1, 6, dtype=torch.bool), 2, ConfidenceOrder(0.0))
+    sampler.begin()
+    sampler.draw(0, logits_BPK[sampler.new_BP], min_p=1.0)
+    sampler.unmask(0)
+    assert sampler.masked_BP.tolist() == [[True, True, True, True, False, False]]
 
 
 ORDERS = st.sampled_from([ConfidenceOrder(0.0), ConfidenceOrder(1.0), ConfidenceOrder(9.0), HaltonOrder])

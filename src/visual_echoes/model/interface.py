@@ -58,6 +58,10 @@ class Settings(Protocol):
         """What the logits of a source's tokens are divided by before a draw; 1 draws as the model says (MAGE)."""
         ...
 
+    def min_p(self, stream: Stream) -> float:
+        """Below which share of the likeliest code's probability no code of a stream is drawn; 0 draws of all."""
+        ...
+
     def scale(self, step: int, steps: int) -> float:
         """How far from the unconditional logits towards the conditional ones a step from 0 goes; 1 is no guidance."""
         ...

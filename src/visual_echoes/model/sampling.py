@@ -88,15 +88,16 @@ class Sampler:
         self._uniform_BQP = uniform_BRP[:, :-1]
         self._gumbel_BP = -torch.log(-torch.log(uniform_BRP[:, -1].clamp(1e-20, 1.0 - 1e-7)))
 
-    def draw(self, number: int, logits_NK: Tensor) -> Tensor:
+    def draw(self, number: int, logits_NK: Tensor, min_p: float = 0.0) -> Tensor:
         """Draw a level's tokens at `new_BP`: the masked positions, after `unmask` the new ones; with all, int64 (B, P).
 
         Args:
             number: of the level among those that are unmasked here, from 0 on. The first one decides on the order.
             logits_NK: of those positions, in their order.
+            min_p: as `likely` takes it; it has no effect on the order.
         """
         uniform_N = self._uniform_BQP[:, number].to(logits_NK.device)[self.new_BP]
-        drawn_N = logits_NK.argmax(-1) if self.likeliest else draw_tokens(logits_NK, uniform_N)
+        drawn_N = logits_NK.argmax(-1) if self.likeliest else draw_tokens(likely(logits_NK, min_p), uniform_N)
         drawn_BP = self.tokens_BPQ[..., number].masked_scatter(self.new_BP, drawn_N)
         if number == 0:
             log_probability_N = logits_NK.log_softmax(-1).gather(-1, drawn_N[:, None])[:, 0]
@@ -117,6 +118,13 @@ class Sampler:
         rank_BP = score_BP.argsort(dim=1, stable=True).argsort(1)
         remain_BP = self.masked_BP & (rank_BP < self._masked_B.to(rank_BP.device, non_blocking=True)[:, None])
         self.new_BP, self.masked_BP = self.masked_BP & ~remain_BP, remain_BP
+
+
+def likely(logits_K: Tensor, min_p: float) -> Tensor:
+    """Logits, -inf for codes less likely than `min_p` times the likeliest (min-p, Nguyen et al. 2024); 0 keeps all."""
+    if min_p == 0.0:
+        return logits_K
+    return logits_K.masked_fill(logits_K < logits_K.amax(-1, keepdim=True) + math.log(min_p), -math.inf)
 
 
 def draw_tokens(logits_K: Tensor, uniform: Tensor) -> Tensor:
@@ -193,7 +201,7 @@ def generate(
                 name, number = level[0], numbers[level[0]].index(level[1])  # noqa: B023
                 sampler = active[name]  # noqa: B023
                 logits_NK = guided(sampler.new_BP) / settings.token_temperature(named[name].source)
-                drawn_BP = sampler.draw(number, logits_NK)
+                drawn_BP = sampler.draw(number, logits_NK, settings.min_p(named[name]))
                 if number == 0:  # further codes are drawn of what stays
                     sampler.unmask(step)  # noqa: B023
                 return drawn_BP, sampler.new_BP

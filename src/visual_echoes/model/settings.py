@@ -60,6 +60,10 @@ class SamplingSettings(BaseModel):
         default=1.0, ge=0.01, le=100, allow_inf_nan=False, title="Temperature of sound tokens",
         description="How far the draw of sound tokens strays from the likeliest; below 1 is surer and less varied.",
     )  # fmt: skip
+    audio_min_p: float = Field(
+        default=0.0, ge=0, le=1, allow_inf_nan=False, title="Min-p of sound tokens",
+        description="Sound tokens whose probability is below this share of the likeliest one's are not drawn.",
+    )  # fmt: skip
     guidance_schedule: Literal["constant", "rising", "interval"] = Field(
         default="constant", title="Guidance schedule", description="How guidance changes over the steps."
     )
@@ -94,6 +98,10 @@ class SamplingSettings(BaseModel):
     def token_temperature(self, source: str) -> float:
         """What the logits of a source's tokens are divided by; labels are drawn as the model says, or the likeliest."""
         return {"image": self.image_token_temperature, "audio": self.audio_token_temperature}.get(source, 1.0)
+
+    def min_p(self, stream: Stream) -> float:
+        """Below which share of the likeliest code's probability no code of a stream is drawn; 0 draws of all."""
+        return self.audio_min_p if stream.source == "audio" and stream.detail == 0 else 0.0
 
     def order_of(self, shape: tuple[int, ...]) -> Order:
         """The order in which the positions of a grid are unmasked."""
