@@ -14,7 +14,7 @@ for part in image audio; do
 done
 "$echoes" train recipes/scenes/transformer.toml
 "$echoes" assemble $runs/model --overwrite --eight-bits --name scenes --card recipes/scenes/card.md \
-  --steps 8 --temperature 4 --guidance 1 --image-token-temperature 0.5 --audio-min-p 0.2 --label-choice likeliest \
+  --steps 8 --temperature 4 --guidance 3 --image-token-temperature 0.5 --label-choice likeliest \
   --part $runs/image-decoder --part $runs/audio-decoder --part $runs/image-semantic --part $runs/audio-semantic \
   --part $runs/transformer
 cp data/prepared/scenes-sounds/CREDITS.csv $runs/model/  # the licences of the sounds ask for it
