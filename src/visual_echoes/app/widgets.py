@@ -99,12 +99,12 @@ class Settings:
 
 
 def _widget(name: str) -> gr.Slider | gr.Radio:
-    """For a sampling setting; a slider goes to ten times the paper's value, as far as that is allowed."""
+    """For a sampling setting; a slider goes to ten times the paper's value, unless that is 0, as far as is allowed."""
     field = SamplingSettings.model_fields[name]
     low, high = limits(name)
     if low is None or high is None:
         choices = list(get_args(field.annotation))
         return gr.Radio(choices, value=field.default, label=field.title, info=field.description, render=False)
-    most = min(high, 10 * field.default, SAMPLING_LIMITS.get(name, high))
+    most = min(high, 10 * field.default or high, SAMPLING_LIMITS.get(name, high))
     step = 1 if field.annotation is int else None
     return gr.Slider(low, most, field.default, step=step, label=field.title, info=field.description, render=False)
