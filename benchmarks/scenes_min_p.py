@@ -49,8 +49,8 @@ def main() -> None:
         values = [float((kinds == valid.image_groups[chosen]).double().mean()) for kinds in named]
         values += [float((named[0] == labels).double().mean())]
         values += [kernel_distance(look_at(ears, sounds, "features"), heard_BD).value]
-        settings: dict[str, Cell] = {"guidance": f"{guidance:g}", "min-p": f"{min_p:g}", "of": len(sounds)}
-        rows.append({**settings, **dict(zip(FORMATS, values, strict=True))})
+        way = f"guidance {guidance:g}, min-p {min_p:g}"
+        rows.append({"settings": way, "of": len(sounds), **dict(zip(FORMATS, values, strict=True))})
         print(rows[-1], flush=True)
     show({ONLY: of_records(rows, FORMATS)}, options.output)
 
