@@ -102,21 +102,22 @@ def images_of(made: Result) -> list[Tensor]:
     return [torch.from_numpy(image).movedim(-1, 0) for image in made.images]
 
 
-def add_items(parser: argparse.ArgumentParser) -> None:
-    """Options: what is made of which test items."""
+def items_parser(description: str | None) -> argparse.ArgumentParser:
+    """A benchmark's options: what is made of which items, and where to."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/prepared/scenes"))
     parser.add_argument("--model", default="scenes")
     parser.add_argument("--each", type=int, default=4, help="test items of each kind, of images and of sounds")
     parser.add_argument("--seed", type=int, default=0)
+    add_output(parser)
+    return parser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_items(parser)
+    parser = items_parser(__doc__)
     parser.add_argument("--order", choices=list(ORDERS), help="other than the model's")
     parser.add_argument("--temperature", type=float, help="other than the model's")
     parser.add_argument("--best-of", type=int, help="candidates of each item, of which the model keeps one")
-    add_output(parser)
     options = parser.parse_args()
     echoes = VisualEchoes.from_pretrained(options.model, device="cpu")
     glance = Glance.read(options.data, echoes.layout, options.each)

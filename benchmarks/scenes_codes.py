@@ -10,12 +10,11 @@ Shapes: B items, P positions, Q codes a position, K codes.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 
 import torch
-from measuring import add_output, of_records, show
-from scenes_at_a_glance import BATCH, Glance, add_items
+from measuring import of_records, show
+from scenes_at_a_glance import BATCH, Glance, items_parser
 from torch import Tensor
 
 from visual_echoes import VisualEchoes
@@ -30,10 +29,7 @@ FORMATS = {"right": ".3f", "right by the second opinion": ".3f", "level, dB": ".
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_items(parser)
-    add_output(parser)
-    options = parser.parse_args()
+    options = items_parser(__doc__).parse_args()
     echoes = VisualEchoes.from_pretrained(options.model, device="cpu")
     glance = Glance.read(options.data, echoes.layout, options.each)
     codec, images = echoes.codec, glance.images.movedim(1, -1).numpy()

@@ -8,11 +8,9 @@ scenes`); run from the repository's root:
 
 from __future__ import annotations
 
-import argparse
-
 import torch
-from measuring import add_output, of_records, show
-from scenes_at_a_glance import BATCH, MODALITIES, Glance, add_items, images_of, sounds_of
+from measuring import of_records, show
+from scenes_at_a_glance import BATCH, MODALITIES, Glance, images_of, items_parser, sounds_of
 
 from visual_echoes import VisualEchoes
 from visual_echoes.evaluation.measurement import ONLY, Cell
@@ -25,10 +23,8 @@ FORMATS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_items(parser)
+    parser = items_parser(__doc__)
     parser.add_argument("--steps", type=int, nargs="+", default=STEPS)
-    add_output(parser)
     options = parser.parse_args()
     echoes = VisualEchoes.from_pretrained(options.model, device="cpu")
     glance = Glance.read(options.data, echoes.layout, 1)

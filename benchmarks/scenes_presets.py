@@ -8,12 +8,11 @@ data scenes`); run from the repository's root:
 
 from __future__ import annotations
 
-import argparse
 import time
 from typing import Any
 
-from measuring import add_output, of_records, show
-from scenes_at_a_glance import Glance, add_items
+from measuring import of_records, show
+from scenes_at_a_glance import Glance, items_parser
 
 from visual_echoes import VisualEchoes
 from visual_echoes.evaluation.measurement import ONLY, Cell
@@ -33,10 +32,7 @@ FORMATS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_items(parser)
-    add_output(parser)
-    options = parser.parse_args()
+    options = items_parser(__doc__).parse_args()
     echoes = VisualEchoes.from_pretrained(options.model, device="cpu")
     glance = Glance.read(options.data, echoes.layout, options.each)
     rows: list[dict[str, Cell]] = []

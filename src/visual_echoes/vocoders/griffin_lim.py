@@ -80,9 +80,8 @@ class GriffinLim(Vocoder):
 
     def _iterate(self, mel_BMT: Tensor) -> Tensor:
         n_fft, hop = self.layout.n_fft, self.layout.hop
-        magnitude_BTF = repeat_last_frame(
-            self._linear_magnitude(log_to_magnitude(mel_BMT, self.layout))
-        ).mT.contiguous()
+        magnitude_BFT = self._linear_magnitude(log_to_magnitude(mel_BMT, self.layout))
+        magnitude_BTF = repeat_last_frame(magnitude_BFT).mT.contiguous()
         spectrum_BTF = magnitude_BTF * self._first_phase(magnitude_BTF.shape[1], magnitude_BTF.device)
         previous_BTF = torch.zeros_like(spectrum_BTF)
         for _ in range(self.iterations):
